@@ -1,0 +1,192 @@
+//! What a run leaves behind, and its signed form.
+//!
+//! Numbers that two validators compare are integers. A [`Receipt`] is signed over
+//! [`Evidence::digest`], which covers every field, so the wire format can change without
+//! invalidating signatures.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{
+    AssignmentId, Attempt, BlockHash, ContentDigest, Digest, DigestBuilder, Hotkey, LeaseId,
+    Netuid, RunId, Signature, SubmissionId,
+};
+use crate::outcome::Ending;
+use crate::unit::UnixMs;
+
+/// What the meter measured. Set only for runs that completed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// Sum of the losses of all scored tokens, in 1e-9 nats.
+    pub sum_nll_nanonats: u64,
+    /// Bytes of text that those tokens cover.
+    pub covered_bytes: u64,
+    /// Tokens scored.
+    pub tokens: u64,
+    /// Batches scored.
+    pub batches: u32,
+    /// Batches with missing, infinite or unnormalised predictions.
+    pub bad_batches: u32,
+    /// Audits made, all passed.
+    pub audits: u32,
+    /// Mean loss of the first batch per token, in 1e-9 nats.
+    pub step0_loss_nanonats: u64,
+    /// Entries of the vocabulary.
+    pub vocabulary: u32,
+    /// Bits per byte of the held-out text before the first batch, times 1e9.
+    pub heldout_init_nanobpb: u64,
+    /// Bits per byte of the held-out text after the last batch, times 1e9.
+    pub heldout_nanobpb: u64,
+    /// Bits per byte of the last tenth of the training text, times 1e9.
+    pub last_tenth_nanobpb: u64,
+    /// Parameters of the model after its first forward pass.
+    pub parameters: u64,
+    /// Most memory the container used, bytes; zero where the engine does not say.
+    pub peak_memory_bytes: u64,
+    /// Bits per byte over the run, times 1e6, at most [`crate::limits::LOSS_CURVE_POINTS_MAX`].
+    pub loss_curve_microbpb: Vec<u32>,
+}
+
+/// What a run leaves behind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The chain.
+    pub genesis: BlockHash,
+    /// The subnet.
+    pub netuid: Netuid,
+    /// What was evaluated.
+    pub assignment: AssignmentId,
+    /// Of which submission.
+    pub submission: SubmissionId,
+    /// With this content.
+    pub content: ContentDigest,
+    /// Under which lease.
+    pub lease: LeaseId,
+    /// With which fencing token.
+    pub attempt: Attempt,
+    /// The execution.
+    pub run: RunId,
+    /// Who granted the lease.
+    pub coordinator: Hotkey,
+    /// Who ran it.
+    pub worker: Hotkey,
+    /// The rules.
+    pub policy: Digest,
+    /// The data set.
+    pub dataset: Digest,
+    /// The evaluator image's id.
+    pub image: Digest,
+    /// What it ran on, in words.
+    pub device: String,
+    /// How it ended.
+    pub ending: Ending,
+    /// What was measured, if it completed.
+    pub metrics: Option<Metrics>,
+    /// When it started, by the worker's wall clock.
+    pub started_at: UnixMs,
+    /// When it ended.
+    pub ended_at: UnixMs,
+}
+
+/// Evidence signed by the worker's hotkey.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// What happened.
+    pub evidence: Evidence,
+    /// The worker's signature over [`Evidence::signing_message`].
+    pub signature: Signature,
+}
+
+impl Metrics {
+    fn digest(&self) -> [u8; 32] {
+        let Self {
+            sum_nll_nanonats,
+            covered_bytes,
+            tokens,
+            batches,
+            bad_batches,
+            audits,
+            step0_loss_nanonats,
+            vocabulary,
+            heldout_init_nanobpb,
+            heldout_nanobpb,
+            last_tenth_nanobpb,
+            parameters,
+            peak_memory_bytes,
+            loss_curve_microbpb,
+        } = self;
+        let head = DigestBuilder::new("assay/metrics/v1")
+            .number(*sum_nll_nanonats)
+            .number(*covered_bytes)
+            .number(*tokens)
+            .number(u64::from(*batches))
+            .number(u64::from(*bad_batches))
+            .number(u64::from(*audits))
+            .number(*step0_loss_nanonats)
+            .number(u64::from(*vocabulary))
+            .number(*heldout_init_nanobpb)
+            .number(*heldout_nanobpb)
+            .number(*last_tenth_nanobpb)
+            .number(*parameters)
+            .number(*peak_memory_bytes)
+            .number(loss_curve_microbpb.len() as u64);
+        loss_curve_microbpb
+            .iter()
+            .fold(head, |digest, point| digest.number((*point).into()))
+            .finish()
+    }
+}
+
+impl Evidence {
+    /// Covers every field: adding one without hashing it does not compile.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let Self {
+            genesis,
+            netuid,
+            assignment,
+            submission,
+            content,
+            lease,
+            attempt,
+            run,
+            coordinator,
+            worker,
+            policy,
+            dataset,
+            image,
+            device,
+            ending,
+            metrics,
+            started_at,
+            ended_at,
+        } = self;
+        let metrics = metrics.as_ref().map(Metrics::digest);
+        let digest = DigestBuilder::new("assay/evidence/v1")
+            .bytes(&genesis.0)
+            .number(u64::from(netuid.0))
+            .bytes(&assignment.0)
+            .bytes(&submission.0)
+            .bytes(&content.0)
+            .bytes(&lease.0)
+            .number(u64::from(attempt.0))
+            .bytes(&run.0)
+            .bytes(&coordinator.0)
+            .bytes(&worker.0)
+            .bytes(&policy.0)
+            .bytes(&dataset.0)
+            .bytes(&image.0)
+            .bytes(device.as_bytes())
+            .bytes(ending.name().as_bytes())
+            .bytes(ending.to_string().as_bytes())
+            .bytes(metrics.as_ref().map_or(&[], |digest| digest))
+            .number(started_at.0)
+            .number(ended_at.0);
+        Digest(digest.finish())
+    }
+
+    /// What the worker signs.
+    #[must_use]
+    pub fn signing_message(&self) -> Vec<u8> {
+        [b"assay/receipt/v1".as_slice(), &self.digest().0].concat()
+    }
+}

@@ -1,0 +1,89 @@
+//! Every bound of the node, with what breaks on either side.
+
+/// Longest commitment read as ours. Lower: URLs do not fit beside the digest. Higher: the chain
+/// refuses raw fields above 128 bytes, so a miner could never write it.
+pub const COMMITMENT_BYTES_MAX: usize = 128;
+
+/// A SHA-256 in base64url without padding.
+pub const CONTENT_DIGEST_BASE64_LEN: usize = 43;
+const _: () = assert!(CONTENT_DIGEST_BASE64_LEN + "nas:1::".len() < COMMITMENT_BYTES_MAX);
+
+/// How long a lease holds without renewal. Lower: a slow network costs runs. Higher: a dead
+/// worker's assignment waits that long before another may run it.
+pub const LEASE_TTL_MS: u64 = 60_000;
+
+/// How often a holder renews. Two renewals may be lost before the holder has to stop.
+pub const LEASE_RENEW_EVERY_MS: u64 = LEASE_TTL_MS / 3;
+
+/// When a holder that could not renew stops its run: before the coordinator gives the lease away,
+/// even if their clocks run at slightly different speeds.
+pub const LEASE_STOP_AFTER_MS: u64 = LEASE_TTL_MS / 10 * 8;
+const _: () = assert!(LEASE_RENEW_EVERY_MS * 2 < LEASE_STOP_AFTER_MS);
+const _: () = assert!(LEASE_STOP_AFTER_MS < LEASE_TTL_MS);
+
+/// Longest time from a grant to its end, renewed or not. Lower: long evaluations never finish.
+/// Higher: a worker that renews for ever and never completes holds an assignment for longer.
+pub const LEASE_TOTAL_MS_MAX: u64 = 4 * 60 * 60 * 1000;
+
+/// Time in which peers may take an assignment before its own coordinator does. Lower: the
+/// coordinator evaluates most of what it coordinates. Higher: a node without peers' help idles.
+pub const SELF_GRANT_AFTER_MS: u64 = 15_000;
+const _: () = assert!(SELF_GRANT_AFTER_MS < LEASE_TTL_MS);
+
+/// How often a worker with a free device asks coordinators for work. Lower: idle nodes make
+/// traffic. Higher: a free device waits that long for work that is there.
+pub const ACQUIRE_EVERY_MS: u64 = 2_000;
+
+/// How often receipts are fetched from each peer. Lower: idle traffic. Higher: validators
+/// compute weights from older receipts.
+pub const RECEIPTS_EVERY_MS: u64 = 3_000;
+
+/// How long a request to a peer may take. Must end before the next renewal is due.
+pub const PEER_CALL_MS_MAX: u64 = 10_000;
+const _: () = assert!(PEER_CALL_MS_MAX < LEASE_RENEW_EVERY_MS);
+
+/// Attempts at an assignment whose workers vanish or whose machines fail, in all.
+pub const ATTEMPTS_MAX: u32 = 5;
+
+/// How long a submission whose bytes could not be fetched waits for the next try.
+pub const FETCH_RETRY_MS: u64 = 5_000;
+
+/// Leases granted in one answer. Lower: a large host needs many calls. Higher: one worker takes
+/// everything that is open.
+pub const LEASES_PER_ACQUIRE_MAX: usize = 4;
+
+/// Receipts in one answer of a stream. Bounds the memory a peer can make us use.
+pub const RECEIPTS_PER_PAGE_MAX: usize = 256;
+
+/// Bytes of one message between peers. Lower: a receipt with a full loss curve does not fit.
+/// Higher: a hostile peer makes us hold that much per call.
+pub const PEER_MESSAGE_BYTES_MAX: usize = 1 << 20;
+
+/// Points of a loss curve in a receipt.
+pub const LOSS_CURVE_POINTS_MAX: usize = 256;
+const _: () = assert!(LOSS_CURVE_POINTS_MAX * 16 < PEER_MESSAGE_BYTES_MAX);
+
+/// Characters of an explanation that travels in evidence (an exception's text, for example).
+pub const DETAIL_CHARS_MAX: usize = 400;
+
+/// Events waiting for the machine. Lower: adapters wait on bursts. Higher: what the machine
+/// decides is older than the world it decides for.
+pub const EVENTS_QUEUED_MAX: usize = 1024;
+
+/// Blocks before the epoch's end at which the vector is sent: far enough for inclusion and one
+/// retry, late enough for the newest receipts.
+pub const WEIGHTS_LEAD_BLOCKS: u64 = 10;
+
+/// Blocks for which a signed extrinsic stays valid. Short, because a stuck one can neither be
+/// replaced nor outbid; a power of two, because the era's encoding wants it.
+pub const EXTRINSIC_ERA_BLOCKS: u64 = 16;
+const _: () = assert!(EXTRINSIC_ERA_BLOCKS.is_power_of_two());
+
+/// Most uids a subnet can have.
+pub const UIDS_MAX: usize = 4096;
+
+/// Shortens a foreign text to what evidence may carry.
+#[must_use]
+pub fn clip_detail(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || *c == '\n').take(DETAIL_CHARS_MAX).collect()
+}

@@ -1,0 +1,168 @@
+//! A challenge's rules as data: what is allowed, what is measured, what it may cost.
+//!
+//! Only the policy decides what is official; nothing in a submission can. Two validators agree on
+//! a policy by its digest, which every lease and receipt carries.
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Digest, DigestBuilder};
+use crate::inventory::DeviceKind;
+
+/// The rules of the `nas` challenge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// Its name, for people.
+    pub name: String,
+    /// What an archive may contain.
+    pub archive: ArchiveLimits,
+    /// How a submission is measured.
+    pub meter: MeterRules,
+    /// What a run may use.
+    pub run: RunLimits,
+}
+
+/// What an archive may contain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArchiveLimits {
+    /// Bytes of the ZIP.
+    pub packed_bytes_max: u64,
+    /// Bytes of all files together.
+    pub unpacked_bytes_max: u64,
+    /// Files.
+    pub files_max: u32,
+    /// Characters of a path.
+    pub path_chars_max: u32,
+    /// File name suffixes, with the dot.
+    pub suffixes: Vec<String>,
+}
+
+/// How a submission is measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeterRules {
+    /// Bytes of training text, the budget.
+    pub train_bytes: u64,
+    /// Bytes of held-out text, asked before the first and after the last batch.
+    pub heldout_bytes: u64,
+    /// Sequences in a batch.
+    pub batch_sequences: u32,
+    /// Tokens predicted per sequence.
+    pub sequence_tokens: u32,
+    /// Batches audited for causality, of 1,000. The first one always is.
+    pub audits_per_mille: u32,
+    /// Largest allowed change of an audited log-probability, in units of 1e-6 nats.
+    pub audit_tolerance_micronats: u32,
+    /// Parameters a model may have.
+    pub parameters_max: u64,
+}
+
+/// What a run may use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunLimits {
+    /// Kind of device it needs, one of them.
+    pub device: DeviceKind,
+    /// Memory of the container, MiB; swap is off.
+    pub memory_mib: u64,
+    /// Processes and threads.
+    pub pids: u32,
+    /// Size of its `/tmp`, MiB.
+    pub tmpfs_mib: u64,
+    /// Bytes on stdout and stderr together.
+    pub output_bytes: u64,
+    /// Wall clock, a safety stop: a run that hits it is not scored.
+    pub wall_ms: u64,
+}
+
+impl Policy {
+    /// The policy for a laptop and for tests: everything runs on two CPU cores in seconds.
+    #[must_use]
+    pub fn dev() -> Self {
+        Self {
+            name: "dev".to_owned(),
+            archive: ArchiveLimits {
+                packed_bytes_max: 4 << 20,
+                unpacked_bytes_max: 2_000_000,
+                files_max: 200,
+                path_chars_max: 200,
+                suffixes: [".py", ".toml", ".yaml", ".yml", ".json", ".txt", ".md"]
+                    .map(str::to_owned)
+                    .to_vec(),
+            },
+            meter: MeterRules {
+                train_bytes: 200_000,
+                heldout_bytes: 8_192,
+                batch_sequences: 16,
+                sequence_tokens: 64,
+                audits_per_mille: 20,
+                audit_tolerance_micronats: 1_000,
+                parameters_max: 150_000_000,
+            },
+            run: RunLimits {
+                device: DeviceKind::CpuSlot,
+                memory_mib: 4096,
+                pids: 256,
+                tmpfs_mib: 64,
+                output_bytes: 1 << 20,
+                wall_ms: 10 * 60 * 1000,
+            },
+        }
+    }
+
+    /// What two validators compare. Covers every field: adding one without hashing it does not
+    /// compile.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        let Self { name, archive, meter, run } = self;
+        let ArchiveLimits {
+            packed_bytes_max,
+            unpacked_bytes_max,
+            files_max,
+            path_chars_max,
+            suffixes,
+        } = archive;
+        let MeterRules {
+            train_bytes,
+            heldout_bytes,
+            batch_sequences,
+            sequence_tokens,
+            audits_per_mille,
+            audit_tolerance_micronats,
+            parameters_max,
+        } = meter;
+        let RunLimits { device, memory_mib, pids, tmpfs_mib, output_bytes, wall_ms } = run;
+        let digest = DigestBuilder::new("assay/policy/nas/v1")
+            .bytes(name.as_bytes())
+            .number(*packed_bytes_max)
+            .number(*unpacked_bytes_max)
+            .number(u64::from(*files_max))
+            .number(u64::from(*path_chars_max))
+            .bytes(suffixes.join("\n").as_bytes())
+            .number(*train_bytes)
+            .number(*heldout_bytes)
+            .number(u64::from(*batch_sequences))
+            .number(u64::from(*sequence_tokens))
+            .number(u64::from(*audits_per_mille))
+            .number(u64::from(*audit_tolerance_micronats))
+            .number(*parameters_max)
+            .bytes(device.to_string().as_bytes())
+            .number(*memory_mib)
+            .number(u64::from(*pids))
+            .number(*tmpfs_mib)
+            .number(*output_bytes)
+            .number(*wall_ms);
+        Digest(digest.finish())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_changed_limit_changes_the_digest() {
+        let dev = Policy::dev();
+        let mut other = Policy::dev();
+        other.run.wall_ms += 1;
+        assert_ne!(dev.digest(), other.digest());
+        assert_eq!(dev.digest(), Policy::dev().digest());
+    }
+}

@@ -1,0 +1,302 @@
+//! What the node keeps: one row type per table, and the journal of what was signed.
+//!
+//! A [`Write`] is a value; `node/store` makes it durable. All writes of one outcome are committed
+//! together, before any of its effects.
+
+use serde::{Deserialize, Serialize};
+
+use crate::admission::Verdict;
+use crate::evidence::Receipt;
+use crate::id::{ContentDigest, Digest, Hotkey, IntentId, Netuid, RunId, Uid};
+use crate::inventory::DeviceId;
+use crate::lease::{Grant, LeaseRow};
+use crate::submission::Submission;
+use crate::unit::{BlockNumber, EpochIndex, UnixMs};
+
+/// A change to the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// Insert or replace a row.
+    Put(Row),
+    /// Remove a row.
+    Delete(Table, Vec<u8>),
+    /// Append to the journal of what was signed; synced before the rows of the same outcome.
+    Journal(JournalEntry),
+}
+
+/// The tables. Their names are public: they appear in backups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Table {
+    /// [`Submission`]s by id.
+    Submissions,
+    /// [`VerdictRow`]s by content and policy.
+    Verdicts,
+    /// [`LeaseRow`]s by assignment.
+    Leases,
+    /// [`ReceiptRow`]s by assignment and worker.
+    Receipts,
+    /// [`RunRow`]s by run.
+    Runs,
+    /// [`IntentRow`]s by intent.
+    Intents,
+    /// [`CursorRow`]s by peer.
+    Cursors,
+}
+
+impl Table {
+    /// Every table.
+    pub const ALL: &[Self] = &[
+        Self::Submissions,
+        Self::Verdicts,
+        Self::Leases,
+        Self::Receipts,
+        Self::Runs,
+        Self::Intents,
+        Self::Cursors,
+    ];
+
+    /// Its public name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Submissions => "submissions",
+            Self::Verdicts => "verdicts",
+            Self::Leases => "leases",
+            Self::Receipts => "receipts",
+            Self::Runs => "runs",
+            Self::Intents => "intents",
+            Self::Cursors => "cursors",
+        }
+    }
+
+    /// Version of its rows' encoding; grows with every change that old code cannot read.
+    #[must_use]
+    pub fn schema_version(self) -> u8 {
+        match self {
+            Self::Submissions
+            | Self::Verdicts
+            | Self::Leases
+            | Self::Receipts
+            | Self::Runs
+            | Self::Intents
+            | Self::Cursors => 1,
+        }
+    }
+}
+
+/// A row of any table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Row {
+    /// Of [`Table::Submissions`].
+    Submission(Submission),
+    /// Of [`Table::Verdicts`].
+    Verdict(VerdictRow),
+    /// Of [`Table::Leases`].
+    Lease(LeaseRow),
+    /// Of [`Table::Receipts`].
+    Receipt(Box<ReceiptRow>),
+    /// Of [`Table::Runs`].
+    Run(RunRow),
+    /// Of [`Table::Intents`].
+    Intent(IntentRow),
+    /// Of [`Table::Cursors`].
+    Cursor(CursorRow),
+}
+
+impl Row {
+    /// Where it belongs.
+    #[must_use]
+    pub fn table(&self) -> Table {
+        match self {
+            Self::Submission(_) => Table::Submissions,
+            Self::Verdict(_) => Table::Verdicts,
+            Self::Lease(_) => Table::Leases,
+            Self::Receipt(_) => Table::Receipts,
+            Self::Run(_) => Table::Runs,
+            Self::Intent(_) => Table::Intents,
+            Self::Cursor(_) => Table::Cursors,
+        }
+    }
+
+    /// Its key, unique in its table.
+    #[must_use]
+    pub fn key(&self) -> Vec<u8> {
+        match self {
+            Self::Submission(row) => row.id.0.to_vec(),
+            Self::Verdict(row) => [row.content.0, row.policy.0].concat(),
+            Self::Lease(row) => row.assignment.id.0.to_vec(),
+            Self::Receipt(row) => {
+                let evidence = &row.receipt.evidence;
+                [evidence.assignment.0, evidence.worker.0].concat()
+            }
+            Self::Run(row) => row.run.0.to_vec(),
+            Self::Intent(row) => row.id.0.to_vec(),
+            Self::Cursor(row) => row.peer.0.to_vec(),
+        }
+    }
+}
+
+/// An admission verdict, never computed twice.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerdictRow {
+    /// What was judged.
+    pub content: ContentDigest,
+    /// By which rules.
+    pub policy: Digest,
+    /// With which result.
+    pub verdict: Verdict,
+}
+
+/// A receipt that counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptRow {
+    /// Place in the sequence that peers ask for; `None` if another coordinator accepted it.
+    pub sequence: Option<u64>,
+    /// The receipt.
+    pub receipt: Receipt,
+}
+
+/// An execution of ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunRow {
+    /// Its identity.
+    pub run: RunId,
+    /// The lease it runs under.
+    pub grant: Grant,
+    /// Where it runs.
+    pub device: DeviceId,
+    /// How far it got.
+    pub state: RunState,
+    /// When it was started, by the wall clock.
+    pub started_at: UnixMs,
+}
+
+/// How far a run of ours got.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum RunState {
+    /// The container is about to be started or runs.
+    Started,
+    /// It ended with a result, signed; the coordinator has not acknowledged it yet.
+    Completing {
+        /// The result.
+        receipt: Box<Receipt>,
+    },
+    /// It ended without a result; the coordinator has not acknowledged the release yet.
+    Releasing {
+        /// Why.
+        reason: crate::lease::ReleaseReason,
+    },
+}
+
+/// The durable record that a vector is about to be signed, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IntentRow {
+    /// Its identity: (netuid, mechanism, epoch), hashed.
+    pub id: IntentId,
+    /// The subnet.
+    pub netuid: Netuid,
+    /// The mechanism.
+    pub mechanism: u8,
+    /// The epoch it is for.
+    pub epoch: EpochIndex,
+    /// The vector: uid and weight, ascending by uid, the largest weight 65535.
+    pub vector: Vec<(Uid, u16)>,
+    /// The version key it is signed with.
+    pub version_key: u64,
+    /// The block from whose view it was computed.
+    pub computed_at: BlockNumber,
+    /// Signatures made for it; at most one of them is live.
+    pub signings: Vec<SignedExtrinsic>,
+    /// How it stands.
+    pub state: IntentState,
+}
+
+/// Signed bytes, stored before they are sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedExtrinsic {
+    /// The extrinsic as it goes to the chain.
+    #[serde(with = "hex::serde")]
+    pub bytes: Vec<u8>,
+    /// Blake2-256 of the bytes.
+    pub hash: Digest,
+    /// The nonce it uses.
+    pub nonce: u32,
+    /// The first block in which it is no longer valid.
+    pub era_end: BlockNumber,
+}
+
+/// How an intent stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum IntentState {
+    /// Journalled; a signature may exist that we have not seen.
+    Open,
+    /// The last of its signings is live.
+    Signed,
+    /// Found on the finalized chain, equal to the vector.
+    Landed {
+        /// In which block.
+        block: BlockNumber,
+    },
+    /// It will never land, and why.
+    Abandoned {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// How far receipts of a peer have been fetched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CursorRow {
+    /// The peer.
+    pub peer: Hotkey,
+    /// Sequence number of its last receipt that we have.
+    pub after: u64,
+}
+
+/// One line of `signed.journal`: everything that ever bound this hotkey, and the format in which
+/// a validator moves to another machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalEntry {
+    /// Whose signature.
+    pub hotkey: Hotkey,
+    /// For which intent.
+    pub intent: IntentId,
+    /// The subnet.
+    pub netuid: Netuid,
+    /// The mechanism.
+    pub mechanism: u8,
+    /// The epoch.
+    pub epoch: EpochIndex,
+    /// What happened.
+    pub step: JournalStep,
+}
+
+/// What happened to an intent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "step")]
+pub enum JournalStep {
+    /// A vector with this digest is about to be signed.
+    Intended {
+        /// Digest of the vector.
+        vector: Digest,
+    },
+    /// These bytes were signed and may be on their way.
+    Signed {
+        /// The signed extrinsic.
+        signed: SignedExtrinsic,
+    },
+    /// Found on the finalized chain.
+    Landed {
+        /// In which block.
+        block: BlockNumber,
+    },
+    /// Given up.
+    Abandoned {
+        /// Why.
+        reason: String,
+    },
+}

@@ -1,0 +1,95 @@
+//! A submission's identity and its way through the funnel.
+//!
+//! ```text
+//! committed -> fetched -> admitted -> evaluating -> scored
+//!     |            |                       |
+//!     |            +-> rejected            +-> failed
+//!     +-> unreadable (the commitment itself is malformed)
+//! ```
+
+use serde::{Deserialize, Serialize};
+
+use crate::admission::Rejection;
+use crate::commitment::Location;
+use crate::id::{BlockHash, ContentDigest, DigestBuilder, Hotkey, SubmissionId};
+use crate::outcome::Ending;
+use crate::unit::BlockNumber;
+
+/// Content that a commitment points to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Submission {
+    /// Its identity.
+    pub id: SubmissionId,
+    /// The miner.
+    pub hotkey: Hotkey,
+    /// Block of the commitment.
+    pub committed_at: BlockNumber,
+    /// What was committed.
+    pub content: ContentDigest,
+    /// Where to fetch it.
+    pub location: Location,
+    /// Source of its seeds: the hash of the block after the commitment.
+    pub seed_block_hash: BlockHash,
+    /// How far it got.
+    pub state: SubmissionState,
+}
+
+/// How far a submission got.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "state")]
+pub enum SubmissionState {
+    /// Seen on chain; its bytes are not here yet.
+    Committed {
+        /// Why the last fetch failed, if one did.
+        fetch_failure: Option<String>,
+    },
+    /// Its bytes are here and match the digest; admission runs.
+    Fetched,
+    /// Admission passed; its assignments can be leased.
+    Admitted,
+    /// Admission failed, with evidence.
+    Rejected {
+        /// The rule it broke.
+        rejection: Rejection,
+    },
+    /// Every assignment settled and the result counts.
+    Scored {
+        /// The score, larger is better.
+        points: u64,
+    },
+    /// Evaluated, but not scored, by its own fault.
+    Failed {
+        /// How its run ended.
+        ending: Ending,
+    },
+}
+
+impl Submission {
+    /// A submission as it is when first seen on chain.
+    #[must_use]
+    pub fn committed(
+        hotkey: Hotkey,
+        committed_at: BlockNumber,
+        content: ContentDigest,
+        location: Location,
+        seed_block_hash: BlockHash,
+    ) -> Self {
+        let id = Self::identity(&hotkey, committed_at, &content);
+        let state = SubmissionState::Committed { fetch_failure: None };
+        Self { id, hotkey, committed_at, content, location, seed_block_hash, state }
+    }
+
+    /// The identity of (hotkey, commit block, content digest).
+    #[must_use]
+    pub fn identity(
+        hotkey: &Hotkey,
+        committed_at: BlockNumber,
+        content: &ContentDigest,
+    ) -> SubmissionId {
+        let digest = DigestBuilder::new("assay/submission/v1")
+            .bytes(&hotkey.0)
+            .number(committed_at.0)
+            .bytes(&content.0);
+        SubmissionId(digest.finish())
+    }
+}
