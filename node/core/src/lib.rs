@@ -51,4 +51,18 @@ pub mod evidence;
 
 pub mod lease;
 
+pub mod lease_record;
+
+pub mod placement;
+
 pub mod rows;
+
+pub mod points;
+
+pub mod round;
+
+pub mod vector;
+
+pub mod submit_guard;
+
+pub mod machine;

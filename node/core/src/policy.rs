@@ -13,6 +13,8 @@ use crate::inventory::DeviceKind;
 pub struct Policy {
     /// Its name, for people.
     pub name: String,
+    /// Blocks after which a hotkey's next commitment counts as a new submission.
+    pub recommit_blocks: u64,
     /// What an archive may contain.
     pub archive: ArchiveLimits,
     /// How a submission is measured.
@@ -78,6 +80,7 @@ impl Policy {
     pub fn dev() -> Self {
         Self {
             name: "dev".to_owned(),
+            recommit_blocks: 20,
             archive: ArchiveLimits {
                 packed_bytes_max: 4 << 20,
                 unpacked_bytes_max: 2_000_000,
@@ -111,7 +114,7 @@ impl Policy {
     /// compile.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        let Self { name, archive, meter, run } = self;
+        let Self { name, recommit_blocks, archive, meter, run } = self;
         let ArchiveLimits {
             packed_bytes_max,
             unpacked_bytes_max,
@@ -131,6 +134,7 @@ impl Policy {
         let RunLimits { device, memory_mib, pids, tmpfs_mib, output_bytes, wall_ms } = run;
         let digest = DigestBuilder::new("assay/policy/nas/v1")
             .bytes(name.as_bytes())
+            .number(*recommit_blocks)
             .number(*packed_bytes_max)
             .number(*unpacked_bytes_max)
             .number(u64::from(*files_max))

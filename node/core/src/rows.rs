@@ -279,10 +279,14 @@ pub struct JournalEntry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "step")]
 pub enum JournalStep {
-    /// A vector with this digest is about to be signed.
+    /// This vector is about to be signed.
     Intended {
-        /// Digest of the vector.
-        vector: Digest,
+        /// The vector.
+        vector: Vec<(Uid, u16)>,
+        /// The version key it is signed with.
+        version_key: u64,
+        /// The block from whose view it was computed.
+        computed_at: BlockNumber,
     },
     /// These bytes were signed and may be on their way.
     Signed {

@@ -1,0 +1,194 @@
+//! What the machine wants done, and what it wants known. Imperative: do it.
+//!
+//! The daemon commits an outcome's writes first, then performs its effects in order. A crash
+//! between the two repeats effects after the restart, so each is harmless twice.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+use crate::assignment::Assignment;
+use crate::commitment::Location;
+use crate::evidence::Evidence;
+use crate::id::{ContentDigest, Hotkey, IntentId, Netuid, RunId, SubmissionId, Uid};
+use crate::inventory::Device;
+use crate::lease::{PeerAnswer, PeerRequest};
+use crate::machine::event::{CallId, Question};
+use crate::outcome::Ending;
+use crate::rows::Write;
+use crate::unit::BlockNumber;
+
+/// The result of one event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// To commit, all together, before anything else.
+    pub writes: Vec<Write>,
+    /// To do afterwards, in order.
+    pub effects: Vec<Effect>,
+    /// To log and count.
+    pub notes: Vec<Note>,
+}
+
+/// A peer's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerAddress {
+    /// Who.
+    pub hotkey: Hotkey,
+    /// Where.
+    pub endpoint: SocketAddr,
+}
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Get a submission's bytes: from disk, from its location, or from a peer.
+    FetchContent {
+        /// For which submission.
+        submission: SubmissionId,
+        /// Which bytes.
+        content: ContentDigest,
+        /// Where the miner says they are.
+        location: Location,
+        /// Validators that may have them.
+        peers: Vec<PeerAddress>,
+    },
+    /// Judge a submission whose bytes are here.
+    Admit {
+        /// Which.
+        submission: SubmissionId,
+        /// Its bytes.
+        content: ContentDigest,
+    },
+    /// Answer a waiting call.
+    Answer {
+        /// Which.
+        call: CallId,
+        /// With what.
+        answer: PeerAnswer,
+    },
+    /// Ask a validator, possibly ourselves.
+    AskPeer {
+        /// Whom, where.
+        peer: PeerAddress,
+        /// Returned with the answer.
+        question: Question,
+        /// What.
+        request: PeerRequest,
+    },
+    /// Run an assignment in a container.
+    StartRun(Box<RunSpec>),
+    /// Stop a run; its end is reported as this ending.
+    StopRun {
+        /// Which.
+        run: RunId,
+        /// Why.
+        ending: Ending,
+    },
+    /// Remove the container of a run that an earlier life started.
+    RemoveLeftover {
+        /// Which.
+        run: RunId,
+    },
+    /// Sign evidence with the hotkey.
+    SignReceipt {
+        /// Of which run.
+        run: RunId,
+        /// What to sign.
+        evidence: Box<Evidence>,
+    },
+    /// Sign a vector; nothing leaves the node.
+    SignWeights(WeightsToSign),
+    /// Hand signed bytes to the chain. Harmless to repeat.
+    SendWeights {
+        /// For which intent.
+        intent: IntentId,
+        /// The extrinsic.
+        bytes: Vec<u8>,
+    },
+}
+
+/// What to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunSpec {
+    /// The execution.
+    pub run: RunId,
+    /// What it evaluates.
+    pub assignment: Assignment,
+    /// Under which attempt, for the container's labels.
+    pub attempt: crate::id::Attempt,
+    /// Where.
+    pub device: Device,
+}
+
+/// A vector to sign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WeightsToSign {
+    /// The intent, already durable.
+    pub intent: IntentId,
+    /// The subnet.
+    pub netuid: Netuid,
+    /// The mechanism.
+    pub mechanism: u8,
+    /// The vector.
+    pub vector: Vec<(Uid, u16)>,
+    /// The version key.
+    pub version_key: u64,
+    /// The finalized block that anchors its era.
+    pub anchor: BlockNumber,
+}
+
+/// Something an operator may want to know: one log line and one counter per kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case", tag = "note")]
+#[allow(missing_docs, reason = "each variant is one log line whose fields name themselves")]
+pub enum Note {
+    SubmissionSeen { submission: SubmissionId, hotkey: Hotkey, block: BlockNumber },
+    CommitmentUnreadable { hotkey: Hotkey, block: BlockNumber, reason: String },
+    CommitmentTooSoon { hotkey: Hotkey, block: BlockNumber, allowed_at: BlockNumber },
+    CommitmentByValidator { hotkey: Hotkey, block: BlockNumber },
+    ContentFetched { submission: SubmissionId },
+    FetchFailed { submission: SubmissionId, reason: String },
+    SubmissionAdmitted { submission: SubmissionId },
+    SubmissionRejected { submission: SubmissionId, reason: String },
+    SubmissionScored { submission: SubmissionId, points: u64, worker: Hotkey },
+    SubmissionFailed { submission: SubmissionId, reason: String, worker: Hotkey },
+    LeaseGranted { submission: SubmissionId, holder: Hotkey, attempt: u32 },
+    LeaseExpired { submission: SubmissionId, holder: Hotkey, attempt: u32 },
+    LeaseReleased { submission: SubmissionId, holder: Hotkey, attempt: u32 },
+    LeaseExhausted { submission: SubmissionId, holder: Hotkey },
+    LeaseRefused { peer: Hotkey, call: &'static str, reason: String },
+    ReceiptAccepted { submission: SubmissionId, worker: Hotkey },
+    ReceiptIgnored { coordinator: Hotkey, reason: String },
+    GrantIgnored { coordinator: Hotkey, reason: String },
+    RunStarted { run: RunId, submission: SubmissionId, device: String, attempt: u32 },
+    RunEnded { run: RunId, submission: SubmissionId, reason: String },
+    RunUnknown { run: RunId },
+    RunAbandoned { run: RunId, reason: String },
+    LeftoverFound { run: RunId },
+    PeerUnreachable { peer: Hotkey, reason: String },
+    WeightsIntended { epoch: u64, entries: u64 },
+    WeightsNotSafe { epoch: u64, reason: String },
+    WeightsSigned { epoch: u64, nonce: u32, era_end: BlockNumber },
+    WeightsNotSigned { epoch: u64, reason: String },
+    WeightsRefused { epoch: u64, reason: String },
+    WeightsLanded { epoch: u64, block: BlockNumber },
+    WeightsAbandoned { epoch: u64, reason: String },
+    UnexpectedAnswer { peer: Hotkey },
+}
+
+impl Outcome {
+    /// Appends a note.
+    pub fn note(&mut self, note: Note) {
+        self.notes.push(note);
+    }
+
+    /// Appends an effect.
+    pub fn perform(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    /// Appends a row to commit.
+    pub fn put(&mut self, row: crate::rows::Row) {
+        self.writes.push(Write::Put(row));
+    }
+}

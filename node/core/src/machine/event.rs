@@ -1,0 +1,122 @@
+//! What the world tells the machine. Past tense: it happened.
+
+use crate::admission::Verdict;
+use crate::evidence::{Metrics, Receipt};
+use crate::id::{Hotkey, IntentId, RunId, SubmissionId};
+use crate::inventory::Device;
+use crate::lease::{PeerAnswer, PeerRequest};
+use crate::outcome::Ending;
+use crate::rows::{JournalEntry, Row, SignedExtrinsic};
+use crate::unit::UnixMs;
+use crate::view::ChainView;
+
+/// Matches an answer to the call that waits for it. Given by the daemon, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId(pub u64);
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The process started: what was stored, what the host has, what an earlier life left over.
+    Restarted(Box<Restarted>),
+    /// A block was finalized and read.
+    BlockFinalized(Box<ChainView>),
+    /// A fetch ended.
+    ContentFetched {
+        /// For which submission.
+        submission: SubmissionId,
+        /// The bytes are stored under their digest, or why not.
+        result: Result<(), String>,
+    },
+    /// Admission ended.
+    AdmissionEnded {
+        /// For which submission.
+        submission: SubmissionId,
+        /// With which verdict.
+        verdict: Verdict,
+    },
+    /// A peer asks; it proved who it is.
+    PeerAsked {
+        /// The waiting call.
+        call: CallId,
+        /// Who asks.
+        peer: Hotkey,
+        /// What.
+        request: PeerRequest,
+    },
+    /// A question of ours was answered, or was not.
+    PeerAnswered {
+        /// Who was asked.
+        peer: Hotkey,
+        /// What was asked.
+        question: Question,
+        /// The answer, or why there is none.
+        result: Result<PeerAnswer, String>,
+    },
+    /// A run ended and its container is gone.
+    RunEnded {
+        /// Which.
+        run: RunId,
+        /// How.
+        ending: Ending,
+        /// What was measured, if it completed.
+        metrics: Option<Metrics>,
+        /// When, by the wall clock.
+        ended_at: UnixMs,
+    },
+    /// A receipt was signed.
+    ReceiptSigned {
+        /// Of which run.
+        run: RunId,
+        /// The receipt.
+        receipt: Box<Receipt>,
+    },
+    /// A vector was signed, or could not be.
+    WeightsSigned {
+        /// For which intent.
+        intent: IntentId,
+        /// The bytes, or why not.
+        result: Result<SignedExtrinsic, String>,
+    },
+    /// Signed bytes were handed to the chain, or refused.
+    WeightsSent {
+        /// For which intent.
+        intent: IntentId,
+        /// Why not, if refused.
+        result: Result<(), String>,
+    },
+    /// Time passed.
+    Ticked,
+    /// The operator asked the node to stop: take nothing new.
+    StopRequested,
+    /// The grace is over: stop what runs.
+    StopForced,
+}
+
+/// What the process found when it started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restarted {
+    /// Every stored row.
+    pub rows: Vec<Row>,
+    /// The journal of what was signed.
+    pub journal: Vec<JournalEntry>,
+    /// The host's devices.
+    pub devices: Vec<Device>,
+    /// Runs whose containers still exist.
+    pub leftovers: Vec<RunId>,
+}
+
+/// A question of ours, without its payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Question {
+    /// For work.
+    Acquire,
+    /// To keep leases.
+    Renew,
+    /// To accept the result of this run.
+    Complete(RunId),
+    /// To take back the lease of this run.
+    Release(RunId),
+    /// For receipts.
+    Receipts,
+}

@@ -1,0 +1,207 @@
+//! From a commitment on chain to a verdict: seen, fetched, admitted or rejected.
+
+use crate::admission::Verdict;
+use crate::commitment::Commitment;
+use crate::id::SubmissionId;
+use crate::limits::{clip_detail, FETCH_RETRY_MS};
+use crate::machine::effect::{Effect, Note, Outcome};
+use crate::machine::{FetchClock, Machine};
+use crate::rows::{Row, VerdictRow};
+use crate::submission::{Submission, SubmissionState};
+use crate::unit::{BlockCount, Now};
+use crate::view::CommitmentRecord;
+
+impl Machine {
+    pub(super) fn take_in_commitments(&mut self, now: Now, out: &mut Outcome) {
+        let Some(view) = &self.view else { return };
+        // A commitment without its seed block is read again in the next view.
+        let records: Vec<CommitmentRecord> =
+            view.commitments.iter().filter(|c| c.seed_block_hash.is_some()).cloned().collect();
+        for record in records {
+            self.take_in(now, &record, out);
+        }
+    }
+
+    fn take_in(&mut self, now: Now, record: &CommitmentRecord, out: &mut Outcome) {
+        let Some(seed_block_hash) = record.seed_block_hash else { return };
+        let commitment = match Commitment::parse(&record.bytes) {
+            Ok(commitment) => commitment,
+            Err(error) => {
+                let reason = error.to_string();
+                let (hotkey, block) = (record.hotkey, record.block);
+                self.pass_over(record, Note::CommitmentUnreadable { hotkey, block, reason }, out);
+                return;
+            }
+        };
+        let id = Submission::identity(&record.hotkey, record.block, &commitment.content);
+        if self.submissions.contains_key(&id) {
+            return;
+        }
+        if let Some(note) = self.objection(record) {
+            self.pass_over(record, note, out);
+            return;
+        }
+        let submission = Submission::committed(
+            record.hotkey,
+            record.block,
+            commitment.content,
+            commitment.location,
+            seed_block_hash,
+        );
+        out.put(Row::Submission(submission.clone()));
+        out.note(Note::SubmissionSeen {
+            submission: id,
+            hotkey: record.hotkey,
+            block: record.block,
+        });
+        self.submissions.insert(id, submission);
+        self.fetch(now, id, out);
+    }
+
+    /// Why a well-formed commitment is not a submission.
+    fn objection(&self, record: &CommitmentRecord) -> Option<Note> {
+        let (hotkey, block) = (record.hotkey, record.block);
+        if self.view.as_ref().is_some_and(|view| view.is_validator(&hotkey)) {
+            return Some(Note::CommitmentByValidator { hotkey, block });
+        }
+        let distance = BlockCount(self.config.policy.recommit_blocks);
+        let previous =
+            self.submissions.values().filter(|s| s.hotkey == hotkey).map(|s| s.committed_at).max();
+        let allowed_at = previous?.plus(distance);
+        (block < allowed_at).then_some(Note::CommitmentTooSoon { hotkey, block, allowed_at })
+    }
+
+    fn pass_over(&mut self, record: &CommitmentRecord, note: Note, out: &mut Outcome) {
+        if self.passed_over.insert(record.hotkey, record.block) != Some(record.block) {
+            out.note(note);
+        }
+    }
+
+    fn fetch(&mut self, now: Now, id: SubmissionId, out: &mut Outcome) {
+        let Some(submission) = self.submissions.get(&id) else { return };
+        self.fetching.insert(
+            id,
+            FetchClock { is_running: true, again_at: now.mono.plus_ms(FETCH_RETRY_MS) },
+        );
+        out.perform(Effect::FetchContent {
+            submission: id,
+            content: submission.content,
+            location: submission.location.clone(),
+            peers: self.other_validators(),
+        });
+    }
+
+    pub(super) fn retry_fetches(&mut self, now: Now, out: &mut Outcome) {
+        let due: Vec<SubmissionId> = self
+            .fetching
+            .iter()
+            .filter(|(_, clock)| !clock.is_running && clock.again_at <= now.mono)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            self.fetch(now, id, out);
+        }
+    }
+
+    pub(super) fn on_fetched(
+        &mut self,
+        now: Now,
+        id: SubmissionId,
+        result: Result<(), String>,
+        out: &mut Outcome,
+    ) {
+        let Some(submission) = self.submissions.get_mut(&id) else { return };
+        if !matches!(submission.state, SubmissionState::Committed { .. }) {
+            return;
+        }
+        match result {
+            Ok(()) => {
+                self.fetching.remove(&id);
+                submission.state = SubmissionState::Fetched;
+                out.note(Note::ContentFetched { submission: id });
+                out.put(Row::Submission(submission.clone()));
+                self.judge(now, id, out);
+            }
+            Err(reason) => {
+                let reason = clip_detail(&reason);
+                let again_at = now.mono.plus_ms(FETCH_RETRY_MS);
+                self.fetching.insert(id, FetchClock { is_running: false, again_at });
+                let state = SubmissionState::Committed { fetch_failure: Some(reason.clone()) };
+                if submission.state != state {
+                    submission.state = state;
+                    out.put(Row::Submission(submission.clone()));
+                    out.note(Note::FetchFailed { submission: id, reason });
+                }
+            }
+        }
+    }
+
+    /// Uses the stored verdict, or asks for one.
+    fn judge(&mut self, now: Now, id: SubmissionId, out: &mut Outcome) {
+        let Some(submission) = self.submissions.get(&id) else { return };
+        let content = submission.content;
+        match self.verdicts.get(&(content, self.policy_digest)).cloned() {
+            Some(verdict) => self.apply_verdict(now, id, verdict, out),
+            None => out.perform(Effect::Admit { submission: id, content }),
+        }
+    }
+
+    pub(super) fn on_admission_ended(
+        &mut self,
+        now: Now,
+        id: SubmissionId,
+        verdict: Verdict,
+        out: &mut Outcome,
+    ) {
+        let Some(submission) = self.submissions.get(&id) else { return };
+        if submission.state != SubmissionState::Fetched {
+            return;
+        }
+        let (content, policy) = (submission.content, self.policy_digest);
+        out.put(Row::Verdict(VerdictRow { content, policy, verdict: verdict.clone() }));
+        self.verdicts.insert((content, policy), verdict.clone());
+        self.apply_verdict(now, id, verdict, out);
+    }
+
+    fn apply_verdict(&mut self, now: Now, id: SubmissionId, verdict: Verdict, out: &mut Outcome) {
+        let Some(submission) = self.submissions.get_mut(&id) else { return };
+        submission.state = match verdict {
+            Verdict::Admitted { .. } => {
+                out.note(Note::SubmissionAdmitted { submission: id });
+                SubmissionState::Admitted
+            }
+            Verdict::Rejected { rejection } => {
+                let reason = rejection.to_string();
+                out.note(Note::SubmissionRejected { submission: id, reason });
+                SubmissionState::Rejected { rejection }
+            }
+        };
+        out.put(Row::Submission(submission.clone()));
+        self.open_leases(now, out);
+        self.adopt_orphans(out);
+        self.settle_all(out);
+    }
+
+    /// Continues where an earlier life stopped.
+    pub(super) fn resume_intake(&mut self, now: Now, out: &mut Outcome) {
+        let waiting: Vec<(SubmissionId, bool)> = self
+            .submissions
+            .values()
+            .filter_map(|submission| match submission.state {
+                SubmissionState::Committed { .. } => Some((submission.id, false)),
+                SubmissionState::Fetched => Some((submission.id, true)),
+                SubmissionState::Admitted
+                | SubmissionState::Rejected { .. }
+                | SubmissionState::Scored { .. }
+                | SubmissionState::Failed { .. } => None,
+            })
+            .collect();
+        for (id, is_fetched) in waiting {
+            if is_fetched {
+                self.judge(now, id, out);
+            } else {
+                self.fetch(now, id, out);
+            }
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! The machine: one owner of the node's state, one event at a time.
+//!
+//! [`Machine::apply`] takes an event and the time and returns what to store, what to do and what
+//! to say. It is synchronous and deterministic: the same events give the same outcomes.
+//!
+//! The machine composes smaller parts, a file each: `restart` (what was and what is), `intake`
+//! (from commitment to verdict), `coordinate` (leases granted), `work` (leases held), `exchange`
+//! (receipts and settlement), `weights` (from points to the chain).
+
+mod coordinate;
+pub mod effect;
+pub mod event;
+mod exchange;
+mod intake;
+mod restart;
+#[cfg(test)]
+mod tests;
+mod weights;
+mod work;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use crate::admission::Verdict;
+use crate::assignment::Assignment;
+use crate::evidence::Receipt;
+use crate::id::{
+    AssignmentId, ContentDigest, Digest, Hotkey, IntentId, Netuid, RunId, SubmissionId,
+};
+use crate::inventory::{Device, DeviceId};
+use crate::lease_record::LeaseRecord;
+use crate::machine::effect::{Outcome, PeerAddress};
+use crate::machine::event::Event;
+use crate::policy::Policy;
+use crate::rows::{IntentRow, ReceiptRow};
+use crate::submission::{Submission, SubmissionState};
+use crate::submit_guard::NotSafe;
+use crate::unit::{BlockCount, BlockNumber, EpochIndex, MonoMs, Now};
+use crate::view::ChainView;
+
+pub use exchange::PeerState;
+pub use work::Run;
+
+/// Facts that do not change while the process lives.
+#[derive(Clone, Debug)]
+pub struct MachineConfig {
+    /// Our hotkey.
+    pub hotkey: Hotkey,
+    /// The subnet.
+    pub netuid: Netuid,
+    /// The mechanism whose weights we set.
+    pub mechanism: u8,
+    /// The rules.
+    pub policy: Policy,
+    /// The evaluator image's id.
+    pub image: Digest,
+    /// The data set.
+    pub dataset: Digest,
+    /// Where validators serve, in place of what they published; holds our own address too.
+    pub endpoints: BTreeMap<Hotkey, SocketAddr>,
+    /// Whether vectors are signed at all.
+    pub weights_enabled: bool,
+    /// Blocks before the epoch's end at which the vector is sent.
+    pub weights_lead: BlockCount,
+}
+
+/// The state of a node.
+#[derive(Debug)]
+pub struct Machine {
+    config: MachineConfig,
+    policy_digest: Digest,
+    view: Option<ChainView>,
+    is_stopping: bool,
+    devices: Vec<Device>,
+    submissions: BTreeMap<SubmissionId, Submission>,
+    verdicts: BTreeMap<(ContentDigest, Digest), Verdict>,
+    fetching: BTreeMap<SubmissionId, FetchClock>,
+    /// Commitments that are no submissions, by hotkey: said once each.
+    passed_over: BTreeMap<Hotkey, BlockNumber>,
+    leases: BTreeMap<AssignmentId, LeaseRecord>,
+    runs: BTreeMap<RunId, Run>,
+    receipts: BTreeMap<(AssignmentId, Hotkey), ReceiptRow>,
+    orphans: Vec<(Hotkey, u64, Receipt)>,
+    next_sequence: u64,
+    peers: BTreeMap<Hotkey, PeerState>,
+    intents: BTreeMap<IntentId, IntentRow>,
+    /// Intents whose signature was asked for in this life.
+    signing: BTreeSet<IntentId>,
+    sent_at: BTreeMap<IntentId, BlockNumber>,
+    /// The epoch for which it was said that there is nothing to send.
+    no_vector_epoch: Option<EpochIndex>,
+    not_safe: Option<NotSafe>,
+}
+
+/// When a submission's bytes are asked for again.
+#[derive(Clone, Copy, Debug)]
+struct FetchClock {
+    is_running: bool,
+    again_at: MonoMs,
+}
+
+impl Machine {
+    /// A machine that knows nothing yet; its first event is [`Event::Restarted`].
+    #[must_use]
+    pub fn new(config: MachineConfig) -> Self {
+        let policy_digest = config.policy.digest();
+        Self {
+            config,
+            policy_digest,
+            view: None,
+            is_stopping: false,
+            devices: Vec::new(),
+            submissions: BTreeMap::new(),
+            verdicts: BTreeMap::new(),
+            fetching: BTreeMap::new(),
+            passed_over: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            receipts: BTreeMap::new(),
+            orphans: Vec::new(),
+            next_sequence: 1,
+            peers: BTreeMap::new(),
+            intents: BTreeMap::new(),
+            signing: BTreeSet::new(),
+            sent_at: BTreeMap::new(),
+            no_vector_epoch: None,
+            not_safe: None,
+        }
+    }
+
+    /// Applies one event.
+    ///
+    /// The state has changed when this returns; the caller commits the writes before it performs
+    /// the effects, and stops for good if the commit fails.
+    pub fn apply(&mut self, now: Now, event: Event) -> Outcome {
+        let mut out = Outcome::default();
+        match event {
+            Event::Restarted(found) => self.on_restarted(now, *found, &mut out),
+            Event::BlockFinalized(view) => self.on_block(now, *view, &mut out),
+            Event::ContentFetched { submission, result } => {
+                self.on_fetched(now, submission, result, &mut out);
+            }
+            Event::AdmissionEnded { submission, verdict } => {
+                self.on_admission_ended(now, submission, verdict, &mut out);
+            }
+            Event::PeerAsked { call, peer, request } => {
+                self.on_asked(now, call, peer, request, &mut out);
+            }
+            Event::PeerAnswered { peer, question, result } => {
+                self.on_answered(now, peer, question, result, &mut out);
+            }
+            Event::RunEnded { run, ending, metrics, ended_at } => {
+                let ended = work::EndedRun { run, ending, metrics, ended_at };
+                self.on_run_ended(now, ended, &mut out);
+            }
+            Event::ReceiptSigned { run, receipt } => {
+                self.on_receipt_signed(now, run, *receipt, &mut out);
+            }
+            Event::WeightsSigned { intent, result } => {
+                self.on_weights_signed(intent, result, &mut out);
+            }
+            Event::WeightsSent { intent, result } => self.on_weights_sent(intent, result, &mut out),
+            Event::Ticked => self.on_tick(now, &mut out),
+            Event::StopRequested => self.is_stopping = true,
+            Event::StopForced => self.on_stop_forced(&mut out),
+        }
+        out
+    }
+
+    fn on_block(&mut self, now: Now, view: ChainView, out: &mut Outcome) {
+        // Finalized views only move forward; an older one comes from a lagging endpoint.
+        if self.view.as_ref().is_some_and(|known| known.number >= view.number) {
+            return;
+        }
+        self.view = Some(view);
+        self.refresh_peers();
+        self.take_in_commitments(now, out);
+        self.open_leases(now, out);
+        self.adopt_orphans(out);
+        self.settle_all(out);
+        self.follow_weights(out);
+    }
+
+    fn on_tick(&mut self, now: Now, out: &mut Outcome) {
+        self.retry_fetches(now, out);
+        self.expire_leases(now, out);
+        self.stop_unrenewed_runs(now, out);
+        self.report_results(now, out);
+        self.renew_leases(now, out);
+        self.acquire_work(now, out);
+        self.ask_for_receipts(now, out);
+    }
+
+    /// What each validator derives for a submission: its only assignment of the first tier.
+    fn assignment_of(&self, submission: &Submission) -> Assignment {
+        Assignment::derive(submission, 1, 0, self.policy_digest)
+    }
+
+    fn address_of(&self, hotkey: &Hotkey) -> Option<PeerAddress> {
+        let published = || self.view.as_ref()?.neuron(hotkey)?.axon;
+        let endpoint = self.config.endpoints.get(hotkey).copied().or_else(published)?;
+        Some(PeerAddress { hotkey: *hotkey, endpoint })
+    }
+
+    /// Every other validator with an address.
+    fn other_validators(&self) -> Vec<PeerAddress> {
+        let Some(view) = &self.view else { return Vec::new() };
+        view.validators()
+            .filter(|neuron| neuron.hotkey != self.config.hotkey)
+            .filter_map(|neuron| self.address_of(&neuron.hotkey))
+            .collect()
+    }
+
+    fn coordinators_of(&self, submission: &Submission) -> Vec<Hotkey> {
+        self.view.as_ref().map_or_else(Vec::new, |view| {
+            crate::assignment::coordinators(view, &submission.hotkey, &submission.content)
+        })
+    }
+
+    fn busy_devices(&self) -> BTreeSet<DeviceId> {
+        self.runs
+            .values()
+            .filter(|run| run.holds_device())
+            .map(|run| run.row.device.clone())
+            .collect()
+    }
+}
+
+/// Read-only access, for `status` and for tests.
+impl Machine {
+    /// The facts given at the start.
+    #[must_use]
+    pub fn config(&self) -> &MachineConfig {
+        &self.config
+    }
+
+    /// The latest finalized view, if one was read.
+    #[must_use]
+    pub fn view(&self) -> Option<&ChainView> {
+        self.view.as_ref()
+    }
+
+    /// The host's devices.
+    #[must_use]
+    pub fn devices(&self) -> &[Device] {
+        &self.devices
+    }
+
+    /// Every submission, by id.
+    pub fn submissions(&self) -> impl Iterator<Item = &Submission> {
+        self.submissions.values()
+    }
+
+    /// Leases that this node coordinates.
+    pub fn leases(&self) -> impl Iterator<Item = &LeaseRecord> {
+        self.leases.values()
+    }
+
+    /// Runs of this node that are not acknowledged yet.
+    pub fn runs(&self) -> impl Iterator<Item = &Run> {
+        self.runs.values()
+    }
+
+    /// Receipts that count.
+    pub fn receipts(&self) -> impl Iterator<Item = &ReceiptRow> {
+        self.receipts.values()
+    }
+
+    /// Other validators as this node sees them.
+    pub fn peers(&self) -> impl Iterator<Item = (&Hotkey, &PeerState)> {
+        self.peers.iter()
+    }
+
+    /// Every intent, by id.
+    pub fn intents(&self) -> impl Iterator<Item = &IntentRow> {
+        self.intents.values()
+    }
+
+    /// Why no vector is signed now, if one is not.
+    #[must_use]
+    pub fn not_safe(&self) -> Option<&NotSafe> {
+        self.not_safe.as_ref()
+    }
+
+    /// Whether the operator asked the node to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.is_stopping
+    }
+
+    /// Whether a restart now would interrupt neither a run nor a vector on its way.
+    #[must_use]
+    pub fn is_safe_to_restart(&self) -> bool {
+        self.runs.is_empty() && !self.has_live_intent()
+    }
+
+    /// Submissions whose evaluation is still owed.
+    pub fn unsettled(&self) -> impl Iterator<Item = &Submission> {
+        self.submissions.values().filter(|submission| {
+            matches!(
+                submission.state,
+                SubmissionState::Committed { .. }
+                    | SubmissionState::Fetched
+                    | SubmissionState::Admitted
+            )
+        })
+    }
+}

@@ -1,0 +1,121 @@
+//! Restart is not a special path: load what was stored, look at what is there, and let the
+//! difference decide.
+
+use std::collections::BTreeMap;
+
+use crate::id::IntentId;
+use crate::lease_record::LeaseRecord;
+use crate::machine::effect::{Effect, Note, Outcome};
+use crate::machine::event::Restarted;
+use crate::machine::{Machine, Run};
+use crate::rows::{IntentRow, IntentState, JournalEntry, JournalStep, Row};
+use crate::unit::Now;
+
+impl Machine {
+    pub(super) fn on_restarted(&mut self, now: Now, found: Restarted, out: &mut Outcome) {
+        self.devices = found.devices;
+        for row in found.rows {
+            self.load(now, row, out);
+        }
+        self.reconcile_journal(&found.journal, out);
+        for run in found.leftovers {
+            out.note(Note::LeftoverFound { run });
+            out.perform(Effect::RemoveLeftover { run });
+        }
+        self.resume_intake(now, out);
+    }
+
+    fn load(&mut self, now: Now, row: Row, out: &mut Outcome) {
+        match row {
+            Row::Submission(row) => {
+                self.submissions.insert(row.id, row);
+            }
+            Row::Verdict(row) => {
+                self.verdicts.insert((row.content, row.policy), row.verdict);
+            }
+            Row::Lease(row) => {
+                self.leases.insert(row.assignment.id, LeaseRecord::resume(row, now.mono));
+            }
+            Row::Receipt(row) => {
+                if let Some(sequence) = row.sequence {
+                    self.next_sequence = self.next_sequence.max(sequence.saturating_add(1));
+                }
+                let evidence = &row.receipt.evidence;
+                self.receipts.insert((evidence.assignment, evidence.worker), *row);
+            }
+            Row::Run(row) => {
+                let run = Run::resume(row.clone(), now);
+                if run.row != row {
+                    out.put(Row::Run(run.row.clone()));
+                }
+                self.runs.insert(run.row.run, run);
+            }
+            Row::Intent(row) => {
+                self.intents.insert(row.id, row);
+            }
+            Row::Cursor(row) => self.peers.entry(row.peer).or_default().after = row.after,
+        }
+    }
+
+    /// What was signed exists twice; where journal and rows disagree, the stricter one holds: a
+    /// signature that either of them knows was made.
+    fn reconcile_journal(&mut self, journal: &[JournalEntry], out: &mut Outcome) {
+        for (id, journalled) in replay(journal) {
+            let known = self.intents.get(&id);
+            if known.is_some_and(|row| is_at_least(row, &journalled)) {
+                continue;
+            }
+            let is_finished = !matches!(journalled.state, IntentState::Open | IntentState::Signed);
+            if known.is_none() && is_finished {
+                // Finished long ago and dropped from the rows.
+                continue;
+            }
+            out.put(Row::Intent(journalled.clone()));
+            self.intents.insert(id, journalled);
+        }
+    }
+}
+
+fn is_at_least(row: &IntentRow, journalled: &IntentRow) -> bool {
+    let is_finished = !matches!(row.state, IntentState::Open | IntentState::Signed);
+    is_finished || row.signings.len() >= journalled.signings.len()
+}
+
+/// The intents that the journal tells of.
+fn replay(journal: &[JournalEntry]) -> BTreeMap<IntentId, IntentRow> {
+    let mut intents: BTreeMap<IntentId, IntentRow> = BTreeMap::new();
+    for entry in journal {
+        match &entry.step {
+            JournalStep::Intended { vector, version_key, computed_at } => {
+                intents.entry(entry.intent).or_insert_with(|| IntentRow {
+                    id: entry.intent,
+                    netuid: entry.netuid,
+                    mechanism: entry.mechanism,
+                    epoch: entry.epoch,
+                    vector: vector.clone(),
+                    version_key: *version_key,
+                    computed_at: *computed_at,
+                    signings: Vec::new(),
+                    state: IntentState::Open,
+                });
+            }
+            JournalStep::Signed { signed } => {
+                if let Some(intent) = intents.get_mut(&entry.intent) {
+                    intent.signings.push(signed.clone());
+                    intent.state = IntentState::Signed;
+                }
+            }
+            JournalStep::Landed { block } => {
+                if let Some(intent) = intents.get_mut(&entry.intent) {
+                    intent.state = IntentState::Landed { block: *block };
+                }
+            }
+            JournalStep::Abandoned { reason } => {
+                if let Some(intent) = intents.get_mut(&entry.intent) {
+                    intent.state = IntentState::Abandoned { reason: reason.clone() };
+                }
+            }
+        }
+    }
+    intents
+}

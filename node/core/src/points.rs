@@ -1,0 +1,149 @@
+//! From measurements to points: the `nas` score.
+//!
+//! Inputs are integers from a receipt. The arithmetic is IEEE 754 double precision in a fixed
+//! order, with transcendental functions from `libm` instead of the platform's, so two validators
+//! with the same receipt get the same points.
+
+use crate::evidence::Metrics;
+
+/// Points of a perfect submission (zero bits per byte).
+pub const POINTS_MAX: u64 = 1_000_000_000;
+
+const NANO: f64 = 1e-9;
+/// Above this difference of held-out and training bits per byte, a submission counts half.
+const GAP_MAX: f64 = 1.0;
+/// A lower bits per byte by more than this never ranks lower.
+const RESOLUTION_BPB: f64 = 5e-3;
+/// Largest tie-breaking bonus.
+const TIE_MAX: f64 = 1e-3;
+/// An untrained model that loses less than this share of `ln V` has seen the answers.
+const STEP0_SHARE_MIN: f64 = 0.5;
+
+/// Why a completed run has no score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotScored {
+    /// No text was covered.
+    #[error("no text was covered")]
+    NothingCovered,
+    /// The loss is zero: impossible for text that was not known before.
+    #[error("the loss is zero")]
+    ZeroLoss,
+}
+
+/// Bits per byte of the training text, the prequential code length.
+///
+/// # Errors
+///
+/// [`NotScored`] if nothing was covered or nothing was lost.
+pub fn bits_per_byte(metrics: &Metrics) -> Result<f64, NotScored> {
+    if metrics.covered_bytes == 0 {
+        return Err(NotScored::NothingCovered);
+    }
+    if metrics.sum_nll_nanonats == 0 {
+        return Err(NotScored::ZeroLoss);
+    }
+    let bits = to_f64(metrics.sum_nll_nanonats) * NANO / core::f64::consts::LN_2;
+    Ok(bits / to_f64(metrics.covered_bytes))
+}
+
+/// The score, at most [`POINTS_MAX`]; larger is better. Rounds down.
+///
+/// # Errors
+///
+/// As [`bits_per_byte`].
+pub fn points(metrics: &Metrics) -> Result<u64, NotScored> {
+    let bpb = bits_per_byte(metrics)?;
+    let heldout = to_f64(metrics.heldout_nanobpb) * NANO;
+    let gap = heldout - to_f64(metrics.last_tenth_nanobpb) * NANO;
+    let delta = to_f64(metrics.heldout_init_nanobpb) * NANO - heldout;
+    let penalty = if gap > GAP_MAX { 0.5 } else { 1.0 };
+    let bonus = TIE_MAX.min(0.5 * (base(bpb) - base(bpb + RESOLUTION_BPB)));
+    let score = base(bpb) * penalty + bonus * penalty * libm::tanh(delta).max(0.0);
+    let knew_answers = to_f64(metrics.step0_loss_nanonats) * NANO
+        < STEP0_SHARE_MIN * libm::log(f64::from(metrics.vocabulary.max(2)));
+    if knew_answers {
+        return Ok(0);
+    }
+    Ok(floor_to_points(score))
+}
+
+fn base(bpb: f64) -> f64 {
+    1.0 / (1.0 + bpb)
+}
+
+#[allow(clippy::cast_precision_loss, reason = "values stay below 2^53: nano units of minutes")]
+fn to_f64(value: u64) -> f64 {
+    value as f64
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "clamped to 0..=POINTS_MAX before the conversion"
+)]
+fn floor_to_points(score: f64) -> u64 {
+    let scaled = libm::floor(score * 1e9);
+    scaled.clamp(0.0, 1e9) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    pub(crate) fn metrics(bpb: f64) -> Metrics {
+        let nll = bpb * core::f64::consts::LN_2 * 200_000.0 * 1e9;
+        Metrics {
+            sum_nll_nanonats: nll as u64,
+            covered_bytes: 200_000,
+            tokens: 200_000,
+            batches: 195,
+            bad_batches: 0,
+            audits: 5,
+            step0_loss_nanonats: 5_545_177_444,
+            vocabulary: 256,
+            heldout_init_nanobpb: 8_000_000_000,
+            heldout_nanobpb: (bpb * 1e9) as u64,
+            last_tenth_nanobpb: (bpb * 1e9) as u64,
+            parameters: 1000,
+            peak_memory_bytes: 0,
+            loss_curve_microbpb: vec![],
+        }
+    }
+
+    #[test]
+    fn known_scores_stay_what_they_are() {
+        assert_eq!(points(&metrics(2.0)).unwrap() / 1_000_000, 333);
+        assert_eq!(points(&metrics(8.0)).unwrap() / 1_000_000, 111);
+    }
+
+    #[test]
+    fn an_untrained_model_that_knows_the_answers_gets_nothing() {
+        let cheat = Metrics { step0_loss_nanonats: 1_000_000_000, ..metrics(1.0) };
+        assert_eq!(points(&cheat), Ok(0));
+    }
+
+    #[test]
+    fn nothing_covered_and_zero_loss_are_not_scores() {
+        let empty = Metrics { covered_bytes: 0, ..metrics(1.0) };
+        assert_eq!(points(&empty), Err(NotScored::NothingCovered));
+        let zero = Metrics { sum_nll_nanonats: 0, ..metrics(1.0) };
+        assert_eq!(points(&zero), Err(NotScored::ZeroLoss));
+    }
+
+    proptest! {
+        #[test]
+        fn a_strictly_lower_bpb_never_ranks_lower(
+            low in 0.01f64..12.0,
+            step in 0.0051f64..4.0,
+            heldout_low in 0u64..20_000_000_000,
+            heldout_high in 0u64..20_000_000_000,
+        ) {
+            // Both without the gap penalty, whatever the held-out text says about ties.
+            let fit = |bpb: f64, init| Metrics { heldout_init_nanobpb: init, ..metrics(bpb) };
+            let better = points(&fit(low, heldout_low)).unwrap();
+            let worse = points(&fit(low + step, heldout_high)).unwrap();
+            prop_assert!(better >= worse);
+        }
+    }
+}
