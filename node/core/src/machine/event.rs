@@ -28,6 +28,11 @@ pub enum Event {
         /// The bytes are stored under their digest, or why not.
         result: Result<(), String>,
     },
+    /// Bytes that had been fetched are gone.
+    ContentMissing {
+        /// Of which submission.
+        submission: SubmissionId,
+    },
     /// Admission ended.
     AdmissionEnded {
         /// For which submission.

@@ -136,6 +136,16 @@ impl Machine {
         }
     }
 
+    pub(super) fn on_content_missing(&mut self, now: Now, id: SubmissionId, out: &mut Outcome) {
+        let Some(submission) = self.submissions.get_mut(&id) else { return };
+        if submission.state != SubmissionState::Fetched {
+            return;
+        }
+        submission.state = SubmissionState::Committed { fetch_failure: None };
+        out.put(Row::Submission(submission.clone()));
+        self.fetch(now, id, out);
+    }
+
     /// Uses the stored verdict, or asks for one.
     fn judge(&mut self, now: Now, id: SubmissionId, out: &mut Outcome) {
         let Some(submission) = self.submissions.get(&id) else { return };

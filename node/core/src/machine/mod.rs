@@ -140,6 +140,9 @@ impl Machine {
             Event::ContentFetched { submission, result } => {
                 self.on_fetched(now, submission, result, &mut out);
             }
+            Event::ContentMissing { submission } => {
+                self.on_content_missing(now, submission, &mut out);
+            }
             Event::AdmissionEnded { submission, verdict } => {
                 self.on_admission_ended(now, submission, verdict, &mut out);
             }
