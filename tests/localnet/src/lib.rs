@@ -1,1 +1,26 @@
-//! Placeholder.
+#![recursion_limit = "256"]
+//! The local chain: blocks, pool, state and JSON-RPC around the native runtime.
+//!
+//! [`Localnet::start`] runs a chain in this process and tells where it listens; the binary
+//! `localnet` is the same behind a command line. What a client may rely on is written in
+//! `docs/localnet.md`.
+//!
+//! - [`chain`]: execution, the pool, sealing, finality. Synchronous, owns no task.
+//! - [`journal`]: the blocks on disk; a restart executes them again.
+//! - [`rpc`]: the JSON-RPC methods, on one port over HTTP and WebSocket.
+//! - [`genesis`], [`keys`], [`wallets`]: who is there at block 0 and how to sign as them.
+//!
+//! Not here: forks, faults, other metadata flavours.
+
+pub mod chain;
+pub mod genesis;
+pub mod journal;
+pub mod keys;
+pub mod rpc;
+mod server;
+pub mod sign;
+pub mod wallets;
+
+pub use chain::{Chain, ChainOptions};
+pub use genesis::GenesisSpec;
+pub use server::{BlockTime, BlockTimeInvalid, Config, Localnet, StartError};

@@ -1,0 +1,204 @@
+//! The stateful epoch clock of spec 425, and what an epoch writes here.
+//!
+//! An epoch is due when `Tempo` blocks have passed since `LastEpochBlock`, when `PendingEpochAt`
+//! has come, or when the safety valve opens. At most `MaxEpochsPerBlock` subnets fire in a block,
+//! lowest netuid first; the others wait one block and say so with `EpochDeferred`. All of it runs
+//! before the block's extrinsics, so an epoch sees the weights of earlier blocks only.
+//!
+//! Not here: Yuma consensus. An epoch recomputes stake weights, activity and permits.
+
+use super::{
+    Active, ActivityCutoffFactorMilli, AdminFreezeWindow, BlocksSinceLastStep, Bonds,
+    CommitRevealWeightsEnabled, Config, Error, Event, Keys, LastEpochBlock, LastMechansimStepBlock,
+    LastUpdate, MaxAllowedValidators, MaxEpochsPerBlock, MechanismCountCurrent, NetUid,
+    NetworksAdded, Pallet, PendingEpochAt, StakeThreshold, StakeWeight, SubnetEpochIndex,
+    SubnetOwner, SubnetworkN, Tempo, Uid, Uids, ValidatorPermit, ROOT_NETUID, TEMPO_MAX, TEMPO_MIN,
+};
+use frame_support::ensure;
+use sp_runtime::{DispatchResult, SaturatedConversion};
+
+impl<T: Config> Pallet<T> {
+    /// The block being built, or the block whose state is read.
+    pub fn current_block() -> u64 {
+        frame_system::Pallet::<T>::block_number().saturated_into()
+    }
+
+    /// The neuron numbers of a subnet.
+    pub(super) fn uids(netuid: NetUid) -> std::ops::Range<Uid> {
+        0..SubnetworkN::<T>::get(netuid)
+    }
+
+    /// Whether a subnet's epoch should run in `block`.
+    pub fn epoch_due(netuid: NetUid, block: u64) -> bool {
+        let tempo = u64::from(Tempo::<T>::get(netuid));
+        let pending = PendingEpochAt::<T>::get(netuid);
+        tempo != 0
+            && ((pending > 0 && block >= pending)
+                || BlocksSinceLastStep::<T>::get(netuid) > u64::from(TEMPO_MAX)
+                || block.saturating_sub(LastEpochBlock::<T>::get(netuid)) >= tempo)
+    }
+
+    /// The next block in which the subnet's epoch is due, seen from the state of this block.
+    ///
+    /// A prediction: the cap per block can defer it, and the owner can move it. `None` where no
+    /// such subnet exists or its tempo is 0.
+    pub fn next_epoch_start_block(netuid: NetUid) -> Option<u64> {
+        let tempo = u64::from(Tempo::<T>::get(netuid));
+        if tempo == 0 || !NetworksAdded::<T>::get(netuid) {
+            return None;
+        }
+        let now = Self::current_block();
+        let automatic = LastEpochBlock::<T>::get(netuid).saturating_add(tempo);
+        let waited = BlocksSinceLastStep::<T>::get(netuid);
+        let valve = now.saturating_add((u64::from(TEMPO_MAX) + 2).saturating_sub(waited));
+        let scheduled = match PendingEpochAt::<T>::get(netuid) {
+            0 => automatic.min(valve),
+            pending => automatic.min(valve).min(pending),
+        };
+        Some(scheduled.max(now + 1))
+    }
+
+    /// Runs in the initialisation of every block.
+    pub(super) fn run_epoch_clock(block: u64) {
+        let mut netuids: Vec<NetUid> = NetworksAdded::<T>::iter()
+            .filter_map(|(netuid, added)| (added && netuid != ROOT_NETUID).then_some(netuid))
+            .collect();
+        // The map's own order is that of the little-endian key bytes.
+        netuids.sort_unstable();
+        let mut slots = MaxEpochsPerBlock::<T>::get();
+        for netuid in netuids {
+            if !Self::epoch_due(netuid, block) {
+                BlocksSinceLastStep::<T>::mutate(netuid, |blocks| *blocks += 1);
+            } else if slots == 0 {
+                Self::defer_epoch(netuid, block);
+            } else {
+                slots -= 1;
+                Self::fire_epoch(netuid, block);
+            }
+        }
+    }
+
+    fn defer_epoch(netuid: NetUid, block: u64) {
+        let to_block = block + 1;
+        PendingEpochAt::<T>::insert(netuid, to_block);
+        BlocksSinceLastStep::<T>::mutate(netuid, |blocks| *blocks += 1);
+        Self::deposit_event(Event::EpochDeferred { netuid, from_block: block, to_block });
+    }
+
+    fn fire_epoch(netuid: NetUid, block: u64) {
+        LastEpochBlock::<T>::insert(netuid, block);
+        PendingEpochAt::<T>::insert(netuid, 0);
+        SubnetEpochIndex::<T>::mutate(netuid, |index| *index += 1);
+        BlocksSinceLastStep::<T>::insert(netuid, 0);
+        LastMechansimStepBlock::<T>::insert(netuid, block);
+        if Self::neurons_consistent(netuid) {
+            Self::write_epoch(netuid, block);
+        } else {
+            Self::deposit_event(Event::EpochSkipped { netuid, block });
+        }
+    }
+
+    /// Whether every uid has a hotkey that maps back to it.
+    fn neurons_consistent(netuid: NetUid) -> bool {
+        Self::uids(netuid).all(|uid| {
+            Keys::<T>::try_get(netuid, uid)
+                .is_ok_and(|hotkey| Uids::<T>::get(netuid, hotkey) == Some(uid))
+        })
+    }
+
+    fn write_epoch(netuid: NetUid, block: u64) {
+        let stakes = Self::counted_stakes(netuid);
+        let owner_uid = Self::owner_uid(netuid);
+        let limit = usize::from(MaxAllowedValidators::<T>::get(netuid));
+        let permits = Self::permits_by_stake(&stakes, limit, owner_uid);
+        Self::drop_bonds_of_lost_permits(netuid, &permits);
+        ValidatorPermit::<T>::insert(netuid, permits);
+        StakeWeight::<T>::insert(netuid, proportions(&stakes));
+
+        let cutoff = Self::activity_cutoff(netuid);
+        let updates = LastUpdate::<T>::get(netuid);
+        let active: Vec<bool> =
+            updates.iter().map(|last| last.saturating_add(cutoff) >= block).collect();
+        Active::<T>::insert(netuid, active);
+    }
+
+    /// Stake weight by uid, zero where it is below the threshold (the owner's is kept).
+    fn counted_stakes(netuid: NetUid) -> Vec<u64> {
+        let threshold = StakeThreshold::<T>::get();
+        let count = |uid| {
+            let hotkey = Keys::<T>::get(netuid, uid);
+            let stake = Self::stake_weight(netuid, &hotkey);
+            let counts = stake >= threshold || Self::is_owner_hotkey(netuid, &hotkey);
+            if counts {
+                stake
+            } else {
+                0
+            }
+        };
+        Self::uids(netuid).map(count).collect()
+    }
+
+    fn owner_uid(netuid: NetUid) -> Option<Uid> {
+        Self::uids(netuid).find(|uid| Self::is_owner_hotkey(netuid, &Keys::<T>::get(netuid, *uid)))
+    }
+
+    fn activity_cutoff(netuid: NetUid) -> u64 {
+        let factor = u64::from(ActivityCutoffFactorMilli::<T>::get(netuid));
+        (factor * u64::from(Tempo::<T>::get(netuid)) / 1000).max(1)
+    }
+
+    fn drop_bonds_of_lost_permits(netuid: NetUid, permits: &[bool]) {
+        let before = ValidatorPermit::<T>::get(netuid);
+        for uid in Self::uids(netuid) {
+            let at = usize::from(uid);
+            let had = before.get(at).copied().unwrap_or(false);
+            if had && !permits.get(at).copied().unwrap_or(false) {
+                for mecid in 0..MechanismCountCurrent::<T>::get(netuid) {
+                    Bonds::<T>::remove(Self::storage_index(netuid, mecid), uid);
+                }
+            }
+        }
+    }
+
+    pub(super) fn do_set_tempo(who: &T::AccountId, netuid: NetUid, tempo: u16) -> DispatchResult {
+        Self::check_subnet_owner(who, netuid)?;
+        ensure!((TEMPO_MIN..=TEMPO_MAX).contains(&tempo), Error::<T>::TempoOutOfBounds);
+        Tempo::<T>::insert(netuid, tempo);
+        LastEpochBlock::<T>::insert(netuid, Self::current_block());
+        PendingEpochAt::<T>::insert(netuid, 0);
+        Self::deposit_event(Event::TempoSet(netuid, tempo));
+        Ok(())
+    }
+
+    pub(super) fn do_trigger_epoch(who: T::AccountId, netuid: NetUid) -> DispatchResult {
+        Self::check_subnet_owner(&who, netuid)?;
+        ensure!(
+            !CommitRevealWeightsEnabled::<T>::get(netuid),
+            Error::<T>::DynamicTempoBlockedByCommitReveal
+        );
+        ensure!(PendingEpochAt::<T>::get(netuid) == 0, Error::<T>::EpochTriggerAlreadyPending);
+        let now = Self::current_block();
+        let fires_at = now.saturating_add(u64::from(AdminFreezeWindow::<T>::get()));
+        let automatic = Self::next_epoch_start_block(netuid).unwrap_or(u64::MAX);
+        ensure!(automatic >= fires_at, Error::<T>::AutoEpochAlreadyImminent);
+        PendingEpochAt::<T>::insert(netuid, fires_at);
+        Self::deposit_event(Event::EpochTriggered { netuid, by: who, fires_at });
+        Ok(())
+    }
+
+    fn check_subnet_owner(who: &T::AccountId, netuid: NetUid) -> DispatchResult {
+        ensure!(NetworksAdded::<T>::get(netuid), Error::<T>::SubnetNotExists);
+        ensure!(SubnetOwner::<T>::get(netuid) == *who, Error::<T>::NotSubnetOwner);
+        Ok(())
+    }
+}
+
+/// Each stake as a share of the sum, in units of 1/65535, rounded down.
+fn proportions(stakes: &[u64]) -> Vec<u16> {
+    let total: u128 = stakes.iter().map(|stake| u128::from(*stake)).sum();
+    let share = |stake: &u64| {
+        let scaled = u128::from(*stake) * u128::from(u16::MAX) / total.max(1);
+        u16::try_from(scaled).unwrap_or(u16::MAX)
+    };
+    stakes.iter().map(share).collect()
+}

@@ -1,0 +1,504 @@
+//! `SubtensorModule` (pallet 7): the part of it that a validator and a miner touch.
+//!
+//! Names, hashers, types and defaults are those of the real pallet at spec version 425, so that a
+//! client reads and signs here as it does there. One file per concern: `weights` (setting them),
+//! `epoch` (the clock and what an epoch writes), `registration`, `serving`, `stake`, `genesis`.
+//!
+//! Not here: commit-reveal, Yuma consensus, emissions, staking calls, child keys. Their storage is
+//! declared only where a client reads a default from it.
+
+mod epoch;
+mod genesis;
+mod registration;
+mod serving;
+mod stake;
+mod weights;
+
+pub use genesis::{NeuronGenesis, SubnetGenesis};
+pub use pallet::*;
+pub use weights::max_upscale;
+
+use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use scale_info::TypeInfo;
+
+/// A subnet's number. A plain `u16` in the metadata of spec 425.
+pub type NetUid = u16;
+/// A mechanism's number inside a subnet.
+pub type MechId = u8;
+/// `mechanism * GLOBAL_MAX_SUBNETS + netuid`: the key of everything kept per mechanism.
+pub type NetUidStorageIndex = u16;
+/// A neuron's slot inside a subnet.
+pub type Uid = u16;
+
+/// The root subnet, which has no weights and no epochs here.
+pub const ROOT_NETUID: NetUid = 0;
+/// Ceiling of subnet numbers, and therefore the stride of the storage index.
+pub const GLOBAL_MAX_SUBNETS: u16 = 4096;
+/// Shortest tempo the owner may set. The real chain says 360; a local chain is there to be fast.
+pub const TEMPO_MIN: u16 = 2;
+/// Longest tempo the owner may set, and the safety valve of the epoch clock.
+pub const TEMPO_MAX: u16 = 50_400;
+
+/// Where a neuron can be reached, as published with `serve_axon`.
+#[derive(
+    Clone,
+    Debug,
+    Decode,
+    DecodeWithMemTracking,
+    Default,
+    Encode,
+    Eq,
+    MaxEncodedLen,
+    PartialEq,
+    TypeInfo,
+)]
+pub struct AxonInfo {
+    /// Block of the last `serve_axon`.
+    pub block: u64,
+    /// Version the neuron claims.
+    pub version: u32,
+    /// Address; an IPv4 address is its 32 bits as a number.
+    pub ip: u128,
+    /// Port, never 0.
+    pub port: u16,
+    /// 4 or 6.
+    pub ip_type: u8,
+    /// Free for the subnet's use.
+    pub protocol: u8,
+    /// Free for the subnet's use.
+    pub placeholder1: u8,
+    /// Free for the subnet's use.
+    pub placeholder2: u8,
+}
+
+#[allow(
+    missing_debug_implementations,
+    missing_docs,
+    unreachable_pub,
+    clippy::allow_attributes_without_reason,
+    clippy::too_many_arguments,
+    reason = "FRAME's macros generate the types, and the calls have the real chain's arguments"
+)]
+#[frame_support::pallet]
+pub mod pallet {
+    use super::{AxonInfo, MechId, NetUid, NetUidStorageIndex, SubnetGenesis, Uid};
+    use frame_support::{
+        dispatch::{DispatchClass, Pays},
+        pallet_prelude::*,
+        traits::{fungible, ConstBool, ConstU16, ConstU64, ConstU8, Get},
+    };
+    use frame_system::pallet_prelude::*;
+    use sp_runtime::SaturatedConversion;
+    use std::vec::Vec;
+
+    #[pallet::pallet]
+    #[pallet::without_storage_info]
+    pub struct Pallet<T>(_);
+
+    #[pallet::config]
+    pub trait Config: frame_system::Config<RuntimeEvent: From<Event<Self>>> {
+        /// Burns the price of a registration.
+        type Currency: fungible::Mutate<Self::AccountId, Balance = u64>;
+        /// Whether `serve_axon` takes loopback addresses, which the real chain refuses.
+        type AllowLoopbackAxons: Get<bool>;
+    }
+
+    /// Reads of a missing account give 32 zero bytes.
+    #[pallet::type_value]
+    pub fn DefaultAccount<T: Config>() -> T::AccountId {
+        crate::zero_account()
+    }
+
+    #[pallet::type_value]
+    pub fn DefaultAlphaValues<T: Config>() -> (u16, u16) {
+        (45_875, 58_982)
+    }
+
+    // --- identity and membership -------------------------------------------------------------
+
+    #[pallet::storage]
+    pub type NetworksAdded<T> = StorageMap<_, Identity, NetUid, bool, ValueQuery>;
+    #[pallet::storage]
+    pub type SubnetworkN<T> = StorageMap<_, Identity, NetUid, u16, ValueQuery>;
+    #[pallet::storage]
+    pub type Keys<T: Config> = StorageDoubleMap<
+        _,
+        Identity,
+        NetUid,
+        Identity,
+        Uid,
+        T::AccountId,
+        ValueQuery,
+        DefaultAccount<T>,
+    >;
+    #[pallet::storage]
+    pub type Uids<T: Config> =
+        StorageDoubleMap<_, Identity, NetUid, Blake2_128Concat, T::AccountId, Uid, OptionQuery>;
+    #[pallet::storage]
+    pub type IsNetworkMember<T: Config> =
+        StorageDoubleMap<_, Blake2_128Concat, T::AccountId, Identity, NetUid, bool, ValueQuery>;
+    #[pallet::storage]
+    pub type BlockAtRegistration<T> =
+        StorageDoubleMap<_, Identity, NetUid, Identity, Uid, u64, ValueQuery>;
+    #[pallet::storage]
+    pub type Owner<T: Config> =
+        StorageMap<_, Blake2_128Concat, T::AccountId, T::AccountId, ValueQuery, DefaultAccount<T>>;
+    #[pallet::storage]
+    pub type SubnetOwner<T: Config> =
+        StorageMap<_, Identity, NetUid, T::AccountId, ValueQuery, DefaultAccount<T>>;
+    #[pallet::storage]
+    pub type SubnetOwnerHotkey<T: Config> =
+        StorageMap<_, Identity, NetUid, T::AccountId, ValueQuery, DefaultAccount<T>>;
+    #[pallet::storage]
+    pub type NetworkRegisteredAt<T> = StorageMap<_, Identity, NetUid, u64, ValueQuery>;
+    #[pallet::storage]
+    pub type ImmunityPeriod<T> = StorageMap<_, Identity, NetUid, u16, ValueQuery, ConstU16<4096>>;
+    #[pallet::storage]
+    pub type MaxAllowedUids<T> = StorageMap<_, Identity, NetUid, u16, ValueQuery, ConstU16<256>>;
+    #[pallet::storage]
+    pub type MinAllowedUids<T> = StorageMap<_, Identity, NetUid, u16, ValueQuery, ConstU16<64>>;
+    #[pallet::storage]
+    pub type MaxAllowedValidators<T> =
+        StorageMap<_, Identity, NetUid, u16, ValueQuery, ConstU16<128>>;
+    #[pallet::storage]
+    pub type Burn<T> = StorageMap<_, Identity, NetUid, u64, ValueQuery, ConstU64<100_000_000>>;
+    #[pallet::storage]
+    pub type Axons<T: Config> = StorageDoubleMap<
+        _,
+        Identity,
+        NetUid,
+        Blake2_128Concat,
+        T::AccountId,
+        AxonInfo,
+        OptionQuery,
+    >;
+    #[pallet::storage]
+    pub type ServingRateLimit<T> = StorageMap<_, Identity, NetUid, u64, ValueQuery, ConstU64<50>>;
+
+    // --- epoch clock -------------------------------------------------------------------------
+
+    #[pallet::storage]
+    pub type Tempo<T> = StorageMap<_, Identity, NetUid, u16, ValueQuery, ConstU16<360>>;
+    #[pallet::storage]
+    pub type BlocksSinceLastStep<T> = StorageMap<_, Identity, NetUid, u64, ValueQuery>;
+    /// The real chain's spelling.
+    #[pallet::storage]
+    pub type LastMechansimStepBlock<T> = StorageMap<_, Identity, NetUid, u64, ValueQuery>;
+    #[pallet::storage]
+    pub type LastEpochBlock<T> = StorageMap<_, Identity, NetUid, u64, ValueQuery>;
+    #[pallet::storage]
+    pub type PendingEpochAt<T> = StorageMap<_, Identity, NetUid, u64, ValueQuery>;
+    #[pallet::storage]
+    pub type SubnetEpochIndex<T> = StorageMap<_, Identity, NetUid, u64, ValueQuery>;
+    #[pallet::storage]
+    pub type MaxEpochsPerBlock<T> = StorageValue<_, u8, ValueQuery, ConstU8<2>>;
+    #[pallet::storage]
+    pub type AdminFreezeWindow<T> = StorageValue<_, u16, ValueQuery, ConstU16<10>>;
+
+    // --- weights and limits ------------------------------------------------------------------
+
+    #[pallet::storage]
+    pub type Weights<T> = StorageDoubleMap<
+        _,
+        Identity,
+        NetUidStorageIndex,
+        Identity,
+        Uid,
+        Vec<(u16, u16)>,
+        ValueQuery,
+    >;
+    #[pallet::storage]
+    pub type Bonds<T> = StorageDoubleMap<
+        _,
+        Identity,
+        NetUidStorageIndex,
+        Identity,
+        Uid,
+        Vec<(u16, u16)>,
+        ValueQuery,
+    >;
+    #[pallet::storage]
+    pub type LastUpdate<T> = StorageMap<_, Identity, NetUidStorageIndex, Vec<u64>, ValueQuery>;
+    #[pallet::storage]
+    pub type WeightsSetRateLimit<T> =
+        StorageMap<_, Identity, NetUid, u64, ValueQuery, ConstU64<100>>;
+    #[pallet::storage]
+    pub type WeightsVersionKey<T> = StorageMap<_, Identity, NetUid, u64, ValueQuery>;
+    #[pallet::storage]
+    pub type WeightsVersionKeyRateLimit<T> = StorageValue<_, u64, ValueQuery, ConstU64<5>>;
+    #[pallet::storage]
+    pub type MinAllowedWeights<T> =
+        StorageMap<_, Identity, NetUid, u16, ValueQuery, ConstU16<1024>>;
+    #[pallet::storage]
+    pub type MaxWeightsLimit<T> =
+        StorageMap<_, Identity, NetUid, u16, ValueQuery, ConstU16<{ u16::MAX }>>;
+    #[pallet::storage]
+    pub type CommitRevealWeightsEnabled<T> =
+        StorageMap<_, Identity, NetUid, bool, ValueQuery, ConstBool<true>>;
+    #[pallet::storage]
+    pub type CommitRevealWeightsVersion<T> = StorageValue<_, u16, ValueQuery, ConstU16<4>>;
+    #[pallet::storage]
+    pub type RevealPeriodEpochs<T> =
+        StorageMap<_, Twox64Concat, NetUid, u64, ValueQuery, ConstU64<1>>;
+    #[pallet::storage]
+    pub type StakeThreshold<T> = StorageValue<_, u64, ValueQuery>;
+    #[pallet::storage]
+    pub type ActivityCutoffFactorMilli<T> =
+        StorageMap<_, Identity, NetUid, u32, ValueQuery, ConstU32<13_889>>;
+    #[pallet::storage]
+    pub type MechanismCountCurrent<T> =
+        StorageMap<_, Twox64Concat, NetUid, MechId, ValueQuery, ConstU8<1>>;
+    #[pallet::storage]
+    pub type MechanismEmissionSplit<T> = StorageMap<_, Twox64Concat, NetUid, Vec<u16>, OptionQuery>;
+    #[pallet::storage]
+    pub type MaxMechanismCount<T> = StorageValue<_, MechId, ValueQuery, ConstU8<2>>;
+
+    // --- results and consensus parameters ----------------------------------------------------
+
+    #[pallet::storage]
+    pub type ValidatorPermit<T> = StorageMap<_, Identity, NetUid, Vec<bool>, ValueQuery>;
+    #[pallet::storage]
+    pub type Active<T> = StorageMap<_, Identity, NetUid, Vec<bool>, ValueQuery>;
+    #[pallet::storage]
+    pub type ValidatorTrust<T> = StorageMap<_, Identity, NetUid, Vec<u16>, ValueQuery>;
+    #[pallet::storage]
+    pub type Consensus<T> = StorageMap<_, Identity, NetUid, Vec<u16>, ValueQuery>;
+    #[pallet::storage]
+    pub type Dividends<T> = StorageMap<_, Identity, NetUid, Vec<u16>, ValueQuery>;
+    #[pallet::storage]
+    pub type StakeWeight<T> = StorageMap<_, Identity, NetUid, Vec<u16>, ValueQuery>;
+    #[pallet::storage]
+    pub type Incentive<T> = StorageMap<_, Identity, NetUidStorageIndex, Vec<u16>, ValueQuery>;
+    #[pallet::storage]
+    pub type Emission<T> = StorageMap<_, Identity, NetUid, Vec<u64>, ValueQuery>;
+    #[pallet::storage]
+    pub type Kappa<T> = StorageMap<_, Identity, NetUid, u16, ValueQuery, ConstU16<32_767>>;
+    #[pallet::storage]
+    pub type Rho<T> = StorageMap<_, Identity, NetUid, u16, ValueQuery, ConstU16<10>>;
+    #[pallet::storage]
+    pub type BondsPenalty<T> =
+        StorageMap<_, Identity, NetUid, u16, ValueQuery, ConstU16<{ u16::MAX }>>;
+    #[pallet::storage]
+    pub type BondsMovingAverage<T> =
+        StorageMap<_, Identity, NetUid, u64, ValueQuery, ConstU64<900_000>>;
+    #[pallet::storage]
+    pub type LiquidAlphaOn<T> = StorageMap<_, Blake2_128Concat, NetUid, bool, ValueQuery>;
+    #[pallet::storage]
+    pub type Yuma3On<T> = StorageMap<_, Blake2_128Concat, NetUid, bool, ValueQuery>;
+    #[pallet::storage]
+    pub type AlphaValues<T: Config> =
+        StorageMap<_, Identity, NetUid, (u16, u16), ValueQuery, DefaultAlphaValues<T>>;
+    #[pallet::storage]
+    pub type TaoWeight<T> = StorageValue<_, u64, ValueQuery, ConstU64<971_718_665_099_567_868>>;
+    #[pallet::storage]
+    pub type TotalHotkeyAlpha<T: Config> =
+        StorageDoubleMap<_, Blake2_128Concat, T::AccountId, Identity, NetUid, u64, ValueQuery>;
+
+    #[pallet::event]
+    #[pallet::generate_deposit(pub(super) fn deposit_event)]
+    pub enum Event<T: Config> {
+        /// A uid's weights were stored: storage index, uid.
+        WeightsSet(NetUidStorageIndex, Uid),
+        /// A hotkey took a uid: subnet, uid, hotkey.
+        NeuronRegistered(NetUid, Uid, T::AccountId),
+        /// A hotkey published its endpoint: subnet, hotkey.
+        AxonServed(NetUid, T::AccountId),
+        /// A subnet's tempo changed: subnet, blocks.
+        TempoSet(NetUid, u16),
+        /// The owner asked for an epoch ahead of time.
+        EpochTriggered { netuid: NetUid, by: T::AccountId, fires_at: u64 },
+        /// Too many epochs were due in one block; this one waits.
+        EpochDeferred { netuid: NetUid, from_block: u64, to_block: u64 },
+        /// The subnet's records contradict each other; its epoch wrote nothing.
+        EpochSkipped { netuid: NetUid, block: u64 },
+    }
+
+    #[pallet::error]
+    pub enum Error<T> {
+        /// The subnet does not exist.
+        SubnetNotExists,
+        /// The mechanism does not exist in this subnet.
+        MechanismDoesNotExist,
+        /// The root subnet takes no weights through this call.
+        CanNotSetRootNetworkWeights,
+        /// Plain weights are refused while commit-reveal is on.
+        CommitRevealEnabled,
+        /// The lists of uids and weights differ in length.
+        WeightVecNotEqualSize,
+        /// More weights than the subnet has uids.
+        UidsLengthExceedUidsInSubNet,
+        /// The hotkey has no uid in this subnet.
+        HotKeyNotRegisteredInSubNet,
+        /// The hotkey has no uid in this subnet (serving).
+        HotKeyNotRegisteredInNetwork,
+        /// The hotkey's stake is below the threshold.
+        NotEnoughStakeToSetWeights,
+        /// The version key is older than the subnet demands.
+        IncorrectWeightVersionKey,
+        /// The rate limit has not passed since the last update.
+        SettingWeightsTooFast,
+        /// The uid holds no validator permit.
+        NeuronNoValidatorPermit,
+        /// A uid appears twice.
+        DuplicateUids,
+        /// A uid is not in the subnet.
+        UidVecContainInvalidOne,
+        /// Fewer weights than the subnet demands.
+        WeightVecLengthIsLow,
+        /// A weight is above the subnet's maximum. Unreachable: the maximum is not enforced.
+        MaxWeightExceeded,
+        /// The address type is neither 4 nor 6.
+        InvalidIpType,
+        /// The address is not one that others can reach.
+        InvalidIpAddress,
+        /// The port is 0.
+        InvalidPort,
+        /// The serving limit has not passed since the last call.
+        ServingRateLimitExceeded,
+        /// The hotkey already has a uid in this subnet.
+        HotKeyAlreadyRegisteredInSubNet,
+        /// The root subnet has its own registration.
+        RegistrationNotPermittedOnRootSubnet,
+        /// The hotkey belongs to another coldkey.
+        NonAssociatedColdKey,
+        /// The coldkey cannot pay the price of a registration.
+        NotEnoughBalanceToStake,
+        /// Only the subnet's owner may do this.
+        NotSubnetOwner,
+        /// The tempo is outside its bounds.
+        TempoOutOfBounds,
+        /// An epoch was already asked for.
+        EpochTriggerAlreadyPending,
+        /// The automatic epoch comes before a triggered one would.
+        AutoEpochAlreadyImminent,
+        /// Epochs cannot be triggered while commit-reveal is on.
+        DynamicTempoBlockedByCommitReveal,
+    }
+
+    /// What the chain starts with.
+    #[pallet::genesis_config]
+    #[derive(frame_support::DefaultNoBound)]
+    pub struct GenesisConfig<T: Config> {
+        /// The subnets and their neurons.
+        pub subnets: Vec<SubnetGenesis<T::AccountId>>,
+        /// Least stake weight that may set weights.
+        pub stake_threshold: u64,
+        /// Epochs run per block at most; 0 keeps the default.
+        pub max_epochs_per_block: u8,
+    }
+
+    #[pallet::genesis_build]
+    impl<T: Config> BuildGenesisConfig for GenesisConfig<T> {
+        fn build(&self) {
+            StakeThreshold::<T>::put(self.stake_threshold);
+            if self.max_epochs_per_block > 0 {
+                MaxEpochsPerBlock::<T>::put(self.max_epochs_per_block);
+            }
+            for subnet in &self.subnets {
+                Pallet::<T>::build_subnet(subnet);
+            }
+        }
+    }
+
+    #[pallet::hooks]
+    impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
+        fn on_initialize(block: BlockNumberFor<T>) -> Weight {
+            Pallet::<T>::run_epoch_clock(block.saturated_into());
+            T::DbWeight::get().reads_writes(8, 8)
+        }
+    }
+
+    #[pallet::call]
+    impl<T: Config> Pallet<T> {
+        /// Sets the caller's weights for mechanism 0.
+        #[pallet::call_index(0)]
+        #[pallet::weight((weight_of_row(dests), DispatchClass::Normal, Pays::No))]
+        pub fn set_weights(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            dests: Vec<u16>,
+            weights: Vec<u16>,
+            version_key: u64,
+        ) -> DispatchResult {
+            let hotkey = ensure_signed(origin)?;
+            Self::do_set_weights(&hotkey, (netuid, 0), dests, weights, version_key)
+        }
+
+        /// Publishes where the caller can be reached.
+        #[pallet::call_index(4)]
+        #[pallet::weight((Weight::from_parts(34_000_000, 0), DispatchClass::Normal, Pays::No))]
+        pub fn serve_axon(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            version: u32,
+            ip: u128,
+            port: u16,
+            ip_type: u8,
+            protocol: u8,
+            placeholder1: u8,
+            placeholder2: u8,
+        ) -> DispatchResult {
+            let hotkey = ensure_signed(origin)?;
+            let axon = AxonInfo {
+                block: Self::current_block(),
+                version,
+                ip,
+                port,
+                ip_type,
+                protocol,
+                placeholder1,
+                placeholder2,
+            };
+            Self::do_serve_axon(hotkey, netuid, axon)
+        }
+
+        /// Registers a hotkey for the present price; the caller is its coldkey.
+        #[pallet::call_index(7)]
+        #[pallet::weight(Weight::from_parts(354_000_000, 0))]
+        pub fn burned_register(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            hotkey: T::AccountId,
+        ) -> DispatchResult {
+            let coldkey = ensure_signed(origin)?;
+            Self::do_burned_register(coldkey, netuid, hotkey)
+        }
+
+        /// Sets the caller's weights for one mechanism.
+        #[pallet::call_index(119)]
+        #[pallet::weight((weight_of_row(dests), DispatchClass::Normal, Pays::No))]
+        pub fn set_mechanism_weights(
+            origin: OriginFor<T>,
+            netuid: NetUid,
+            mecid: MechId,
+            dests: Vec<u16>,
+            weights: Vec<u16>,
+            version_key: u64,
+        ) -> DispatchResult {
+            let hotkey = ensure_signed(origin)?;
+            Self::do_set_weights(&hotkey, (netuid, mecid), dests, weights, version_key)
+        }
+
+        /// Changes the tempo and restarts the cycle at this block. Owner only.
+        #[pallet::call_index(139)]
+        #[pallet::weight(Weight::from_parts(30_000_000, 0))]
+        pub fn set_tempo(origin: OriginFor<T>, netuid: NetUid, tempo: u16) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_set_tempo(&who, netuid, tempo)
+        }
+
+        /// Asks for an epoch `AdminFreezeWindow` blocks from now. Owner only.
+        #[pallet::call_index(141)]
+        #[pallet::weight(Weight::from_parts(30_000_000, 0))]
+        pub fn trigger_epoch(origin: OriginFor<T>, netuid: NetUid) -> DispatchResult {
+            let who = ensure_signed(origin)?;
+            Self::do_trigger_epoch(who, netuid)
+        }
+    }
+
+    /// Storing a row costs with its length, so that a block has a limit on rows.
+    fn weight_of_row(dests: &[u16]) -> Weight {
+        let entries = u64::try_from(dests.len()).unwrap_or(u64::MAX);
+        Weight::from_parts(1_000_000_000_u64.saturating_add(entries.saturating_mul(50_000_000)), 0)
+    }
+}

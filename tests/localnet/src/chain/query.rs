@@ -1,0 +1,178 @@
+//! Reading the chain: blocks, storage, runtime calls, nonces, and checking a block again.
+
+use super::{
+    blocks::{Bytes, SealedBlock},
+    state::{run, Overlay, Panicked, State},
+    Chain,
+};
+use codec::{Decode, Encode};
+use node_subtensor_runtime::{
+    self as runtime, AccountId, Block, BlockNumber, Executive, Hash, Nonce, UncheckedExtrinsic,
+};
+use sp_runtime::traits::Block as BlockT;
+use sp_state_machine::{Backend as _, IterArgs};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// Why something could not be read.
+#[derive(Clone, Debug, Error)]
+pub enum QueryError {
+    /// No such block, or it was forgotten.
+    #[error("block {0:?} is not known")]
+    UnknownBlock(Hash),
+    /// The state of that block is gone.
+    #[error("the state of block {0:?} was discarded")]
+    StateDiscarded(Hash),
+    /// The runtime has no such method.
+    #[error("the runtime has no method `{0}`")]
+    UnknownMethod(String),
+    /// The runtime panicked, for example over arguments that do not decode.
+    #[error("the runtime call failed")]
+    Panicked {
+        /// What it said.
+        #[source]
+        source: Panicked,
+    },
+    /// The state cannot be read.
+    #[error("the state cannot be read: {0}")]
+    State(String),
+    /// The block does not execute to what its header says.
+    #[error("extrinsic {0} of the block does not decode")]
+    Extrinsic(usize),
+}
+
+impl Chain {
+    /// A block by hash; the best one for `None`.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::UnknownBlock`].
+    pub fn block(&self, at: Option<Hash>) -> Result<Arc<SealedBlock>, QueryError> {
+        match at {
+            None => Ok(self.best()),
+            Some(hash) => self.blocks().get(&hash).ok_or(QueryError::UnknownBlock(hash)),
+        }
+    }
+
+    /// A block by height.
+    pub fn block_at(&self, number: BlockNumber) -> Option<Arc<SealedBlock>> {
+        self.blocks().at(number)
+    }
+
+    /// The hash of the block at a height, also of forgotten ones.
+    pub fn block_hash(&self, number: BlockNumber) -> Option<Hash> {
+        self.blocks().hash(number)
+    }
+
+    fn state(&self, at: Option<Hash>) -> Result<State, QueryError> {
+        let block = self.block(at)?;
+        let oldest = self.best().number().saturating_sub(self.options.state_window);
+        if block.number() < oldest {
+            return Err(QueryError::StateDiscarded(block.hash));
+        }
+        Ok(self.state_of(&block))
+    }
+
+    /// A storage value.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError`] if the block or its state is not there.
+    pub fn storage(&self, key: &[u8], at: Option<Hash>) -> Result<Option<Vec<u8>>, QueryError> {
+        self.state(at)?.storage(key).map_err(QueryError::State)
+    }
+
+    /// At most `count` keys with a prefix, in order, after `start`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::storage`].
+    pub fn keys_paged(
+        &self,
+        prefix: &[u8],
+        count: usize,
+        start: Option<&[u8]>,
+        at: Option<Hash>,
+    ) -> Result<Vec<Vec<u8>>, QueryError> {
+        let state = self.state(at)?;
+        let mut args = IterArgs::default();
+        args.prefix = Some(prefix);
+        args.start_at = start;
+        args.start_at_exclusive = true;
+        let keys = state.keys(args).map_err(QueryError::State)?;
+        keys.take(count).collect::<Result<_, _>>().map_err(QueryError::State)
+    }
+
+    /// A runtime API method, by its full name, with SCALE arguments and a SCALE answer.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::UnknownMethod`]; [`QueryError::Panicked`] also for arguments that do not
+    /// decode; as [`Self::storage`].
+    pub fn call(
+        &self,
+        method: &str,
+        arguments: &[u8],
+        at: Option<Hash>,
+    ) -> Result<Vec<u8>, QueryError> {
+        let state = self.state(at)?;
+        run(&state, &mut Overlay::default(), || runtime::api::dispatch(method, arguments))
+            .map_err(|source| QueryError::Panicked { source })?
+            .ok_or_else(|| QueryError::UnknownMethod(method.to_owned()))
+    }
+
+    /// Runs code of the runtime on the best block's state; changes are thrown away.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::Panicked`].
+    pub fn read<R>(&self, code: impl FnOnce() -> R) -> Result<R, QueryError> {
+        run(&self.state_of(&self.best()), &mut Overlay::default(), code)
+            .map_err(|source| QueryError::Panicked { source })
+    }
+
+    /// The nonce for the next transaction of an account, counting those in the pool.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::Panicked`].
+    pub fn next_index(&self, who: &AccountId) -> Result<Nonce, QueryError> {
+        let mut nonce = self.read(|| runtime::System::account_nonce(who))?;
+        let pool = self.pool();
+        while pool.provides(&(who, nonce).encode()) {
+            nonce = nonce.saturating_add(1);
+        }
+        Ok(nonce)
+    }
+
+    /// The transactions in the pool, in the order in which a block would try them.
+    pub fn pending(&self) -> Vec<Bytes> {
+        self.pool().candidates().into_iter().map(|candidate| candidate.bytes).collect()
+    }
+
+    /// Trie nodes held for all readable states.
+    pub fn trie_nodes(&self) -> usize {
+        self.store.len()
+    }
+
+    /// Imports a block as another node would: executes it on its parent's state and compares
+    /// every field of the header.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::Panicked`] if it does not execute to its header.
+    pub fn verify(&self, hash: Hash) -> Result<(), QueryError> {
+        let sealed = self.block(Some(hash))?;
+        let parent = self.state(Some(sealed.header.parent_hash))?;
+        let decode = |(index, bytes): (usize, &Bytes)| {
+            UncheckedExtrinsic::decode(&mut &bytes[..]).map_err(|_| QueryError::Extrinsic(index))
+        };
+        let extrinsics =
+            sealed.body.iter().enumerate().map(decode).collect::<Result<Vec<_>, _>>()?;
+        let block = Block::new(sealed.header.clone(), extrinsics);
+        run(&parent, &mut Overlay::default(), || {
+            Executive::execute_block(<Block as BlockT>::LazyBlock::from(block));
+        })
+        .map_err(|source| QueryError::Panicked { source })
+    }
+}

@@ -1,0 +1,189 @@
+//! The command line, and what it means as a [`Config`].
+
+use clap::{Args, Parser, Subcommand};
+use localnet::{BlockTime, ChainOptions, Config, GenesisSpec};
+use node_subtensor_runtime::TAO;
+use std::{net::SocketAddr, path::PathBuf};
+
+const AFTER_HELP: &str = "\
+Keys: every neuron signs with a well-known key. Validator i has the hotkey `//validator//i//hotkey`
+and the coldkey `//validator//i//coldkey`; miners likewise with `//miner//i`. Coldkeys and `//Alice`
+have TAO, hotkeys have none and need none. `localnet keys` lists them; --wallets-dir writes them as
+Bittensor wallets `validator0`, `miner0`, ... with the hotkey `default`.
+
+Examples:
+  localnet
+      one validator, four miners, a block each second, ws://127.0.0.1:9944
+  localnet --validators 3 --validator-stake 1000,500,10 --miners 16 --tempo 50
+  localnet --listen 127.0.0.1:0 --ready-file /tmp/url --block-time manual
+      a free port; blocks only when somebody calls the JSON-RPC method `dev_seal`
+  localnet --state-dir ./chain --wallets-dir ./wallets
+      survives a restart";
+
+/// A local chain for validators, miners and their tests.
+///
+/// It speaks the real chain's JSON-RPC, metadata, storage and calls as far as validators and
+/// miners go, so unmodified clients (subxt, async-substrate-interface) work with it.
+#[derive(Debug, Parser)]
+#[command(name = "localnet", version, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) run: Run,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the keys of the neurons and where their balances are
+    Keys(Neurons),
+}
+
+/// Who is there at block 0.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Neurons {
+    /// Validators; they take the uids from 0 and hold permits
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    validators: u16,
+    /// Miners; they take the uids after the validators
+    #[arg(long, default_value_t = 4, value_name = "N")]
+    miners: u16,
+    /// Stake per validator in TAO; the last one counts for the rest
+    #[arg(long, default_value = "1000", value_name = "TAO,...", value_delimiter = ',')]
+    validator_stake: Vec<u64>,
+    /// Give the subnet's owner a neuron too; it takes the last uid
+    #[arg(long)]
+    owner_neuron: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    /// Where to listen, HTTP and WebSocket alike; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:9944", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Time per block (`1s`, `250ms`), or `manual`: only when `dev_seal` is called
+    #[arg(long, default_value = "1s", value_name = "TIME")]
+    block_time: BlockTime,
+    /// Stop after this block
+    #[arg(long, value_name = "N")]
+    pub(crate) max_blocks: Option<u32>,
+    /// Blocks that the finalized head is behind the best one
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    finality_lag: u32,
+    /// Blocks whose state can be read
+    #[arg(long, default_value_t = 300, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    state_window: u32,
+    /// Keep the chain in this directory and continue it after a restart
+    #[arg(long, value_name = "DIR")]
+    state_dir: Option<PathBuf>,
+    /// Write the neurons' wallets into this directory
+    #[arg(long, value_name = "DIR")]
+    pub(crate) wallets_dir: Option<PathBuf>,
+    /// Write the URL into this file once the chain answers
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ready_file: Option<PathBuf>,
+    #[command(flatten)]
+    neurons: Neurons,
+    #[command(flatten)]
+    subnet: Subnet,
+}
+
+/// The subnet's parameters.
+#[derive(Args, Debug)]
+struct Subnet {
+    /// Number of the subnet; several make several subnets with the same neurons
+    #[arg(long, default_value = "1", value_name = "N,...", value_delimiter = ',')]
+    netuid: Vec<u16>,
+    /// Blocks per epoch; 0 for no epochs
+    #[arg(long, default_value_t = 20, value_name = "BLOCKS")]
+    tempo: u16,
+    /// Blocks between two weight submissions of one neuron
+    #[arg(long, default_value_t = 5, value_name = "BLOCKS")]
+    rate_limit: u64,
+    /// Blocks between two `serve_axon` of one hotkey
+    #[arg(long, default_value_t = 5, value_name = "BLOCKS")]
+    serving_rate_limit: u64,
+    /// Least version key that weights must carry; 0 takes any
+    #[arg(long, default_value_t = 0, value_name = "KEY")]
+    version_key: u64,
+    /// Least number of weights in a row
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    min_weights: u16,
+    /// Permits handed out per epoch
+    #[arg(long, default_value_t = 64, value_name = "N")]
+    max_validators: u16,
+    /// Seats
+    #[arg(long, default_value_t = 256, value_name = "N")]
+    max_uids: u16,
+    /// Blocks in which a new neuron keeps its seat
+    #[arg(long, default_value_t = 4096, value_name = "BLOCKS")]
+    immunity: u16,
+    /// Mechanisms of the subnet
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+    mechanisms: u8,
+    /// Least stake in TAO that may set weights
+    #[arg(long, default_value_t = 0, value_name = "TAO")]
+    stake_threshold: u64,
+    /// Epochs run per block at most; the others wait
+    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    max_epochs_per_block: u8,
+    /// Let `serve_axon` publish loopback addresses, which the real chain refuses
+    #[arg(long)]
+    allow_loopback_axons: bool,
+}
+
+impl Neurons {
+    /// A chain with these neurons and defaults for the rest.
+    pub(crate) fn genesis(&self) -> GenesisSpec {
+        let stakes = self.validator_stake.iter().copied();
+        let last = self.validator_stake.last().copied().unwrap_or(0);
+        let stakes = stakes.chain(std::iter::repeat(last)).take(usize::from(self.validators));
+        GenesisSpec {
+            validator_stakes: stakes.map(|tao| tao.saturating_mul(TAO)).collect(),
+            miners: self.miners,
+            owner_neuron: self.owner_neuron,
+            ..GenesisSpec::default()
+        }
+    }
+}
+
+impl Run {
+    pub(crate) fn config(&self) -> Config {
+        Config {
+            listen: self.listen,
+            block_time: self.block_time,
+            genesis: self.genesis(),
+            options: ChainOptions {
+                finality_lag: self.finality_lag,
+                state_window: self.state_window,
+                ..ChainOptions::default()
+            },
+            state_dir: self.state_dir.clone(),
+        }
+    }
+
+    fn genesis(&self) -> GenesisSpec {
+        let subnet = &self.subnet;
+        let slot_ms = match self.block_time {
+            BlockTime::Every(time) => u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+            BlockTime::Manual => GenesisSpec::default().slot_ms,
+        };
+        GenesisSpec {
+            netuids: subnet.netuid.clone(),
+            tempo: subnet.tempo,
+            weights_set_rate_limit: subnet.rate_limit,
+            serving_rate_limit: subnet.serving_rate_limit,
+            weights_version_key: subnet.version_key,
+            min_allowed_weights: subnet.min_weights,
+            max_allowed_validators: subnet.max_validators,
+            max_allowed_uids: subnet.max_uids,
+            immunity_period: subnet.immunity,
+            mechanisms: subnet.mechanisms,
+            stake_threshold: subnet.stake_threshold.saturating_mul(TAO),
+            max_epochs_per_block: subnet.max_epochs_per_block,
+            allow_loopback_axons: subnet.allow_loopback_axons,
+            slot_ms,
+            ..self.neurons.genesis()
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! `dev_*`: what only a development chain offers.
+
+use super::{
+    error::{invalid_params, of_query, of_seal},
+    params, Answer, Module,
+};
+use crate::server::now_ms;
+use jsonrpsee::core::RegisterMethodError;
+use serde_json::json;
+
+/// Blocks one call may seal. Higher: the call outlives the client's patience.
+const SEAL_MAX: u32 = 10_000;
+
+pub(super) fn register(module: &mut Module) -> Result<(), RegisterMethodError> {
+    module.register_blocking_method("dev_seal", |params, chain, _| -> Answer {
+        let mut params = params.sequence();
+        let count: u32 = params.optional_next()?.unwrap_or(1);
+        let at_ms: Option<u64> = params.optional_next()?;
+        if !(1..=SEAL_MAX).contains(&count) {
+            return Err(invalid_params(format!("between 1 and {SEAL_MAX} blocks can be sealed")));
+        }
+        let mut included = 0;
+        for _ in 0..count {
+            let sealed = match at_ms {
+                Some(at_ms) => chain.seal(at_ms),
+                None => chain.seal_next_slot(now_ms()),
+            };
+            included += sealed.map_err(|error| of_seal(&error))?.body.len() - 1;
+        }
+        let best = chain.best();
+        Ok(json!({ "number": best.number(), "hash": best.hash, "included": included }))
+    })?;
+    module.register_blocking_method("dev_verifyBlock", |params, chain, _| -> Answer {
+        let at = params::block_hash(&mut params.sequence())?;
+        let block = chain.block(at).map_err(of_query)?;
+        chain.verify(block.hash).map_err(of_query)?;
+        Ok(json!({ "number": block.number(), "hash": block.hash }))
+    })?;
+    module.register_blocking_method("dev_status", |_, chain, _| -> Answer {
+        Ok(json!({
+            "best": chain.best().number(),
+            "finalized": chain.finalized().number(),
+            "pending": chain.pending().len(),
+            "trieNodes": chain.trie_nodes(),
+            "timestampMs": chain.last_timestamp(),
+        }))
+    })?;
+    Ok(())
+}

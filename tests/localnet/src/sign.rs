@@ -1,0 +1,47 @@
+//! Signing for tests and tools that live in this process: no client needed.
+
+use codec::Encode;
+use node_subtensor_runtime::{
+    tx_extension, AccountId, Hash, Nonce, RuntimeCall, SignedPayload, UncheckedExtrinsic, VERSION,
+};
+use sp_core::{sr25519, Pair};
+use sp_runtime::generic::Era;
+
+/// How long a signature is good, and from when.
+#[derive(Clone, Copy, Debug)]
+pub enum Lifetime {
+    /// For ever.
+    Immortal,
+    /// For `period` blocks (a power of two from 4) from the block of this number and hash.
+    Mortal {
+        /// Blocks.
+        period: u64,
+        /// The block it starts from.
+        from: (u64, Hash),
+    },
+}
+
+/// Signs a call for the chain with this genesis and returns the extrinsic's bytes.
+pub fn sign(
+    call: RuntimeCall,
+    pair: &sr25519::Pair,
+    nonce: Nonce,
+    genesis: Hash,
+    lifetime: Lifetime,
+) -> Vec<u8> {
+    let (era, checkpoint) = match lifetime {
+        Lifetime::Immortal => (Era::Immortal, genesis),
+        Lifetime::Mortal { period, from: (number, hash) } => (Era::mortal(period, number), hash),
+    };
+    let extension = tx_extension(era, nonce, 0);
+    let implicit = (
+        ((), VERSION.spec_version, VERSION.transaction_version, genesis, checkpoint, (), ()),
+        ((), (), (), (), ()),
+        None,
+    );
+    let payload = SignedPayload::from_raw(call, extension, implicit);
+    let signature = payload.using_encoded(|bytes| pair.sign(bytes));
+    let (call, extension, _) = payload.deconstruct();
+    let signer = AccountId::from(pair.public());
+    UncheckedExtrinsic::new_signed(call, signer.into(), signature.into(), extension).encode()
+}
