@@ -114,7 +114,9 @@ pub struct RunSpec {
     pub run: RunId,
     /// What it evaluates.
     pub assignment: Assignment,
-    /// Under which attempt, for the container's labels.
+    /// Under which lease, for the container's labels.
+    pub lease: crate::id::LeaseId,
+    /// Under which attempt, likewise.
     pub attempt: crate::id::Attempt,
     /// Where.
     pub device: Device,

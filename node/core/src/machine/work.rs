@@ -192,8 +192,9 @@ impl Machine {
                 device: device.id.to_string(),
                 attempt: row.grant.attempt.0,
             });
-            let attempt = row.grant.attempt;
-            out.perform(Effect::StartRun(Box::new(RunSpec { run, assignment, attempt, device })));
+            let (lease, attempt) = (row.grant.lease, row.grant.attempt);
+            let spec = RunSpec { run, assignment, lease, attempt, device };
+            out.perform(Effect::StartRun(Box::new(spec)));
         }
         self.runs.insert(run, Run::new(row, phase, asked_at));
     }
