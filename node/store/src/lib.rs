@@ -1,1 +1,39 @@
-//! Placeholder.
+//! What the node remembers: rows in sled, and the journal of what was signed in a file beside it.
+//!
+//! ```text
+//! <data dir>/
+//!   lock             one process at a time; holds the pid of the holder
+//!   state/           sled: one tree per table, and one record that counts commits
+//!   signed.journal   one checksummed JSON line per signing step, append-only
+//!   commit.mark      how many commits were acknowledged; shows when the state lost one
+//! ```
+//!
+//! A commit is durable when [`Store::commit`] returns and never before. After a failed write the
+//! store claims nothing any more until [`Store::reopen`] succeeded. The interface blocks: call it
+//! from a thread of its own.
+//!
+//! Not here: what the rows mean (`node/core`), and what to do about a rebuilt store (the daemon).
+
+mod batch;
+mod dump;
+mod envelope;
+mod error;
+mod instance;
+mod journal;
+mod mark;
+mod migration;
+mod record;
+mod state;
+mod store;
+mod sync;
+
+pub use dump::{read_backup, Backup, BackupError};
+pub use envelope::EnvelopeError;
+pub use error::{CommitError, OpenError, ReadError, StateFault};
+pub use journal::{JournalFault, TornTail};
+pub use migration::MigrationError;
+pub use record::{DamagedRecord, RecordFault, RECORD_BYTES_MAX};
+pub use state::META_TREE;
+pub use store::{Loaded, LostCommits, Rebuilt, Store, VerifyReport};
+
+pub use batch::BATCH_BYTES_MAX;

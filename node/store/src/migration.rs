@@ -1,0 +1,132 @@
+//! From old encodings of a row to the present one, a version at a time.
+//!
+//! A record keeps the version it was written with until it is written again; it is upgraded each
+//! time it is read. To change a row's encoding: raise its `Table::schema_version`, add a step from
+//! the old version here, and a record of the old version to the tests.
+
+use node_core::rows::Table;
+use serde_json::Value;
+
+/// One upgrade: rows of `table` from version `from` to the next one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Step {
+    pub(crate) table: Table,
+    pub(crate) from: u8,
+    pub(crate) upgrade: fn(Value) -> Result<Value, MigrationError>,
+}
+
+/// Every step there is. No table has changed yet.
+pub(crate) const STEPS: &[Step] = &[];
+
+/// Why an old record cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrationError {
+    /// Nothing leads from this version to the present one.
+    #[error("no way leads from version {from} of `{}` to the present one", table.name())]
+    NoStep {
+        /// The table.
+        table: Table,
+        /// Version of the record.
+        from: u8,
+    },
+    /// The payload is not JSON.
+    #[error("payload of version {from} of `{}` is not JSON", table.name())]
+    NotJson {
+        /// The table.
+        table: Table,
+        /// Version of the record.
+        from: u8,
+        /// What the parser said.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The payload lacks what its version should have.
+    #[error("payload of version {from} of `{}` has no `{field}`", table.name())]
+    FieldMissing {
+        /// The table.
+        table: Table,
+        /// Version of the record.
+        from: u8,
+        /// The field.
+        field: &'static str,
+    },
+}
+
+/// Upgrades a payload of version `from` to version `to`, step by step.
+///
+/// # Errors
+///
+/// [`MigrationError`] of the first step that is missing or fails.
+pub(crate) fn upgrade(
+    steps: &[Step],
+    table: Table,
+    versions: std::ops::Range<u8>,
+    payload: &[u8],
+) -> Result<Value, MigrationError> {
+    let from = versions.start;
+    let value = serde_json::from_slice(payload).map_err(|source| MigrationError::NotJson {
+        table,
+        from,
+        source,
+    })?;
+    versions.into_iter().try_fold(value, |value, from| {
+        let step = steps
+            .iter()
+            .find(|step| step.table == table && step.from == from)
+            .ok_or(MigrationError::NoStep { table, from })?;
+        (step.upgrade)(value)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const ADD: Step = Step {
+        table: Table::Cursors,
+        from: 1,
+        upgrade: |mut value| {
+            value["added"] = json!(true);
+            Ok(value)
+        },
+    };
+    const RENAME: Step = Step {
+        table: Table::Cursors,
+        from: 2,
+        upgrade: |mut value| {
+            let after = value.get("after").cloned().ok_or(MigrationError::FieldMissing {
+                table: Table::Cursors,
+                from: 2,
+                field: "after",
+            })?;
+            value["seen"] = after;
+            Ok(value)
+        },
+    };
+
+    #[test]
+    fn an_old_payload_takes_every_step_in_order() {
+        let new = upgrade(&[RENAME, ADD], Table::Cursors, 1..3, br#"{"after":7}"#).unwrap();
+        assert_eq!(new, json!({"after": 7, "added": true, "seen": 7}));
+    }
+
+    #[test]
+    fn a_missing_step_is_named() {
+        let error = upgrade(&[ADD], Table::Cursors, 1..3, b"{}").unwrap_err();
+        assert!(matches!(error, MigrationError::NoStep { table: Table::Cursors, from: 2 }));
+    }
+
+    #[test]
+    fn every_version_below_the_present_one_has_its_step() {
+        for table in Table::ALL {
+            for from in 1..table.schema_version() {
+                assert!(
+                    STEPS.iter().any(|step| step.table == *table && step.from == from),
+                    "no step from version {from} of `{}`",
+                    table.name(),
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The door to sled: opening, atomic batches, durability, reading.
+//!
+//! What this file knows about sled 0.34.7, so that nothing else has to:
+//!
+//! - A transaction over several trees and a batch on one tree use the same mechanism: a record at
+//!   their start in the log that names the log position of their end. Recovery stops before a
+//!   batch whose end it did not find. So a transaction over all tables is as atomic as a batch,
+//!   and each table can have its own tree.
+//! - `flush` only starts the write-back on Linux. A commit is durable after `sync_data` on a
+//!   handle of the log file; a handle of our own also sees errors of write-back that sled's
+//!   background thread ran into.
+//! - A page larger than a quarter of a log segment goes to a file of its own, which sled never
+//!   syncs. Segments are as large as sled allows, and records bounded, so that no page gets there.
+//! - A process that dies while it opens the database can leave `snap.*.generating` behind. sled
+//!   takes it for the newest snapshot and never opens again; it is removed before opening.
+//! - The lock of a closed database is sometimes released late.
+//!
+//! Sources: `transaction.rs`, `pagecache/{mod,iterator,logger,snapshot,blob_io}.rs`, `config.rs`.
+
+use std::any::Any;
+use std::fs::File;
+use std::io;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use node_core::rows::Table;
+use sled::transaction::{ConflictableTransactionError, TransactionError, Transactional};
+
+use crate::batch::{Batch, Change};
+use crate::envelope;
+use crate::error::StateFault;
+use crate::mark::Tip;
+use crate::record::RECORD_BYTES_MAX;
+use crate::sync::sync_dir;
+
+/// Name of the tree that counts commits; public because it stands beside the tables.
+pub const META_TREE: &str = "store_meta";
+const TIP_KEY: &str = "tip";
+const TIP_VERSION: u8 = 1;
+
+/// sled's log segment: the largest it accepts. Changing it makes old stores unreadable.
+const SEGMENT_BYTES: usize = 16 << 20;
+
+/// Records in a page: sled splits above 16; some more while a split or merge is under way.
+const PAGE_RECORDS_MAX: usize = 24;
+const _: () = assert!(PAGE_RECORDS_MAX * RECORD_BYTES_MAX < SEGMENT_BYTES / 4);
+
+/// sled's page cache. Lower: reads go to the disk. Higher: memory that the runs need.
+const CACHE_BYTES: u64 = 64 << 20;
+
+/// How long a closing process may hold the database before opening fails. Lower: a quick restart
+/// fails. Higher: a start that cannot succeed takes that long to say so.
+const BUSY_WAIT_MAX: Duration = Duration::from_secs(2);
+const BUSY_RETRY_EVERY: Duration = Duration::from_millis(20);
+
+/// The open database.
+pub(crate) struct State {
+    db: sled::Db,
+    /// In the order of [`Table::ALL`], the meta tree last.
+    trees: Vec<sled::Tree>,
+    /// Our own handle of sled's log file.
+    log_file: File,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").finish_non_exhaustive()
+    }
+}
+
+impl State {
+    /// Opens or makes the database in a directory, and tells how far it has come.
+    ///
+    /// # Errors
+    ///
+    /// [`StateFault::Corrupt`] if sled refuses the files or panics over them.
+    pub(crate) fn open(path: &Path) -> Result<(Self, Tip), StateFault> {
+        guard(|| {
+            remove_unfinished_snapshots(path).map_err(|source| StateFault::Io { source })?;
+            let db = open_when_released(path)?;
+            let names = Table::ALL.iter().map(|table| table.name()).chain([META_TREE]);
+            let trees =
+                names.map(|name| db.open_tree(name)).collect::<Result<_, _>>().map_err(fault)?;
+            let log_file =
+                File::open(path.join("db")).map_err(|source| StateFault::Io { source })?;
+            let state = Self { db, trees, log_file };
+            state.sync()?;
+            sync_dir(path).map_err(|source| StateFault::Io { source })?;
+            let tip = state.tip()?;
+            Ok((state, tip))
+        })
+    }
+
+    /// Applies all changes of a batch and the new tip, or none of them. Not durable yet.
+    pub(crate) fn apply(&self, batch: &Batch, tip: Tip) -> Result<(), StateFault> {
+        let payload = serde_json::to_vec(&tip)
+            .map_err(|error| StateFault::Corrupt { detail: error.to_string() })?;
+        let tip = envelope::seal(TIP_VERSION, &payload);
+        guard(|| {
+            self.trees
+                .as_slice()
+                .transaction(|views| {
+                    for Change { table, key, record } in &batch.changes {
+                        let Some(view) = views.get(position(*table)) else { continue };
+                        match record {
+                            Some(record) => view.insert(key.as_slice(), record.as_slice())?,
+                            None => view.remove(key.as_slice())?,
+                        };
+                    }
+                    if let Some(meta) = views.last() {
+                        meta.insert(TIP_KEY, tip.as_slice())?;
+                    }
+                    Ok::<(), ConflictableTransactionError<()>>(())
+                })
+                .map_err(|error| match error {
+                    TransactionError::Storage(error) => fault(error),
+                    TransactionError::Abort(()) => corrupt("a transaction gave itself up"),
+                })
+        })
+    }
+
+    /// Makes everything applied so far durable.
+    pub(crate) fn sync(&self) -> Result<(), StateFault> {
+        guard(|| {
+            self.db.flush().map_err(fault)?;
+            self.log_file.sync_data().map_err(|source| StateFault::Io { source })
+        })
+    }
+
+    /// Reads every record of a table, in the order of the keys, until `visit` fails.
+    pub(crate) fn for_each<E>(
+        &self,
+        table: Table,
+        wrap: impl Fn(StateFault) -> E,
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(tree) = self.trees.get(position(table)) else { return Ok(()) };
+        let mut records = tree.iter();
+        while let Some(record) =
+            guard(|| records.next().transpose().map_err(fault)).map_err(&wrap)?
+        {
+            visit(&record.0, &record.1)?;
+        }
+        Ok(())
+    }
+
+    fn tip(&self) -> Result<Tip, StateFault> {
+        let Some(meta) = self.trees.last() else { return Ok(Tip::default()) };
+        let Some(bytes) = meta.get(TIP_KEY).map_err(fault)? else { return Ok(Tip::default()) };
+        let (version, payload) =
+            envelope::unseal(&bytes).map_err(|error| corrupt(&error.to_string()))?;
+        if version > TIP_VERSION {
+            let detail = format!("its commit counter has version {version}");
+            return Err(StateFault::Foreign { detail });
+        }
+        serde_json::from_slice(payload).map_err(|error| corrupt(&error.to_string()))
+    }
+}
+
+fn position(table: Table) -> usize {
+    Table::ALL.iter().take_while(|other| **other != table).count()
+}
+
+fn open_when_released(path: &Path) -> Result<sled::Db, StateFault> {
+    let config =
+        || sled::Config::new().path(path).segment_size(SEGMENT_BYTES).cache_capacity(CACHE_BYTES);
+    let started = Instant::now();
+    loop {
+        match config().open().map_err(fault) {
+            Err(StateFault::Busy) if started.elapsed() < BUSY_WAIT_MAX => {
+                std::thread::sleep(BUSY_RETRY_EVERY);
+            }
+            result => return result,
+        }
+    }
+}
+
+fn remove_unfinished_snapshots(path: &Path) -> io::Result<()> {
+    let entries = match std::fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "generating") {
+            std::fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+fn corrupt(detail: &str) -> StateFault {
+    StateFault::Corrupt { detail: detail.to_owned() }
+}
+
+/// sled reports a held lock, and some torn files, as I/O errors of the kind `Other`.
+fn fault(error: sled::Error) -> StateFault {
+    match error {
+        sled::Error::Io(source) => match source.kind() {
+            io::ErrorKind::Other if source.to_string().contains("could not acquire lock") => {
+                StateFault::Busy
+            }
+            io::ErrorKind::Other | io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => {
+                corrupt(&source.to_string())
+            }
+            _ => StateFault::Io { source },
+        },
+        sled::Error::Unsupported(detail) => StateFault::Foreign { detail },
+        sled::Error::Corruption { at, .. } => corrupt(&match at {
+            Some(at) => format!("sled found corruption at {at:?}"),
+            None => "sled found corruption".to_owned(),
+        }),
+        sled::Error::CollectionNotFound(_) | sled::Error::ReportableBug(_) => {
+            corrupt(&error.to_string())
+        }
+    }
+}
+
+/// Turns a panic of sled, which asserts much of what it reads, into a fault.
+fn guard<T>(work: impl FnOnce() -> Result<T, StateFault>) -> Result<T, StateFault> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(corrupt(&format!("sled panicked: {}", words(&*panic)))))
+}
+
+fn words(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no reason given")
+}

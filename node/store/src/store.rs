@@ -1,0 +1,370 @@
+//! The store: opened once, written by one thread, reopened after a failure.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use node_core::rows::{JournalEntry, Row, Table, Write};
+
+use crate::batch::Batch;
+use crate::dump;
+use crate::error::{CommitError, OpenError, ReadError, StateFault};
+use crate::instance::Instance;
+use crate::journal::{Journal, TornTail};
+use crate::mark::{Mark, Tip};
+use crate::record::{self, DamagedRecord, RecordFault};
+use crate::state::State;
+use crate::sync::{create_private_dir, rewrite_in_place, sync_dir};
+
+const STATE_DIR: &str = "state";
+
+/// Names tried for a damaged state that was moved aside within one second.
+const ASIDE_NAMES_MAX: u32 = 100;
+
+/// An open store. Its data directory is locked until it is dropped.
+#[derive(Debug)]
+pub struct Store {
+    dir: PathBuf,
+    inner: Mutex<Inner>,
+    // Last: the lock is released after everything else is closed.
+    _instance: Instance,
+}
+
+/// What a store held when it was opened.
+#[derive(Debug)]
+#[must_use]
+pub struct Loaded {
+    /// Every readable row.
+    pub rows: Vec<Row>,
+    /// Everything that was ever signed, oldest first.
+    pub journal: Vec<JournalEntry>,
+    /// The state was damaged and is empty now.
+    pub rebuilt: Option<Rebuilt>,
+    /// The state opened, and lacks commits that were acknowledged.
+    pub lost_commits: Option<LostCommits>,
+    /// Records that cannot be read; their rows are missing above.
+    pub damaged: Vec<DamagedRecord>,
+    /// An unfinished line that was cut off the journal.
+    pub torn_tail: Option<TornTail>,
+}
+
+impl Loaded {
+    /// Whether every acknowledged row is there. If not, leases may have been granted and receipts
+    /// accepted that are unknown now: catch up with chain and peers before signing or granting.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.rebuilt.is_none() && self.lost_commits.is_none() && self.damaged.is_empty()
+    }
+}
+
+/// A damaged state was moved aside and an empty one made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// What was wrong.
+    pub reason: String,
+    /// Where the damaged files are now.
+    pub moved_to: PathBuf,
+}
+
+/// The state is older than the mark beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostCommits {
+    /// Commits that were acknowledged.
+    pub acknowledged: u64,
+    /// Commits found.
+    pub found: u64,
+}
+
+/// What [`Store::verify`] found.
+#[derive(Debug)]
+#[must_use]
+pub struct VerifyReport {
+    /// Readable records per table, in the order of [`Table::ALL`].
+    pub records: Vec<(Table, u64)>,
+    /// Records that cannot be read.
+    pub damaged: Vec<DamagedRecord>,
+    /// Lines of the journal, all of them whole.
+    pub journal_entries: usize,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// `None` while a failed reopening waits for the next one.
+    state: Option<State>,
+    journal: Journal,
+    mark: Mark,
+    tip: Tip,
+    first_failure: Option<String>,
+}
+
+impl Store {
+    /// Opens the store of a data directory, or makes one, and reads all of it.
+    ///
+    /// A damaged state is moved to `state.broken-<unix seconds>` and replaced by an empty one;
+    /// [`Loaded`] says so. A damaged journal is never replaced.
+    ///
+    /// # Errors
+    ///
+    /// Every [`OpenError`]. [`OpenError::Locked`] leaves the other process and its files alone.
+    pub fn open(dir: &Path) -> Result<(Self, Loaded), OpenError> {
+        create_private_dir(dir)
+            .map_err(|source| OpenError::Directory { path: dir.to_owned(), source })?;
+        let instance = Instance::lock(dir)?;
+        let mark_failed = |source| OpenError::Mark { path: dir.to_owned(), source };
+        let (mark, marked) = Mark::open(dir).map_err(mark_failed)?;
+        let (opened, rebuilt) = open_or_rebuild(dir)?;
+        let Opened { state, tip, rows, damaged } = opened;
+        let acknowledged_bytes = tip.journal_bytes.max(marked.journal_bytes);
+        let (journal, content) = Journal::open(dir, acknowledged_bytes)
+            .map_err(|source| OpenError::Journal { source })?;
+        let lost_commits = (tip.commits < marked.commits)
+            .then_some(LostCommits { acknowledged: marked.commits, found: tip.commits });
+        let tip =
+            Tip { commits: tip.commits.max(marked.commits), journal_bytes: acknowledged_bytes };
+        let inner = Inner { state: Some(state), journal, mark, tip, first_failure: None };
+        let loaded = Loaded {
+            rows,
+            journal: content.entries,
+            rebuilt,
+            lost_commits,
+            damaged,
+            torn_tail: content.torn_tail,
+        };
+        Ok((Self { dir: dir.to_owned(), inner: Mutex::new(inner), _instance: instance }, loaded))
+    }
+
+    /// Makes writes durable: journal entries first, then all rows at once.
+    ///
+    /// When it returns, a power cut loses nothing of it. If the process dies before, the journal
+    /// may have entries whose rows are missing, and of the rows there are all or none. Writes
+    /// apply in order; the same writes again change no row and repeat their journal lines.
+    ///
+    /// # Errors
+    ///
+    /// A refusal ([`CommitError::is_refusal`]) wrote nothing. After any other error the store
+    /// refuses every commit until [`Store::reopen`] succeeded; then the same writes can be
+    /// committed again.
+    pub fn commit(&self, writes: &[Write]) -> Result<(), CommitError> {
+        let batch = Batch::encode(writes)?;
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.lock().commit(&batch)
+    }
+
+    /// Opens state and journal anew after a failed commit, in the same process and under the same
+    /// lock. Acknowledged rows are all there afterwards; those of the failed commit may be.
+    ///
+    /// # Errors
+    ///
+    /// Every [`OpenError`] of a state that cannot be opened; the store stays as it was, and the
+    /// call can be repeated. Nothing is moved aside here.
+    pub fn reopen(&self) -> Result<(), OpenError> {
+        let path = self.dir.join(STATE_DIR);
+        let mut inner = self.lock();
+        inner.state = None;
+        let failed = |source| OpenError::State { path: path.clone(), source };
+        rewrite_in_place(&path.join("db")).map_err(|source| failed(StateFault::Io { source }))?;
+        let (state, found) = State::open(&path).map_err(failed)?;
+        if found.commits < inner.tip.commits {
+            let acknowledged = inner.tip.commits;
+            let found = found.commits;
+            let detail = format!("{found} commits of {acknowledged} are there after a failure");
+            return Err(failed(StateFault::Corrupt { detail }));
+        }
+        inner.journal.reopen().map_err(|source| OpenError::Journal {
+            source: crate::JournalFault::Io { path: self.dir.clone(), source },
+        })?;
+        let (mark, _) = Mark::open(&self.dir)
+            .map_err(|source| OpenError::Mark { path: self.dir.clone(), source })?;
+        inner.mark = mark;
+        // A commit that failed after it was applied was counted and not acknowledged.
+        inner.tip.commits = found.commits;
+        inner.state = Some(state);
+        inner.first_failure = None;
+        Ok(())
+    }
+
+    /// Reads every record and every journal line. Commits wait meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::State`] and [`ReadError::Journal`]; a damaged record is no error but part of
+    /// the report.
+    pub fn verify(&self) -> Result<VerifyReport, ReadError> {
+        let inner = self.lock();
+        let state = inner.state.as_ref().ok_or(ReadError::Closed)?;
+        let mut records: Vec<(Table, u64)> = Vec::new();
+        let mut damaged = Vec::new();
+        for table in Table::ALL.iter().copied() {
+            let mut readable = 0;
+            state.for_each(
+                table,
+                |source| ReadError::State { source },
+                |key, bytes| {
+                    match record::decode(table, key, bytes) {
+                        Ok(_) => readable += 1,
+                        Err(record) => damaged.push(record),
+                    }
+                    Ok(())
+                },
+            )?;
+            records.push((table, readable));
+        }
+        let journal = inner.journal.entries().map_err(|source| ReadError::Journal { source })?;
+        Ok(VerifyReport { records, damaged, journal_entries: journal.len() })
+    }
+
+    /// Writes a consistent copy of rows and journal as JSON lines. Commits wait meanwhile. The
+    /// file appears under its name when it is complete and durable.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Damaged`] if a record cannot be read: the copy would be incomplete.
+    pub fn export(&self, path: &Path) -> Result<(), ReadError> {
+        let inner = self.lock();
+        let state = inner.state.as_ref().ok_or(ReadError::Closed)?;
+        let journal = inner.journal.entries().map_err(|source| ReadError::Journal { source })?;
+        dump::write_backup(path, state, &journal)
+    }
+
+    /// Bytes that the store takes on the disk.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading directories.
+    pub fn size_on_disk(&self) -> io::Result<u64> {
+        allocated_bytes(&self.dir)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(|poisoned| {
+            let mut inner = poisoned.into_inner();
+            inner.fail("a commit panicked");
+            inner
+        })
+    }
+}
+
+impl Inner {
+    fn commit(&mut self, batch: &Batch) -> Result<(), CommitError> {
+        if let Some(first_failure) = self.first_failure.clone() {
+            return Err(CommitError::Poisoned { first_failure });
+        }
+        let result = self.commit_durably(batch);
+        if let Err(error) = &result {
+            self.fail(&error.to_string());
+        }
+        result
+    }
+
+    fn commit_durably(&mut self, batch: &Batch) -> Result<(), CommitError> {
+        self.journal
+            .append(&batch.journal_lines)
+            .map_err(|source| CommitError::Journal { source })?;
+        let tip = Tip { commits: self.tip.commits + 1, journal_bytes: self.journal.len() };
+        let state = self.state.as_ref().ok_or_else(|| CommitError::Poisoned {
+            first_failure: "the state is closed".to_owned(),
+        })?;
+        state.apply(batch, tip).map_err(|source| CommitError::State { source })?;
+        state.sync().map_err(|source| CommitError::Sync { source })?;
+        self.mark.set(tip).map_err(|source| CommitError::Mark { source })?;
+        self.tip = tip;
+        Ok(())
+    }
+
+    fn fail(&mut self, failure: &str) {
+        self.first_failure.get_or_insert_with(|| failure.to_owned());
+    }
+}
+
+struct Opened {
+    state: State,
+    tip: Tip,
+    rows: Vec<Row>,
+    damaged: Vec<DamagedRecord>,
+}
+
+enum LoadError {
+    State(StateFault),
+    NewerSchema(DamagedRecord),
+}
+
+fn load(path: &Path) -> Result<Opened, LoadError> {
+    let (state, tip) = State::open(path).map_err(LoadError::State)?;
+    let mut rows = Vec::new();
+    let mut damaged = Vec::new();
+    for table in Table::ALL.iter().copied() {
+        state.for_each(table, LoadError::State, |key, bytes| {
+            match record::decode(table, key, bytes) {
+                Ok(row) => rows.push(row),
+                Err(record) if matches!(record.fault, RecordFault::NewerSchema { .. }) => {
+                    return Err(LoadError::NewerSchema(record));
+                }
+                Err(record) => damaged.push(record),
+            }
+            Ok(())
+        })?;
+    }
+    Ok(Opened { state, tip, rows, damaged })
+}
+
+fn open_or_rebuild(dir: &Path) -> Result<(Opened, Option<Rebuilt>), OpenError> {
+    let path = dir.join(STATE_DIR);
+    let reason = match load(&path) {
+        Ok(opened) => {
+            sync_dir(dir).map_err(|source| state_failed(&path, StateFault::Io { source }))?;
+            return Ok((opened, None));
+        }
+        Err(LoadError::State(fault @ StateFault::Corrupt { .. })) => fault.to_string(),
+        Err(error) => return Err(refused(&path, error)),
+    };
+    let moved_to =
+        move_aside(dir).map_err(|source| OpenError::MoveAside { path: path.clone(), source })?;
+    let opened = load(&path).map_err(|error| refused(&path, error))?;
+    Ok((opened, Some(Rebuilt { reason, moved_to })))
+}
+
+fn state_failed(path: &Path, source: StateFault) -> OpenError {
+    OpenError::State { path: path.to_owned(), source }
+}
+
+fn refused(path: &Path, error: LoadError) -> OpenError {
+    match error {
+        LoadError::State(source) => state_failed(path, source),
+        LoadError::NewerSchema(source) => OpenError::NewerSchema { source },
+    }
+}
+
+fn move_aside(dir: &Path) -> io::Result<PathBuf> {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let names = std::iter::once(format!("{STATE_DIR}.broken-{seconds}"))
+        .chain((1..ASIDE_NAMES_MAX).map(|n| format!("{STATE_DIR}.broken-{seconds}.{n}")));
+    for target in names.map(|name| dir.join(name)) {
+        if !target.try_exists()? {
+            std::fs::rename(dir.join(STATE_DIR), &target)?;
+            sync_dir(dir)?;
+            return Ok(target);
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+fn allocated_bytes(dir: &Path) -> io::Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::read_dir(dir)?.try_fold(0, |sum, entry| {
+        let entry = entry?;
+        let metadata = match entry.metadata() {
+            // sled removes files while it runs.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(sum),
+            metadata => metadata?,
+        };
+        let bytes = if metadata.is_dir() {
+            allocated_bytes(&entry.path())?
+        } else {
+            metadata.blocks() * 512
+        };
+        Ok(sum + bytes)
+    })
+}

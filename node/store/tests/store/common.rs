@@ -1,0 +1,223 @@
+//! Rows of every kind, and a history of commits whose state after each step is known.
+
+use std::collections::BTreeMap;
+
+use node_core::assignment::Assignment;
+use node_core::commitment::Location;
+use node_core::evidence::{Evidence, Metrics, Receipt};
+use node_core::id::{
+    AssignmentId, Attempt, BlockHash, ContentDigest, Digest, Hotkey, IntentId, LeaseId, Netuid,
+    RunId, Signature, SubmissionId, Uid,
+};
+use node_core::inventory::DeviceId;
+use node_core::lease::{Grant, LeaseRow, LeaseState};
+use node_core::outcome::Ending;
+use node_core::rows::{
+    CursorRow, IntentRow, IntentState, JournalEntry, JournalStep, ReceiptRow, Row, RunRow,
+    RunState, SignedExtrinsic, Table, VerdictRow, Write,
+};
+use node_core::submission::{Submission, SubmissionState};
+use node_core::unit::{BlockNumber, EpochIndex, UnixMs};
+use node_core::{admission, evidence};
+
+/// Rounds of a randomised test: the given number, or what `ASSAY_STORE_TEST_ROUNDS` says.
+pub fn rounds(default: u64) -> u64 {
+    std::env::var("ASSAY_STORE_TEST_ROUNDS").map_or(default, |rounds| rounds.parse().unwrap())
+}
+
+/// Rows that the history writes into, per table.
+pub const SLOTS: u64 = 16;
+
+pub fn hash(number: u64) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    bytes[31] = 0xa5;
+    bytes
+}
+
+pub fn assignment(number: u64) -> Assignment {
+    Assignment {
+        id: AssignmentId(hash(number)),
+        submission: SubmissionId(hash(1)),
+        content: ContentDigest(hash(2)),
+        tier: 1,
+        replica: 0,
+        seed: Digest(hash(3)),
+        policy: Digest(hash(4)),
+    }
+}
+
+pub fn lease(slot: u64, attempt: u32) -> Row {
+    let state = LeaseState::Granted { lease: LeaseId(hash(5)), holder: Hotkey(hash(6)) };
+    Row::Lease(LeaseRow { assignment: assignment(slot), attempt: Attempt(attempt), state })
+}
+
+pub fn cursor(slot: u64, after: u64) -> Row {
+    Row::Cursor(CursorRow { peer: Hotkey(hash(slot)), after })
+}
+
+pub fn receipt(slot: u64, sequence: u64) -> Row {
+    let metrics: evidence::Metrics = Metrics {
+        sum_nll_nanonats: u64::MAX,
+        covered_bytes: 1,
+        tokens: 2,
+        batches: 3,
+        bad_batches: 0,
+        audits: 4,
+        step0_loss_nanonats: 5,
+        vocabulary: 6,
+        heldout_init_nanobpb: 7,
+        heldout_nanobpb: 8,
+        last_tenth_nanobpb: 9,
+        parameters: 10,
+        peak_memory_bytes: 11,
+        loss_curve_microbpb: (0..256).map(|point| u32::MAX - point).collect(),
+    };
+    let evidence = Evidence {
+        genesis: BlockHash(hash(1)),
+        netuid: Netuid(2),
+        assignment: AssignmentId(hash(slot)),
+        submission: SubmissionId(hash(1)),
+        content: ContentDigest(hash(2)),
+        lease: LeaseId(hash(3)),
+        attempt: Attempt(4),
+        run: RunId(hash(5)),
+        coordinator: Hotkey(hash(6)),
+        worker: Hotkey(hash(7)),
+        policy: Digest(hash(8)),
+        dataset: Digest(hash(9)),
+        image: Digest(hash(10)),
+        device: "cpu-0 \"ß\"\n".to_owned(),
+        ending: Ending::Completed,
+        metrics: Some(metrics),
+        started_at: UnixMs(1),
+        ended_at: UnixMs(2),
+    };
+    let receipt = Receipt { evidence, signature: Signature([3; 64]) };
+    Row::Receipt(Box::new(ReceiptRow { sequence: Some(sequence), receipt }))
+}
+
+pub fn run(number: u64) -> Row {
+    Row::Run(RunRow {
+        run: RunId(hash(number)),
+        grant: Grant {
+            lease: LeaseId(hash(1)),
+            assignment: assignment(2),
+            attempt: Attempt(3),
+            coordinator: Hotkey(hash(4)),
+            ttl_ms: 5,
+            total_ms: 6,
+        },
+        device: DeviceId("cpu-0".to_owned()),
+        state: RunState::Started,
+        started_at: UnixMs(7),
+    })
+}
+
+/// An intent for `uids` uids that was signed once; some 20 bytes per uid.
+pub fn intent(slot: u64, epoch: u64, uids: u16) -> Row {
+    let signed = SignedExtrinsic {
+        bytes: (0..usize::from(uids) * 4).map(|byte| byte.to_le_bytes()[0]).collect(),
+        hash: Digest(hash(1)),
+        nonce: 2,
+        era_end: BlockNumber(3),
+    };
+    Row::Intent(IntentRow {
+        id: IntentId(hash(slot)),
+        netuid: Netuid(1),
+        mechanism: 0,
+        epoch: EpochIndex(epoch),
+        vector: (0..uids).map(|uid| (Uid(uid), u16::MAX)).collect(),
+        version_key: 4,
+        computed_at: BlockNumber(5),
+        signings: vec![signed],
+        state: IntentState::Signed,
+    })
+}
+
+/// One row of every table, in the order of the tables.
+pub fn one_of_each() -> Vec<Row> {
+    let submission = Submission {
+        id: SubmissionId(hash(1)),
+        hotkey: Hotkey(hash(2)),
+        committed_at: BlockNumber(3),
+        content: ContentDigest(hash(4)),
+        location: Location::Https("example.test/a.zip".to_owned()),
+        seed_block_hash: BlockHash(hash(5)),
+        state: SubmissionState::Scored { points: u64::MAX },
+    };
+    let rejection = admission::Rejection {
+        rule: admission::Rule::ArchiveTraversal,
+        file: Some("../x".to_owned()),
+        line: None,
+        detail: "a path leads out".to_owned(),
+    };
+    let verdict = VerdictRow {
+        content: ContentDigest(hash(1)),
+        policy: Digest(hash(2)),
+        verdict: admission::Verdict::Rejected { rejection },
+    };
+    vec![
+        Row::Submission(submission),
+        Row::Verdict(verdict),
+        lease(1, 2),
+        receipt(1, 2),
+        run(1),
+        intent(1, 2, 256),
+        cursor(1, 2),
+    ]
+}
+
+pub fn entry(epoch: u64) -> JournalEntry {
+    JournalEntry {
+        hotkey: Hotkey(hash(1)),
+        intent: IntentId(hash(epoch)),
+        netuid: Netuid(1),
+        mechanism: 0,
+        epoch: EpochIndex(epoch),
+        step: JournalStep::Landed { block: BlockNumber(epoch) },
+    }
+}
+
+/// Commit number `n` of the history: four tables change together, one row goes, one line comes.
+pub fn history(n: u64) -> Vec<Write> {
+    let slot = n % SLOTS;
+    vec![
+        Write::Put(cursor(slot, n)),
+        Write::Journal(entry(n)),
+        Write::Put(lease(slot, u32::try_from(n).unwrap())),
+        Write::Put(receipt(slot, n)),
+        Write::Put(intent(slot, n, u16::try_from(n * 37 % 4000).unwrap())),
+        Write::Put(run(n)),
+        Write::Delete(Table::Runs, hash(n - 1).to_vec()),
+    ]
+}
+
+/// Every row there should be after commits `1..=n` of the history, by table and key.
+pub fn state_after(n: u64) -> BTreeMap<(Table, Vec<u8>), Row> {
+    let mut state = BTreeMap::new();
+    for write in (1..=n).flat_map(history) {
+        match write {
+            Write::Put(row) => drop(state.insert((row.table(), row.key()), row)),
+            Write::Delete(table, key) => drop(state.remove(&(table, key))),
+            Write::Journal(_) => {}
+        }
+    }
+    state
+}
+
+/// Asserts that the rows are exactly those after some commit of the history, and gives its number.
+pub fn assert_is_a_prefix(rows: Vec<Row>) -> u64 {
+    let newest = rows
+        .iter()
+        .filter_map(|row| match row {
+            Row::Cursor(cursor) => Some(cursor.after),
+            _ => None,
+        })
+        .max()
+        .unwrap_or(0);
+    let found: BTreeMap<_, _> =
+        rows.into_iter().map(|row| ((row.table(), row.key()), row)).collect();
+    assert!(found == state_after(newest), "rows are not those after commit {newest}");
+    newest
+}
