@@ -1,0 +1,325 @@
+//! Making a container, holding it against the profile, and starting it.
+
+use bollard::models::ContainerCreateBody;
+use bollard::query_parameters::{AttachContainerOptions, CreateContainerOptions};
+use bollard::Docker;
+use node_core::id::{Digest, RunId};
+use node_core::limits::clip_detail;
+use node_core::outcome::Ending;
+use node_core::policy::RunLimits;
+
+use crate::engine::Engine;
+use crate::profile::{difference, ProfileDifference};
+use crate::spec::{SandboxSpec, SpecRefused};
+use crate::supervise::{self, Run, Watched};
+use crate::{convert, teardown, EngineFault};
+
+/// Why there is no container.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CreateError {
+    /// The spec itself is wrong; the engine was not asked.
+    #[error("the container cannot be as asked")]
+    SpecRefused {
+        /// What is wrong.
+        #[source]
+        source: SpecRefused,
+    },
+    /// The image is not on this host.
+    #[error("image sha256:{image} is not on this host")]
+    ImageMissing {
+        /// Which.
+        image: Digest,
+    },
+    /// The run already has a container, perhaps from before a restart.
+    #[error("run {run} already has a container")]
+    AlreadyExists {
+        /// Which run.
+        run: RunId,
+    },
+    /// The created container is not as the profile wants it. It was removed.
+    #[error("the container differs from the sandbox profile")]
+    ProfileMismatch {
+        /// The first setting that differs.
+        #[source]
+        source: ProfileDifference,
+    },
+    /// The engine refused or did not answer.
+    #[error("cannot {step} the container")]
+    Engine {
+        /// What was being done.
+        step: &'static str,
+        /// What the engine said.
+        #[source]
+        source: EngineFault,
+    },
+}
+
+/// Why a container did not start. It was removed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot {step} the container")]
+pub struct StartError {
+    /// What was being done.
+    pub step: &'static str,
+    /// What the engine said.
+    #[source]
+    pub source: EngineFault,
+}
+
+impl CreateError {
+    /// How the run ended that wanted this container.
+    #[must_use]
+    pub fn ending(&self) -> Ending {
+        match self {
+            Self::ImageMissing { .. } => Ending::ImageMissing,
+            Self::ProfileMismatch { source } => {
+                Ending::ProfileMismatch { detail: clip_detail(&source.to_string()) }
+            }
+            Self::SpecRefused { source } => engine_failed(self, source),
+            Self::Engine { source, .. } => engine_failed(self, source),
+            Self::AlreadyExists { .. } => {
+                Ending::EngineFailed { detail: clip_detail(&self.to_string()) }
+            }
+        }
+    }
+}
+
+impl StartError {
+    /// How the run ended that wanted this container.
+    #[must_use]
+    pub fn ending(&self) -> Ending {
+        engine_failed(self, &self.source)
+    }
+}
+
+fn engine_failed(what: &dyn std::fmt::Display, why: &dyn std::fmt::Display) -> Ending {
+    Ending::EngineFailed { detail: clip_detail(&format!("{what}: {why}")) }
+}
+
+/// A created container whose settings are those of the profile. Dropped without a start, it is
+/// removed in the background.
+#[derive(Debug)]
+pub struct Container {
+    docker: Docker,
+    id: String,
+    limits: RunLimits,
+    /// Cleared when the supervisor takes over the duty to remove it.
+    owned: bool,
+}
+
+impl Engine {
+    /// Creates the container of a run and checks every setting of the created one.
+    ///
+    /// # Errors
+    ///
+    /// [`CreateError`]; no container is left behind, except that of
+    /// [`CreateError::AlreadyExists`], which is not ours to judge here.
+    pub async fn create(&self, spec: SandboxSpec) -> Result<Container, CreateError> {
+        let engine = self.clone();
+        // On a task of its own, so that a caller who gives up does not leave a container behind
+        // between its creation and the first moment at which somebody owns it.
+        let task = tokio::spawn(async move { engine.create_with(spec, |_| ()).await });
+        task.await.unwrap_or_else(|error| {
+            let source = EngineFault::Lost { message: error.to_string() };
+            Err(CreateError::Engine { step: "create", source })
+        })
+    }
+
+    /// `alter` lets a test ask the engine for something else than the profile.
+    async fn create_with(
+        &self,
+        spec: SandboxSpec,
+        alter: impl FnOnce(&mut ContainerCreateBody) + Send,
+    ) -> Result<Container, CreateError> {
+        spec.check(self.endpoint().socket())
+            .map_err(|source| CreateError::SpecRefused { source })?;
+        let image = self.inspect_image(&spec.image).await?;
+        let around = convert::Surround {
+            node: self.node(),
+            runtime: self.info().runtime.clone(),
+            app_armor: self.app_armor(),
+        };
+        let body = convert::create_body(&spec, &around, &image);
+        let wanted = convert::wanted(&body, &around);
+        let mut asked = body;
+        alter(&mut asked);
+        let container = self.request(&spec, asked).await?;
+        let inspected = self.docker().inspect_container(&container.id, None).await;
+        let different = match inspected.map_err(convert::fault) {
+            Ok(inspected) => difference(&wanted, &convert::found(&inspected)),
+            Err(source) => {
+                container.discard().await;
+                return Err(CreateError::Engine { step: "inspect", source });
+            }
+        };
+        match different {
+            Some(source) => {
+                container.discard().await;
+                Err(CreateError::ProfileMismatch { source })
+            }
+            None => Ok(container),
+        }
+    }
+
+    async fn inspect_image(&self, image: &Digest) -> Result<convert::ImageFacts, CreateError> {
+        let inspected = self.docker().inspect_image(&convert::image_id(image)).await;
+        match inspected.map_err(convert::fault) {
+            Ok(inspected) => Ok(convert::image_facts(inspected)),
+            Err(EngineFault::Answered { status: 404, .. }) => {
+                Err(CreateError::ImageMissing { image: *image })
+            }
+            Err(source) => Err(CreateError::Engine { step: "find the image of", source }),
+        }
+    }
+
+    async fn request(
+        &self,
+        spec: &SandboxSpec,
+        body: ContainerCreateBody,
+    ) -> Result<Container, CreateError> {
+        let options = CreateContainerOptions {
+            name: Some(convert::container_name(spec)),
+            ..CreateContainerOptions::default()
+        };
+        let created = self.docker().create_container(Some(options), body).await;
+        let created = created.map_err(|error| match convert::fault(error) {
+            EngineFault::Answered { status: 409, .. } => {
+                CreateError::AlreadyExists { run: spec.run }
+            }
+            source => CreateError::Engine { step: "create", source },
+        })?;
+        Ok(Container {
+            docker: self.docker().clone(),
+            id: created.id,
+            limits: spec.limits.clone(),
+            owned: true,
+        })
+    }
+}
+
+impl Container {
+    /// The engine's name for it.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Starts it under supervision. The wall clock of its limits runs from here.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; the container is removed.
+    pub async fn start(mut self) -> Result<Run, StartError> {
+        match self.begin().await {
+            Ok(watched) => {
+                self.owned = false;
+                Ok(supervise::spawn(watched))
+            }
+            Err(error) => {
+                self.discard().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn begin(&self) -> Result<Watched, StartError> {
+        let failed =
+            |step: &'static str| move |error| StartError { step, source: convert::fault(error) };
+        // Attached before the start, so that the first byte already counts.
+        let attach = AttachContainerOptions {
+            stream: true,
+            stdout: true,
+            stderr: true,
+            ..AttachContainerOptions::default()
+        };
+        let attached = self.docker.attach_container(&self.id, Some(attach)).await;
+        let output = attached.map_err(failed("attach to"))?.output;
+        self.docker.start_container(&self.id, None).await.map_err(failed("start"))?;
+        Ok(Watched::new(self.docker.clone(), self.id.clone(), self.limits.clone(), output).await)
+    }
+
+    async fn discard(mut self) {
+        self.owned = false;
+        if let Err(fault) = teardown::remove(&self.docker, &self.id).await {
+            tracing::warn!(container = self.id, %fault, "container not removed");
+        }
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        if !self.owned {
+            return;
+        }
+        // Without a runtime the process is ending; the next start finds it by its labels.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let (docker, id) = (self.docker.clone(), std::mem::take(&mut self.id));
+        runtime.spawn(async move {
+            if let Err(fault) = teardown::remove(&docker, &id).await {
+                tracing::warn!(container = id, %fault, "container not removed");
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use bollard::models::HostConfig;
+    use node_core::id::Hotkey;
+
+    use super::*;
+    use crate::spec::tests::sample;
+    use crate::EngineConfig;
+
+    type Alter = fn(&mut HostConfig);
+
+    /// One way to weaken the sandbox each, and the setting that must be named for it.
+    const WEAKER: [(&str, Alter); 14] = [
+        ("HostConfig.NetworkMode", |c| c.network_mode = Some("host".to_owned())),
+        ("HostConfig.ReadonlyRootfs", |c| c.readonly_rootfs = Some(false)),
+        ("HostConfig.Tmpfs", |c| {
+            c.tmpfs = Some(HashMap::from([("/tmp".to_owned(), "exec".to_owned())]));
+        }),
+        ("HostConfig.CapDrop", |c| c.cap_drop = None),
+        ("HostConfig.CapAdd", |c| c.cap_add = Some(vec!["SYS_PTRACE".to_owned()])),
+        ("HostConfig.SecurityOpt", |c| {
+            c.security_opt.iter_mut().flatten().for_each(|o| *o = "seccomp=unconfined".to_owned());
+        }),
+        ("HostConfig.PidMode", |c| c.pid_mode = Some("host".to_owned())),
+        ("HostConfig.IpcMode", |c| c.ipc_mode = Some("shareable".to_owned())),
+        ("HostConfig.MemorySwap", |c| c.memory_swap = Some(-1)),
+        ("HostConfig.PidsLimit", |c| c.pids_limit = Some(-1)),
+        ("HostConfig.NanoCpus", |c| c.nano_cpus = None),
+        ("HostConfig.Ulimits", |c| c.ulimits = None),
+        ("HostConfig.MaskedPaths", |c| c.masked_paths = Some(Vec::new())),
+        ("HostConfig.Binds", |c| c.binds = Some(vec!["/etc:/assay/etc".to_owned()])),
+    ];
+
+    async fn engine_and_image() -> (Engine, Digest) {
+        let config = EngineConfig { host: None, runtime: None, node: Hotkey([0xc7; 32]) };
+        let engine = Engine::connect(config).await.expect("run scripts/engine ensure --install");
+        let image = engine.image("assay-test:busybox").await.expect("the engine answers");
+        (engine, image.expect("run scripts/images busybox"))
+    }
+
+    #[tokio::test]
+    async fn a_created_container_with_any_weaker_setting_is_noticed_and_removed() {
+        let (engine, image) = engine_and_image().await;
+        for (index, (setting, weaken)) in WEAKER.into_iter().enumerate() {
+            let run = RunId([0x70 + u8::try_from(index).unwrap(); 32]);
+            let spec = SandboxSpec { run, image, ..sample() };
+            let made = engine.create_with(spec, |body| {
+                weaken(body.host_config.as_mut().expect("the profile has host settings"));
+            });
+            match made.await {
+                Err(CreateError::ProfileMismatch { source }) => {
+                    assert_eq!(source.setting, setting, "{source}");
+                }
+                other => panic!("{setting}: {other:?}"),
+            }
+            let left = engine.leftovers().await.unwrap();
+            assert!(left.iter().all(|leftover| leftover.run != Some(run)), "{setting}");
+        }
+    }
+}

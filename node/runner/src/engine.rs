@@ -1,0 +1,316 @@
+//! The connection to the engine, made only if the engine can hold the limits of a run.
+
+use std::sync::Arc;
+
+use bollard::{Docker, API_DEFAULT_VERSION};
+use node_core::id::{Digest, Hotkey};
+
+use crate::endpoint::{candidates, Endpoint, Surroundings};
+use crate::{convert, EngineFault, ENGINE_CALL_MAX, ENGINE_PING_MAX};
+
+/// The OCI runtime where the operator names none. Never the engine's own default, which GPU
+/// toolkits like to change.
+const RUNTIME_DEFAULT: &str = "runc";
+
+/// How to reach and use the engine.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// `unix:///path`, `tcp://host:port` or nothing: then `DOCKER_HOST`, the default socket and a
+    /// rootless engine's socket are tried in this order.
+    pub host: Option<String>,
+    /// OCI runtime, `runc` if nothing; `runsc` gives a second wall on CPU hosts.
+    pub runtime: Option<String>,
+    /// This node. Its containers carry the hotkey as a label.
+    pub node: Hotkey,
+}
+
+/// What the engine said about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineInfo {
+    /// Where it answered.
+    pub endpoint: String,
+    /// Its version.
+    pub version: String,
+    /// The API version agreed on.
+    pub api: String,
+    /// `1` or `2`.
+    pub cgroup_version: String,
+    /// How image layers become a root file system.
+    pub storage_driver: String,
+    /// The OCI runtime that runs use.
+    pub runtime: String,
+    /// What works worse than it could, for people.
+    pub warnings: Vec<String>,
+}
+
+/// Why there is no usable engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The setting is no address of an engine that we can speak to.
+    #[error("`{endpoint}` is neither unix:// nor tcp:// nor http://")]
+    UnsupportedEndpoint {
+        /// The setting.
+        endpoint: String,
+    },
+    /// Nothing to connect to.
+    #[error("no container engine: there is no socket at {tried}")]
+    NoSocket {
+        /// Every place tried.
+        tried: String,
+    },
+    /// An engine is there and this user may not use it.
+    #[error("no permission to use the container engine at {endpoint}")]
+    PermissionDenied {
+        /// Where.
+        endpoint: String,
+    },
+    /// A socket or address is there and nobody answers.
+    #[error("the container engine at {endpoint} does not answer")]
+    NotAnswering {
+        /// Where.
+        endpoint: String,
+        /// What happened instead.
+        #[source]
+        source: EngineFault,
+    },
+    /// It answers and cannot hold a run within its limits.
+    #[error("the container engine at {endpoint} cannot hold evaluations: it lacks {missing}")]
+    LacksLimits {
+        /// Where.
+        endpoint: String,
+        /// What it lacks, for people.
+        missing: String,
+    },
+    /// The OCI runtime is not configured in it.
+    #[error("the container engine at {endpoint} has no runtime `{runtime}`; it has {known}")]
+    UnknownRuntime {
+        /// Where.
+        endpoint: String,
+        /// The setting.
+        runtime: String,
+        /// What there is.
+        known: String,
+    },
+}
+
+impl EngineError {
+    /// The next step for an operator.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::UnsupportedEndpoint { .. } => {
+                "set it to unix:///var/run/docker.sock, or unset it and DOCKER_HOST"
+            }
+            Self::NoSocket { .. } => {
+                "scripts/engine ensure starts one; with --install it installs one first"
+            }
+            Self::PermissionDenied { .. } => {
+                "run as root or join the socket's group; that group can do what root can"
+            }
+            Self::NotAnswering { .. } => {
+                "scripts/engine status tells what is wrong, scripts/engine ensure starts it"
+            }
+            Self::LacksLimits { .. } => {
+                "use a host whose kernel has these cgroup controllers, or an engine that runs as \
+                 root; `docker info` lists its limits"
+            }
+            Self::UnknownRuntime { .. } => {
+                "name another runtime, or add this one to the engine's configuration"
+            }
+        }
+    }
+}
+
+/// Why an image could not be looked up.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImageError {
+    /// The engine did not say.
+    #[error("cannot look up image `{tag}`")]
+    Engine {
+        /// Which image.
+        tag: String,
+        /// Why.
+        #[source]
+        source: EngineFault,
+    },
+    /// The engine's ID is no SHA-256.
+    #[error("image `{tag}` has the unreadable id `{id}`")]
+    UnreadableId {
+        /// Which image.
+        tag: String,
+        /// What the engine calls it.
+        id: String,
+    },
+}
+
+/// A connected engine. Cheap to clone; clones share the connection's settings.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    docker: Docker,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    info: EngineInfo,
+    endpoint: Endpoint,
+    node: Hotkey,
+    app_armor: bool,
+}
+
+impl Engine {
+    /// Finds the engine, agrees on an API version and checks that limits hold.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`]; each has a [`EngineError::hint`] for the operator. Of several places, one
+    /// without a socket is passed over; any other failure ends the search.
+    pub async fn connect(config: EngineConfig) -> Result<Self, EngineError> {
+        let places = candidates(config.host.as_deref(), &Surroundings::of_process())?;
+        let mut tried = Vec::new();
+        for endpoint in places {
+            match open(&endpoint).await? {
+                Some(docker) => return Self::check(docker, endpoint, config).await,
+                None => tried.push(endpoint.to_string()),
+            }
+        }
+        Err(EngineError::NoSocket { tried: tried.join(" or ") })
+    }
+
+    async fn check(
+        docker: Docker,
+        endpoint: Endpoint,
+        config: EngineConfig,
+    ) -> Result<Self, EngineError> {
+        let no_answer =
+            |source| EngineError::NotAnswering { endpoint: endpoint.to_string(), source };
+        let call = async {
+            docker.ping().await?;
+            let docker = docker.negotiate_version().await?;
+            let info = docker.info().await?;
+            Ok((docker, info))
+        };
+        let (docker, facts) = match tokio::time::timeout(ENGINE_PING_MAX, call).await {
+            Ok(answer) => answer.map_err(|error| no_answer(convert::fault(error)))?,
+            Err(_elapsed) => return Err(no_answer(EngineFault::Silent)),
+        };
+        let runtime = config.runtime.unwrap_or_else(|| RUNTIME_DEFAULT.to_owned());
+        let facts = convert::engine_facts(facts, &docker.client_version());
+        let endpoint_text = endpoint.to_string();
+        if !facts.missing.is_empty() {
+            let missing = facts.missing.join(", ");
+            return Err(EngineError::LacksLimits { endpoint: endpoint_text, missing });
+        }
+        if !facts.runtimes.contains(&runtime) {
+            let known = facts.runtimes.join(", ");
+            return Err(EngineError::UnknownRuntime { endpoint: endpoint_text, runtime, known });
+        }
+        let info = EngineInfo {
+            endpoint: endpoint_text,
+            version: facts.version,
+            api: facts.api,
+            cgroup_version: facts.cgroup_version,
+            storage_driver: facts.storage_driver,
+            runtime,
+            warnings: facts.warnings,
+        };
+        let shared = Shared { info, endpoint, node: config.node, app_armor: facts.app_armor };
+        Ok(Self { docker, shared: Arc::new(shared) })
+    }
+
+    /// What the engine said about itself when it was connected.
+    #[must_use]
+    pub fn info(&self) -> &EngineInfo {
+        &self.shared.info
+    }
+
+    /// The ID of the image behind a tag; `None` if it is not on the host. Nothing is pulled.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError`] if the engine does not answer, or not with an ID.
+    pub async fn image(&self, tag: &str) -> Result<Option<Digest>, ImageError> {
+        let image = match self.docker.inspect_image(tag).await.map_err(convert::fault) {
+            Ok(image) => image,
+            Err(EngineFault::Answered { status: 404, .. }) => return Ok(None),
+            Err(source) => return Err(ImageError::Engine { tag: tag.to_owned(), source }),
+        };
+        let id = image.id.unwrap_or_default();
+        match convert::image_digest(&id) {
+            Some(digest) => Ok(Some(digest)),
+            None => Err(ImageError::UnreadableId { tag: tag.to_owned(), id }),
+        }
+    }
+
+    pub(crate) fn docker(&self) -> &Docker {
+        &self.docker
+    }
+
+    pub(crate) fn node(&self) -> Hotkey {
+        self.shared.node
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.shared.endpoint
+    }
+
+    /// Whether containers get the engine's AppArmor profile.
+    pub(crate) fn app_armor(&self) -> bool {
+        self.shared.app_armor
+    }
+}
+
+/// Opens one place; `None` if there is no socket.
+async fn open(endpoint: &Endpoint) -> Result<Option<Docker>, EngineError> {
+    let no_answer = |message: String| EngineError::NotAnswering {
+        endpoint: endpoint.to_string(),
+        source: EngineFault::Lost { message },
+    };
+    let seconds = ENGINE_CALL_MAX.as_secs();
+    let opened = match endpoint {
+        Endpoint::Unix(path) => {
+            // The client library reports every failure as "not connected"; asking the socket
+            // itself tells an absent engine from a forbidden or a dead one.
+            if let Err(error) = tokio::net::UnixStream::connect(path).await {
+                return match error.kind() {
+                    std::io::ErrorKind::NotFound => Ok(None),
+                    std::io::ErrorKind::PermissionDenied => {
+                        Err(EngineError::PermissionDenied { endpoint: endpoint.to_string() })
+                    }
+                    _ => Err(no_answer(error.to_string())),
+                };
+            }
+            Docker::connect_with_unix(&path.to_string_lossy(), seconds, API_DEFAULT_VERSION)
+        }
+        Endpoint::Tcp(address) => {
+            Docker::connect_with_http(&format!("tcp://{address}"), seconds, API_DEFAULT_VERSION)
+        }
+    };
+    opened.map(Some).map_err(|error| no_answer(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn connect(host: &str) -> EngineError {
+        let config =
+            EngineConfig { host: Some(host.to_owned()), runtime: None, node: Hotkey([0; 32]) };
+        Engine::connect(config).await.unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn an_absent_socket_and_a_dead_one_are_told_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let absent = dir.path().join("absent.sock");
+        let error = connect(&format!("unix://{}", absent.display())).await;
+        assert!(matches!(error, EngineError::NoSocket { .. }), "{error}");
+        assert!(error.hint().contains("scripts/engine ensure"));
+
+        // Dropping a listener leaves its socket file behind, as a crashed engine does.
+        let dead = dir.path().join("dead.sock");
+        drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
+        let error = connect(&format!("unix://{}", dead.display())).await;
+        assert!(matches!(error, EngineError::NotAnswering { .. }), "{error}");
+    }
+}

@@ -1,0 +1,85 @@
+//! The engine as a service: what is left behind, what is refused, and who owns what.
+
+mod support;
+
+use node_core::id::{Attempt, Digest};
+use node_runner::{CreateError, SpecRefused};
+use support::Sandbox;
+
+#[tokio::test]
+async fn an_image_is_known_by_its_id_and_an_unknown_one_is_none() {
+    let sandbox = Sandbox::new("image").await;
+    assert_eq!(sandbox.engine.image("assay-test:busybox").await, Ok(Some(sandbox.image)));
+    assert_eq!(sandbox.engine.image("assay-test:no-such-tag").await, Ok(None));
+}
+
+#[tokio::test]
+async fn an_image_that_is_not_there_is_named_and_never_pulled() {
+    let sandbox = Sandbox::new("image-missing").await;
+    let mut spec = sandbox.spec("true");
+    spec.image = Digest([0xab; 32]);
+    let error = sandbox.engine.create(spec).await.unwrap_err();
+    assert_eq!(error, CreateError::ImageMissing { image: Digest([0xab; 32]) });
+}
+
+#[tokio::test]
+async fn a_run_gets_one_container_however_often_it_is_asked_for() {
+    let sandbox = Sandbox::new("twice").await;
+    let spec = sandbox.spec("true");
+    let first = sandbox.engine.create(spec.clone()).await.unwrap();
+    let again = sandbox.engine.create(spec.clone()).await.unwrap_err();
+    assert_eq!(again, CreateError::AlreadyExists { run: spec.run });
+    assert_eq!(sandbox.engine.leftovers().await.unwrap().len(), 1);
+    drop(first);
+    sandbox.wait_until_nothing_is_left(std::time::Duration::from_secs(10)).await;
+}
+
+#[tokio::test]
+async fn the_engines_own_socket_cannot_be_bound_into_a_container() {
+    let sandbox = Sandbox::new("engine-socket").await;
+    let mut spec = sandbox.spec("true");
+    spec.binds.push(node_runner::ReadOnlyBind {
+        source: "/var/run".into(),
+        target: "/assay/run".to_owned(),
+    });
+    let error = sandbox.engine.create(spec).await.unwrap_err();
+    let CreateError::SpecRefused { source } = error else { panic!("{error:?}") };
+    assert!(matches!(source, SpecRefused::BindExposesEngine { .. }), "{source:?}");
+}
+
+#[tokio::test]
+async fn a_program_that_is_not_in_the_image_does_not_start_and_leaves_nothing() {
+    let sandbox = Sandbox::new("no-program").await;
+    let mut spec = sandbox.spec("true");
+    spec.command = vec!["/no/such/program".to_owned()];
+    let container = sandbox.engine.create(spec).await.unwrap();
+    let error = container.start().await.unwrap_err();
+    assert_eq!(error.step, "start");
+    sandbox.assert_nothing_left().await;
+}
+
+/// A crash: the runtime with everything in it goes away in the middle of a run.
+#[test]
+fn a_run_that_outlived_its_node_is_found_by_label_and_removed() {
+    let before = tokio::runtime::Runtime::new().unwrap();
+    let (run_id, run) = before.block_on(async {
+        let sandbox = Sandbox::new("crash").await;
+        let mut spec = sandbox.spec("sleep 1000");
+        spec.attempt = Attempt(7);
+        let run_id = spec.run;
+        (run_id, sandbox.engine.create(spec).await.unwrap().start().await.unwrap())
+    });
+    before.shutdown_background();
+    drop(run);
+
+    let after = tokio::runtime::Runtime::new().unwrap();
+    after.block_on(async {
+        let sandbox = Sandbox::reconnect("crash").await;
+        let left = sandbox.engine.leftovers().await.unwrap();
+        let found: Vec<_> = left.iter().map(|l| (l.run, l.attempt, l.running)).collect();
+        assert_eq!(found, [(Some(run_id), Some(Attempt(7)), true)]);
+        sandbox.engine.remove_leftover(&left[0]).await.unwrap();
+        sandbox.engine.remove_leftover(&left[0]).await.unwrap();
+        sandbox.assert_nothing_left().await;
+    });
+}
