@@ -1,1 +1,25 @@
-//! Placeholder.
+//! The trusted side of an evaluation: archives and data in, verdicts and metrics out.
+//!
+//! - [`archive`]: reads a submission's ZIP within limits, packs one, and names it by its content.
+//! - [`contract`]: whether the project defines what the challenge calls (parsing only).
+//! - [`admit`]: everything decided before training, as one verdict.
+//! - [`dataset`]: text split into locked shards whose digests are checked whenever they are opened.
+//! - [`meter`]: owns the text, hands out inputs, takes predictions, then reveals targets.
+//! - [`SHIM`]: the small Python program that speaks to the meter from inside the container.
+//!
+//! Submitted code never runs here: it is unpacked into memory, parsed, and sent to a container.
+//! Not here: the container's life (`node/runner`), fetching, and what a metric is worth (`core`).
+
+#![deny(missing_docs)]
+
+pub mod admit;
+pub mod archive;
+pub mod contract;
+pub mod dataset;
+pub mod meter;
+
+/// The Python program that runs inside the container and connects to the meter's socket.
+///
+/// It takes the socket's path as its only argument, or from `ASSAY_METER_SOCKET`, and needs
+/// Python with torch, a writable `/tmp`, and nothing else.
+pub const SHIM: &str = include_str!("../shim/assay_shim.py");
