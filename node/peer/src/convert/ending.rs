@@ -1,0 +1,64 @@
+//! How a run ended, between the wire and core.
+
+use node_core::outcome::Ending;
+use proto::v1;
+use proto::v1::ending::Ending as Wire;
+
+use super::{detail, required, ConvertError};
+
+fn told(text: &str) -> v1::Detail {
+    v1::Detail { text: text.to_owned() }
+}
+
+pub(super) fn to_wire(ending: &Ending) -> v1::Ending {
+    let nothing = v1::Nothing {};
+    let wire = match ending {
+        Ending::Completed => Wire::Completed(nothing),
+        Ending::NotCausal { batch } => Wire::NotCausalBatch(*batch),
+        Ending::SubmissionFailed { detail } => Wire::SubmissionFailed(told(detail)),
+        Ending::ContractViolated { detail } => Wire::ContractViolated(told(detail)),
+        Ending::TooManyParameters { parameters } => Wire::TooManyParameters(*parameters),
+        Ending::TooSlow { ran_ms } => Wire::TooSlowRanMs(*ran_ms),
+        Ending::OutOfMemory => Wire::OutOfMemory(nothing),
+        Ending::OutOfPids => Wire::OutOfPids(nothing),
+        Ending::TooMuchOutput => Wire::TooMuchOutput(nothing),
+        Ending::Killed { exit_code } => Wire::KilledExitCode(*exit_code),
+        Ending::EngineFailed { detail } => Wire::EngineFailed(told(detail)),
+        Ending::ImageMissing => Wire::ImageMissing(nothing),
+        Ending::DatasetMissing => Wire::DatasetMissing(nothing),
+        Ending::ProfileMismatch { detail } => Wire::ProfileMismatch(told(detail)),
+        Ending::WorkerRestarted => Wire::WorkerRestarted(nothing),
+        Ending::LeaseLost => Wire::LeaseLost(nothing),
+        Ending::Stopped => Wire::Stopped(nothing),
+    };
+    v1::Ending { ending: Some(wire) }
+}
+
+pub(super) fn from_wire(ending: v1::Ending) -> Result<Ending, ConvertError> {
+    let ending = match required("ending", ending.ending)? {
+        Wire::Completed(v1::Nothing {}) => Ending::Completed,
+        Wire::NotCausalBatch(batch) => Ending::NotCausal { batch },
+        Wire::SubmissionFailed(text) => {
+            Ending::SubmissionFailed { detail: detail("submission_failed", text)? }
+        }
+        Wire::ContractViolated(text) => {
+            Ending::ContractViolated { detail: detail("contract_violated", text)? }
+        }
+        Wire::TooManyParameters(parameters) => Ending::TooManyParameters { parameters },
+        Wire::TooSlowRanMs(ran_ms) => Ending::TooSlow { ran_ms },
+        Wire::OutOfMemory(v1::Nothing {}) => Ending::OutOfMemory,
+        Wire::OutOfPids(v1::Nothing {}) => Ending::OutOfPids,
+        Wire::TooMuchOutput(v1::Nothing {}) => Ending::TooMuchOutput,
+        Wire::KilledExitCode(exit_code) => Ending::Killed { exit_code },
+        Wire::EngineFailed(text) => Ending::EngineFailed { detail: detail("engine_failed", text)? },
+        Wire::ImageMissing(v1::Nothing {}) => Ending::ImageMissing,
+        Wire::DatasetMissing(v1::Nothing {}) => Ending::DatasetMissing,
+        Wire::ProfileMismatch(text) => {
+            Ending::ProfileMismatch { detail: detail("profile_mismatch", text)? }
+        }
+        Wire::WorkerRestarted(v1::Nothing {}) => Ending::WorkerRestarted,
+        Wire::LeaseLost(v1::Nothing {}) => Ending::LeaseLost,
+        Wire::Stopped(v1::Nothing {}) => Ending::Stopped,
+    };
+    Ok(ending)
+}

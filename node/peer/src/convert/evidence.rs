@@ -1,0 +1,122 @@
+//! Evidence and receipts, between the wire and core.
+//!
+//! A signature covers [`Evidence::digest`], so the conversion must be exact: a field that is
+//! shortened or defaulted here would turn a good receipt into a forged one.
+
+use node_core::evidence::{Evidence, Metrics, Receipt};
+use node_core::id::{
+    AssignmentId, Attempt, BlockHash, ContentDigest, Digest, Hotkey, LeaseId, RunId, Signature,
+    SubmissionId,
+};
+use node_core::limits::LOSS_CURVE_POINTS_MAX;
+use node_core::unit::UnixMs;
+use proto::v1;
+
+use super::{at_most, ending, fixed, line, netuid, required, ConvertError};
+use crate::limits::DEVICE_CHARS_MAX;
+
+pub(crate) fn receipt_to_wire(receipt: &Receipt) -> v1::Receipt {
+    v1::Receipt {
+        evidence: Some(evidence_to_wire(&receipt.evidence)),
+        signature: receipt.signature.0.to_vec(),
+    }
+}
+
+fn receipt_from_wire(receipt: v1::Receipt) -> Result<Receipt, ConvertError> {
+    Ok(Receipt {
+        signature: Signature(fixed("signature", &receipt.signature)?),
+        evidence: evidence_from_wire(required("evidence", receipt.evidence)?)?,
+    })
+}
+
+/// The receipt that a message must carry.
+pub(crate) fn required_receipt_from_wire(
+    receipt: Option<v1::Receipt>,
+) -> Result<Receipt, ConvertError> {
+    receipt_from_wire(required("receipt", receipt)?)
+}
+
+fn evidence_to_wire(evidence: &Evidence) -> v1::Evidence {
+    v1::Evidence {
+        genesis: evidence.genesis.0.to_vec(),
+        netuid: evidence.netuid.0.into(),
+        assignment: evidence.assignment.0.to_vec(),
+        submission: evidence.submission.0.to_vec(),
+        content: evidence.content.0.to_vec(),
+        lease: evidence.lease.0.to_vec(),
+        attempt: evidence.attempt.0,
+        run: evidence.run.0.to_vec(),
+        coordinator: evidence.coordinator.0.to_vec(),
+        worker: evidence.worker.0.to_vec(),
+        policy: evidence.policy.0.to_vec(),
+        dataset: evidence.dataset.0.to_vec(),
+        image: evidence.image.0.to_vec(),
+        device: evidence.device.clone(),
+        ending: Some(ending::to_wire(&evidence.ending)),
+        metrics: evidence.metrics.as_ref().map(metrics_to_wire),
+        started_at_unix_ms: evidence.started_at.0,
+        ended_at_unix_ms: evidence.ended_at.0,
+    }
+}
+
+fn evidence_from_wire(evidence: v1::Evidence) -> Result<Evidence, ConvertError> {
+    Ok(Evidence {
+        genesis: BlockHash(fixed("genesis", &evidence.genesis)?),
+        netuid: netuid("netuid", evidence.netuid)?,
+        assignment: AssignmentId(fixed("assignment", &evidence.assignment)?),
+        submission: SubmissionId(fixed("submission", &evidence.submission)?),
+        content: ContentDigest(fixed("content", &evidence.content)?),
+        lease: LeaseId(fixed("lease", &evidence.lease)?),
+        attempt: Attempt(evidence.attempt),
+        run: RunId(fixed("run", &evidence.run)?),
+        coordinator: Hotkey(fixed("coordinator", &evidence.coordinator)?),
+        worker: Hotkey(fixed("worker", &evidence.worker)?),
+        policy: Digest(fixed("policy", &evidence.policy)?),
+        dataset: Digest(fixed("dataset", &evidence.dataset)?),
+        image: Digest(fixed("image", &evidence.image)?),
+        device: line("device", evidence.device, DEVICE_CHARS_MAX)?,
+        ending: ending::from_wire(required("ending", evidence.ending)?)?,
+        metrics: evidence.metrics.map(metrics_from_wire).transpose()?,
+        started_at: UnixMs(evidence.started_at_unix_ms),
+        ended_at: UnixMs(evidence.ended_at_unix_ms),
+    })
+}
+
+fn metrics_to_wire(metrics: &Metrics) -> v1::Metrics {
+    v1::Metrics {
+        sum_nll_nanonats: metrics.sum_nll_nanonats,
+        covered_bytes: metrics.covered_bytes,
+        tokens: metrics.tokens,
+        batches: metrics.batches,
+        bad_batches: metrics.bad_batches,
+        audits: metrics.audits,
+        step0_loss_nanonats: metrics.step0_loss_nanonats,
+        vocabulary: metrics.vocabulary,
+        heldout_init_nanobpb: metrics.heldout_init_nanobpb,
+        heldout_nanobpb: metrics.heldout_nanobpb,
+        last_tenth_nanobpb: metrics.last_tenth_nanobpb,
+        parameters: metrics.parameters,
+        peak_memory_bytes: metrics.peak_memory_bytes,
+        loss_curve_microbpb: metrics.loss_curve_microbpb.clone(),
+    }
+}
+
+fn metrics_from_wire(metrics: v1::Metrics) -> Result<Metrics, ConvertError> {
+    at_most("loss_curve_microbpb", &metrics.loss_curve_microbpb, LOSS_CURVE_POINTS_MAX)?;
+    Ok(Metrics {
+        sum_nll_nanonats: metrics.sum_nll_nanonats,
+        covered_bytes: metrics.covered_bytes,
+        tokens: metrics.tokens,
+        batches: metrics.batches,
+        bad_batches: metrics.bad_batches,
+        audits: metrics.audits,
+        step0_loss_nanonats: metrics.step0_loss_nanonats,
+        vocabulary: metrics.vocabulary,
+        heldout_init_nanobpb: metrics.heldout_init_nanobpb,
+        heldout_nanobpb: metrics.heldout_nanobpb,
+        last_tenth_nanobpb: metrics.last_tenth_nanobpb,
+        parameters: metrics.parameters,
+        peak_memory_bytes: metrics.peak_memory_bytes,
+        loss_curve_microbpb: metrics.loss_curve_microbpb,
+    })
+}

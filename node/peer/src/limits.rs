@@ -1,0 +1,119 @@
+//! Every bound of the peer protocol that is not already in [`node_core::limits`], with what
+//! breaks on either side.
+
+use node_core::limits::{PEER_CALL_MS_MAX, PEER_MESSAGE_BYTES_MAX, RECEIPTS_PER_PAGE_MAX};
+
+/// How far a call's signed time may lie from the receiver's clock, either way. Lower: validators
+/// with sloppy clocks cannot talk. Higher: nonces are remembered for longer.
+pub const CALL_WINDOW_MS: u64 = 30_000;
+
+/// How much older than its sender's newest call a call may be. A caller gives up after
+/// [`PEER_CALL_MS_MAX`], so an older one was held back on the way and nobody waits for its answer.
+pub const CALL_HELD_BACK_MS_MAX: u64 = PEER_CALL_MS_MAX;
+const _: () = assert!(CALL_HELD_BACK_MS_MAX < CALL_WINDOW_MS);
+
+/// Calls of one validator remembered at once. Lower: a busy worker is refused. Higher: one hostile
+/// validator makes us hold more.
+pub const NONCES_PER_PEER_MAX: usize = 2_048;
+
+/// Calls of all validators remembered at once, about 10 MiB. Lower: a few hostile validators shut
+/// out the others. Higher: memory.
+pub const NONCES_MAX: usize = 1 << 18;
+const _: () = assert!(NONCES_MAX / NONCES_PER_PEER_MAX >= 128);
+
+/// Calls of one validator being read or answered at once.
+pub const CALLS_PER_PEER_MAX: u32 = 8;
+
+/// Calls of all validators being read or answered at once. Each may hold a whole message, so this
+/// bounds the memory of slow senders to 64 MiB.
+pub const CALLS_MAX: u32 = 64;
+const _: () = assert!(CALLS_MAX as usize * PEER_MESSAGE_BYTES_MAX <= 64 << 20);
+
+/// How long the node may think about a call. Ends before the caller gives up, so that it learns why.
+pub const ANSWER_MS_MAX: u64 = 8_000;
+const _: () = assert!(ANSWER_MS_MAX < PEER_CALL_MS_MAX);
+
+/// Open connections. Lower: a large subnet does not fit. Higher: idle connections hold buffers.
+pub const CONNECTIONS_MAX: u32 = 256;
+
+/// Open connections from one IP address. Lower: validators behind one address translation are
+/// refused. Higher: one host takes all connections.
+pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 32;
+
+/// How long a connection may live without a call whose signature held. Lower: slow networks never
+/// get to their first call. Higher: strangers occupy connections for longer.
+pub const CONNECTION_UNVERIFIED_MS_MAX: u64 = 15_000;
+
+/// Age at which a connection is asked to end, so that load and settings spread again.
+pub const CONNECTION_AGE_MS_MAX: u64 = 30 * 60 * 1000;
+
+/// Time after that in which calls may finish before the connection is cut.
+pub const CONNECTION_AGE_GRACE_MS: u64 = 90_000;
+const _: () = assert!(CONNECTION_UNVERIFIED_MS_MAX < CONNECTION_AGE_MS_MAX);
+const _: () = assert!(STREAM_MS_MAX < CONNECTION_AGE_GRACE_MS);
+
+/// Streams that one connection may have open.
+pub const STREAMS_PER_CONNECTION_MAX: u32 = 64;
+
+/// Calls of one connection in work at once; above it they are refused at once, not queued.
+pub const CALLS_PER_CONNECTION_MAX: usize = 32;
+
+/// Bytes that a peer may send on one stream before we read them.
+pub const STREAM_WINDOW_BYTES: u32 = 64 << 10;
+
+/// Bytes that a peer may send on one connection before we read them.
+pub const CONNECTION_WINDOW_BYTES: u32 = 256 << 10;
+const _: () = assert!(CONNECTION_WINDOW_BYTES as u64 * CONNECTIONS_MAX as u64 <= 64 << 20);
+
+/// Bytes of a call's headers.
+pub const HEADERS_BYTES_MAX: u32 = 16 << 10;
+
+/// How often a quiet connection is pinged.
+pub const KEEPALIVE_MS: u64 = 20_000;
+
+/// How long the answer to a ping may take before the connection counts as dead.
+pub const KEEPALIVE_ANSWER_MS_MAX: u64 = 10_000;
+
+/// How long calls in work may take when the server stops.
+pub const STOP_GRACE_MS: u64 = PEER_CALL_MS_MAX;
+
+/// How long opening a connection may take. Less than a call, so that the caller learns which failed.
+pub const CONNECT_MS_MAX: u64 = 3_000;
+const _: () = assert!(CONNECT_MS_MAX < PEER_CALL_MS_MAX);
+
+/// Connections to peers kept for reuse; the least recently used one is closed first.
+pub const CHANNELS_MAX: usize = 256;
+
+/// Bytes of content in one message.
+pub const CONTENT_CHUNK_BYTES: usize = 64 << 10;
+
+/// How long one content, or one page of receipts, may take to be sent or fetched in all.
+pub const STREAM_MS_MAX: u64 = 60_000;
+
+/// How long a peer may stay silent in the middle of a stream.
+pub const STREAM_IDLE_MS_MAX: u64 = 10_000;
+
+/// Contents sent at once; each is held in memory meanwhile.
+pub const CONTENT_STREAMS_MAX: u32 = 8;
+
+/// Contents sent to one validator at once.
+pub const CONTENT_STREAMS_PER_PEER_MAX: u32 = 2;
+
+/// Pages of receipts sent at once.
+pub const RECEIPT_STREAMS_MAX: u32 = 32;
+
+/// Pages of receipts sent to one validator at once.
+pub const RECEIPT_STREAMS_PER_PEER_MAX: u32 = 2;
+
+/// Bytes of one receipt on the wire: a full loss curve and the longest texts take about 5 KiB.
+pub const RECEIPT_BYTES_MAX: usize = 16 << 10;
+const _: () = assert!(RECEIPT_BYTES_MAX * RECEIPTS_PER_PAGE_MAX <= 4 << 20);
+
+/// Leases renewed in one call: far more than devices in a host.
+pub const RENEW_ITEMS_MAX: usize = 1_024;
+
+/// Characters of a device's description in a receipt.
+pub const DEVICE_CHARS_MAX: usize = 200;
+
+/// Characters of a software version.
+pub const SOFTWARE_CHARS_MAX: usize = 100;

@@ -1,0 +1,214 @@
+//! The services: from a verified message to the daemon's loop and back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use node_core::id::Hotkey;
+use node_core::lease::{LeaseAnswer, LeaseRefusal, PeerAnswer, PeerRequest};
+use proto::v1;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+use tonic::{async_trait, Request, Response, Status};
+
+use super::streams::{send_all, Messages};
+use super::{ContentSource, PeerCall};
+use crate::auth::VerifiedCaller;
+use crate::budget::Budget;
+use crate::convert;
+use crate::directory::NodeIdentity;
+use crate::limits::{
+    ANSWER_MS_MAX, CONTENT_CHUNK_BYTES, CONTENT_STREAMS_MAX, CONTENT_STREAMS_PER_PEER_MAX,
+    RECEIPT_STREAMS_MAX, RECEIPT_STREAMS_PER_PEER_MAX,
+};
+use crate::refusal::ServeRefusal;
+use crate::signature::is_signed_by_worker;
+
+/// All four services; clones share everything.
+#[derive(Clone)]
+pub(super) struct Services {
+    handler: mpsc::Sender<PeerCall>,
+    contents: Arc<dyn ContentSource>,
+    content_bytes_max: u64,
+    identity: Arc<NodeIdentity>,
+    content_streams: Budget<Hotkey>,
+    receipt_streams: Budget<Hotkey>,
+}
+
+impl Services {
+    pub(super) fn new(
+        handler: mpsc::Sender<PeerCall>,
+        contents: Arc<dyn ContentSource>,
+        content_bytes_max: u64,
+        identity: Arc<NodeIdentity>,
+    ) -> Self {
+        Self {
+            handler,
+            contents,
+            content_bytes_max,
+            identity,
+            content_streams: Budget::new(CONTENT_STREAMS_MAX, CONTENT_STREAMS_PER_PEER_MAX),
+            receipt_streams: Budget::new(RECEIPT_STREAMS_MAX, RECEIPT_STREAMS_PER_PEER_MAX),
+        }
+    }
+
+    /// Puts the request before the daemon's loop and waits for its answer, both bounded.
+    async fn ask_node(&self, peer: Hotkey, request: PeerRequest) -> Result<PeerAnswer, Status> {
+        let (answer, answered) = oneshot::channel();
+        let call = PeerCall { peer, request, answer };
+        self.handler.try_send(call).map_err(|error| match error {
+            TrySendError::Full(_) => ServeRefusal::Busy.status(),
+            TrySendError::Closed(_) => ServeRefusal::Stopping.status(),
+        })?;
+        match tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), answered).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(ServeRefusal::Stopping.status()),
+            Err(_) => Err(ServeRefusal::NoAnswer.status()),
+        }
+    }
+}
+
+/// Who the layer in front found the caller to be.
+fn caller<T>(request: &Request<T>) -> Result<Hotkey, Status> {
+    let caller = request.extensions().get::<VerifiedCaller>();
+    caller.map(|VerifiedCaller(hotkey)| *hotkey).ok_or_else(|| ServeRefusal::Internal.status())
+}
+
+fn bad(error: convert::ConvertError) -> Status {
+    ServeRefusal::bad_message(&error)
+}
+
+/// The loop answered with another variant than the request's: a fault of ours, told as such.
+fn wrong_variant() -> Status {
+    tracing::error!("the node answered a peer's request with an answer to another one");
+    ServeRefusal::Internal.status()
+}
+
+#[async_trait]
+impl v1::leases_server::Leases for Services {
+    async fn acquire(
+        &self,
+        request: Request<v1::AcquireRequest>,
+    ) -> Result<Response<v1::AcquireResponse>, Status> {
+        let peer = caller(&request)?;
+        let wanted = convert::acquire_request_from_wire(request.get_ref()).map_err(bad)?;
+        match self.ask_node(peer, PeerRequest::Acquire(wanted)).await? {
+            PeerAnswer::Acquired(answer) => {
+                Ok(Response::new(convert::acquire_response_to_wire(&answer)))
+            }
+            _ => Err(wrong_variant()),
+        }
+    }
+
+    async fn renew(
+        &self,
+        request: Request<v1::RenewRequest>,
+    ) -> Result<Response<v1::RenewResponse>, Status> {
+        let peer = caller(&request)?;
+        let items = convert::renew_request_from_wire(request.get_ref()).map_err(bad)?;
+        match self.ask_node(peer, PeerRequest::Renew(items)).await? {
+            PeerAnswer::Renewed(answers) => {
+                let answers = answers.into_iter().map(convert::answer_to_wire).collect();
+                Ok(Response::new(v1::RenewResponse { answers }))
+            }
+            _ => Err(wrong_variant()),
+        }
+    }
+
+    async fn complete(
+        &self,
+        request: Request<v1::CompleteRequest>,
+    ) -> Result<Response<v1::CompleteResponse>, Status> {
+        let peer = caller(&request)?;
+        let receipt =
+            convert::required_receipt_from_wire(request.into_inner().receipt).map_err(bad)?;
+        let answer = if is_signed_by_worker(&receipt) {
+            match self.ask_node(peer, PeerRequest::Complete(Box::new(receipt))).await? {
+                PeerAnswer::Completed(answer) => answer,
+                _ => return Err(wrong_variant()),
+            }
+        } else {
+            LeaseAnswer::Refused(LeaseRefusal::BadSignature)
+        };
+        let answer = Some(convert::answer_to_wire(answer));
+        Ok(Response::new(v1::CompleteResponse { answer }))
+    }
+
+    async fn release(
+        &self,
+        request: Request<v1::ReleaseRequest>,
+    ) -> Result<Response<v1::ReleaseResponse>, Status> {
+        let peer = caller(&request)?;
+        let (item, reason) =
+            convert::release_request_from_wire(request.into_inner()).map_err(bad)?;
+        match self.ask_node(peer, PeerRequest::Release { item, reason }).await? {
+            PeerAnswer::Released(answer) => {
+                let answer = Some(convert::answer_to_wire(answer));
+                Ok(Response::new(v1::ReleaseResponse { answer }))
+            }
+            _ => Err(wrong_variant()),
+        }
+    }
+}
+
+#[async_trait]
+impl v1::receipts_server::Receipts for Services {
+    type SinceStream = Messages<v1::ReceiptEntry>;
+
+    async fn since(
+        &self,
+        request: Request<v1::SinceRequest>,
+    ) -> Result<Response<Self::SinceStream>, Status> {
+        let peer = caller(&request)?;
+        let place = self.receipt_streams.take(peer).ok_or_else(|| ServeRefusal::Busy.status())?;
+        let after = request.get_ref().after;
+        match self.ask_node(peer, PeerRequest::Receipts { after }).await? {
+            PeerAnswer::Receipts(page) => {
+                let entries = page.into_iter().map(|(sequence, receipt)| v1::ReceiptEntry {
+                    sequence,
+                    receipt: Some(convert::receipt_to_wire(&receipt)),
+                });
+                Ok(Response::new(send_all(entries, place)))
+            }
+            _ => Err(wrong_variant()),
+        }
+    }
+}
+
+#[async_trait]
+impl v1::contents_server::Contents for Services {
+    type GetStream = Messages<v1::Chunk>;
+
+    async fn get(
+        &self,
+        request: Request<v1::GetRequest>,
+    ) -> Result<Response<Self::GetStream>, Status> {
+        let peer = caller(&request)?;
+        let content = convert::content_from_wire(&request.get_ref().content).map_err(bad)?;
+        let place = self.content_streams.take(peer).ok_or_else(|| ServeRefusal::Busy.status())?;
+        let read = self.contents.read(content);
+        let bytes = tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), read)
+            .await
+            .map_err(|_| ServeRefusal::NoAnswer.status())?
+            .filter(|bytes| bytes.len() as u64 <= self.content_bytes_max)
+            .ok_or_else(|| ServeRefusal::ContentUnknown.status())?;
+        Ok(Response::new(send_all(chunks(bytes), place)))
+    }
+}
+
+fn chunks(bytes: Vec<u8>) -> impl Iterator<Item = v1::Chunk> + Send + 'static {
+    let count = bytes.len().div_ceil(CONTENT_CHUNK_BYTES);
+    (0..count).map(move |number| {
+        let rest = bytes.iter().skip(number * CONTENT_CHUNK_BYTES);
+        v1::Chunk { data: rest.take(CONTENT_CHUNK_BYTES).copied().collect() }
+    })
+}
+
+#[async_trait]
+impl v1::node_server::Node for Services {
+    async fn info(
+        &self,
+        _request: Request<v1::InfoRequest>,
+    ) -> Result<Response<v1::InfoResponse>, Status> {
+        Ok(Response::new(convert::info_to_wire(&self.identity)))
+    }
+}
