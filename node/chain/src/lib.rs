@@ -1,1 +1,41 @@
-//! Placeholder.
+//! The door to the chain: follow blocks, read views, sign and submit extrinsics, read key files.
+//!
+//! Everything that is subxt's stays inside; what comes out are the values of `node-core`. All
+//! access is dynamic, by name (`chain-metadata`), against the metadata of the block at hand.
+//!
+//! Not here: what a view means, when to sign, and anything about peers.
+
+#![deny(missing_docs)]
+
+mod client;
+mod decode;
+mod encode;
+mod epoch;
+mod era;
+mod follow;
+mod keypair;
+mod link;
+mod read;
+mod refusal;
+mod runtime;
+mod storage;
+mod submit;
+mod wallet;
+
+#[cfg(test)]
+mod golden_tests;
+
+pub use client::{ChainClient, ChainConfig};
+pub use decode::{DecodeError, DispatchOutcome, COMMITTED_BYTES_MAX};
+pub use encode::{EncodeError, WeightsCall};
+pub use follow::{FinalizedHead, FollowState, Heads};
+pub use keypair::{Keypair, NotASecret, Sr25519Verifier};
+pub use link::{BoxedError, CallError, ConnectError, EndpointError, EndpointFailure, RpcRefusal};
+pub use read::ReadError;
+pub use refusal::{SendAccepted, SendRefused};
+pub use runtime::RuntimeError;
+pub use submit::{Included, SignError, SubmitError, BLOCKS_SEARCHED_MAX};
+pub use wallet::{
+    Encryption, HotkeyFacts, HotkeyFile, KeyFileError, KeyFileWarning, WalletPath,
+    KEY_FILE_BYTES_MAX,
+};

@@ -1,0 +1,167 @@
+//! The door to the chain: one client per subnet, cheap to clone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use node_core::id::{BlockHash, Hotkey, Netuid};
+use node_core::unit::BlockNumber;
+use node_core::view::ChainView;
+
+use crate::follow::{follow, newest_finalized, FinalizedHead, Heads};
+use crate::link::{CallError, ConnectError, Endpoints, Links};
+use crate::read::{block_hash, ReadError, Reader, SeedHashes, Subject};
+use crate::runtime::Runtimes;
+
+/// How to reach the chain, and what of it is of interest.
+#[derive(Clone, Debug)]
+pub struct ChainConfig {
+    /// WebSocket addresses, in order of preference.
+    pub endpoints: Vec<String>,
+    /// Whether `ws://` to other machines is accepted. Anyone on the way could then invent blocks.
+    pub allow_insecure: bool,
+    /// The chain, by the hash of its block 0. `None`: whatever the first endpoint serves, which is
+    /// then held for the client's life.
+    pub expected_genesis: Option<BlockHash>,
+    /// The subnet.
+    pub netuid: Netuid,
+    /// The mechanism whose weights are read and set; 0 where there is one only.
+    pub mechanism: u8,
+    /// Whose nonce a view carries; without it the nonce is 0.
+    pub own_hotkey: Option<Hotkey>,
+    /// Deadline of a connection attempt and of every call.
+    pub call_timeout: Duration,
+    /// How long without a finalized head until the endpoint is given up.
+    pub silence_max: Duration,
+    /// How long a submission may take to become final.
+    pub finality_timeout: Duration,
+}
+
+impl ChainConfig {
+    /// Sensible times for twelve-second blocks: 30 s per call, five blocks of silence, and a
+    /// finality within the life of an extrinsic.
+    #[must_use]
+    pub fn new(endpoints: Vec<String>, netuid: Netuid) -> Self {
+        Self {
+            endpoints,
+            allow_insecure: false,
+            expected_genesis: None,
+            netuid,
+            mechanism: 0,
+            own_hotkey: None,
+            call_timeout: Duration::from_secs(30),
+            silence_max: Duration::from_secs(60),
+            finality_timeout: Duration::from_secs(240),
+        }
+    }
+}
+
+/// A connection to a chain, about one subnet.
+#[derive(Clone, Debug)]
+pub struct ChainClient {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    links: Arc<Links>,
+    runtimes: Runtimes,
+    seeds: SeedHashes,
+    subject: Subject,
+    silence_max: Duration,
+    finality_timeout: Duration,
+}
+
+impl ChainClient {
+    /// Connects to the first endpoint that answers and serves the expected chain.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] with one reason per endpoint.
+    pub async fn connect(config: ChainConfig) -> Result<Self, ConnectError> {
+        let endpoints = Endpoints {
+            urls: config.endpoints,
+            allow_insecure: config.allow_insecure,
+            call_timeout: config.call_timeout,
+        };
+        let links = Links::connect(endpoints, config.expected_genesis).await?;
+        let subject = Subject {
+            netuid: config.netuid,
+            mechanism: config.mechanism,
+            own_hotkey: config.own_hotkey,
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                links: Arc::new(links),
+                runtimes: Runtimes::default(),
+                seeds: SeedHashes::default(),
+                subject,
+                silence_max: config.silence_max,
+                finality_timeout: config.finality_timeout,
+            }),
+        })
+    }
+
+    /// The chain, by the hash of its block 0.
+    #[must_use]
+    pub fn genesis(&self) -> BlockHash {
+        self.inner.links.genesis()
+    }
+
+    /// The subnet.
+    #[must_use]
+    pub fn netuid(&self) -> Netuid {
+        self.inner.subject.netuid
+    }
+
+    /// Follows finalized heads with a task and a connection of its own accord; see [`Heads`].
+    #[must_use]
+    pub fn follow(&self) -> Heads {
+        follow(Arc::clone(&self.inner.links), self.inner.silence_max)
+    }
+
+    /// The newest finalized block; `None` if the endpoint contradicts itself.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`] if no endpoint can be asked.
+    pub async fn finalized_head(&self) -> Result<Option<FinalizedHead>, CallError> {
+        newest_finalized(&self.inner.links).await
+    }
+
+    /// Hash of the block of this height on the endpoint's chain; final only if the height is.
+    ///
+    /// # Errors
+    ///
+    /// [`CallError`] if no endpoint can be asked.
+    pub async fn block_hash(&self, number: BlockNumber) -> Result<Option<BlockHash>, CallError> {
+        block_hash(&self.inner.links, number).await
+    }
+
+    /// Reads the subnet as it stood in one finalized block, all of it at that block's hash.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`]. Nothing is cached from a failed read but what is final.
+    pub async fn view_at(&self, block: BlockHash) -> Result<ChainView, ReadError> {
+        let reader = Reader {
+            links: &self.inner.links,
+            runtimes: &self.inner.runtimes,
+            seeds: &self.inner.seeds,
+            subject: self.inner.subject,
+            block,
+        };
+        reader.view().await
+    }
+
+    pub(crate) fn links(&self) -> &Links {
+        &self.inner.links
+    }
+
+    pub(crate) fn runtimes(&self) -> &Runtimes {
+        &self.inner.runtimes
+    }
+
+    pub(crate) fn finality_timeout(&self) -> Duration {
+        self.inner.finality_timeout
+    }
+}

@@ -1,0 +1,218 @@
+//! From the chain's bytes to our values.
+//!
+//! Values are decoded by the types in the metadata of their block; integers may grow, wrappers
+//! may appear, and structs may gain fields without anything changing here.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use chain_metadata::event::{EXTRINSIC_FAILED, EXTRINSIC_SUCCESS};
+use chain_metadata::storage::StorageItem;
+use node_core::unit::BlockNumber;
+use subxt::events::{Events, Phase};
+use subxt::ext::scale_decode::DecodeAsType;
+use subxt::ext::scale_value::{At as _, Composite, Primitive, Value, ValueDef, Variant};
+use subxt::{Metadata, SubstrateConfig};
+
+use crate::runtime::Runtime;
+
+/// Longest commitment kept. What is longer is cut here, and refused by its reader, whose limit is
+/// far below.
+pub const COMMITTED_BYTES_MAX: usize = 512;
+const _: () = assert!(COMMITTED_BYTES_MAX > node_core::limits::COMMITMENT_BYTES_MAX);
+
+/// Bytes that are not what their address promises.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot read `{item}`: {detail}")]
+pub struct DecodeError {
+    /// Whose bytes they are.
+    pub item: String,
+    /// The decoder's message.
+    pub detail: String,
+}
+
+impl DecodeError {
+    pub(crate) fn new(item: impl Into<String>, detail: impl ToString) -> Self {
+        Self { item: item.into(), detail: detail.to_string() }
+    }
+}
+
+/// How an included extrinsic's call went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DispatchOutcome {
+    /// It did what it says.
+    Succeeded,
+    /// It changed nothing but the nonce.
+    Failed {
+        /// The error's name, with its pallet: `SubtensorModule::SettingWeightsTooFast`.
+        error: String,
+    },
+}
+
+/// Decodes what a storage item holds; a missing value is the item's default, or `None` if it has
+/// none.
+pub(crate) fn stored<T: DecodeAsType>(
+    runtime: &Runtime,
+    item: &StorageItem,
+    bytes: Option<&[u8]>,
+) -> Result<Option<T>, DecodeError> {
+    let name = || format!("{}.{}", item.pallet, item.name);
+    let entry = runtime
+        .metadata()
+        .pallet_by_name(item.pallet)
+        .and_then(|pallet| pallet.storage())
+        .and_then(|storage| storage.entry_by_name(item.name))
+        .ok_or_else(|| DecodeError::new(name(), "not in this runtime"))?;
+    match bytes.or(entry.default_value()) {
+        None => Ok(None),
+        Some(bytes) => runtime
+            .decode(entry.value_ty(), bytes)
+            .map(Some)
+            .map_err(|detail| DecodeError::new(name(), detail)),
+    }
+}
+
+/// An account's nonce; the rest of its record is not read.
+#[derive(DecodeAsType)]
+#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+pub(crate) struct AccountInfo {
+    pub(crate) nonce: u32,
+}
+
+/// Where a neuron serves, as stored.
+#[derive(DecodeAsType)]
+#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+pub(crate) struct AxonInfo {
+    ip: u128,
+    port: u16,
+    ip_type: u8,
+}
+
+impl AxonInfo {
+    /// The address, unless a part of it is zero or of no known kind.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        let ip = match self.ip_type {
+            4 => IpAddr::V4(Ipv4Addr::from(u32::try_from(self.ip).ok()?)),
+            6 => IpAddr::V6(Ipv6Addr::from(self.ip)),
+            _ => return None,
+        };
+        (self.port != 0 && !ip.is_unspecified()).then_some(SocketAddr::new(ip, self.port))
+    }
+}
+
+/// What a hotkey committed: the block, and its raw fields joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Committed {
+    pub(crate) block: BlockNumber,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Reads a stored commitment. `None` if none of its fields carries plain bytes.
+pub(crate) fn committed(
+    item: &StorageItem,
+    value: &Value,
+) -> Result<Option<Committed>, DecodeError> {
+    let malformed = |what| DecodeError::new(format!("{}.{}", item.pallet, item.name), what);
+    let block = value.at("block").and_then(Value::as_u128).ok_or_else(|| malformed("no block"))?;
+    let block = u64::try_from(block).map_err(|_| malformed("the block is out of range"))?;
+    let info = value.at("info").ok_or_else(|| malformed("no info"))?;
+    let fields = info.at("fields").ok_or_else(|| malformed("no fields"))?;
+    let mut variants = Vec::new();
+    collect_variants(fields, &mut variants);
+    let mut bytes = Vec::new();
+    let mut any_raw = false;
+    for variant in variants.into_iter().filter(|variant| is_raw(&variant.name)) {
+        any_raw = true;
+        for part in variant.values.values() {
+            collect_bytes(part, &mut bytes);
+        }
+    }
+    bytes.truncate(COMMITTED_BYTES_MAX);
+    Ok(any_raw.then_some(Committed { block: BlockNumber(block), bytes }))
+}
+
+fn is_raw(name: &str) -> bool {
+    let digits = name.strip_prefix("Raw").unwrap_or_default();
+    name == "BigRaw" || (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// The variants in a list of them, through any wrappers.
+fn collect_variants<'a>(value: &'a Value, into: &mut Vec<&'a Variant<()>>) {
+    match &value.value {
+        ValueDef::Variant(variant) => into.push(variant),
+        ValueDef::Composite(parts) => parts.values().for_each(|part| collect_variants(part, into)),
+        ValueDef::Primitive(_) | ValueDef::BitSequence(_) => {}
+    }
+}
+
+/// The bytes in a list of them, through any wrappers.
+fn collect_bytes(value: &Value, into: &mut Vec<u8>) {
+    match &value.value {
+        ValueDef::Primitive(Primitive::U128(number)) => into.extend(u8::try_from(*number).ok()),
+        ValueDef::Composite(parts) => parts.values().for_each(|part| collect_bytes(part, into)),
+        ValueDef::Primitive(_) | ValueDef::BitSequence(_) | ValueDef::Variant(_) => {}
+    }
+}
+
+/// How extrinsic `index` of a block went, from the block's events. `None` if they do not say.
+pub(crate) fn outcome(
+    runtime: &Runtime,
+    events: Vec<u8>,
+    index: u32,
+) -> Result<Option<DispatchOutcome>, DecodeError> {
+    let unreadable = |error: String| DecodeError::new("System.Events", error);
+    let client = runtime.client().ok_or_else(|| unreadable("no client".to_owned()))?;
+    let events: Events<SubstrateConfig> = client.events().from_bytes(events);
+    for event in events.iter() {
+        let event = event.map_err(|error| unreadable(error.to_string()))?;
+        if event.phase() != Phase::ApplyExtrinsic(index) {
+            continue;
+        }
+        let name = (event.pallet_name(), event.event_name());
+        if name == (EXTRINSIC_SUCCESS.pallet, EXTRINSIC_SUCCESS.name) {
+            return Ok(Some(DispatchOutcome::Succeeded));
+        }
+        if name == (EXTRINSIC_FAILED.pallet, EXTRINSIC_FAILED.name) {
+            let fields: Composite<()> = event
+                .decode_fields_unchecked_as()
+                .map_err(|error| unreadable(error.to_string()))?;
+            let error = fields.values().next().map_or_else(
+                || "unknown".to_owned(),
+                |error| dispatch_error_name(runtime.metadata(), error),
+            );
+            return Ok(Some(DispatchOutcome::Failed { error }));
+        }
+    }
+    Ok(None)
+}
+
+/// `Pallet::Error` for a pallet's own error, else the variants' names joined.
+fn dispatch_error_name(metadata: &Metadata, error: &Value) -> String {
+    let ValueDef::Variant(variant) = &error.value else { return "unknown".to_owned() };
+    if variant.name == "Module" {
+        if let Some(name) = module_error_name(metadata, &variant.values) {
+            return name;
+        }
+    }
+    let inner = variant.values.values().find_map(|value| match &value.value {
+        ValueDef::Variant(inner) => Some(inner.name.clone()),
+        ValueDef::Primitive(_) | ValueDef::BitSequence(_) | ValueDef::Composite(_) => None,
+    });
+    match inner {
+        Some(inner) => format!("{}::{inner}", variant.name),
+        None => variant.name.clone(),
+    }
+}
+
+/// A module error is a pallet's index and four bytes, of which the first is the error's index.
+fn module_error_name(metadata: &Metadata, fields: &Composite<()>) -> Option<String> {
+    let mut bytes = Vec::new();
+    fields.values().for_each(|field| collect_bytes(field, &mut bytes));
+    let (pallet, error) = (*bytes.first()?, *bytes.get(1)?);
+    let pallet = metadata.pallet_by_error_index(pallet)?;
+    let variant = pallet.error_variant_by_index(error)?;
+    Some(format!("{}::{}", pallet.name(), variant.name))
+}
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;
