@@ -41,6 +41,24 @@ pub(crate) struct Cgroup {
 }
 
 impl Cgroup {
+    /// The cgroup where engines put a container that names no other place, if it is there.
+    ///
+    /// Needs no process number, so that it can be found while the container is being started.
+    pub(crate) fn expected(container_id: &str) -> Option<Self> {
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
+        let paths = [
+            format!("/docker/{container_id}"),
+            format!("/system.slice/docker-{container_id}.scope"),
+        ];
+        paths.iter().find_map(|path| {
+            let v1 = format!("3:pids:{path}\n2:memory:{path}\n1:cpuacct:{path}\n");
+            let v2 = format!("0::{path}\n");
+            let memberships = [v1, v2];
+            let mut places = memberships.iter().filter_map(|m| locate(m, &mounts, container_id));
+            places.find(|cgroup| cgroup.read().is_some())
+        })
+    }
+
     /// The cgroup of a container's first process, if it is on this host and can be read.
     pub(crate) fn of(container_id: &str, pid: i64) -> Option<Self> {
         let membership = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
@@ -63,8 +81,13 @@ impl Cgroup {
             let micros = field(&text(&self.cpu, "cpu.stat")?, "usage_usec")?;
             Some(micros.saturating_mul(1_000))
         })?;
-        let pids_refused = field(&text(&self.pids, "pids.events")?, "max")?;
+        let pids_refused = self.read_pids_refused()?;
         Some(Sample { pids_refused, oom_kills, memory_bytes, cpu_ns })
+    }
+
+    /// Times a process or thread was refused until now; `None` once the container has ended.
+    pub(crate) fn read_pids_refused(&self) -> Option<u64> {
+        field(&text(&self.pids, "pids.events")?, "max")
     }
 }
 

@@ -275,7 +275,8 @@ fn mount(bind: &crate::ReadOnlyBind) -> Mount {
 }
 
 fn tmpfs_options(mib: u64) -> String {
-    format!("rw,nosuid,nodev,noexec,mode=1777,size={}", mib << 20)
+    // Owned by the user of the container: runtimes keep the mode of the image's own directory.
+    format!("rw,nosuid,nodev,noexec,uid=65534,gid=65534,mode=1777,size={}", mib << 20)
 }
 
 fn ulimit(name: &str, value: i64) -> ResourcesUlimits {

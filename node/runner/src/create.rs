@@ -11,7 +11,7 @@ use node_core::policy::RunLimits;
 use crate::engine::Engine;
 use crate::profile::{difference, ProfileDifference};
 use crate::spec::{SandboxSpec, SpecRefused};
-use crate::supervise::{self, Run, Watched};
+use crate::supervise::{self, EarlyLook, Run, Watched};
 use crate::{convert, teardown, EngineFault};
 
 /// Why there is no container.
@@ -233,8 +233,11 @@ impl Container {
         };
         let attached = self.docker.attach_container(&self.id, Some(attach)).await;
         let output = attached.map_err(failed("attach to"))?.output;
-        self.docker.start_container(&self.id, None).await.map_err(failed("start"))?;
-        Ok(Watched::new(self.docker.clone(), self.id.clone(), self.limits.clone(), output).await)
+        let mut early = EarlyLook::default();
+        let start = self.docker.start_container(&self.id, None);
+        early.during(&self.id, start).await.map_err(failed("start"))?;
+        let (docker, id) = (self.docker.clone(), self.id.clone());
+        Ok(Watched::new(docker, id, self.limits.clone(), output, early).await)
     }
 
     async fn discard(mut self) {
@@ -301,6 +304,25 @@ mod tests {
         let engine = Engine::connect(config).await.expect("run scripts/engine ensure --install");
         let image = engine.image("assay-test:busybox").await.expect("the engine answers");
         (engine, image.expect("run scripts/images busybox"))
+    }
+
+    /// A remote engine's containers have no cgroup here.
+    #[tokio::test]
+    async fn without_the_kernels_counters_the_engines_tell_that_the_process_limit_is_reached() {
+        let (engine, image) = engine_and_image().await;
+        // With the shell itself these are as many as it may have.
+        let script = "for i in 1 2 3 4 5 6 7; do sleep 1000 & done; wait";
+        let command = ["sh", "-c", script].map(str::to_owned).to_vec();
+        let mut spec = SandboxSpec { run: RunId([0x6f; 32]), image, command, ..sample() };
+        spec.limits.pids = 8;
+        spec.limits.wall_ms = 20_000;
+        let mut container = engine.create(spec).await.unwrap();
+        let mut watched = container.begin().await.unwrap();
+        watched.use_engine_counters();
+        container.owned = false;
+        let report = supervise::spawn(watched).finished().await;
+        assert_eq!(report.ending, Some(Ending::OutOfPids), "{report:?}");
+        assert!(report.usage.peak_memory_bytes > 0, "{report:?}");
     }
 
     #[tokio::test]

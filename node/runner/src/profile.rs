@@ -41,20 +41,6 @@ impl Settings {
             self.0.insert(name.into(), canonical(value));
         }
     }
-
-    /// Every setting, for the tests that alter them one by one.
-    #[cfg(test)]
-    pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
-        self.0.keys()
-    }
-
-    #[cfg(test)]
-    pub(crate) fn set(&mut self, name: &str, value: Option<&str>) {
-        match value {
-            Some(value) => self.0.insert(name.to_owned(), value.to_owned()),
-            None => self.0.remove(name),
-        };
-    }
 }
 
 /// The first setting, by name, in which the two differ.

@@ -5,6 +5,7 @@
 //! there. Whatever it sees first, the rest is the same: last counters, kill, exit, rest of the
 //! output, inspect, remove, report.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, SystemTime};
 
@@ -25,9 +26,13 @@ use crate::output::OutputMeter;
 use crate::verdict::{self, Aftermath, Cause};
 use crate::{convert, teardown};
 
-/// How often counters are read. Lower: wakeups for nothing. Higher: a container that hits its
-/// process limit and ends at once is more likely to be seen only as a failure.
-const SAMPLE_EVERY: Duration = Duration::from_millis(50);
+/// How often the kernel is asked whether a process was refused. Lower: wakeups for nothing.
+/// Higher: a container that hits its process limit and ends at once takes the only trace of it
+/// along; removing its cgroup takes the engine some 20 ms.
+const PIDS_EVERY: Duration = Duration::from_millis(10);
+
+/// Every how many of those looks all counters are read, which costs the kernel more.
+const SAMPLE_EVERY_LOOKS: u32 = 10;
 
 /// How long a killed container may take to be gone. Higher: a process stuck in the kernel holds
 /// the report, and with it the lease, for longer.
@@ -141,11 +146,56 @@ pub(crate) fn spawn(watched: Watched) -> Run {
 /// Where counters come from.
 enum Counters {
     /// The kernel, on this host.
-    Kernel(Cgroup, tokio::time::Interval),
+    Kernel { cgroup: Cgroup, ticks: tokio::time::Interval, looks: u32 },
     /// The engine, about once a second.
     Engine(Streamed<ContainerStatsResponse>),
     /// Nobody any more: the container has ended.
-    Ended,
+    Absent,
+}
+
+impl Counters {
+    fn of_kernel(cgroup: Cgroup) -> Self {
+        let mut ticks = tokio::time::interval(PIDS_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self::Kernel { cgroup, ticks, looks: 0 }
+    }
+
+    fn of_engine(docker: &Docker, id: &str) -> Self {
+        let options = StatsOptions { stream: true, one_shot: false };
+        Self::Engine(docker.stats(id, Some(options)).boxed())
+    }
+}
+
+/// What the kernel tells while the engine is still busy starting a container: a program can hit
+/// its limits and end before the engine has even answered.
+#[derive(Debug, Default)]
+pub(crate) struct EarlyLook {
+    cgroup: Option<Cgroup>,
+    sample: Sample,
+}
+
+impl EarlyLook {
+    /// Looks again and again until the start is through.
+    pub(crate) async fn during<T>(&mut self, id: &str, start: impl Future<Output = T>) -> T {
+        tokio::pin!(start);
+        let mut ticks = tokio::time::interval(PIDS_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                started = &mut start => return started,
+                _ = ticks.tick() => self.look(id),
+            }
+        }
+    }
+
+    fn look(&mut self, id: &str) {
+        if self.cgroup.is_none() {
+            self.cgroup = Cgroup::expected(id);
+        }
+        let sample = self.cgroup.as_ref().and_then(Cgroup::read);
+        self.sample = self.sample.max(sample.unwrap_or_default());
+    }
 }
 
 /// A started container and everything heard from it.
@@ -163,49 +213,45 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// Takes over a container right after its start.
+    /// Takes over a container right after its start, with what was seen during it.
     pub(crate) async fn new(
         docker: Docker,
         id: String,
         limits: RunLimits,
         output: Streamed<LogOutput>,
+        early: EarlyLook,
     ) -> Self {
         let (started, started_at) = (Instant::now(), unix_now());
         let until = WaitContainerOptions { condition: "not-running".to_owned() };
         let exit = docker.wait_container(&id, Some(until)).boxed();
-        let counters = counters(&docker, &id).await;
         let meter = OutputMeter::new(limits.output_bytes);
-        let output = Some(output);
-        let sample = Sample::default();
+        let counters = match early.cgroup {
+            Some(cgroup) => Counters::of_kernel(cgroup),
+            None => find_counters(&docker, &id).await,
+        };
+        let (output, sample) = (Some(output), early.sample);
         Self { docker, id, limits, exit, output, meter, counters, sample, started, started_at }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn use_engine_counters(&mut self) {
+        self.counters = Counters::of_engine(&self.docker, &self.id);
     }
 
     async fn run_to_end(mut self, asked: watch::Receiver<Option<Option<Ending>>>) -> RunReport {
         let mut exit_code = None;
         let cause = self.watch(asked, &mut exit_code).await;
-        self.read_kernel_counters();
-        let killed = match teardown::kill(&self.docker, &self.id).await {
-            Ok(was_running) => was_running,
-            Err(fault) => {
-                tracing::warn!(container = self.id, %fault, "container not killed");
-                false
-            }
-        };
-        if exit_code.is_none() {
-            let waited = tokio::time::timeout(EXIT_WAIT_MAX, self.exit.next()).await;
-            exit_code = waited.ok().flatten().and_then(|answer| exit_of(answer).ok());
-        }
-        let ran = self.started.elapsed();
-        let ended_at = unix_now();
+        let own_exit = self.end(exit_code).await;
+        let (ran_ms, ended_at) = (millis(self.started.elapsed()), unix_now());
         self.drain().await;
-        let own_exit = exit_code.filter(|code| !(killed && *code == EXIT_SIGKILL));
+        let oom_killed =
+            self.sample.oom_kills > 0 || oom_flag(&self.docker, &self.id, own_exit).await;
         let after = Aftermath {
-            oom_killed: self.sample.oom_kills > 0
-                || oom_flag(&self.docker, &self.id, own_exit).await,
+            oom_killed,
             pids_refused: self.sample.pids_refused > 0,
             output_over: self.meter.is_over(),
             own_exit,
-            ran_ms: millis(ran),
+            ran_ms,
         };
         let removed = teardown::remove(&self.docker, &self.id).await;
         if let Err(fault) = &removed {
@@ -222,9 +268,29 @@ impl Watched {
             },
             started_at: self.started_at,
             ended_at,
-            ran_ms: after.ran_ms,
+            ran_ms,
             removed: removed.is_ok(),
         }
+    }
+
+    /// Kills the container and waits until it has ended. The exit code, unless it is our kill's.
+    async fn end(&mut self, mut exit_code: Option<i64>) -> Option<i64> {
+        // The counters vanish with the container.
+        if let Counters::Kernel { cgroup, .. } = &self.counters {
+            self.sample = self.sample.max(cgroup.read().unwrap_or_default());
+        }
+        let killed = match teardown::kill(&self.docker, &self.id).await {
+            Ok(was_running) => was_running,
+            Err(fault) => {
+                tracing::warn!(container = self.id, %fault, "container not killed");
+                false
+            }
+        };
+        if exit_code.is_none() {
+            let waited = tokio::time::timeout(EXIT_WAIT_MAX, self.exit.next()).await;
+            exit_code = waited.ok().flatten().and_then(|answer| exit_of(answer).ok());
+        }
+        exit_code.filter(|code| !(killed && *code == EXIT_SIGKILL))
     }
 
     /// Waits for the first thing that ends the run.
@@ -268,13 +334,6 @@ impl Watched {
         }
     }
 
-    /// The last look at the counters, which vanish with the container.
-    fn read_kernel_counters(&mut self) {
-        if let Counters::Kernel(cgroup, _) = &self.counters {
-            self.sample = self.sample.max(cgroup.read().unwrap_or_default());
-        }
-    }
-
     /// Takes what is still on its way, until the end of the output or its limit.
     async fn drain(&mut self) {
         if self.output.is_none() {
@@ -311,37 +370,38 @@ async fn oom_flag(docker: &Docker, id: &str, own_exit: Option<i64>) -> bool {
     }
 }
 
-async fn counters(docker: &Docker, id: &str) -> Counters {
+/// Where the counters of a running container that is not in the usual cgroup can be read.
+async fn find_counters(docker: &Docker, id: &str) -> Counters {
     let inspected = docker.inspect_container(id, None).await;
-    let pid = inspected.ok().and_then(|container| container.state).and_then(|state| state.pid);
-    let cgroup = pid.filter(|pid| *pid > 0).and_then(|pid| Cgroup::of(id, pid));
-    match cgroup {
-        Some(cgroup) => {
-            let mut ticks = tokio::time::interval(SAMPLE_EVERY);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            Counters::Kernel(cgroup, ticks)
-        }
-        None => {
-            let options = StatsOptions { stream: true, one_shot: false };
-            Counters::Engine(docker.stats(id, Some(options)).boxed())
-        }
+    let state = inspected.ok().and_then(|container| container.state);
+    let pid = state.and_then(|state| state.pid).filter(|pid| *pid > 0);
+    match pid.and_then(|pid| Cgroup::of(id, pid)) {
+        Some(cgroup) => Counters::of_kernel(cgroup),
+        None => Counters::of_engine(docker, id),
     }
 }
 
 /// The next counters; pending for ever once there are none.
 async fn next_sample(counters: &mut Counters) -> Sample {
     let sample = match counters {
-        Counters::Kernel(cgroup, ticks) => {
+        Counters::Kernel { cgroup, ticks, looks } => {
             ticks.tick().await;
-            cgroup.read()
+            let is_full = *looks % SAMPLE_EVERY_LOOKS == 0;
+            *looks = looks.wrapping_add(1);
+            if is_full {
+                cgroup.read()
+            } else {
+                let refused = cgroup.read_pids_refused();
+                refused.map(|pids_refused| Sample { pids_refused, ..Sample::default() })
+            }
         }
         Counters::Engine(stats) => {
             stats.next().await.and_then(Result::ok).map(|stats| convert::sample(&stats))
         }
-        Counters::Ended => return std::future::pending().await,
+        Counters::Absent => return std::future::pending().await,
     };
     if sample.is_none() {
-        *counters = Counters::Ended;
+        *counters = Counters::Absent;
     }
     sample.unwrap_or_default()
 }

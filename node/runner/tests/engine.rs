@@ -2,9 +2,14 @@
 
 mod support;
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use node_core::id::{Attempt, Digest};
+use node_core::outcome::Ending;
 use node_runner::{CreateError, SpecRefused};
 use support::Sandbox;
+use tokio::net::{UnixListener, UnixStream};
 
 #[tokio::test]
 async fn an_image_is_known_by_its_id_and_an_unknown_one_is_none() {
@@ -31,7 +36,7 @@ async fn a_run_gets_one_container_however_often_it_is_asked_for() {
     assert_eq!(again, CreateError::AlreadyExists { run: spec.run });
     assert_eq!(sandbox.engine.leftovers().await.unwrap().len(), 1);
     drop(first);
-    sandbox.wait_until_nothing_is_left(std::time::Duration::from_secs(10)).await;
+    sandbox.wait_until_nothing_is_left(Duration::from_secs(10)).await;
 }
 
 #[tokio::test]
@@ -82,4 +87,43 @@ fn a_run_that_outlived_its_node_is_found_by_label_and_removed() {
         sandbox.engine.remove_leftover(&left[0]).await.unwrap();
         sandbox.assert_nothing_left().await;
     });
+}
+
+/// Passes connections on to the engine at `socket` until it is aborted, with all of them.
+fn spawn_proxy(at: &std::path::Path, socket: PathBuf) -> tokio::task::JoinHandle<()> {
+    let listener = UnixListener::bind(at).expect("the directory is new");
+    tokio::spawn(async move {
+        let mut connections = tokio::task::JoinSet::new();
+        loop {
+            let (mut client, _) = listener.accept().await.expect("someone connects");
+            let mut engine = UnixStream::connect(&socket).await.expect("it runs");
+            connections.spawn(async move {
+                // How a connection ends is its two ends' business.
+                tokio::io::copy_bidirectional(&mut client, &mut engine).await.ok();
+            });
+        }
+    })
+}
+
+#[tokio::test]
+async fn an_engine_that_goes_away_ends_the_run_as_its_own_fault() {
+    let sandbox = Sandbox::new("engine-lost").await;
+    let endpoint = sandbox.engine.info().endpoint.clone();
+    let Some(socket) = endpoint.strip_prefix("unix://") else {
+        panic!("this test needs an engine on this host, not {endpoint}");
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let proxied = dir.path().join("proxy.sock");
+    let proxy = spawn_proxy(&proxied, PathBuf::from(socket));
+    let behind = sandbox.behind(&format!("unix://{}", proxied.display())).await;
+
+    let mut run = behind.start("sleep 1000").await;
+    proxy.abort();
+    let report = tokio::time::timeout(Duration::from_secs(10), run.finished()).await.unwrap();
+    assert!(matches!(report.ending, Some(Ending::EngineFailed { .. })), "{report:?}");
+    assert!(!report.removed);
+    let left = sandbox.engine.leftovers().await.unwrap();
+    assert_eq!(left.iter().map(|l| l.running).collect::<Vec<_>>(), [true]);
+    sandbox.engine.remove_leftover(&left[0]).await.unwrap();
+    sandbox.assert_nothing_left().await;
 }

@@ -1,7 +1,11 @@
 //! A node of its own per test, so that tests running side by side never see each other's
 //! containers.
 
-#![allow(dead_code, reason = "each test binary uses its own part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test binary uses its own part; a broken fact should stop a test at once"
+)]
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -16,7 +20,7 @@ use node_runner::{Engine, EngineConfig, ReadOnlyBind, Run, RunReport, SandboxSpe
 const IMAGE: &str = "assay-test:busybox";
 
 /// Small enough that every limit is reached within moments.
-pub fn limits() -> RunLimits {
+pub(crate) fn limits() -> RunLimits {
     RunLimits {
         device: DeviceKind::CpuSlot,
         memory_mib: 48,
@@ -28,16 +32,15 @@ pub fn limits() -> RunLimits {
 }
 
 /// One test's node with its connection to the engine.
-pub struct Sandbox {
-    pub engine: Engine,
-    pub image: Digest,
+pub(crate) struct Sandbox {
+    pub(crate) engine: Engine,
+    pub(crate) image: Digest,
     name: &'static str,
-    node: Hotkey,
 }
 
 impl Sandbox {
     /// Connects as a node of this name and removes what an aborted earlier run of the test left.
-    pub async fn new(name: &'static str) -> Self {
+    pub(crate) async fn new(name: &'static str) -> Self {
         let sandbox = Self::reconnect(name).await;
         for leftover in sandbox.engine.leftovers().await.unwrap() {
             sandbox.engine.remove_leftover(&leftover).await.unwrap();
@@ -46,10 +49,18 @@ impl Sandbox {
     }
 
     /// Connects as a node of this name, as it would after a restart.
-    pub async fn reconnect(name: &'static str) -> Self {
+    pub(crate) async fn reconnect(name: &'static str) -> Self {
+        Self::connect(name, None).await
+    }
+
+    /// The same node over another way to the same engine.
+    pub(crate) async fn behind(&self, host: &str) -> Self {
+        Self::connect(self.name, Some(host.to_owned())).await
+    }
+
+    async fn connect(name: &'static str, host: Option<String>) -> Self {
         let node = Hotkey(sha256(name.as_bytes()).0);
-        let config = EngineConfig { host: None, runtime: None, node };
-        let engine = match Engine::connect(config).await {
+        let engine = match Engine::connect(EngineConfig { host, runtime: None, node }).await {
             Ok(engine) => engine,
             Err(error) => panic!(
                 "this test needs a container engine: {error}\n\
@@ -58,11 +69,11 @@ impl Sandbox {
         };
         let image = engine.image(IMAGE).await.unwrap();
         let image = image.unwrap_or_else(|| panic!("no {IMAGE}: run `scripts/images busybox`"));
-        Self { engine, image, name, node }
+        Self { engine, image, name }
     }
 
     /// A run of a shell script, with an identity of its own.
-    pub fn spec(&self, script: &str) -> SandboxSpec {
+    pub(crate) fn spec(&self, script: &str) -> SandboxSpec {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let unique = format!("{} {number} {}", self.name, std::process::id());
@@ -79,17 +90,21 @@ impl Sandbox {
         }
     }
 
-    pub async fn start_with(&self, script: &str, change: impl FnOnce(&mut SandboxSpec)) -> Run {
+    pub(crate) async fn start_with(
+        &self,
+        script: &str,
+        change: impl FnOnce(&mut SandboxSpec),
+    ) -> Run {
         let mut spec = self.spec(script);
         change(&mut spec);
         self.engine.create(spec).await.unwrap().start().await.unwrap()
     }
 
-    pub async fn start(&self, script: &str) -> Run {
+    pub(crate) async fn start(&self, script: &str) -> Run {
         self.start_with(script, |_| ()).await
     }
 
-    pub async fn shell_with(
+    pub(crate) async fn shell_with(
         &self,
         script: &str,
         change: impl FnOnce(&mut SandboxSpec),
@@ -97,15 +112,30 @@ impl Sandbox {
         self.start_with(script, change).await.finished().await
     }
 
-    pub async fn shell(&self, script: &str) -> RunReport {
+    pub(crate) async fn shell(&self, script: &str) -> RunReport {
         self.shell_with(script, |_| ()).await
     }
 
-    pub async fn assert_nothing_left(&self) {
+    /// What a script printed, stdout and stderr in the order of printing.
+    pub(crate) async fn transcript(&self, script: &str) -> String {
+        self.transcript_with(script, |_| ()).await
+    }
+
+    pub(crate) async fn transcript_with(
+        &self,
+        script: &str,
+        change: impl FnOnce(&mut SandboxSpec),
+    ) -> String {
+        let report = self.shell_with(&format!("exec 2>&1; {script}"), change).await;
+        assert_eq!(report.ending, None, "{report:?}");
+        report.output_tail
+    }
+
+    pub(crate) async fn assert_nothing_left(&self) {
         assert_eq!(self.engine.leftovers().await.unwrap(), []);
     }
 
-    pub async fn wait_until_nothing_is_left(&self, at_most: Duration) {
+    pub(crate) async fn wait_until_nothing_is_left(&self, at_most: Duration) {
         let give_up = Instant::now() + at_most;
         while !self.engine.leftovers().await.unwrap().is_empty() {
             assert!(Instant::now() < give_up, "still there after {at_most:?}");
@@ -115,16 +145,16 @@ impl Sandbox {
 }
 
 /// A directory that a container's user can read.
-pub fn shared_directory() -> tempfile::TempDir {
+pub(crate) fn shared_directory() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     open_to_all(dir.path());
     dir
 }
 
-pub fn open_to_all(path: &Path) {
+pub(crate) fn open_to_all(path: &Path) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
 }
 
-pub fn bind(dir: &tempfile::TempDir) -> ReadOnlyBind {
+pub(crate) fn bind(dir: &tempfile::TempDir) -> ReadOnlyBind {
     ReadOnlyBind { source: dir.path().to_path_buf(), target: "/assay/data".to_owned() }
 }
