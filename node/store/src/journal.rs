@@ -6,7 +6,9 @@
 //!
 //! The checksum covers the bytes of the entry as they stand in the line. The file only grows. A
 //! last line that was never finished is cut off and reported; anything else that does not check
-//! out stops the node, because a signature may be missing from what it knows.
+//! out stops the node, because a signature may be missing from what it knows. After a power cut,
+//! lines of one unacknowledged commit can survive behind a hole; they are kept, which at worst
+//! makes the node stricter.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -99,10 +101,19 @@ pub struct TornTail {
 pub(crate) struct JournalContent {
     pub(crate) entries: Vec<JournalEntry>,
     pub(crate) torn_tail: Option<TornTail>,
-    /// Length of what is valid.
+    /// Length of what is valid from the start on.
     len: u64,
-    /// The last line is whole and lacks only its line break.
-    unterminated: bool,
+    /// What has to stand behind it instead of what is there.
+    rewritten: Vec<u8>,
+}
+
+/// What is known from elsewhere about the journal's length.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Acknowledged {
+    /// Bytes that this node has certainly written and synced.
+    pub(crate) bytes: u64,
+    /// Whether nothing beyond was ever acknowledged. Whole lines there are kept all the same.
+    pub(crate) is_exact: bool,
 }
 
 /// The open journal.
@@ -116,22 +127,21 @@ pub(crate) struct Journal {
 impl Journal {
     /// Opens the journal of a data directory, cuts off a torn tail and reads the rest.
     ///
-    /// `acknowledged_bytes`: what this node is known to have written; zero on a new machine. Makes
-    /// the file, and its name durable, where nothing was written yet.
+    /// Makes the file, and its name durable, where nothing was written yet.
     ///
     /// # Errors
     ///
     /// Every [`JournalFault`]; the file is not changed then.
     pub(crate) fn open(
         dir: &Path,
-        acknowledged_bytes: u64,
+        acknowledged: Acknowledged,
     ) -> Result<(Self, JournalContent), JournalFault> {
         let path = dir.join(JOURNAL_FILE);
         let bytes = read_bounded(&path)?;
-        if bytes.is_none() && acknowledged_bytes > 0 {
-            return Err(JournalFault::Missing { path, expected_bytes: acknowledged_bytes });
+        if bytes.is_none() && acknowledged.bytes > 0 {
+            return Err(JournalFault::Missing { path, expected_bytes: acknowledged.bytes });
         }
-        let content = parse(&path, bytes.as_deref().unwrap_or_default(), acknowledged_bytes)?;
+        let content = parse(&path, bytes.as_deref().unwrap_or_default(), acknowledged)?;
         let failed = |source| JournalFault::Io { path: path.clone(), source };
         let file = private_file().create(true).truncate(false).open(&path).map_err(failed)?;
         let mut journal = Self { path: path.clone(), file, len: content.len };
@@ -142,9 +152,7 @@ impl Journal {
 
     fn repair(&mut self, content: &JournalContent) -> io::Result<()> {
         self.file.set_len(self.len)?;
-        if content.unterminated {
-            self.write_at_end(b"\n")?;
-        }
+        self.write_at_end(&content.rewritten)?;
         self.file.sync_all()
     }
 
@@ -188,7 +196,8 @@ impl Journal {
     /// Reads the file from the start and checks every line.
     pub(crate) fn entries(&self) -> Result<Vec<JournalEntry>, JournalFault> {
         let bytes = read_bounded(&self.path)?.unwrap_or_default();
-        Ok(parse(&self.path, &bytes, self.len)?.entries)
+        let acknowledged = Acknowledged { bytes: self.len, is_exact: false };
+        Ok(parse(&self.path, &bytes, acknowledged)?.entries)
     }
 }
 
@@ -199,9 +208,9 @@ pub(crate) fn encode_line(entry: &JournalEntry) -> Result<String, serde_json::Er
     Ok(format!("{LINE_START}{entry}{LINE_MIDDLE}{checksum:08x}{LINE_END}\n"))
 }
 
-/// The entry of a line without its line break, if the line is whole.
+/// The entry of a line, if the line is whole; its line break may be missing.
 fn decode_line(line: &[u8]) -> Option<JournalEntry> {
-    let line = std::str::from_utf8(line).ok()?;
+    let line = std::str::from_utf8(line.strip_suffix(b"\n").unwrap_or(line)).ok()?;
     let (entry, checksum) =
         line.strip_prefix(LINE_START)?.strip_suffix(LINE_END)?.rsplit_once(LINE_MIDDLE)?;
     let is_whole = checksum == format!("{:08x}", crc32fast::hash(entry.as_bytes()));
@@ -228,35 +237,44 @@ fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>, JournalFault> {
 fn parse(
     path: &Path,
     bytes: &[u8],
-    acknowledged_bytes: u64,
+    acknowledged: Acknowledged,
 ) -> Result<JournalContent, JournalFault> {
     let mut entries = Vec::new();
-    let mut offset = 0;
+    let mut len = 0;
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
     while let Some(line) = lines.next() {
-        let Some(entry) = decode_line(line.strip_suffix(b"\n").unwrap_or(line)) else {
-            let rest_is_bad = lines.all(|later| decode_line(later.trim_ascii_end()).is_none());
+        let Some(entry) = decode_line(line) else {
+            let mut later = Vec::new();
+            let mut rewritten = Vec::new();
+            for (line, entry) in lines.filter_map(|line| Some((line, decode_line(line)?))) {
+                later.push(entry);
+                rewritten.extend_from_slice(line.trim_ascii_end());
+                rewritten.push(b'\n');
+            }
             // A line is unfinished if it has no end, or holes where nothing was written yet.
             let is_unfinished = !line.ends_with(b"\n") || line.contains(&0);
+            let is_torn = is_unfinished
+                && len >= acknowledged.bytes
+                && (later.is_empty() || acknowledged.is_exact);
             let line = entries.len() + 1;
-            if offset < acknowledged_bytes || !is_unfinished || !rest_is_bad {
+            if !is_torn {
                 return Err(JournalFault::Damaged { path: path.to_owned(), line });
             }
-            let torn_tail = Some(TornTail { line, bytes: bytes.len() as u64 - offset });
-            return Ok(JournalContent { entries, torn_tail, len: offset, unterminated: false });
+            let bytes = (bytes.len() as u64 - len).saturating_sub(rewritten.len() as u64);
+            entries.append(&mut later);
+            let torn_tail = Some(TornTail { line, bytes });
+            return Ok(JournalContent { entries, torn_tail, len, rewritten });
         };
         entries.push(entry);
-        offset += line.len() as u64;
+        len += line.len() as u64;
     }
-    if offset < acknowledged_bytes {
-        return Err(JournalFault::Short {
-            path: path.to_owned(),
-            expected_bytes: acknowledged_bytes,
-            got_bytes: offset,
-        });
+    if len < acknowledged.bytes {
+        let (path, expected_bytes) = (path.to_owned(), acknowledged.bytes);
+        return Err(JournalFault::Short { path, expected_bytes, got_bytes: len });
     }
-    let unterminated = bytes.last().is_some_and(|last| *last != b'\n');
-    Ok(JournalContent { entries, torn_tail: None, len: offset, unterminated })
+    let is_unterminated = bytes.last().is_some_and(|last| *last != b'\n');
+    let rewritten = if is_unterminated { b"\n".to_vec() } else { Vec::new() };
+    Ok(JournalContent { entries, torn_tail: None, len, rewritten })
 }
 
 #[cfg(test)]
@@ -282,6 +300,10 @@ mod tests {
         epochs.map(|epoch| encode_line(&entry(epoch)).unwrap()).collect()
     }
 
+    fn at_least(bytes: u64) -> Acknowledged {
+        Acknowledged { bytes, is_exact: false }
+    }
+
     fn journal_with(bytes: impl AsRef<[u8]>) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join(JOURNAL_FILE), bytes).unwrap();
@@ -304,13 +326,13 @@ mod tests {
     #[test]
     fn entries_come_back_in_the_order_in_which_they_were_appended() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut journal, content) = Journal::open(dir.path(), 0).unwrap();
+        let (mut journal, content) = Journal::open(dir.path(), at_least(0)).unwrap();
         assert!(content.entries.is_empty());
         journal.append(lines(0..2).as_bytes()).unwrap();
         journal.append(lines(2..3).as_bytes()).unwrap();
         let len = journal.len();
         drop(journal);
-        let (_, content) = Journal::open(dir.path(), len).unwrap();
+        let (_, content) = Journal::open(dir.path(), at_least(len)).unwrap();
         assert_eq!(content.entries, [entry(0), entry(1), entry(2)]);
         assert_eq!(content.torn_tail, None);
     }
@@ -321,12 +343,13 @@ mod tests {
         let torn = encode_line(&entry(2)).unwrap();
         for cut in 1..torn.len() - 1 {
             let dir = journal_with([&whole, &torn[..cut]].concat());
-            let (journal, content) = Journal::open(dir.path(), whole.len() as u64).unwrap();
+            let (journal, content) =
+                Journal::open(dir.path(), at_least(whole.len() as u64)).unwrap();
             assert_eq!(content.entries, [entry(0), entry(1)]);
             assert_eq!(content.torn_tail, Some(TornTail { line: 3, bytes: cut as u64 }));
             assert_eq!(journal.len(), whole.len() as u64);
             drop(journal);
-            let (_, again) = Journal::open(dir.path(), whole.len() as u64).unwrap();
+            let (_, again) = Journal::open(dir.path(), at_least(whole.len() as u64)).unwrap();
             assert_eq!(again.torn_tail, None, "the tail was cut off for good");
         }
     }
@@ -335,11 +358,11 @@ mod tests {
     fn a_whole_last_line_without_its_break_is_kept_and_can_be_followed() {
         let all = lines(0..2);
         let dir = journal_with(all.trim_end());
-        let (mut journal, content) = Journal::open(dir.path(), 0).unwrap();
+        let (mut journal, content) = Journal::open(dir.path(), at_least(0)).unwrap();
         assert_eq!(content.entries.len(), 2);
         assert_eq!(content.torn_tail, None);
         journal.append(lines(2..3).as_bytes()).unwrap();
-        let (_, content) = Journal::open(dir.path(), journal.len()).unwrap();
+        let (_, content) = Journal::open(dir.path(), at_least(journal.len())).unwrap();
         assert_eq!(content.entries, [entry(0), entry(1), entry(2)]);
     }
 
@@ -349,9 +372,27 @@ mod tests {
         let mut torn = encode_line(&entry(1)).unwrap().into_bytes();
         torn[..64].fill(0);
         let dir = journal_with([whole.as_bytes(), &torn].concat());
-        let (_, content) = Journal::open(dir.path(), whole.len() as u64).unwrap();
+        let (_, content) = Journal::open(dir.path(), at_least(whole.len() as u64)).unwrap();
         assert_eq!(content.entries, [entry(0)]);
         assert_eq!(content.torn_tail.unwrap().line, 2);
+    }
+
+    #[test]
+    fn whole_lines_behind_a_hole_are_kept_if_the_hole_was_never_acknowledged() {
+        let mut bytes = lines(0..4).into_bytes();
+        let line_bytes = bytes.len() / 4;
+        bytes[line_bytes + 10..2 * line_bytes + 10].fill(0);
+        let bytes_acknowledged = line_bytes as u64;
+        let dir = journal_with(&bytes);
+        let error = Journal::open(dir.path(), at_least(bytes_acknowledged)).unwrap_err();
+        assert!(matches!(error, JournalFault::Damaged { line: 2, .. }), "nobody knows that");
+        let exact = Acknowledged { bytes: bytes_acknowledged, is_exact: true };
+        let (journal, content) = Journal::open(dir.path(), exact).unwrap();
+        assert_eq!(content.entries, [entry(0), entry(3)]);
+        let torn_tail = TornTail { line: 2, bytes: 2 * bytes_acknowledged };
+        assert_eq!(content.torn_tail, Some(torn_tail));
+        assert_eq!(journal.len(), 2 * bytes_acknowledged);
+        assert_eq!(journal.entries().unwrap(), [entry(0), entry(3)]);
     }
 
     #[test]
@@ -360,7 +401,7 @@ mod tests {
         let line_bytes = bytes.len() / 3;
         bytes[line_bytes + 40] ^= 1;
         let dir = journal_with(&bytes);
-        let error = Journal::open(dir.path(), 0).unwrap_err();
+        let error = Journal::open(dir.path(), at_least(0)).unwrap_err();
         assert!(matches!(error, JournalFault::Damaged { line: 2, .. }));
         assert!(error.to_string().contains("signed.journal is damaged in line 2"));
         assert_eq!(std::fs::read(dir.path().join(JOURNAL_FILE)).unwrap(), bytes);
@@ -372,7 +413,7 @@ mod tests {
         let last = bytes.len() - 40;
         bytes[last] ^= 1;
         let dir = journal_with(&bytes);
-        let error = Journal::open(dir.path(), 0).unwrap_err();
+        let error = Journal::open(dir.path(), at_least(0)).unwrap_err();
         assert!(matches!(error, JournalFault::Damaged { line: 2, .. }));
     }
 
@@ -380,7 +421,7 @@ mod tests {
     fn a_torn_tail_in_what_was_acknowledged_is_damage() {
         let bytes = lines(0..2);
         let dir = journal_with(&bytes[..bytes.len() - 10]);
-        let error = Journal::open(dir.path(), bytes.len() as u64).unwrap_err();
+        let error = Journal::open(dir.path(), at_least(bytes.len() as u64)).unwrap_err();
         assert!(matches!(error, JournalFault::Damaged { line: 2, .. }));
     }
 
@@ -388,14 +429,14 @@ mod tests {
     fn a_journal_that_lost_whole_lines_is_refused() {
         let all = lines(0..3);
         let dir = journal_with(lines(0..2));
-        let error = Journal::open(dir.path(), all.len() as u64).unwrap_err();
+        let error = Journal::open(dir.path(), at_least(all.len() as u64)).unwrap_err();
         assert!(matches!(error, JournalFault::Short { .. }));
     }
 
     #[test]
     fn case_04_a_missing_journal_is_refused_once_something_was_written_and_not_made_anew() {
         let dir = tempfile::tempdir().unwrap();
-        let error = Journal::open(dir.path(), 10).unwrap_err();
+        let error = Journal::open(dir.path(), at_least(10)).unwrap_err();
         assert!(matches!(error, JournalFault::Missing { expected_bytes: 10, .. }));
         assert!(error.to_string().contains("signed.journal is missing"));
         assert!(!dir.path().join(JOURNAL_FILE).exists());
@@ -406,8 +447,10 @@ mod tests {
         fn any_bytes_are_read_or_refused_without_a_panic(
             bytes in proptest::collection::vec(any::<u8>(), 0..300),
             acknowledged_bytes in 0u64..400,
+            is_exact: bool,
         ) {
-            if let Ok(content) = parse(Path::new("j"), &bytes, acknowledged_bytes) {
+            let acknowledged = Acknowledged { bytes: acknowledged_bytes, is_exact };
+            if let Ok(content) = parse(Path::new("j"), &bytes, acknowledged) {
                 prop_assert!(content.entries.is_empty());
             }
         }

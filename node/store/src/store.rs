@@ -11,7 +11,7 @@ use crate::batch::Batch;
 use crate::dump;
 use crate::error::{CommitError, OpenError, ReadError, StateFault};
 use crate::instance::Instance;
-use crate::journal::{Journal, TornTail};
+use crate::journal::{Acknowledged, Journal, TornTail};
 use crate::mark::{Mark, Tip};
 use crate::record::{self, DamagedRecord, RecordFault};
 use crate::state::State;
@@ -115,13 +115,17 @@ impl Store {
         let (mark, marked) = Mark::open(dir).map_err(mark_failed)?;
         let (opened, rebuilt) = open_or_rebuild(dir)?;
         let Opened { state, tip, rows, damaged } = opened;
-        let acknowledged_bytes = tip.journal_bytes.max(marked.journal_bytes);
-        let (journal, content) = Journal::open(dir, acknowledged_bytes)
-            .map_err(|source| OpenError::Journal { source })?;
         let lost_commits = (tip.commits < marked.commits)
             .then_some(LostCommits { acknowledged: marked.commits, found: tip.commits });
+        let acknowledged = Acknowledged {
+            bytes: tip.journal_bytes.max(marked.journal_bytes),
+            // A new, rebuilt or outdated state does not know what was acknowledged.
+            is_exact: tip.commits > 0 && lost_commits.is_none(),
+        };
+        let (journal, content) =
+            Journal::open(dir, acknowledged).map_err(|source| OpenError::Journal { source })?;
         let tip =
-            Tip { commits: tip.commits.max(marked.commits), journal_bytes: acknowledged_bytes };
+            Tip { commits: tip.commits.max(marked.commits), journal_bytes: acknowledged.bytes };
         let inner = Inner { state: Some(state), journal, mark, tip, first_failure: None };
         let loaded = Loaded {
             rows,
