@@ -35,8 +35,20 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List the keys of the neurons and where their balances are
+    /// List the keys of the neurons and of those who have TAO
     Keys(Neurons),
+    /// Write the chain's metadata into a file, SCALE-encoded as nodes serve it
+    Metadata(Metadata),
+}
+
+/// Which metadata, and where to.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Metadata {
+    /// Metadata version
+    #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u32).range(14..=16))]
+    pub(crate) version: u32,
+    /// The file
+    pub(crate) file: PathBuf,
 }
 
 /// Who is there at block 0.

@@ -3,12 +3,13 @@
 mod cli;
 
 use clap::Parser;
-use cli::{Cli, Command, Run};
+use cli::{Cli, Command, Metadata, Run};
 use localnet::{
+    chain::{metadata, Chain, ChainError, MetadataError},
     genesis::GenesisSpec,
     keys::{DevKey, Keyring},
     wallets::{write_wallets, WalletError},
-    Localnet, StartError,
+    ChainOptions, Localnet, StartError,
 };
 use sp_core::{crypto::Ss58Codec, Pair};
 use std::{
@@ -34,6 +35,16 @@ enum Failure {
         #[source]
         source: io::Error,
     },
+    #[error("cannot build a chain to take the metadata from")]
+    Chain(#[source] ChainError),
+    #[error("cannot take the metadata")]
+    Metadata(#[source] MetadataError),
+    #[error("cannot write `{}`", path.display())]
+    MetadataFile {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
     #[error("cannot listen for signals")]
     Signals(#[source] io::Error),
     #[error("cannot start the tokio runtime")]
@@ -53,6 +64,7 @@ fn main() -> ExitCode {
         .init();
     let result = match &cli.command {
         Some(Command::Keys(neurons)) => list_keys(&neurons.genesis()),
+        Some(Command::Metadata(metadata)) => write_metadata(metadata),
         None => serve(&cli.run),
     };
     match result {
@@ -98,6 +110,14 @@ fn list_keys(genesis: &GenesisSpec) -> Result<(), Failure> {
 
 fn line(uid: &str, name: &str, key: &DevKey) -> String {
     format!("{uid:>4}  {name:<34}  {}\n", key.pair.public().to_ss58check())
+}
+
+fn write_metadata(wanted: &Metadata) -> Result<(), Failure> {
+    let chain = Chain::in_memory(&GenesisSpec::default(), ChainOptions::default())
+        .map_err(Failure::Chain)?;
+    let bytes = metadata(&chain, wanted.version).map_err(Failure::Metadata)?;
+    let path = wanted.file.clone();
+    fs::write(&path, bytes).map_err(|source| Failure::MetadataFile { path, source })
 }
 
 fn serve(run: &Run) -> Result<(), Failure> {

@@ -17,7 +17,7 @@ mod state;
 pub use author::{ApplyExtrinsic, SealError};
 pub use blocks::{Bytes, SealedBlock, StorageChange, BLOCKS_KEPT};
 pub use pool::{SubmitError, TxStatus, Watcher, BAN_BLOCKS, TRANSACTIONS_MAX};
-pub use query::QueryError;
+pub use query::{metadata, MetadataError, QueryError};
 pub use state::Panicked;
 
 use crate::{

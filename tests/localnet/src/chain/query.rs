@@ -41,6 +41,36 @@ pub enum QueryError {
     Extrinsic(usize),
 }
 
+/// Why there is no metadata.
+#[derive(Clone, Debug, Error)]
+pub enum MetadataError {
+    /// The runtime was not to be asked.
+    #[error("the runtime does not answer")]
+    Query {
+        /// Why not.
+        #[source]
+        source: QueryError,
+    },
+    /// The runtime does not speak that version.
+    #[error("the runtime has no metadata of version {0}")]
+    Version(u32),
+}
+
+/// The chain's metadata as bytes, as `Metadata_metadata_at_version` gives it inside its wrapping.
+///
+/// # Errors
+///
+/// [`MetadataError`].
+pub fn metadata(chain: &Chain, version: u32) -> Result<Vec<u8>, MetadataError> {
+    let answer = chain
+        .call("Metadata_metadata_at_version", &version.encode(), None)
+        .map_err(|source| MetadataError::Query { source })?;
+    <Option<Vec<u8>>>::decode(&mut &answer[..])
+        .ok()
+        .flatten()
+        .ok_or(MetadataError::Version(version))
+}
+
 impl Chain {
     /// A block by hash; the best one for `None`.
     ///
