@@ -1,1 +1,30 @@
-fn main() {}
+//! `assay`: a validator node for Bittensor-style chains with an embedded GPU scheduler.
+
+use std::process::ExitCode;
+
+use node_daemon::cli::{self, Command};
+use node_daemon::output;
+
+fn main() -> ExitCode {
+    let command = match cli::parse(std::env::args_os()) {
+        Ok(command) => command,
+        Err(exit) => return exit.into(),
+    };
+    let result = match command {
+        Command::Run(run) => run.execute(),
+        Command::Status(status) => status.execute(),
+        Command::Config(config) => config.execute(),
+        Command::Keys(keys) => keys.execute(),
+        Command::Miner(miner) => miner.execute(),
+        Command::Dataset(dataset) => dataset.execute(),
+        Command::Version(version) => version.execute(),
+        Command::Reference(reference) => reference.execute(),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            output::print_error(&failure.to_string());
+            failure.exit().into()
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The admin listener: `/livez`, `/readyz`, `/metrics` and `/status` over HTTP.
+//!
+//! - `/livez`: the process answers. No more: it is what a supervisor restarts on.
+//! - `/readyz`: 200 when the node does its work, else 503; the reasons as JSON.
+//! - `/metrics`: OpenMetrics text, see `docs/metrics.md`.
+//! - `/status`: the latest [`StatusReport`](crate::status::StatusReport) as JSON.
+//!
+//! No authentication: loopback by default, read-only, and nothing secret in any answer. Not here:
+//! what the answers say (`status`, `metrics`).
+
+mod address;
+mod routes;
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::metrics::Metrics;
+use crate::status::StatusReport;
+
+pub use address::{AddressFile, AddressFileError};
+
+/// Header of every answer with the instance's name, see [`AddressFile`].
+pub const INSTANCE_HEADER: &str = "assay-instance";
+
+/// A bound listener that does not answer yet.
+#[derive(Debug)]
+pub struct Admin {
+    listener: TcpListener,
+    address: SocketAddr,
+    file: AddressFile,
+    path: PathBuf,
+}
+
+/// Why the admin listener is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// The address cannot be had.
+    #[error("cannot listen on `{listen}` (`admin.listen`)")]
+    Bind {
+        /// The address.
+        listen: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The address cannot be published for `assay status`.
+    #[error("cannot write the admin address")]
+    Publish(#[source] AddressFileError),
+    /// The listener broke.
+    #[error("the admin listener failed")]
+    Serve(#[source] io::Error),
+}
+
+/// What the routes answer from.
+#[derive(Clone, Debug)]
+struct AdminState {
+    reports: watch::Receiver<StatusReport>,
+    metrics: Arc<Metrics>,
+    instance: Arc<str>,
+}
+
+impl Admin {
+    /// Binds `listen` and writes the address to `path` (`<data_dir>/admin.addr`), which has to be
+    /// in a directory that this process holds the lock of.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError::Bind`] and [`AdminError::Publish`].
+    pub async fn bind(listen: SocketAddr, path: PathBuf) -> Result<Self, AdminError> {
+        let bound = |source| AdminError::Bind { listen, source };
+        let listener = TcpListener::bind(listen).await.map_err(bound)?;
+        let address = listener.local_addr().map_err(bound)?;
+        let file = AddressFile::of_this_process(address);
+        file.write(&path).map_err(AdminError::Publish)?;
+        if !address.ip().is_loopback() {
+            tracing::warn!(%address, "admin listener is open to other hosts");
+        }
+        Ok(Self { listener, address, file, path })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers requests until `stop` is cancelled; then removes the address file.
+    ///
+    /// # Errors
+    ///
+    /// [`AdminError::Serve`] if the listener breaks.
+    pub async fn serve(
+        self,
+        reports: watch::Receiver<StatusReport>,
+        metrics: Arc<Metrics>,
+        stop: CancellationToken,
+    ) -> Result<(), AdminError> {
+        let instance = Arc::from(self.file.instance.as_str());
+        let routes = routes::routes(AdminState { reports, metrics, instance });
+        // Connections that are kept open must not delay the exit, so there is no waiting for them.
+        let served = tokio::select! {
+            served = async { axum::serve(self.listener, routes).await } => served,
+            () = stop.cancelled() => Ok(()),
+        };
+        self.file.remove(&self.path);
+        served.map_err(AdminError::Serve)
+    }
+}

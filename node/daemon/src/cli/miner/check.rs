@@ -1,0 +1,63 @@
+//! `assay miner check`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use node_core::admission::Verdict;
+
+use super::submission::{judge, verdict_text};
+use crate::cli::flags::ConfigFlags;
+use crate::config::Nas;
+use crate::exit::ExitReason;
+use crate::failure::Failure;
+use crate::output;
+
+const EXAMPLES: &str = "\
+Examples:
+  assay miner check my-model/
+  assay miner check my-model.zip --json
+
+Exit codes: 0 admitted; 1 rejected.";
+
+/// Say what a validator's admission would say.
+///
+/// It is the same code on the same bytes: the verdict is identical. Nothing is executed.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct CheckCommand {
+    /// A project's folder, or an archive
+    path: PathBuf,
+
+    /// Print JSON: the verdict, and the content digest if there is one
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    flags: ConfigFlags,
+}
+
+impl CheckCommand {
+    /// Prints the verdict.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] if there is nothing to judge.
+    pub(super) fn execute(self) -> Result<ExitReason, Failure> {
+        let nas = self.flags.settings().section(Nas::read).map_err(Failure::bad_configuration)?;
+        let submission = judge(&self.path, &nas.policy.policy())?;
+        let text = if self.json {
+            serde_json::json!({ "verdict": submission.verdict, "content": submission.digest })
+                .to_string()
+        } else {
+            let digest = submission
+                .digest
+                .map_or_else(String::new, |digest| format!("\ncontent   {digest}"));
+            format!("{}{digest}", verdict_text(&submission.verdict))
+        };
+        output::print(&text)?;
+        Ok(match submission.verdict {
+            Verdict::Admitted { .. } => ExitReason::Done,
+            Verdict::Rejected { .. } => ExitReason::Failed,
+        })
+    }
+}

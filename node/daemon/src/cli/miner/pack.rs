@@ -1,0 +1,82 @@
+//! `assay miner pack`.
+
+use std::io;
+use std::path::PathBuf;
+
+use clap::Args;
+use node_core::commitment::{Commitment, Location};
+use node_evaluator::archive::{pack, PackError};
+
+use crate::cli::flags::ConfigFlags;
+use crate::config::Nas;
+use crate::exit::ExitReason;
+use crate::failure::Failure;
+use crate::output;
+
+const EXAMPLES: &str = "\
+Examples:
+  assay miner pack my-model/                         writes <content digest>.zip
+  assay miner pack my-model/ --out submission.zip";
+
+/// Pack a project's folder into an archive.
+///
+/// The same files give the same bytes. Names that begin with a dot and `__pycache__` are left out.
+/// Prints the content digest, and the commitment to write on chain once the archive can be fetched.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct PackCommand {
+    /// The project's folder
+    dir: PathBuf,
+
+    /// The archive to write [default: ./<content digest>.zip]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+
+    #[command(flatten)]
+    flags: ConfigFlags,
+}
+
+/// The archive cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the archive `{path}`")]
+struct WriteError {
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+impl PackCommand {
+    /// Writes the archive.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] if the folder cannot be packed or the archive not written.
+    pub(super) fn execute(self) -> Result<ExitReason, Failure> {
+        let nas = self.flags.settings().section(Nas::read).map_err(Failure::bad_configuration)?;
+        let packed = pack(&self.dir, &nas.policy.policy().archive).map_err(|error| {
+            let hint = match &error {
+                PackError::Refused { .. } | PackError::TooLarge { .. } => {
+                    "move what is no part of the submission out of the folder"
+                }
+                PackError::NotAFile { .. } => "replace links and devices by plain files",
+                PackError::Read { .. }
+                | PackError::NameNotText { .. }
+                | PackError::Write { .. } => "name the folder that holds `architecture.py`",
+            };
+            Failure::new(ExitReason::Failed, error).hint(hint)
+        })?;
+        let path = self.out.unwrap_or_else(|| PathBuf::from(format!("{}.zip", packed.digest)));
+        std::fs::write(&path, &packed.bytes).map_err(|source| {
+            Failure::new(ExitReason::Failed, WriteError { path: path.clone(), source })
+        })?;
+        let bare = Commitment { content: packed.digest, location: Location::Peers };
+        let text = format!(
+            "archive     {} ({} bytes)\ncontent     {}\ncommitment  {bare}<location>",
+            path.display(),
+            packed.bytes.len(),
+            packed.digest,
+        );
+        output::print(&text)?;
+        Ok(ExitReason::Done)
+    }
+}

@@ -1,0 +1,79 @@
+//! A submission on the miner's disk: a project's folder or a packed archive, and its verdict.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use node_core::admission::Verdict;
+use node_core::id::ContentDigest;
+use node_core::policy::Policy;
+use node_evaluator::admit::admit;
+use node_evaluator::archive::{content_digest, pack, read_archive, PackError};
+
+use crate::exit::ExitReason;
+use crate::failure::Failure;
+
+/// An archive and what a validator would say to it.
+#[derive(Debug)]
+pub(super) struct Submission {
+    /// The archive.
+    pub(super) bytes: Vec<u8>,
+    /// Its content's digest; `None` if the archive is refused before that is known.
+    pub(super) digest: Option<ContentDigest>,
+    /// The verdict of admission.
+    pub(super) verdict: Verdict,
+}
+
+/// The file cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the submission `{path}`")]
+struct ReadError {
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+/// Reads an archive, or packs a folder, and judges it exactly as a validator does.
+///
+/// # Errors
+///
+/// A [`Failure`] if there is nothing to judge.
+pub(super) fn judge(path: &Path, policy: &Policy) -> Result<Submission, Failure> {
+    let bytes = if path.is_dir() {
+        match pack(path, &policy.archive) {
+            Ok(packed) => packed.bytes,
+            Err(PackError::Refused { rejection }) => {
+                let verdict = Verdict::Rejected { rejection };
+                return Ok(Submission { bytes: Vec::new(), digest: None, verdict });
+            }
+            Err(error) => return Err(Failure::new(ExitReason::Failed, error)),
+        }
+    } else {
+        read_bounded(path, policy.archive.packed_bytes_max).map_err(|source| {
+            Failure::new(ExitReason::Failed, ReadError { path: path.to_path_buf(), source })
+                .hint("name a project's folder, or the archive that `assay miner pack` wrote")
+        })?
+    };
+    let archive = read_archive(&bytes, &policy.archive).ok();
+    let digest = archive.map(|archive| content_digest(&archive.files));
+    // Without a digest the archive is refused before digests are compared.
+    let (verdict, _) = admit(&bytes, &digest.unwrap_or(ContentDigest([0; 32])), policy);
+    Ok(Submission { bytes, digest, verdict })
+}
+
+/// One byte more than allowed is enough to be refused for its size.
+fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// The verdict as a miner reads it.
+pub(super) fn verdict_text(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Admitted { files, unpacked_bytes } => {
+            format!("admitted: {files} files, {unpacked_bytes} bytes")
+        }
+        Verdict::Rejected { rejection } => format!("rejected: {rejection}"),
+    }
+}

@@ -1,0 +1,99 @@
+//! The command line: one file per command.
+//!
+//! A command reads its settings, does one thing and prints its answer; what it does lives
+//! elsewhere. Not here: what is printed while a node runs (`log`), and how failures look
+//! (`failure`).
+
+mod config;
+mod dataset;
+mod flags;
+pub mod keys;
+mod miner;
+mod reference;
+mod run;
+mod status;
+mod version;
+
+use std::ffi::OsString;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::exit::ExitReason;
+
+pub use flags::ConfigFlags;
+
+/// What `assay --help` ends with.
+const EXAMPLES: &str = "\
+Examples:
+  assay run --netuid 3 --wallet.name validator       validate subnet 3
+  assay status --watch                               follow what the node does
+  assay config show --origin                         which settings hold, and why
+  assay miner check my-model/                        would a validator admit this?
+
+Bittensor's flags and BT_* variables work. Every other setting can be given in a file (`--config`),
+as a variable (`ASSAY_STOP__GRACE=10m`) or with `--set stop.grace=10m`.";
+
+/// A validator node for Bittensor-style chains with an embedded GPU scheduler.
+///
+/// It evaluates miners' submissions in containers on this machine, shares that work with other
+/// validators by leases, and sets weights from receipts it verified.
+#[derive(Debug, Parser)]
+#[command(name = "assay", version, after_help = EXAMPLES, subcommand_required = true)]
+#[command(arg_required_else_help = false, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// A command with its arguments.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the node.
+    Run(run::RunCommand),
+    /// Say what the node does and what is wrong.
+    Status(status::StatusCommand),
+    /// Show the configuration.
+    Config(config::ConfigCommand),
+    /// Show facts about the node's key.
+    Keys(keys::KeysCommand),
+    /// Check, pack and submit a submission.
+    Miner(miner::MinerCommand),
+    /// Prepare and verify data sets.
+    Dataset(dataset::DatasetCommand),
+    /// Print the version.
+    Version(version::VersionCommand),
+    /// Print the generated pages of the documentation.
+    #[command(hide = true)]
+    Reference(reference::ReferenceCommand),
+}
+
+/// Reads the command line. Help and version are printed here.
+///
+/// # Errors
+///
+/// The exit reason, when everything is said already: [`ExitReason::Done`] after help and version,
+/// [`ExitReason::BadConfiguration`] after a usage error.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, ExitReason> {
+    Cli::try_parse_from(arguments).map(|cli| cli.command).map_err(|error| {
+        // Nobody is left to tell if the terminal is gone.
+        drop(error.print());
+        if error.use_stderr() {
+            ExitReason::BadConfiguration
+        } else {
+            ExitReason::Done
+        }
+    })
+}
+
+/// The whole command line as data, for the reference.
+fn command_tree() -> clap::Command {
+    Cli::command()
+}
+
+/// Reads `arguments` of one command alone, for tests of its flags.
+#[cfg(test)]
+fn parse_for_test<T: clap::Args>(arguments: &[&str]) -> T {
+    let matches = T::augment_args(clap::Command::new("test"))
+        .get_matches_from(std::iter::once("test").chain(arguments.iter().copied()));
+    T::from_arg_matches(&matches).unwrap()
+}

@@ -1,0 +1,113 @@
+//! `assay status`.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::flags::ConfigFlags;
+use crate::config::DataDir;
+use crate::exit::ExitReason;
+use crate::failure::Failure;
+use crate::output;
+use crate::status::{find, render, unix_now, Found, FoundStatus, StatusReport};
+
+const EXAMPLES: &str = "\
+Examples:
+  assay status                     what the node does, what is wrong first
+  assay status --watch             the same, every second
+  assay status --json | jq '.report.submissions[] | {id, stage, points}'
+
+Exit codes: 0 ready; 1 running, not ready; 3 not running or not answering (the text then is the
+last snapshot, and says so).";
+
+/// Time between two looks of `--watch`.
+const WATCH_EVERY: Duration = Duration::from_secs(1);
+
+/// Cursor to the corner, erase all below.
+const CLEAR_SCREEN: &str = "\x1b[H\x1b[2J";
+
+/// Say what the node does and what is wrong.
+///
+/// Asks the node that runs with the same data directory; when none does, shows its last snapshot.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct StatusCommand {
+    /// Print JSON: `source` (running, not_running, not_answering) and `report`
+    #[arg(long)]
+    json: bool,
+
+    /// Print again every second, until interrupted
+    #[arg(long)]
+    watch: bool,
+
+    #[command(flatten)]
+    flags: ConfigFlags,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Answer<'a> {
+    source: &'static str,
+    report: &'a StatusReport,
+}
+
+impl StatusCommand {
+    /// Prints the status; the exit reason says how the node is.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] if there is nothing to show.
+    pub fn execute(self) -> Result<ExitReason, Failure> {
+        let settings = self.flags.settings();
+        let data_dir = settings.section(DataDir::read).map_err(Failure::bad_configuration)?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(Failure::unexpected)?;
+        runtime.block_on(async {
+            if !self.watch {
+                let (text, exit) = self.look(&data_dir).await?;
+                output::print(&text)?;
+                return Ok(exit);
+            }
+            let mut ticks = tokio::time::interval(WATCH_EVERY);
+            loop {
+                ticks.tick().await;
+                let text = match self.look(&data_dir).await {
+                    Ok((text, _)) => text,
+                    Err(failure) => failure.to_string(),
+                };
+                let clear = if self.json { "" } else { CLEAR_SCREEN };
+                if !output::print_more(&format!("{clear}{text}"))? {
+                    return Ok(ExitReason::Done);
+                }
+            }
+        })
+    }
+
+    async fn look(&self, data_dir: &DataDir) -> Result<(String, ExitReason), Failure> {
+        let status = find(data_dir).await.map_err(|error| {
+            Failure::new(ExitReason::NotRunning, error)
+                .hint("start it with `assay run`, or name its data directory with `--data-dir`")
+        })?;
+        let now = unix_now();
+        let exit = match status.found {
+            Found::Running if status.report.readiness_at(now).ready => ExitReason::Done,
+            Found::Running => ExitReason::Failed,
+            Found::NotRunning | Found::NotAnswering { .. } => ExitReason::NotRunning,
+        };
+        let text = if self.json { json(&status)? } else { render(&status, now) };
+        Ok((text, exit))
+    }
+}
+
+fn json(status: &FoundStatus) -> Result<String, Failure> {
+    let source = match status.found {
+        Found::Running => "running",
+        Found::NotRunning => "not_running",
+        Found::NotAnswering { .. } => "not_answering",
+    };
+    serde_json::to_string_pretty(&Answer { source, report: &status.report })
+        .map_err(Failure::unexpected)
+}

@@ -1,0 +1,100 @@
+//! What is evaluated, and by which rules.
+
+use std::path::PathBuf;
+
+use node_core::policy::Policy;
+
+use super::key::{Default, Key, Kind};
+use super::reader::{choice, texts, Reader};
+use super::{DataDir, Section};
+
+const POLICY: Key = Key::new("challenge.nas.policy", Kind::Text, Default::Value("dev"))
+    .about(
+        "The rules of the `nas` challenge, by name. Validators of a subnet have to use the same: \
+         leases and receipts carry the rules' digest.",
+    )
+    .example("\"dev\"");
+
+const DATASET: Key = Key::new(
+    "challenge.nas.dataset",
+    Kind::Text,
+    Default::Derived("`datasets/nas` in the data directory"),
+)
+.about("The folder that `assay dataset prepare` wrote.")
+.example("\"/var/lib/assay/datasets/nas\"");
+
+const CONTENT_DIRS: Key = Key::new("challenge.nas.content_dirs", Kind::List, Default::Value(""))
+    .about(
+        "Folders searched for `<content digest>.zip` before a submission is fetched from its \
+         location.",
+    )
+    .example("[\"/srv/submissions\"]");
+
+pub(super) const SECTION: Section = Section {
+    name: "challenge",
+    about: "What is evaluated, and by which rules.",
+    keys: &[POLICY, DATASET, CONTENT_DIRS],
+};
+
+/// What is evaluated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Challenge {
+    /// The `nas` challenge: small language models, trained from scratch.
+    pub nas: Nas,
+}
+
+/// Settings of the `nas` challenge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nas {
+    /// Its rules.
+    pub policy: PolicyName,
+    /// Where its data set is, absolute.
+    pub dataset: PathBuf,
+    /// Folders searched for submissions' archives, absolute, in this order.
+    pub content_dirs: Vec<PathBuf>,
+}
+
+/// Rules that are built in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyName {
+    /// For laptops and tests: everything runs on two CPU cores in seconds.
+    Dev,
+}
+
+impl PolicyName {
+    /// The rules themselves.
+    #[must_use]
+    pub fn policy(self) -> Policy {
+        match self {
+            Self::Dev => Policy::dev(),
+        }
+    }
+}
+
+impl Challenge {
+    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        Some(Self { nas: Nas::read(reader)? })
+    }
+}
+
+impl Nas {
+    /// Reads this section alone; for [`super::Settings::section`].
+    pub fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let policy = reader.take(&POLICY, |value| choice(&[("dev", PolicyName::Dev)], value));
+        let surroundings = reader.surroundings().clone();
+        let dataset = reader
+            .take_optional(&DATASET, |value| super::reader::path(value, &surroundings))
+            .and_then(|given| given.or_else(|| default_dataset(reader)));
+        let content_dirs = reader.take(&CONTENT_DIRS, |value| {
+            Ok(texts(value)?.iter().map(|text| surroundings.absolute(text)).collect())
+        });
+        Some(Self { policy: policy?, dataset: dataset?, content_dirs: content_dirs? })
+    }
+}
+
+/// The folder beside the store.
+fn default_dataset(reader: &mut Reader<'_>) -> Option<PathBuf> {
+    let dataset = DataDir::read(reader)?.path().join("datasets").join("nas");
+    reader.derive(&DATASET, dataset.display().to_string(), "data_dir");
+    Some(dataset)
+}

@@ -1,0 +1,150 @@
+//! The node's configuration: where values come from, and what they must be.
+//!
+//! ```text
+//! defaults < file < BT_* variables < ASSAY_* variables < flags      (`layer`)
+//!      |
+//!      v  merged by figment, each value still knowing its origin    (`settings`)
+//!   Reader: every section checks its own keys and collects errors   (`reader`, one file per section)
+//!      |
+//!      v
+//!   Config                                                          (typed, complete, valid)
+//! ```
+//!
+//! Reading a configuration touches neither the network nor the data directory. All errors are
+//! reported at once. Not here: command-line syntax (`cli`), whether a valid value works (`run`).
+
+mod admin;
+mod chain;
+mod challenge;
+mod data_dir;
+mod devices;
+mod engine;
+mod error;
+mod images;
+mod key;
+mod layer;
+mod log;
+mod origin;
+mod peer;
+mod reader;
+mod reference;
+mod settings;
+mod stop;
+mod surroundings;
+mod text;
+mod wallet;
+mod weights;
+
+pub use admin::Admin;
+pub use chain::{Chain, Endpoint};
+pub use challenge::{Challenge, Nas, PolicyName};
+pub use data_dir::DataDir;
+pub use devices::{Devices, GpuUse};
+pub use engine::Engine;
+pub use error::{ConfigError, ConfigErrors};
+pub use images::Images;
+pub use key::{Default as KeyDefault, Key, Kind};
+pub use layer::FlagValue;
+pub use log::{Log, LogFormat};
+pub use origin::Origin;
+pub use peer::Peer;
+pub use reader::Reader;
+pub use reference::reference;
+pub use settings::{Settings, Shown};
+pub use stop::Stop;
+pub use surroundings::Surroundings;
+pub use wallet::Wallet;
+pub use weights::{Weights, WeightsMode};
+
+/// A complete, valid configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Which chain and subnet.
+    pub chain: Chain,
+    /// Whose key.
+    pub wallet: Wallet,
+    /// Where the node keeps its state.
+    pub data_dir: DataDir,
+    /// Exchange with other validators.
+    pub peer: Peer,
+    /// Status, readiness and metrics over HTTP.
+    pub admin: Admin,
+    /// The container engine.
+    pub engine: Engine,
+    /// Container images.
+    pub images: Images,
+    /// What this host may be used for.
+    pub devices: Devices,
+    /// What is evaluated, and by which rules.
+    pub challenge: Challenge,
+    /// What becomes of the computed weights.
+    pub weights: Weights,
+    /// How the node stops.
+    pub stop: Stop,
+    /// What it logs.
+    pub log: Log,
+}
+
+impl Config {
+    /// Reads every section, also when an earlier one has errors, so that all are found.
+    pub fn read(reader: &mut Reader<'_>) -> Option<Self> {
+        let chain = Chain::read(reader);
+        let wallet = Wallet::read(reader);
+        let data_dir = DataDir::read(reader);
+        let peer = Peer::read(reader);
+        let admin = Admin::read(reader);
+        let engine = Engine::read(reader);
+        let images = Images::read(reader);
+        let devices = Devices::read(reader);
+        let challenge = Challenge::read(reader);
+        let weights = Weights::read(reader);
+        let stop = Stop::read(reader);
+        let log = Log::read(reader);
+        Some(Self {
+            chain: chain?,
+            wallet: wallet?,
+            data_dir: data_dir?,
+            peer: peer?,
+            admin: admin?,
+            engine: engine?,
+            images: images?,
+            devices: devices?,
+            challenge: challenge?,
+            weights: weights?,
+            stop: stop?,
+            log: log?,
+        })
+    }
+}
+
+/// A group of keys with one subject, in the order of the reference.
+#[derive(Debug)]
+pub struct Section {
+    /// Its name, the first part of its keys.
+    pub name: &'static str,
+    /// One sentence about it.
+    pub about: &'static str,
+    /// Its keys.
+    pub keys: &'static [Key],
+}
+
+/// Every section.
+pub const SECTIONS: &[Section] = &[
+    chain::SECTION,
+    wallet::SECTION,
+    data_dir::SECTION,
+    peer::SECTION,
+    admin::SECTION,
+    engine::SECTION,
+    images::SECTION,
+    devices::SECTION,
+    challenge::SECTION,
+    weights::SECTION,
+    stop::SECTION,
+    log::SECTION,
+];
+
+/// Every key of every section.
+pub fn keys() -> impl Iterator<Item = &'static Key> {
+    SECTIONS.iter().flat_map(|section| section.keys)
+}

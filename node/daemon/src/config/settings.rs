@@ -1,0 +1,192 @@
+//! All layers merged; the door to a typed [`Config`].
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use figment::Figment;
+use serde::Serialize;
+
+use super::error::{ConfigError, ConfigErrors};
+use super::key::{Default, Key, Kind};
+use super::layer::{self, FlagValue, Layer, Setting};
+use super::origin::Origin;
+use super::reader::Reader;
+use super::surroundings::Surroundings;
+use super::text;
+use super::Config;
+
+/// Values from all sources, not yet judged.
+#[derive(Debug)]
+pub struct Settings {
+    pub(super) figment: Figment,
+    /// Where each value came from, by key.
+    pub(super) origins: BTreeMap<String, Origin>,
+    /// Files that could not be read, and keys that nobody knows.
+    pub(super) errors: Vec<ConfigError>,
+    /// Whether a file could not be read, so that what is missing may stand in it.
+    pub(super) is_file_unread: bool,
+    pub(super) surroundings: Surroundings,
+    file: Option<PathBuf>,
+}
+
+/// One key as `assay config show` prints it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Shown {
+    /// The key.
+    pub key: String,
+    /// Its value as it would stand in a file, without credentials; `None` if it is not set.
+    pub value: Option<String>,
+    /// Where the value comes from.
+    pub origin: Origin,
+}
+
+impl Settings {
+    /// Reads all sources. Never fails: what is wrong is kept and comes out of [`Self::config`].
+    #[must_use]
+    pub fn load(file: Option<&Path>, flags: &[FlagValue], surroundings: Surroundings) -> Self {
+        let mut errors = Vec::new();
+        let file = layer::find_file(file, &surroundings);
+        let from_file = file.as_deref().map(layer::file).transpose();
+        let is_file_unread = from_file.is_err();
+        let from_file = from_file.unwrap_or_else(|error| {
+            errors.push(*error);
+            None
+        });
+        let layers = [
+            layer::defaults(),
+            from_file.unwrap_or_default(),
+            layer::bittensor_variables(&surroundings),
+            layer::own_variables(&surroundings),
+            layer::flags(flags),
+        ];
+        let mut figment = Figment::new();
+        let mut origins = BTreeMap::new();
+        for settings in layers {
+            let (known, unknown): (Vec<Setting>, Vec<Setting>) =
+                settings.into_iter().partition(is_known);
+            errors.extend(unknown.iter().map(unknown_key));
+            figment = figment.merge(Layer(&known));
+            origins.extend(known.into_iter().map(|setting| (setting.name(), setting.origin)));
+        }
+        Self { figment, origins, errors, is_file_unread, surroundings, file }
+    }
+
+    /// The complete configuration.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigErrors`] with everything that is wrong, unknown keys included.
+    pub fn config(&self) -> Result<Config, ConfigErrors> {
+        let mut reader = Reader::new(self);
+        let config = Config::read(&mut reader);
+        let mut errors = self.errors.clone();
+        errors.extend(reader.into_errors());
+        match config {
+            Some(config) if errors.is_empty() => Ok(config),
+            _ => Err(ConfigErrors(errors)),
+        }
+    }
+
+    /// One section alone, for a command that needs no other.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigErrors`] with what is wrong in this section, and a file that cannot be read.
+    pub fn section<T>(
+        &self,
+        read: impl FnOnce(&mut Reader<'_>) -> Option<T>,
+    ) -> Result<T, ConfigErrors> {
+        let mut reader = Reader::new(self);
+        let section = read(&mut reader);
+        let mut errors = if self.is_file_unread { self.errors.clone() } else { Vec::new() };
+        errors.extend(reader.into_errors());
+        match section {
+            Some(section) if errors.is_empty() => Ok(section),
+            _ => Err(ConfigErrors(errors)),
+        }
+    }
+
+    /// The file that was read, if one was.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// Every key with its present value and origin, in the order of the reference.
+    #[must_use]
+    pub fn shown(&self) -> Vec<Shown> {
+        let mut reader = Reader::new(self);
+        // Read for the values that follow from others; errors come out of `config`.
+        let _config = Config::read(&mut reader);
+        let derived = reader.into_derived();
+        super::keys().map(|key| self.show_key(key, &derived)).collect()
+    }
+
+    fn show_key(&self, key: &Key, derived: &BTreeMap<&'static str, Shown>) -> Shown {
+        if let Some(shown) = derived.get(key.path) {
+            return shown.clone();
+        }
+        let value = self.figment.find_value(key.path).ok();
+        let origin = match key.kind {
+            Kind::Map => self.origin_of_entries(key),
+            _ => self.origins.get(key.path).cloned().unwrap_or(Origin::Default),
+        };
+        let value = value.map(|value| text::show(key.path, &value));
+        Shown { key: key.path.to_owned(), value, origin }
+    }
+
+    /// The strongest origin among a table's entries.
+    fn origin_of_entries(&self, key: &Key) -> Origin {
+        let entries = self.origins.iter().filter(|(path, _)| key.covers(path));
+        entries
+            .map(|(_, origin)| origin)
+            .max_by_key(|origin| origin.rank())
+            .cloned()
+            .unwrap_or(Origin::Default)
+    }
+}
+
+/// Whether a section reads the setting. Counts the parts too: a quoted `"chain.netuid"` at the top
+/// of a file is one part, and nobody would look for it there.
+fn is_known(setting: &Setting) -> bool {
+    let name = setting.name();
+    super::keys().filter(|key| key.covers(&name)).any(|key| {
+        let parts = key.path.split('.').count();
+        let is_entry = key.kind == Kind::Map && name != key.path;
+        setting.path.len() == parts + usize::from(is_entry)
+    })
+}
+
+fn unknown_key(setting: &Setting) -> ConfigError {
+    let path = setting.name();
+    let hint = match layer::nearest_key(&path) {
+        Some(key) => format!("did you mean `{}`?", key.path),
+        None => "`assay config show` lists every key".to_owned(),
+    };
+    ConfigError {
+        value: Some(text::show(&path, &setting.value)),
+        key: path,
+        origin: Some(setting.origin.clone()),
+        problem: "no such key".to_owned(),
+        hint: Some(hint),
+    }
+}
+
+/// What is said about a key that has to be set and is not.
+pub(super) fn missing_key(key: &Key) -> ConfigError {
+    let flag = key.flag.map_or_else(String::new, |flag| format!("`{flag}`, "));
+    let hint = format!(
+        "set it with {flag}the variable `{}`, or `{} = {}` in a configuration file",
+        key.bittensor_variable.map_or_else(|| key.variable(), str::to_owned),
+        key.path,
+        key.example,
+    );
+    debug_assert!(matches!(key.default, Default::Required));
+    ConfigError {
+        key: key.path.to_owned(),
+        value: None,
+        origin: None,
+        problem: "not set, and there is no default".to_owned(),
+        hint: Some(hint),
+    }
+}

@@ -1,0 +1,120 @@
+//! How values are written for people: one line, quoted like TOML, without credentials.
+
+use figment::value::Value;
+
+/// Parts of a key's name that say that its value is nobody's business.
+const SECRET_WORDS: &[&str] =
+    &["password", "secret", "seed", "phrase", "mnemonic", "private", "token", "credential"];
+
+/// `value` as it would stand in a file. Credentials in URLs are hidden, as is everything under a
+/// key whose name sounds like a secret.
+pub(super) fn show(path: &str, value: &Value) -> String {
+    let name = path.to_lowercase();
+    if SECRET_WORDS.iter().any(|word| name.contains(word)) {
+        return "(hidden)".to_owned();
+    }
+    show_value(value)
+}
+
+fn show_value(value: &Value) -> String {
+    match value {
+        Value::String(_, text) => quote(&hide_credentials(text)),
+        Value::Char(_, letter) => quote(&letter.to_string()),
+        Value::Bool(_, truth) => truth.to_string(),
+        Value::Num(_, number) => number
+            .to_u128()
+            .map(|number| number.to_string())
+            .or_else(|| number.to_i128().map(|number| number.to_string()))
+            .or_else(|| number.to_f64().map(|number| number.to_string()))
+            .unwrap_or_default(),
+        Value::Empty(..) => "(nothing)".to_owned(),
+        Value::Array(_, values) => {
+            format!("[{}]", values.iter().map(show_value).collect::<Vec<_>>().join(", "))
+        }
+        Value::Dict(_, entries) => {
+            let entries = entries.iter().map(|(name, value)| {
+                let value = show_value(value);
+                format!("{} = {value}", bare_or_quoted(name))
+            });
+            format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
+        }
+    }
+}
+
+/// `text` in quotes, with control characters escaped.
+pub(super) fn quote(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push('"');
+    for letter in text.chars() {
+        match letter {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            letter if letter.is_control() => {
+                out.push_str(&format!("\\u{:04X}", u32::from(letter)));
+            }
+            letter => out.push(letter),
+        }
+    }
+    out.push('"');
+    out
+}
+
+fn bare_or_quoted(name: &str) -> String {
+    let is_bare = |letter: char| letter.is_ascii_alphanumeric() || letter == '_' || letter == '-';
+    if !name.is_empty() && name.chars().all(is_bare) {
+        name.to_owned()
+    } else {
+        quote(name)
+    }
+}
+
+/// A network URL with user, path and query replaced: providers put access keys in each of them.
+pub(super) fn hide_credentials(text: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    if !["ws", "wss", "http", "https", "tcp"].contains(&scheme) {
+        return text.to_owned();
+    }
+    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, tail) = rest.split_at(authority_end);
+    let host = match authority.rsplit_once('@') {
+        Some((_, host)) => format!("***@{host}"),
+        None => authority.to_owned(),
+    };
+    let tail = if tail.is_empty() || tail == "/" { tail } else { "/***" };
+    format!("{scheme}://{host}{tail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_in_urls_are_hidden_and_hosts_are_not() {
+        for (given, shown) in [
+            ("wss://entrypoint.example:443", "wss://entrypoint.example:443"),
+            ("wss://entrypoint.example:443/", "wss://entrypoint.example:443/"),
+            ("wss://user:pass@node.example", "wss://***@node.example"),
+            ("wss://node.example/v1/0123abc", "wss://node.example/***"),
+            ("https://node.example?key=0123", "https://node.example/***"),
+            ("unix:///var/run/docker.sock", "unix:///var/run/docker.sock"),
+            ("plain", "plain"),
+        ] {
+            assert_eq!(hide_credentials(given), shown);
+        }
+    }
+
+    #[test]
+    fn a_key_that_sounds_secret_never_shows_its_value() {
+        assert_eq!(show("wallet.password", &Value::from("hunter2")), "(hidden)");
+        assert_eq!(show("wallet.name", &Value::from("default")), "\"default\"");
+    }
+
+    #[test]
+    fn values_read_like_toml() {
+        assert_eq!(show("x", &Value::from(vec!["a", "b\"c"])), r#"["a", "b\"c"]"#);
+        assert_eq!(show("x", &Value::from(-3)), "-3");
+        assert_eq!(show("x", &Value::from(3u16)), "3");
+        assert_eq!(show("x", &Value::from("bell\u{7}")), r#""bell\u0007""#);
+    }
+}

@@ -1,0 +1,19 @@
+//! The only binary, `assay`: the runtime, the command line, the admin listener, the one loop.
+//!
+//! - [`cli`]: commands and what they print.
+//! - [`config`]: where settings come from and what they must be.
+//! - [`run`]: the node itself.
+//! - [`status`], [`admin`], [`metrics`], [`notes`], [`log`]: what a running node tells.
+//! - [`failure`], [`exit`], [`output`]: how a command ends.
+
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod exit;
+pub mod failure;
+pub mod log;
+pub mod metrics;
+pub mod notes;
+pub mod output;
+pub mod run;
+pub mod status;

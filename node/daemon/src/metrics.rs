@@ -1,0 +1,305 @@
+//! Every metric of the node, declared once: name, unit, labels, help.
+//!
+//! Counters count notes. Gauges are set from the latest status report when somebody asks, so that
+//! metrics and status never disagree. Labels are names from enums, never ids: their number is
+//! bounded.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use node_core::machine::effect::Note;
+use node_core::unit::UnixMs;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::notes;
+use crate::status::StatusReport;
+
+/// Content type of what [`Metrics::encode`] returns.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A metric's public face. Names never change their meaning.
+#[derive(Clone, Copy, Debug)]
+struct Declared {
+    /// Name without unit and without the `_total` of counters.
+    name: &'static str,
+    /// Unit, the last part of the name; empty where the name says what is counted.
+    unit: &'static str,
+    /// Its one label and the values that it takes, if it has one.
+    label: Option<(&'static str, &'static [&'static str])>,
+    /// One sentence, without its full stop.
+    help: &'static str,
+}
+
+const fn declared(name: &'static str, unit: &'static str, help: &'static str) -> Declared {
+    Declared { name, unit, label: None, help }
+}
+
+const fn labelled(
+    name: &'static str,
+    label: &'static str,
+    values: &'static [&'static str],
+    help: &'static str,
+) -> Declared {
+    Declared { name, unit: "", label: Some((label, values)), help }
+}
+
+const NOTES: Declared =
+    labelled("assay_notes", "kind", notes::KINDS, "What happened since the start, by kind");
+
+/// How a gauge is read from a report.
+type Read = fn(&StatusReport, UnixMs) -> Vec<(&'static str, u64)>;
+
+/// One value without a label.
+const PLAIN: &str = "";
+
+const GAUGES: &[(Declared, Read)] = &[
+    (declared("assay_node_ready", "", "Whether the node does its work: 1 or 0"), |report, now| {
+        vec![(PLAIN, u64::from(report.readiness_at(now).ready))]
+    }),
+    (declared("assay_node_up", "seconds", "Time since the process started"), |report, now| {
+        vec![(PLAIN, now.0.saturating_sub(report.node.started_at.0) / 1000)]
+    }),
+    (
+        declared("assay_status_age", "seconds", "Age of the report behind the other gauges"),
+        |report, now| vec![(PLAIN, report.age_ms(now) / 1000)],
+    ),
+    (
+        declared("assay_chain_finalized_height", "blocks", "Latest finalized block seen"),
+        |report, _| one(report.chain.as_ref().map(|chain| chain.finalized_number.0)),
+    ),
+    (
+        declared("assay_chain_block_age", "seconds", "Time since a new finalized block was seen"),
+        |report, now| {
+            let seen = report.chain.as_ref().map(|chain| chain.finalized_seen_at.0);
+            one(seen.map(|seen| now.0.saturating_sub(seen) / 1000))
+        },
+    ),
+    (declared("assay_chain_spec", "version", "Version of the chain's runtime"), |report, _| {
+        one(report.chain.as_ref().map(|chain| u64::from(chain.spec_version)))
+    }),
+    (declared("assay_epoch_left", "blocks", "Blocks until the next epoch"), |report, _| {
+        one(report.weights.blocks_left.map(|blocks| blocks.0))
+    }),
+    (
+        declared("assay_weights_landed", "epoch", "Epoch of the latest vector that landed"),
+        |report, _| one(report.weights.last_landed.as_ref().map(|landed| landed.epoch.0)),
+    ),
+    (
+        declared("assay_restart_safe", "", "Whether a restart now would interrupt nothing: 1 or 0"),
+        |report, _| vec![(PLAIN, u64::from(report.weights.safe_to_restart))],
+    ),
+    (labelled("assay_devices", "state", &["free", "busy"], "Devices of this host"), |report, _| {
+        let busy = report.devices.iter().filter(|device| device.run.is_some()).count() as u64;
+        vec![("free", report.devices.len() as u64 - busy), ("busy", busy)]
+    }),
+    (declared("assay_runs", "", "Runs of this node that are not acknowledged yet"), |report, _| {
+        vec![(PLAIN, report.runs.len() as u64)]
+    }),
+    (
+        labelled(
+            "assay_leases",
+            "state",
+            &["open", "granted", "complete", "exhausted"],
+            "Leases that this node coordinates",
+        ),
+        |report, _| {
+            let leases = report.leases;
+            vec![
+                ("open", leases.open),
+                ("granted", leases.granted),
+                ("complete", leases.complete),
+                ("exhausted", leases.exhausted),
+            ]
+        },
+    ),
+    (
+        labelled(
+            "assay_submissions",
+            "stage",
+            &["committed", "fetched", "admitted", "rejected", "scored", "failed"],
+            "Submissions known, by how far they got",
+        ),
+        |report, _| {
+            let counts = report.submission_counts;
+            vec![
+                ("committed", counts.committed),
+                ("fetched", counts.fetched),
+                ("admitted", counts.admitted),
+                ("rejected", counts.rejected),
+                ("scored", counts.scored),
+                ("failed", counts.failed),
+            ]
+        },
+    ),
+    (
+        labelled("assay_peers", "state", &["answering", "failing"], "Other validators"),
+        |report, _| {
+            let others = report.peers.iter().filter(|peer| !peer.is_self);
+            let (failing, answering): (Vec<_>, Vec<_>) =
+                others.partition(|peer| peer.last_failure.is_some());
+            vec![("answering", answering.len() as u64), ("failing", failing.len() as u64)]
+        },
+    ),
+];
+
+fn one(value: Option<u64>) -> Vec<(&'static str, u64)> {
+    value.map(|value| (PLAIN, value)).into_iter().collect()
+}
+
+/// One label with a name that is known when the metric is declared.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NoteLabel {
+    kind: &'static str,
+}
+
+/// The node's metrics; shared, all methods may be called from anywhere.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    notes: Family<NoteLabel, Counter>,
+    gauges: Vec<Family<Vec<(&'static str, &'static str)>, Gauge>>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All metrics, every counter at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::default();
+        let notes = Family::<NoteLabel, Counter>::default();
+        for kind in notes::KINDS {
+            // A counter that exists from the start lets an alert see the first event.
+            drop(notes.get_or_create(&NoteLabel { kind }));
+        }
+        registry.register(NOTES.name, NOTES.help, notes.clone());
+        let mut gauges = Vec::with_capacity(GAUGES.len());
+        for (declared, _) in GAUGES {
+            let gauge = Family::<Vec<(&'static str, &'static str)>, Gauge>::default();
+            if declared.unit.is_empty() {
+                registry.register(declared.name, declared.help, gauge.clone());
+            } else {
+                let unit = Unit::Other(declared.unit.to_owned());
+                registry.register_with_unit(declared.name, declared.help, unit, gauge.clone());
+            }
+            gauges.push(gauge);
+        }
+        Self { registry, notes, gauges }
+    }
+
+    /// Counts a note.
+    pub fn count(&self, note: &Note) {
+        self.notes.get_or_create(&NoteLabel { kind: notes::kind(note) }).inc();
+    }
+
+    /// How often each kind of note was counted, for the status report; those that never were are
+    /// left out.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<String, u64> {
+        notes::KINDS
+            .iter()
+            .map(|kind| ((*kind).to_owned(), self.notes.get_or_create(&NoteLabel { kind }).get()))
+            .filter(|(_, count)| *count > 0)
+            .collect()
+    }
+
+    /// OpenMetrics text, the gauges as `report` has them at `now`.
+    ///
+    /// # Errors
+    ///
+    /// [`fmt::Error`] if the encoder fails; it writes to memory and does not.
+    pub fn encode(&self, report: &StatusReport, now: UnixMs) -> Result<String, fmt::Error> {
+        for ((declared, read), gauge) in GAUGES.iter().zip(&self.gauges) {
+            let values = read(report, now);
+            if values.is_empty() {
+                gauge.clear();
+            }
+            for (value_of_label, value) in values {
+                let label = declared.label.map(|(name, _)| (name, value_of_label));
+                let labels = label.into_iter().collect();
+                gauge.get_or_create(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
+            }
+        }
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+const REFERENCE_HEAD: &str = "# Metrics
+
+<!-- Generated by `assay reference metrics`; a test compares it with the code. -->
+
+`GET /metrics` on the admin listener answers in OpenMetrics text. Gauges show the latest status
+report; `assay_status_age_seconds` says how old it is.
+
+| metric | type | label | meaning |
+|---|---|---|---|
+";
+
+/// The reference of all metrics, in Markdown, as it stands in `docs/metrics.md`.
+#[must_use]
+pub fn reference() -> String {
+    let mut out = REFERENCE_HEAD.to_owned();
+    let counters = std::iter::once((&NOTES, "counter", "_total"));
+    let gauges = GAUGES.iter().map(|(declared, _)| (declared, "gauge", ""));
+    for (declared, kind, suffix) in counters.chain(gauges) {
+        let unit = if declared.unit.is_empty() { "" } else { "_" };
+        let name = format!("{}{unit}{}{suffix}", declared.name, declared.unit);
+        let label = declared
+            .label
+            .map_or_else(String::new, |(name, values)| format!("`{name}`: {}", values.join(", ")));
+        out.push_str(&format!("| `{name}` | {kind} | {label} | {} |\n", declared.help));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::sample;
+    use node_core::id::Hotkey;
+
+    #[test]
+    fn the_text_has_each_declared_metric_under_the_name_of_the_reference() {
+        let metrics = Metrics::new();
+        metrics.count(&Note::UnexpectedAnswer { peer: Hotkey([1; 32]) });
+        let report = sample::healthy();
+        let text = metrics.encode(&report, report.as_of).unwrap();
+        for line in reference().lines().filter(|line| line.starts_with("| `")) {
+            let name = line.split('`').nth(1).unwrap();
+            assert!(text.lines().any(|line| line.starts_with(name)), "{name} not in:\n{text}");
+        }
+        assert!(text.contains("assay_notes_total{kind=\"unexpected_answer\"} 1\n"));
+        assert_eq!(metrics.counts(), BTreeMap::from([("unexpected_answer".to_owned(), 1)]));
+    }
+
+    #[test]
+    fn labels_take_only_the_values_that_are_declared() {
+        let report = sample::healthy();
+        for (declared, read) in GAUGES {
+            for (value, _) in read(&report, report.as_of) {
+                let allowed = declared.label.map_or(&[PLAIN][..], |(_, values)| values);
+                assert!(allowed.contains(&value), "{} {value}", declared.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_stale_report_is_not_ready_in_metrics() {
+        let metrics = Metrics::new();
+        let report = sample::healthy();
+        let later = UnixMs(report.as_of.0 + 61_000);
+        let text = metrics.encode(&report, later).unwrap();
+        assert!(text.contains("assay_node_ready 0\n"), "{text}");
+        assert!(text.contains("assay_status_age_seconds 61\n"), "{text}");
+    }
+}

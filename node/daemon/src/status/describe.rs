@@ -1,0 +1,312 @@
+//! From the machine's state to a report.
+//!
+//! Pure: what the machine does not know (process, endpoints, progress) comes in as [`HostFacts`].
+
+use std::collections::BTreeMap;
+
+use node_core::evidence::{Evidence, Metrics};
+use node_core::id::{AssignmentId, Hotkey, RunId, SubmissionId};
+use node_core::lease::LeaseState;
+use node_core::machine::Machine;
+use node_core::points::{bits_per_byte, points};
+use node_core::rows::{IntentRow, IntentState, RunState};
+use node_core::submission::{Submission, SubmissionState};
+use node_core::unit::UnixMs;
+use node_core::view::ChainView;
+
+use super::report::{
+    AttemptStatus, ChainStatus, DeviceStatus, LeaseCounts, MetricsStatus, NodeStatus, PeerStatus,
+    Readiness, ReceiptStatus, RunStatus, StatusReport, SubmissionCounts, SubmissionStage,
+    SubmissionStatus, WeightsIntent, WeightsStatus, ROWS_MAX, SCHEMA,
+};
+
+/// What the machine does not know about itself.
+#[derive(Clone, Debug)]
+pub struct HostFacts {
+    /// Now.
+    pub now: UnixMs,
+    /// When the process started.
+    pub started_at: UnixMs,
+    /// Whether the node does its work, and what is wrong.
+    pub ready: Readiness,
+    /// The endpoint in use, without credentials.
+    pub endpoint: String,
+    /// Which one that is, counted from one.
+    pub endpoint_index: u32,
+    /// How many there are.
+    pub endpoints: u32,
+    /// When the machine's view was seen.
+    pub view_seen_at: UnixMs,
+    /// `submit`, `dry_run` or `off`.
+    pub weights_mode: String,
+    /// How far each run's meter is.
+    pub progress: BTreeMap<RunId, AttemptStatus>,
+    /// How often each kind of note was taken.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// Says how the node stands.
+#[must_use]
+pub fn describe(machine: &Machine, facts: HostFacts) -> StatusReport {
+    let (submission_counts, submissions) = submissions(machine);
+    StatusReport {
+        schema: SCHEMA,
+        as_of: facts.now,
+        node: node(machine, &facts),
+        chain: machine.view().map(|view| chain(view, &facts)),
+        weights: weights(machine, &facts),
+        devices: devices(machine),
+        runs: runs(machine, &facts),
+        leases: leases(machine),
+        submission_counts,
+        submissions,
+        peers: peers(machine),
+        receipts: receipts(machine),
+        ready: facts.ready,
+        counters: facts.counters,
+    }
+}
+
+fn node(machine: &Machine, facts: &HostFacts) -> NodeStatus {
+    let hotkey = machine.config().hotkey;
+    NodeStatus {
+        hotkey,
+        netuid: machine.config().netuid,
+        uid: machine.view().and_then(|view| view.neuron(&hotkey)).map(|neuron| neuron.uid),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: facts.started_at,
+        is_stopping: machine.is_stopping(),
+    }
+}
+
+fn chain(view: &ChainView, facts: &HostFacts) -> ChainStatus {
+    ChainStatus {
+        endpoint: facts.endpoint.clone(),
+        endpoint_index: facts.endpoint_index,
+        endpoints: facts.endpoints,
+        finalized_number: view.number,
+        finalized_hash: view.hash,
+        finalized_seen_at: facts.view_seen_at,
+        spec_version: view.spec_version,
+        genesis: view.genesis,
+    }
+}
+
+fn weights(machine: &Machine, facts: &HostFacts) -> WeightsStatus {
+    let clock = machine.view().map(|view| (view.number, view.epoch));
+    let next_epoch_block = clock.and_then(|(_, epoch)| epoch.next_epoch_block);
+    let landed = |row: &&IntentRow| matches!(row.state, IntentState::Landed { .. });
+    WeightsStatus {
+        mode: facts.weights_mode.clone(),
+        epoch: clock.map(|(_, epoch)| epoch.index),
+        next_epoch_block,
+        blocks_left: clock.zip(next_epoch_block).map(|((now, _), next)| next.since(now)),
+        last_landed: machine.intents().filter(landed).max_by_key(|row| row.epoch).map(intent),
+        latest: machine.intents().max_by_key(|row| row.epoch).map(intent),
+        not_safe: machine.not_safe().map(ToString::to_string),
+        safe_to_restart: machine.is_safe_to_restart(),
+    }
+}
+
+fn intent(row: &IntentRow) -> WeightsIntent {
+    let (state, block, reason) = match &row.state {
+        IntentState::Open => ("open", None, None),
+        IntentState::Signed => ("signed", None, None),
+        IntentState::Landed { block } => ("landed", Some(*block), None),
+        IntentState::Abandoned { reason } => ("abandoned", None, Some(reason.clone())),
+    };
+    let state = state.to_owned();
+    WeightsIntent { epoch: row.epoch, state, block, reason, vector: row.vector.clone() }
+}
+
+fn devices(machine: &Machine) -> Vec<DeviceStatus> {
+    let run_on = |device| {
+        let mut holders = machine.runs().filter(|run| run.holds_device());
+        holders.find(|run| &run.row.device == device).map(|run| run.row.run)
+    };
+    machine
+        .devices()
+        .iter()
+        .map(|device| DeviceStatus {
+            id: device.id.clone(),
+            label: device.label.clone(),
+            kind: device.kind.to_string(),
+            memory_mib: device.memory_mib,
+            run: run_on(&device.id),
+        })
+        .collect()
+}
+
+fn runs(machine: &Machine, facts: &HostFacts) -> Vec<RunStatus> {
+    machine
+        .runs()
+        .map(|run| RunStatus {
+            run: run.row.run,
+            submission: run.row.grant.assignment.submission,
+            device: run.row.device.clone(),
+            attempt: run.row.grant.attempt,
+            coordinator: run.row.grant.coordinator,
+            state: match run.row.state {
+                RunState::Started => "running",
+                RunState::Completing { .. } => "completing",
+                RunState::Releasing { .. } => "releasing",
+            }
+            .to_owned(),
+            started_at: run.row.started_at,
+            progress: facts.progress.get(&run.row.run).copied(),
+        })
+        .collect()
+}
+
+fn leases(machine: &Machine) -> LeaseCounts {
+    let mut counts = LeaseCounts::default();
+    for lease in machine.leases() {
+        match lease.row().state {
+            LeaseState::Open => counts.open += 1,
+            LeaseState::Granted { .. } => counts.granted += 1,
+            LeaseState::Complete { .. } => counts.complete += 1,
+            LeaseState::Exhausted { .. } => counts.exhausted += 1,
+        }
+    }
+    counts
+}
+
+fn submissions(machine: &Machine) -> (SubmissionCounts, Vec<SubmissionStatus>) {
+    let mut evidence: BTreeMap<SubmissionId, &Evidence> = BTreeMap::new();
+    for row in machine.receipts() {
+        evidence.insert(row.receipt.evidence.submission, &row.receipt.evidence);
+    }
+    let mut counts = SubmissionCounts::default();
+    let mut rows: Vec<SubmissionStatus> = machine
+        .submissions()
+        .map(|submission| {
+            let evidence = evidence.get(&submission.id).copied();
+            submission_status(submission, evidence, machine.view())
+        })
+        .collect();
+    for row in &rows {
+        match row.stage {
+            SubmissionStage::Committed => counts.committed += 1,
+            SubmissionStage::Fetched => counts.fetched += 1,
+            SubmissionStage::Admitted => counts.admitted += 1,
+            SubmissionStage::Rejected => counts.rejected += 1,
+            SubmissionStage::Scored => counts.scored += 1,
+            SubmissionStage::Failed => counts.failed += 1,
+        }
+    }
+    rows.sort_by_key(|row| (std::cmp::Reverse(row.committed_at), row.id));
+    rows.truncate(ROWS_MAX);
+    (counts, rows)
+}
+
+fn submission_status(
+    submission: &Submission,
+    evidence: Option<&Evidence>,
+    view: Option<&ChainView>,
+) -> SubmissionStatus {
+    let mut status = SubmissionStatus {
+        id: submission.id,
+        hotkey: submission.hotkey,
+        uid: view.and_then(|view| view.neuron(&submission.hotkey)).map(|neuron| neuron.uid),
+        committed_at: submission.committed_at,
+        content: submission.content,
+        stage: SubmissionStage::Committed,
+        points: None,
+        worker: evidence.map(|evidence| evidence.worker),
+        coordinator: evidence
+            .map(|evidence| evidence.coordinator)
+            .or_else(|| first_coordinator(submission, view)),
+        metrics: evidence.and_then(|evidence| evidence.metrics.as_ref()).map(metrics_status),
+        rule: None,
+        ending: evidence.map(|evidence| evidence.ending.name().to_owned()),
+        detail: None,
+    };
+    match &submission.state {
+        SubmissionState::Committed { fetch_failure } => status.detail.clone_from(fetch_failure),
+        SubmissionState::Fetched => status.stage = SubmissionStage::Fetched,
+        SubmissionState::Admitted => status.stage = SubmissionStage::Admitted,
+        SubmissionState::Rejected { rejection } => {
+            status.stage = SubmissionStage::Rejected;
+            status.rule = Some(rejection.rule.id().to_owned());
+            status.detail = Some(rejection.to_string());
+        }
+        SubmissionState::Scored { points } => {
+            status.stage = SubmissionStage::Scored;
+            status.points = Some(*points);
+        }
+        SubmissionState::Failed { ending } => {
+            status.stage = SubmissionStage::Failed;
+            status.ending = Some(ending.name().to_owned());
+            status.detail = Some(ending.to_string());
+        }
+    }
+    status
+}
+
+fn first_coordinator(submission: &Submission, view: Option<&ChainView>) -> Option<Hotkey> {
+    let ranked =
+        node_core::assignment::coordinators(view?, &submission.hotkey, &submission.content);
+    ranked.first().copied()
+}
+
+fn metrics_status(metrics: &Metrics) -> MetricsStatus {
+    MetricsStatus {
+        train_microbpb: bits_per_byte(metrics).ok().map(to_micro),
+        heldout_init_microbpb: metrics.heldout_init_nanobpb / 1000,
+        heldout_microbpb: metrics.heldout_nanobpb / 1000,
+        covered_bytes: metrics.covered_bytes,
+        parameters: metrics.parameters,
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "bits per byte are finite and not negative; the cast saturates"
+)]
+fn to_micro(bits_per_byte: f64) -> u64 {
+    (bits_per_byte * 1e6).round() as u64
+}
+
+fn peers(machine: &Machine) -> Vec<PeerStatus> {
+    let own = machine.config().hotkey;
+    machine
+        .peers()
+        .map(|(hotkey, state)| {
+            let neuron = machine.view().and_then(|view| view.neuron(hotkey));
+            let set = machine.config().endpoints.get(hotkey).copied();
+            PeerStatus {
+                hotkey: *hotkey,
+                uid: neuron.map(|neuron| neuron.uid),
+                is_self: *hotkey == own,
+                endpoint: set.or_else(|| neuron.and_then(|neuron| neuron.axon)),
+                last_answer_at: state.last_answer(),
+                last_failure: state.last_failure().map(str::to_owned),
+                receipts_until: state.receipts_until(),
+            }
+        })
+        .collect()
+}
+
+fn receipts(machine: &Machine) -> Vec<ReceiptStatus> {
+    let mut rows: Vec<ReceiptStatus> = machine
+        .receipts()
+        .map(|row| {
+            let evidence = &row.receipt.evidence;
+            ReceiptStatus {
+                assignment: evidence.assignment,
+                submission: evidence.submission,
+                worker: evidence.worker,
+                coordinator: evidence.coordinator,
+                ending: evidence.ending.name().to_owned(),
+                points: evidence.metrics.as_ref().and_then(|metrics| points(metrics).ok()),
+                ended_at: evidence.ended_at,
+            }
+        })
+        .collect();
+    rows.sort_by_key(|row| -> (std::cmp::Reverse<UnixMs>, AssignmentId) {
+        (std::cmp::Reverse(row.ended_at), row.assignment)
+    });
+    rows.truncate(ROWS_MAX);
+    rows
+}

@@ -1,0 +1,155 @@
+//! How `assay status` finds the node: by the files it leaves in its data directory.
+//!
+//! The address file names the listener and the instance that wrote it. Another program on the
+//! same port, or another node, does not answer with that instance, and is not taken for this one.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::report::StatusReport;
+use crate::admin::{AddressFile, INSTANCE_HEADER};
+use crate::config::DataDir;
+
+/// How long a node may take to answer. It only copies memory; longer means that it hangs.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(3);
+
+/// Bytes of a report read at most: [`super::ROWS_MAX`] rows of each kind with long details.
+const REPORT_BYTES_MAX: usize = 16 << 20;
+
+/// A report and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundStatus {
+    /// What it says.
+    pub report: StatusReport,
+    /// Where it comes from.
+    pub found: Found,
+}
+
+/// Where a report comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The running node.
+    Running,
+    /// The snapshot: no node runs with this data directory.
+    NotRunning,
+    /// The snapshot: a node seems to run and does not answer.
+    NotAnswering {
+        /// Where it was asked.
+        address: SocketAddr,
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+/// Why there is no report at all.
+#[derive(Debug, thiserror::Error)]
+pub enum NotFound {
+    /// No node ever wrote one.
+    #[error("no node is running, and none has run, with the data directory `{data_dir}`")]
+    NeverRan {
+        /// Where it was looked for.
+        data_dir: PathBuf,
+    },
+    /// The snapshot cannot be read.
+    #[error("no node is running, and its status snapshot `{path}` cannot be read")]
+    Snapshot {
+        /// The snapshot.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The snapshot is no report.
+    #[error("no node is running, and its status snapshot `{path}` is no report of this version")]
+    Malformed {
+        /// The snapshot.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+/// Why the running node gave no report.
+#[derive(Debug, thiserror::Error)]
+enum AskError {
+    #[error("nothing listens there")]
+    Refused,
+    #[error("another program listens there")]
+    OtherInstance,
+    #[error("{0}")]
+    Transport(String),
+    #[error("it answered with {0}")]
+    Refusal(reqwest::StatusCode),
+    #[error("its answer is longer than {REPORT_BYTES_MAX} bytes")]
+    TooLong,
+    #[error("its answer is no report of this version: {0}")]
+    Malformed(serde_json::Error),
+}
+
+/// Asks the node of this data directory; takes its snapshot if it does not answer.
+///
+/// # Errors
+///
+/// [`NotFound`] if there is neither.
+pub async fn find(data_dir: &DataDir) -> Result<FoundStatus, NotFound> {
+    let found = match AddressFile::read(&data_dir.admin_address_file()) {
+        Ok(file) => match ask(&file).await {
+            Ok(report) => return Ok(FoundStatus { report, found: Found::Running }),
+            Err(AskError::Refused | AskError::OtherInstance) => Found::NotRunning,
+            Err(error) => Found::NotAnswering { address: file.address, reason: error.to_string() },
+        },
+        // No file, or one of another program: no node told us where it listens.
+        Err(_) => Found::NotRunning,
+    };
+    let report = read_snapshot(&data_dir.status_file(), data_dir.path())?;
+    Ok(FoundStatus { report, found })
+}
+
+async fn ask(file: &AddressFile) -> Result<StatusReport, AskError> {
+    let transport = |error: reqwest::Error| {
+        if error.is_connect() {
+            AskError::Refused
+        } else if error.is_timeout() {
+            AskError::Transport(format!("no answer within {} s", ANSWER_TIME_MAX.as_secs()))
+        } else {
+            AskError::Transport(error.without_url().to_string())
+        }
+    };
+    let client = reqwest::Client::builder()
+        .timeout(ANSWER_TIME_MAX)
+        .no_proxy()
+        .build()
+        .map_err(|error| AskError::Transport(error.to_string()))?;
+    let url = format!("http://{}/status", file.address);
+    let mut response = client.get(url).send().await.map_err(transport)?;
+    let instance = response.headers().get(INSTANCE_HEADER);
+    if instance.is_none_or(|instance| instance.as_bytes() != file.instance.as_bytes()) {
+        return Err(AskError::OtherInstance);
+    }
+    if !response.status().is_success() {
+        return Err(AskError::Refusal(response.status()));
+    }
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(transport)? {
+        if bytes.len() + chunk.len() > REPORT_BYTES_MAX {
+            return Err(AskError::TooLong);
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    serde_json::from_slice(&bytes).map_err(AskError::Malformed)
+}
+
+fn read_snapshot(path: &Path, data_dir: &Path) -> Result<StatusReport, NotFound> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(NotFound::NeverRan { data_dir: data_dir.to_path_buf() });
+        }
+        Err(source) => return Err(NotFound::Snapshot { path: path.to_path_buf(), source }),
+    };
+    serde_json::from_slice(&bytes)
+        .map_err(|source| NotFound::Malformed { path: path.to_path_buf(), source })
+}

@@ -1,0 +1,31 @@
+//! What a node says about itself: one value, four faces.
+//!
+//! ```text
+//! machine --describe--> StatusReport --watch--> GET /status, /readyz, /metrics   (`admin`)
+//!                                       |
+//!                                       +-----> <data_dir>/status.json           (`snapshot`)
+//!                                                    |
+//! assay status <-- render <-- find <-- the node if it answers, else the snapshot
+//! ```
+//!
+//! Status never lies: it says whose view it is, as of when, and what is wrong first.
+
+mod age;
+mod describe;
+mod find;
+mod render;
+mod report;
+#[cfg(test)]
+pub(crate) mod sample;
+mod snapshot;
+
+pub use age::{clock_time, date_time, grouped, span, unix_now};
+pub use describe::{describe, HostFacts};
+pub use find::{find, Found, FoundStatus, NotFound};
+pub use render::render;
+pub use report::{
+    AttemptStatus, ChainStatus, DeviceStatus, LeaseCounts, MetricsStatus, NodeStatus, PeerStatus,
+    Readiness, ReceiptStatus, RunStatus, StatusReport, SubmissionCounts, SubmissionStage,
+    SubmissionStatus, WeightsIntent, WeightsStatus, ROWS_MAX, SCHEMA, STALE_MS,
+};
+pub use snapshot::{keep_snapshot, SnapshotError};

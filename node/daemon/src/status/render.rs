@@ -1,0 +1,371 @@
+//! A report as an operator reads it: what is wrong first, then the parts, a line or a table each.
+
+use comfy_table::{CellAlignment, ContentArrangement, Table};
+use node_core::id::Hotkey;
+use node_core::unit::UnixMs;
+
+use super::age::{clock_time, date_time, grouped, span};
+use super::find::{Found, FoundStatus};
+use super::report::{
+    ChainStatus, PeerStatus, RunStatus, StatusReport, SubmissionStatus, WeightsIntent,
+};
+
+/// Rows of one table. Lower: a small subnet is cut off. Higher: what is wrong scrolls away.
+const TABLE_ROWS_MAX: usize = 20;
+
+/// Receipts shown; the rest is in `--json`.
+const RECEIPT_ROWS_MAX: usize = 5;
+
+/// Entries of a vector shown.
+const VECTOR_ENTRIES_MAX: usize = 8;
+
+/// Characters of a sentence in a table.
+const DETAIL_CHARS_MAX: usize = 60;
+
+/// The whole status, lines of text.
+#[must_use]
+pub fn render(status: &FoundStatus, now: UnixMs) -> String {
+    let report = &status.report;
+    let mut out = headline(status, now);
+    line(
+        &mut out,
+        "chain",
+        &report.chain.as_ref().map_or_else(
+            || "no block seen yet".to_owned(),
+            |chain| chain_line(chain, report.as_of),
+        ),
+    );
+    for (name, text) in weights_lines(report) {
+        line(&mut out, name, &text);
+    }
+    line(&mut out, "leases", &leases_line(report));
+    line(&mut out, "submitted", &submissions_line(report));
+    out.push_str(&devices_table(report));
+    out.push_str(&submissions_table(report));
+    out.push_str(&peers_table(report));
+    out.push_str(&receipts_table(report));
+    out
+}
+
+/// Ten characters of name, then the text.
+fn line(out: &mut String, name: &str, text: &str) {
+    out.push_str(&format!("{name:<10} {text}\n"));
+}
+
+fn headline(status: &FoundStatus, now: UnixMs) -> String {
+    let report = &status.report;
+    let mut out = String::new();
+    let snapshot = || {
+        let age = span(report.age_ms(now));
+        format!("snapshot of {}, {age} ago", date_time(report.as_of))
+    };
+    let readiness = report.readiness_at(now);
+    match &status.found {
+        Found::NotRunning => {
+            out.push_str(&format!("NOT RUNNING  {}\n", snapshot()));
+        }
+        Found::NotAnswering { address, reason } => {
+            out.push_str(&format!("NOT ANSWERING  at {address}: {reason}; {}\n", snapshot()));
+        }
+        Found::Running => {
+            let up = span(report.as_of.0.saturating_sub(report.node.started_at.0));
+            let word = match (readiness.ready, report.node.is_stopping) {
+                (_, true) => "STOPPING",
+                (true, false) => "READY",
+                (false, false) => "NOT READY",
+            };
+            out.push_str(&format!("{word:<10} as of {}, up {up}\n", clock_time(report.as_of)));
+        }
+    }
+    let reasons = match status.found {
+        Found::Running => readiness.reasons,
+        // Whether it was ready then says nothing about now; what was wrong then may matter.
+        Found::NotRunning | Found::NotAnswering { .. } => report.ready.reasons.clone(),
+    };
+    for reason in reasons {
+        line(&mut out, "  !", &reason);
+    }
+    let node = &report.node;
+    let uid = node.uid.map_or_else(|| "not registered".to_owned(), |uid| format!("uid {uid}"));
+    let text =
+        format!("{}, {uid} on subnet {}, version {}", node.hotkey, node.netuid, node.version);
+    line(&mut out, "node", &text);
+    out
+}
+
+fn chain_line(chain: &ChainStatus, as_of: UnixMs) -> String {
+    format!(
+        "finalized {} ({})   last new block {} ago   runtime {}   endpoint {} of {}: {}",
+        grouped(chain.finalized_number.0),
+        chain.finalized_hash.short(),
+        span(as_of.0.saturating_sub(chain.finalized_seen_at.0)),
+        chain.spec_version,
+        chain.endpoint_index,
+        chain.endpoints,
+        chain.endpoint,
+    )
+}
+
+fn weights_lines(report: &StatusReport) -> Vec<(&'static str, String)> {
+    let weights = &report.weights;
+    let landed = match &weights.last_landed {
+        Some(landed) => format!(
+            "epoch {} landed at {}: {}",
+            grouped(landed.epoch.0),
+            landed.block.map_or_else(|| "?".to_owned(), |block| grouped(block.0)),
+            vector(landed),
+        ),
+        None => "none has landed".to_owned(),
+    };
+    let mut lines = vec![("weights", landed)];
+    if let Some(latest) = weights.latest.as_ref().filter(|latest| latest.state != "landed") {
+        let reason = latest.reason.as_ref().map_or_else(String::new, |text| format!(": {text}"));
+        lines.push(("", format!("epoch {} {}{reason}", grouped(latest.epoch.0), latest.state)));
+    }
+    let due = match (weights.epoch, weights.next_epoch_block, weights.blocks_left) {
+        (Some(epoch), Some(block), Some(left)) => format!(
+            "epoch {} ends at {}, in {} blocks",
+            grouped(epoch.0),
+            grouped(block.0),
+            grouped(left.0),
+        ),
+        _ => "no epoch is due".to_owned(),
+    };
+    let restart = if weights.safe_to_restart { "safe" } else { "not safe" };
+    lines.push(("", format!("{due}; mode {}; {restart} to restart", weights.mode)));
+    if let Some(reason) = &weights.not_safe {
+        lines.push(("", format!("nothing is signed now: {reason}")));
+    }
+    lines
+}
+
+fn vector(intent: &WeightsIntent) -> String {
+    let shown = intent.vector.iter().take(VECTOR_ENTRIES_MAX);
+    let entries: Vec<String> = shown.map(|(uid, weight)| format!("{uid}={weight}")).collect();
+    match intent.vector.len().checked_sub(VECTOR_ENTRIES_MAX) {
+        Some(more) if more > 0 => format!("{} and {more} more", entries.join(" ")),
+        _ => entries.join(" "),
+    }
+}
+
+fn leases_line(report: &StatusReport) -> String {
+    let leases = report.leases;
+    let mut text =
+        format!("{} open, {} granted, {} complete", leases.open, leases.granted, leases.complete);
+    if leases.exhausted > 0 {
+        text.push_str(&format!(", {} exhausted: every attempt was lost", leases.exhausted));
+    }
+    text
+}
+
+fn submissions_line(report: &StatusReport) -> String {
+    let counts = report.submission_counts;
+    format!(
+        "{} committed, {} fetched, {} admitted, {} scored, {} rejected, {} failed",
+        counts.committed,
+        counts.fetched,
+        counts.admitted,
+        counts.scored,
+        counts.rejected,
+        counts.failed,
+    )
+}
+
+fn devices_table(report: &StatusReport) -> String {
+    let mut table = table(&["device", "what", "memory", "run", "progress"]);
+    for device in &report.devices {
+        let run = report.runs.iter().find(|run| Some(run.run) == device.run);
+        let (name, progress) = match run {
+            Some(run) => (
+                format!("{} attempt {}", run.run.short(), run.attempt),
+                progress(run, report.as_of),
+            ),
+            None => ("free".to_owned(), String::new()),
+        };
+        let memory = format!("{} MiB", grouped(device.memory_mib));
+        table.add_row([device.id.to_string(), device.label.clone(), memory, name, progress]);
+    }
+    titled("devices", report.devices.len(), report.devices.len(), table)
+}
+
+fn progress(run: &RunStatus, as_of: UnixMs) -> String {
+    let elapsed = span(as_of.0.saturating_sub(run.started_at.0));
+    let Some(progress) = run.progress else {
+        return format!("{} for {elapsed}", run.state);
+    };
+    let percent = (progress.covered_bytes * 100).checked_div(progress.total_bytes).unwrap_or(0);
+    let bpb = progress.microbpb.map_or_else(String::new, |bpb| format!(", {} bpb", micro(bpb)));
+    format!("{percent} %{bpb}, {elapsed}")
+}
+
+fn submissions_table(report: &StatusReport) -> String {
+    let mut table =
+        table(&["submission", "miner", "uid", "block", "stage", "points", "bpb", "worker", ""]);
+    align_right(&mut table, &[2, 3, 5, 6]);
+    for row in report.submissions.iter().take(TABLE_ROWS_MAX) {
+        table.add_row(submission_row(row));
+    }
+    let counts = report.submission_counts;
+    let all = counts.committed
+        + counts.fetched
+        + counts.admitted
+        + counts.rejected
+        + counts.scored
+        + counts.failed;
+    let all = usize::try_from(all).unwrap_or(usize::MAX);
+    titled("submissions", all, report.submissions.len().min(TABLE_ROWS_MAX), table)
+}
+
+fn submission_row(row: &SubmissionStatus) -> [String; 9] {
+    let bpb = row.metrics.and_then(|metrics| metrics.train_microbpb);
+    [
+        row.id.short(),
+        row.hotkey.short(),
+        row.uid.map_or_else(|| "-".to_owned(), |uid| uid.to_string()),
+        grouped(row.committed_at.0),
+        row.stage.name().to_owned(),
+        row.points.map(grouped).unwrap_or_default(),
+        bpb.map(micro).unwrap_or_default(),
+        row.worker.as_ref().map(Hotkey::short).unwrap_or_default(),
+        row.detail.as_deref().map(clip).unwrap_or_default(),
+    ]
+}
+
+fn peers_table(report: &StatusReport) -> String {
+    let mut table = table(&["peer", "uid", "endpoint", "last answer", "receipts", ""]);
+    align_right(&mut table, &[1, 4]);
+    let others: Vec<&PeerStatus> = report.peers.iter().filter(|peer| !peer.is_self).collect();
+    for peer in others.iter().take(TABLE_ROWS_MAX) {
+        let age = |at: UnixMs| format!("{} ago", span(report.as_of.0.saturating_sub(at.0)));
+        let endpoint = peer.endpoint.map(|endpoint| endpoint.to_string());
+        table.add_row([
+            peer.hotkey.short(),
+            peer.uid.map_or_else(|| "-".to_owned(), |uid| uid.to_string()),
+            endpoint.unwrap_or_else(|| "not published".to_owned()),
+            peer.last_answer_at.map_or_else(|| "never".to_owned(), age),
+            peer.receipts_until.to_string(),
+            peer.last_failure.as_deref().map(clip).unwrap_or_default(),
+        ]);
+    }
+    titled("peers", others.len(), others.len().min(TABLE_ROWS_MAX), table)
+}
+
+fn receipts_table(report: &StatusReport) -> String {
+    let mut table = table(&["receipt", "submission", "worker", "coordinator", "ending", "points"]);
+    align_right(&mut table, &[5]);
+    for receipt in report.receipts.iter().take(RECEIPT_ROWS_MAX) {
+        table.add_row([
+            receipt.assignment.short(),
+            receipt.submission.short(),
+            receipt.worker.short(),
+            receipt.coordinator.short(),
+            receipt.ending.clone(),
+            receipt.points.map(grouped).unwrap_or_default(),
+        ]);
+    }
+    titled("receipts", report.receipts.len(), report.receipts.len().min(RECEIPT_ROWS_MAX), table)
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(comfy_table::presets::NOTHING);
+    table.set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+fn align_right(table: &mut Table, columns: &[usize]) {
+    for index in columns {
+        if let Some(column) = table.column_mut(*index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+/// An empty line, the table, and what it leaves out. Nothing for a table without rows.
+fn titled(name: &str, all: usize, shown: usize, table: Table) -> String {
+    if shown == 0 {
+        return String::new();
+    }
+    let mut out = String::from("\n");
+    for line in table.lines() {
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    if all > shown {
+        out.push_str(&format!("... and {} more {name} (`--json` has more)\n", all - shown));
+    }
+    out
+}
+
+/// Bits per byte with four decimals.
+fn micro(value: u64) -> String {
+    let tenths_of_milli = (value + 50) / 100;
+    format!("{}.{:04}", tenths_of_milli / 10_000, tenths_of_milli % 10_000)
+}
+
+fn clip(text: &str) -> String {
+    let text = text.replace(char::is_control, " ");
+    if text.chars().count() <= DETAIL_CHARS_MAX {
+        return text;
+    }
+    text.chars().take(DETAIL_CHARS_MAX - 1).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::sample;
+
+    fn now() -> UnixMs {
+        UnixMs(sample::healthy().as_of.0 + 2_000)
+    }
+
+    #[test]
+    fn a_healthy_node_is_ready_and_shows_what_it_does() {
+        let status = FoundStatus { report: sample::healthy(), found: Found::Running };
+        insta::assert_snapshot!(render(&status, now()));
+    }
+
+    #[test]
+    fn what_is_wrong_stands_first() {
+        let status = FoundStatus { report: sample::degraded(), found: Found::Running };
+        insta::assert_snapshot!(render(&status, now()));
+    }
+
+    #[test]
+    fn a_snapshot_says_that_it_is_one_and_as_of_when() {
+        let status = FoundStatus { report: sample::healthy(), found: Found::NotRunning };
+        let later = UnixMs(sample::healthy().as_of.0 + 845_000);
+        let text = render(&status, later);
+        assert_eq!(
+            text.lines().next(),
+            Some("NOT RUNNING  snapshot of 2026-03-04 12:04:31Z, 14 min 05 s ago"),
+        );
+        assert!(!text.contains("READY"), "{text}");
+    }
+
+    #[test]
+    fn a_node_that_hangs_is_not_called_ready() {
+        let status = FoundStatus { report: sample::healthy(), found: Found::Running };
+        let later = UnixMs(sample::healthy().as_of.0 + 120_000);
+        let text = render(&status, later);
+        assert!(text.starts_with("NOT READY"), "{text}");
+        assert!(text.contains("has not reported for 120 s"), "{text}");
+    }
+
+    #[test]
+    fn a_node_before_its_first_block_has_no_tables() {
+        let status = FoundStatus { report: sample::starting(), found: Found::Running };
+        insta::assert_snapshot!(render(&status, now()));
+    }
+
+    #[test]
+    fn foreign_text_cannot_break_the_table() {
+        assert_eq!(clip("two\nlines\u{1b}[2J"), "two lines [2J");
+        assert_eq!(clip(&"x".repeat(200)).chars().count(), DETAIL_CHARS_MAX);
+    }
+}

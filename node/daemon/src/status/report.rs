@@ -1,0 +1,357 @@
+//! The status as data: the schema of `GET /status`, `status.json` and `assay status --json`.
+//!
+//! Fields are added, never renamed; a change of meaning raises [`SCHEMA`]. Times are milliseconds
+//! since the Unix epoch by the node's clock, bits per byte are integers times 1e6.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use node_core::id::{
+    AssignmentId, Attempt, BlockHash, ContentDigest, Hotkey, Netuid, RunId, SubmissionId, Uid,
+};
+use node_core::inventory::DeviceId;
+use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
+use serde::{Deserialize, Serialize};
+
+/// Version of the schema.
+pub const SCHEMA: u32 = 1;
+
+/// Rows of one kind in a report. Lower: a busy subnet's submissions are cut off. Higher: every
+/// request makes the node write that much more.
+pub const ROWS_MAX: usize = 1024;
+
+/// Age at which a report no longer counts as the present: the loop that writes it hangs.
+pub const STALE_MS: u64 = 60_000;
+
+/// What a node says about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// [`SCHEMA`] of the writer.
+    pub schema: u32,
+    /// When it was written.
+    pub as_of: UnixMs,
+    /// Who writes.
+    pub node: NodeStatus,
+    /// Whether the node does its work.
+    pub ready: Readiness,
+    /// The chain as last seen; `None` before the first block.
+    pub chain: Option<ChainStatus>,
+    /// The way of the weights.
+    pub weights: WeightsStatus,
+    /// What this host can run on.
+    pub devices: Vec<DeviceStatus>,
+    /// Runs of this node that are not acknowledged yet.
+    pub runs: Vec<RunStatus>,
+    /// Leases that this node coordinates.
+    pub leases: LeaseCounts,
+    /// All submissions, by stage.
+    pub submission_counts: SubmissionCounts,
+    /// Submissions, the latest commitment first, at most [`ROWS_MAX`].
+    pub submissions: Vec<SubmissionStatus>,
+    /// Other validators, by hotkey.
+    pub peers: Vec<PeerStatus>,
+    /// Receipts that count, the latest first, at most [`ROWS_MAX`].
+    pub receipts: Vec<ReceiptStatus>,
+    /// How often each kind of thing happened since the start, by its name in the log.
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// Who writes the report.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// The node's hotkey.
+    pub hotkey: Hotkey,
+    /// The subnet it validates.
+    pub netuid: Netuid,
+    /// Its uid there, if it is registered.
+    pub uid: Option<Uid>,
+    /// Version of the program.
+    pub version: String,
+    /// When the process started.
+    pub started_at: UnixMs,
+    /// Whether it was asked to stop.
+    pub is_stopping: bool,
+}
+
+/// Whether the node does its work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Readiness {
+    /// Whether it does.
+    pub ready: bool,
+    /// What is wrong, the most important first. A ready node may have reasons too: something
+    /// that is worth knowing and stops nothing.
+    pub reasons: Vec<String>,
+}
+
+/// The chain as last seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainStatus {
+    /// The endpoint in use, without credentials.
+    pub endpoint: String,
+    /// Which one that is, counted from one.
+    pub endpoint_index: u32,
+    /// How many there are.
+    pub endpoints: u32,
+    /// Height of the latest finalized block.
+    pub finalized_number: BlockNumber,
+    /// Its hash.
+    pub finalized_hash: BlockHash,
+    /// When this node saw it.
+    pub finalized_seen_at: UnixMs,
+    /// Version of the chain's runtime.
+    pub spec_version: u32,
+    /// Hash of block 0.
+    pub genesis: BlockHash,
+}
+
+/// The way of the weights.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightsStatus {
+    /// `submit`, `dry_run` or `off`.
+    pub mode: String,
+    /// The chain's present epoch.
+    pub epoch: Option<EpochIndex>,
+    /// When it ends.
+    pub next_epoch_block: Option<BlockNumber>,
+    /// Blocks until then.
+    pub blocks_left: Option<BlockCount>,
+    /// The latest vector found on the finalized chain.
+    pub last_landed: Option<WeightsIntent>,
+    /// The latest vector of all.
+    pub latest: Option<WeightsIntent>,
+    /// Why nothing is signed at present, if nothing is.
+    pub not_safe: Option<String>,
+    /// Whether a restart now would interrupt neither a run nor a vector on its way.
+    pub safe_to_restart: bool,
+}
+
+/// A vector and how it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightsIntent {
+    /// The epoch it is for.
+    pub epoch: EpochIndex,
+    /// `open`, `signed`, `landed` or `abandoned`.
+    pub state: String,
+    /// The block in which it landed, if it did.
+    pub block: Option<BlockNumber>,
+    /// Why it was given up, if it was.
+    pub reason: Option<String>,
+    /// The vector: uid and weight, ascending by uid.
+    pub vector: Vec<(Uid, u16)>,
+}
+
+/// A device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceStatus {
+    /// Its name.
+    pub id: DeviceId,
+    /// What a person calls it.
+    pub label: String,
+    /// Its kind: `cpu_slot` or `gpu`.
+    pub kind: String,
+    /// Memory a run may use on it, MiB.
+    pub memory_mib: u64,
+    /// The run on it.
+    pub run: Option<RunId>,
+}
+
+/// A run of this node that is not acknowledged yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunStatus {
+    /// Its identity.
+    pub run: RunId,
+    /// What it evaluates.
+    pub submission: SubmissionId,
+    /// Where.
+    pub device: DeviceId,
+    /// Its fencing token.
+    pub attempt: Attempt,
+    /// Who granted the lease.
+    pub coordinator: Hotkey,
+    /// `running`, `completing` or `releasing`.
+    pub state: String,
+    /// When it started.
+    pub started_at: UnixMs,
+    /// How far the meter is, where it says so.
+    pub progress: Option<AttemptStatus>,
+}
+
+/// How far a meter is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptStatus {
+    /// Bytes of training text measured.
+    pub covered_bytes: u64,
+    /// Bytes in all.
+    pub total_bytes: u64,
+    /// Bits per byte so far, times 1e6; `None` before the first batch.
+    pub microbpb: Option<u64>,
+}
+
+/// Leases that this node coordinates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseCounts {
+    /// Waiting for a worker.
+    pub open: u64,
+    /// Held by a worker.
+    pub granted: u64,
+    /// Settled by a receipt.
+    pub complete: u64,
+    /// Every attempt was lost.
+    pub exhausted: u64,
+}
+
+/// Submissions by stage.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubmissionCounts {
+    /// Seen on chain; their bytes are not here.
+    pub committed: u64,
+    /// In admission.
+    pub fetched: u64,
+    /// Waiting for their evaluation.
+    pub admitted: u64,
+    /// Refused by a rule.
+    pub rejected: u64,
+    /// Evaluated, and the result counts.
+    pub scored: u64,
+    /// Evaluated, not scored by their own fault.
+    pub failed: u64,
+}
+
+/// How far a submission got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SubmissionStage {
+    /// Seen on chain; its bytes are not here.
+    Committed,
+    /// In admission.
+    Fetched,
+    /// Waiting for its evaluation.
+    Admitted,
+    /// Refused by a rule.
+    Rejected,
+    /// Evaluated, and the result counts.
+    Scored,
+    /// Evaluated, not scored by its own fault.
+    Failed,
+}
+
+impl SubmissionStage {
+    /// The name in JSON and tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Committed => "committed",
+            Self::Fetched => "fetched",
+            Self::Admitted => "admitted",
+            Self::Rejected => "rejected",
+            Self::Scored => "scored",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A submission.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubmissionStatus {
+    /// Its identity.
+    pub id: SubmissionId,
+    /// The miner.
+    pub hotkey: Hotkey,
+    /// Its uid, while it is registered.
+    pub uid: Option<Uid>,
+    /// Block of the commitment.
+    pub committed_at: BlockNumber,
+    /// What was committed.
+    pub content: ContentDigest,
+    /// How far it got.
+    pub stage: SubmissionStage,
+    /// The score, if it has one.
+    pub points: Option<u64>,
+    /// Who evaluated it.
+    pub worker: Option<Hotkey>,
+    /// Who granted the lease, or would.
+    pub coordinator: Option<Hotkey>,
+    /// What was measured.
+    pub metrics: Option<MetricsStatus>,
+    /// The rule it broke, if one: a public id.
+    pub rule: Option<String>,
+    /// How its evaluation ended, if it did: a public name.
+    pub ending: Option<String>,
+    /// One sentence about rule, ending or failed fetch.
+    pub detail: Option<String>,
+}
+
+/// What was measured, shortened. Bits per byte, times 1e6.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MetricsStatus {
+    /// Of the training text, while it was learned; `None` where nothing was covered.
+    pub train_microbpb: Option<u64>,
+    /// Of the held-out text, before the first batch.
+    pub heldout_init_microbpb: u64,
+    /// Of the held-out text, after the last batch.
+    pub heldout_microbpb: u64,
+    /// Bytes of training text.
+    pub covered_bytes: u64,
+    /// Parameters of the model.
+    pub parameters: u64,
+}
+
+/// Another validator, or this node's own service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerStatus {
+    /// Who.
+    pub hotkey: Hotkey,
+    /// Its uid, while it is registered.
+    pub uid: Option<Uid>,
+    /// Whether it is this node itself.
+    pub is_self: bool,
+    /// Where, if that is known.
+    pub endpoint: Option<SocketAddr>,
+    /// When it last answered.
+    pub last_answer_at: Option<UnixMs>,
+    /// Why it did not answer the last time, if it did not.
+    pub last_failure: Option<String>,
+    /// Sequence number of its last receipt known here.
+    pub receipts_until: u64,
+}
+
+/// A receipt that counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptStatus {
+    /// What was evaluated.
+    pub assignment: AssignmentId,
+    /// Of which submission.
+    pub submission: SubmissionId,
+    /// Who ran it.
+    pub worker: Hotkey,
+    /// Who granted the lease.
+    pub coordinator: Hotkey,
+    /// How it ended.
+    pub ending: String,
+    /// What it is worth, if it completed.
+    pub points: Option<u64>,
+    /// When it ended, by the worker's clock.
+    pub ended_at: UnixMs,
+}
+
+impl StatusReport {
+    /// Milliseconds since it was written.
+    #[must_use]
+    pub fn age_ms(&self, now: UnixMs) -> u64 {
+        now.0.saturating_sub(self.as_of.0)
+    }
+
+    /// Whether the node is ready by this report at `now`, and what is wrong.
+    ///
+    /// A report that nobody renews is no sign of life: past [`STALE_MS`] the answer is no.
+    #[must_use]
+    pub fn readiness_at(&self, now: UnixMs) -> Readiness {
+        let age_ms = self.age_ms(now);
+        if age_ms <= STALE_MS {
+            return self.ready.clone();
+        }
+        let stale = format!("the node's loop has not reported for {} s", age_ms / 1000);
+        let reasons = std::iter::once(stale).chain(self.ready.reasons.iter().cloned()).collect();
+        Readiness { ready: false, reasons }
+    }
+}

@@ -1,0 +1,232 @@
+//! Reports for tests of everything that shows one.
+
+use node_core::id::{
+    AssignmentId, Attempt, BlockHash, ContentDigest, Hotkey, Netuid, RunId, SubmissionId, Uid,
+};
+use node_core::inventory::DeviceId;
+use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
+
+use super::report::*;
+
+/// 2026-03-04 12:04:31 UTC.
+const AS_OF: u64 = 1_772_625_871_000;
+
+fn key(byte: u8) -> Hotkey {
+    Hotkey([byte; 32])
+}
+
+/// A node that was just started.
+pub(crate) fn starting() -> StatusReport {
+    StatusReport {
+        schema: SCHEMA,
+        as_of: UnixMs(AS_OF),
+        node: NodeStatus {
+            hotkey: key(1),
+            netuid: Netuid(3),
+            uid: None,
+            version: "0.1.0".to_owned(),
+            started_at: UnixMs(AS_OF - 420),
+            is_stopping: false,
+        },
+        ready: Readiness { ready: false, reasons: vec!["no finalized block seen yet".to_owned()] },
+        chain: None,
+        weights: WeightsStatus {
+            mode: "submit".to_owned(),
+            epoch: None,
+            next_epoch_block: None,
+            blocks_left: None,
+            last_landed: None,
+            latest: None,
+            not_safe: None,
+            safe_to_restart: true,
+        },
+        devices: Vec::new(),
+        runs: Vec::new(),
+        leases: LeaseCounts::default(),
+        submission_counts: SubmissionCounts::default(),
+        submissions: Vec::new(),
+        peers: Vec::new(),
+        receipts: Vec::new(),
+        counters: std::collections::BTreeMap::new(),
+    }
+}
+
+/// A node at work.
+pub(crate) fn healthy() -> StatusReport {
+    let landed = WeightsIntent {
+        epoch: EpochIndex(13_367),
+        state: "landed".to_owned(),
+        block: Some(BlockNumber(4_811_904)),
+        reason: None,
+        vector: (0..10).map(|uid| (Uid(uid), 6553 * (uid + 1))).collect(),
+    };
+    StatusReport {
+        node: NodeStatus {
+            uid: Some(Uid(4)),
+            started_at: UnixMs(AS_OF - 266_400_000),
+            ..starting().node
+        },
+        ready: Readiness { ready: true, reasons: Vec::new() },
+        chain: Some(chain()),
+        weights: WeightsStatus {
+            mode: "submit".to_owned(),
+            epoch: Some(EpochIndex(13_368)),
+            next_epoch_block: Some(BlockNumber(4_812_618)),
+            blocks_left: Some(BlockCount(288)),
+            last_landed: Some(landed.clone()),
+            latest: Some(landed),
+            not_safe: None,
+            safe_to_restart: false,
+        },
+        devices: vec![device("cpu-0", Some(RunId([0x7f; 32]))), device("cpu-1", None)],
+        runs: vec![run()],
+        leases: LeaseCounts { open: 1, granted: 1, complete: 211, exhausted: 0 },
+        submission_counts: SubmissionCounts {
+            admitted: 1,
+            scored: 1,
+            rejected: 1,
+            ..Default::default()
+        },
+        submissions: submissions(),
+        peers: vec![
+            PeerStatus { is_self: true, ..peer(1) },
+            peer(2),
+            PeerStatus {
+                last_answer_at: None,
+                last_failure: Some("connection refused".to_owned()),
+                ..peer(3)
+            },
+        ],
+        receipts: vec![ReceiptStatus {
+            assignment: AssignmentId([0xb1; 32]),
+            submission: SubmissionId([0xa1; 32]),
+            worker: key(1),
+            coordinator: key(2),
+            ending: "completed".to_owned(),
+            points: Some(412_233_901),
+            ended_at: UnixMs(AS_OF - 60_000),
+        }],
+        ..starting()
+    }
+}
+
+fn submissions() -> Vec<SubmissionStatus> {
+    vec![
+        SubmissionStatus {
+            stage: SubmissionStage::Scored,
+            points: Some(412_233_901),
+            worker: Some(key(1)),
+            ending: Some("completed".to_owned()),
+            metrics: Some(MetricsStatus {
+                train_microbpb: Some(1_904_250),
+                heldout_init_microbpb: 8_001_000,
+                heldout_microbpb: 1_870_000,
+                covered_bytes: 200_000,
+                parameters: 1_200_000,
+            }),
+            ..submission(0xa1, 4_812_020)
+        },
+        submission(0xa2, 4_812_010),
+        SubmissionStatus {
+            stage: SubmissionStage::Rejected,
+            rule: Some("archive-traversal".to_owned()),
+            detail: Some(
+                "archive-traversal: a path leads out of the archive (../../etc/passwd)".to_owned(),
+            ),
+            ..submission(0xa3, 4_812_001)
+        },
+    ]
+}
+
+/// A node whose chain stands still and that may not sign.
+pub(crate) fn degraded() -> StatusReport {
+    let mut report = healthy();
+    report.ready = Readiness {
+        ready: false,
+        reasons: vec![
+            "no new finalized block for 171 s (limit 120 s)".to_owned(),
+            "the container engine does not answer".to_owned(),
+        ],
+    };
+    report.chain = Some(ChainStatus { finalized_seen_at: UnixMs(AS_OF - 171_000), ..chain() });
+    report.weights.latest = Some(WeightsIntent {
+        epoch: EpochIndex(13_368),
+        state: "signed".to_owned(),
+        block: None,
+        reason: None,
+        vector: vec![(Uid(0), 65_535)],
+    });
+    report.weights.not_safe = Some("a signature for epoch 13368 is still valid".to_owned());
+    report.leases.exhausted = 1;
+    report
+}
+
+fn chain() -> ChainStatus {
+    ChainStatus {
+        endpoint: "wss://entrypoint.example:443".to_owned(),
+        endpoint_index: 2,
+        endpoints: 3,
+        finalized_number: BlockNumber(4_812_330),
+        finalized_hash: BlockHash([0xcd; 32]),
+        finalized_seen_at: UnixMs(AS_OF - 9_000),
+        spec_version: 475,
+        genesis: BlockHash([0x2f; 32]),
+    }
+}
+
+fn device(id: &str, run: Option<RunId>) -> DeviceStatus {
+    DeviceStatus {
+        id: DeviceId(id.to_owned()),
+        label: "CPU slot".to_owned(),
+        kind: "cpu_slot".to_owned(),
+        memory_mib: 4096,
+        run,
+    }
+}
+
+fn run() -> RunStatus {
+    RunStatus {
+        run: RunId([0x7f; 32]),
+        submission: SubmissionId([0xa2; 32]),
+        device: DeviceId("cpu-0".to_owned()),
+        attempt: Attempt(2),
+        coordinator: key(2),
+        state: "running".to_owned(),
+        started_at: UnixMs(AS_OF - 71_000),
+        progress: Some(AttemptStatus {
+            covered_bytes: 50_000,
+            total_bytes: 200_000,
+            microbpb: Some(2_345_678),
+        }),
+    }
+}
+
+fn submission(byte: u8, block: u64) -> SubmissionStatus {
+    SubmissionStatus {
+        id: SubmissionId([byte; 32]),
+        hotkey: key(byte),
+        uid: Some(Uid(u16::from(byte))),
+        committed_at: BlockNumber(block),
+        content: ContentDigest([byte; 32]),
+        stage: SubmissionStage::Admitted,
+        points: None,
+        worker: None,
+        coordinator: Some(key(2)),
+        metrics: None,
+        rule: None,
+        ending: None,
+        detail: None,
+    }
+}
+
+fn peer(byte: u8) -> PeerStatus {
+    PeerStatus {
+        hotkey: key(byte),
+        uid: Some(Uid(u16::from(byte))),
+        is_self: false,
+        endpoint: "10.0.0.7:8091".parse().ok(),
+        last_answer_at: Some(UnixMs(AS_OF - 1_400)),
+        last_failure: None,
+        receipts_until: 7,
+    }
+}

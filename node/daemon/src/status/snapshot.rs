@@ -1,0 +1,112 @@
+//! The latest report on disk, for when the node does not run.
+//!
+//! Written to a file beside it and renamed, so that a reader never sees half of one. Not synced:
+//! after a power cut an older snapshot is as good, and it says as of when it is.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::report::StatusReport;
+
+/// Time between two writes. Lower: a busy node writes all the time. Higher: what the snapshot
+/// says after a crash is older.
+const WRITE_EVERY: Duration = Duration::from_secs(1);
+
+/// Why a snapshot is not on disk.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The report does not serialise.
+    #[error("cannot encode the status")]
+    Encode(#[source] serde_json::Error),
+    /// The file cannot be written.
+    #[error("cannot write the status snapshot `{path}`")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Writes each new report to `path`, at most one per second, until the sender is gone; then the
+/// last one, and returns (within a second).
+///
+/// A failed write is logged once per reason and tried again with the next report: a full disk
+/// must not stop a validator.
+pub async fn keep_snapshot(mut reports: watch::Receiver<StatusReport>, path: PathBuf) {
+    let mut ticks = tokio::time::interval_at(Instant::now(), WRITE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last_failure = None;
+    reports.mark_changed();
+    while reports.changed().await.is_ok() {
+        ticks.tick().await;
+        write_latest(&mut reports, &path, &mut last_failure).await;
+    }
+}
+
+async fn write_latest(
+    reports: &mut watch::Receiver<StatusReport>,
+    path: &Path,
+    last_failure: &mut Option<String>,
+) {
+    let report = reports.borrow_and_update().clone();
+    let target = path.to_path_buf();
+    let written = tokio::task::spawn_blocking(move || write(&report, &target)).await;
+    let failure = match written {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(crate::failure::Failure::unexpected(error).to_string()),
+        Err(error) => Some(error.to_string()),
+    };
+    if failure != *last_failure {
+        if let Some(failure) = &failure {
+            tracing::warn!(failure, "status snapshot not written");
+        }
+        *last_failure = failure;
+    }
+}
+
+fn write(report: &StatusReport, path: &Path) -> Result<(), SnapshotError> {
+    let bytes = serde_json::to_vec(report).map_err(SnapshotError::Encode)?;
+    let failed = |source| SnapshotError::Write { path: path.to_path_buf(), source };
+    let beside = path.with_extension("json.new");
+    std::fs::write(&beside, bytes).map_err(failed)?;
+    std::fs::rename(&beside, path).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::sample;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_last_report_is_on_disk_when_the_sender_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("status.json");
+        let mut report = sample::healthy();
+        let (sender, receiver) = watch::channel(report.clone());
+        let task = tokio::spawn(keep_snapshot(receiver, path.clone()));
+        for second in 0..5 {
+            report.as_of.0 += second;
+            sender.send_replace(report.clone());
+            tokio::task::yield_now().await;
+        }
+        drop(sender);
+        task.await.unwrap();
+        let written: StatusReport = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        assert_eq!(written, report);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_directory_that_cannot_be_written_stops_nothing() {
+        let (sender, receiver) = watch::channel(sample::healthy());
+        let task = tokio::spawn(keep_snapshot(receiver, PathBuf::from("/proc/none/status.json")));
+        tokio::task::yield_now().await;
+        drop(sender);
+        task.await.unwrap();
+    }
+}
