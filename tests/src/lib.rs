@@ -1,1 +1,17 @@
-//! Placeholder.
+//! A laboratory of real parts: the local chain, nodes as processes, real containers.
+//!
+//! The end-to-end tests and `scripts/quickstart` are made of the same pieces: what a newcomer
+//! sees is what the tests assert.
+//!
+//! - [`binaries`]: where the programs under test are.
+//! - [`process`]: a child process that never outlives its owner.
+//! - [`chain`]: the local chain as a process, and what it stores, read over JSON-RPC.
+//! - [`node`]: a node as a process: its configuration, its status, ways to end it.
+//! - [`lab`]: a chain, its wallets, nodes and submissions together.
+
+pub mod binaries;
+pub mod chain;
+pub mod lab;
+pub mod node;
+pub mod process;
+pub mod submissions;

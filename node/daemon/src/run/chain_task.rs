@@ -1,0 +1,151 @@
+//! The chain as the loop sees it: finalized views in, signing and sending out.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use node_chain::{ChainClient, FinalizedHead, Heads, Keypair, WeightsCall};
+use node_core::id::IntentId;
+use node_core::machine::effect::WeightsToSign;
+use node_core::machine::event::Event;
+use node_core::rows::SignedExtrinsic;
+use node_core::unit::UnixMs;
+use tokio::sync::{mpsc, watch};
+
+use super::heart::unix_now;
+use super::perform::describe;
+
+/// How often the connection's state is looked at when no block comes.
+const STATE_EVERY: Duration = Duration::from_secs(1);
+
+/// Tries to read one block. The next block brings everything again, so few are enough.
+const READ_TRIES: u32 = 3;
+
+/// What `status` says about the chain beyond the view.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ChainFacts {
+    /// The endpoint in use; `None` while there is none.
+    pub(crate) endpoint: Option<String>,
+    /// Why the connection was lost the last time, or a view could not be read.
+    pub(crate) last_error: Option<String>,
+    /// When the latest view arrived.
+    pub(crate) view_seen_at: Option<UnixMs>,
+}
+
+/// Reads every finalized head that arrives, until nobody listens.
+pub(crate) async fn follow(
+    client: ChainClient,
+    events: mpsc::Sender<Event>,
+    facts: watch::Sender<ChainFacts>,
+) {
+    let mut heads = client.follow();
+    let mut states = tokio::time::interval(STATE_EVERY);
+    loop {
+        let head = tokio::select! {
+            head = heads.next() => head,
+            _ = states.tick() => {
+                note_connection(&heads, &facts);
+                continue;
+            }
+        };
+        let Some(head) = head else {
+            tracing::error!("the task that follows the chain died");
+            return;
+        };
+        match read(&client, head).await {
+            Ok(event) => {
+                facts.send_modify(|facts| facts.view_seen_at = Some(unix_now()));
+                if events.send(event).await.is_err() {
+                    return;
+                }
+            }
+            Err(reason) => {
+                tracing::warn!(block = head.number.0, reason, "cannot read the chain's state");
+                facts.send_modify(|facts| facts.last_error = Some(reason));
+            }
+        }
+    }
+}
+
+fn note_connection(heads: &Heads, facts: &watch::Sender<ChainFacts>) {
+    let state = heads.state();
+    facts.send_if_modified(|facts| {
+        let is_new = facts.endpoint != state.endpoint;
+        facts.endpoint = state.endpoint;
+        if state.last_error.is_some() {
+            facts.last_error = state.last_error;
+        }
+        is_new
+    });
+}
+
+async fn read(client: &ChainClient, head: FinalizedHead) -> Result<Event, String> {
+    let mut reason = String::new();
+    for _ in 0..READ_TRIES {
+        match client.view_at(head.hash).await {
+            Ok(view) => return Ok(Event::BlockFinalized(Box::new(view))),
+            Err(error) => reason = describe(&error),
+        }
+    }
+    Err(reason)
+}
+
+/// Something for the chain to do.
+#[derive(Debug)]
+pub(crate) enum ChainCommand {
+    /// Sign a vector; nothing is sent.
+    Sign(WeightsToSign),
+    /// Send signed bytes.
+    Send {
+        /// For which intent.
+        intent: IntentId,
+        /// The extrinsic.
+        bytes: Vec<u8>,
+    },
+}
+
+/// Performs commands, each in a task of its own; the answer comes back as an event.
+#[derive(Clone, Debug)]
+pub(crate) struct ChainCommands {
+    pub(crate) client: ChainClient,
+    pub(crate) keypair: Arc<Keypair>,
+    pub(crate) events: mpsc::Sender<Event>,
+}
+
+impl ChainCommands {
+    pub(crate) fn send(&self, command: ChainCommand) {
+        let this = self.clone();
+        tokio::spawn(async move {
+            let event = match command {
+                ChainCommand::Sign(to_sign) => {
+                    let intent = to_sign.intent;
+                    let result = this.sign(&to_sign).await;
+                    Event::WeightsSigned { intent, result }
+                }
+                ChainCommand::Send { intent, bytes } => {
+                    let sent = this.client.send_signed(&bytes, None).await;
+                    let result = sent.map(|_| ()).map_err(|error| describe(&error));
+                    Event::WeightsSent { intent, result }
+                }
+            };
+            drop(this.events.send(event).await);
+        });
+    }
+
+    async fn sign(&self, to_sign: &WeightsToSign) -> Result<SignedExtrinsic, String> {
+        let nonce = self
+            .client
+            .next_nonce(&self.keypair.public())
+            .await
+            .map_err(|error| describe(&error))?;
+        let call = WeightsCall {
+            netuid: to_sign.netuid,
+            mechanism: to_sign.mechanism,
+            vector: &to_sign.vector,
+            version_key: to_sign.version_key,
+        };
+        self.client
+            .prepare_weights(&call, &self.keypair, to_sign.anchor, nonce)
+            .await
+            .map_err(|error| describe(&error))
+    }
+}

@@ -1,0 +1,280 @@
+//! One run: a container for the submission, the meter outside of it, and what came of both.
+//!
+//! ```text
+//! run directory (shim, socket) -> container created, checked, started -> shim connects
+//!   meter speaks to it until it has measured everything, or something ends one of the two
+//! -> container removed, run directory removed -> ending and metrics
+//! ```
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use node_core::admission::Verdict;
+use node_core::evidence::Metrics;
+use node_core::id::{ContentDigest, RunId};
+use node_core::inventory::DeviceKind;
+use node_core::limits::clip_detail;
+use node_core::machine::effect::RunSpec;
+use node_core::outcome::Ending;
+use node_core::policy::Policy;
+use node_evaluator::admit::admit;
+use node_evaluator::archive::{read_archive, Archive};
+use node_evaluator::dataset::Dataset;
+use node_evaluator::meter::{run_meter, MeterInput, MeterOutcome};
+use node_evaluator::SHIM;
+use node_runner::{Engine, Leftover, ReadOnlyBind, Run, RunReport, SandboxSpec};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{oneshot, watch};
+
+pub(crate) use node_evaluator::meter::Progress;
+
+/// Where the run directory appears in the container.
+const CHANNEL: &str = "/assay";
+const SHIM_NAME: &str = "shim.py";
+const SOCKET_NAME: &str = "meter.sock";
+
+/// Runs assignments on this host.
+#[derive(Debug)]
+pub(crate) struct Evaluator {
+    pub(crate) engine: Engine,
+    pub(crate) image: node_core::id::Digest,
+    pub(crate) policy: Policy,
+    pub(crate) dataset: Arc<Dataset>,
+    /// Holds one directory per live run.
+    pub(crate) runs_dir: PathBuf,
+    /// Containers of an earlier life, by run.
+    pub(crate) leftovers: Mutex<BTreeMap<RunId, Leftover>>,
+}
+
+/// Why a run has no container.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot prepare the run directory `{path}`")]
+struct DirectoryError {
+    path: PathBuf,
+    #[source]
+    source: std::io::Error,
+}
+
+/// The directory that a container shares with the meter; removed when dropped.
+#[derive(Debug)]
+struct RunDirectory {
+    path: PathBuf,
+}
+
+impl Drop for RunDirectory {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "run directory not removed");
+        }
+    }
+}
+
+impl RunDirectory {
+    /// Makes the directory with the shim and a socket that only this process listens on.
+    fn make(path: PathBuf) -> Result<(Self, UnixListener), DirectoryError> {
+        let failed = |source| DirectoryError { path: path.clone(), source };
+        if path.exists() {
+            std::fs::remove_dir_all(&path).map_err(failed)?;
+        }
+        std::fs::create_dir_all(&path).map_err(failed)?;
+        let directory = Self { path: path.clone() };
+        let readable = |mode| std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(&path, readable(0o755)).map_err(failed)?;
+        let shim = path.join(SHIM_NAME);
+        std::fs::write(&shim, SHIM).map_err(failed)?;
+        std::fs::set_permissions(&shim, readable(0o444)).map_err(failed)?;
+        let socket = path.join(SOCKET_NAME);
+        let listener = UnixListener::bind(&socket).map_err(failed)?;
+        // The container's user is nobody; connecting needs the right to write.
+        std::fs::set_permissions(&socket, readable(0o666)).map_err(failed)?;
+        Ok((directory, listener))
+    }
+
+    fn binds(&self) -> Vec<ReadOnlyBind> {
+        [SHIM_NAME, SOCKET_NAME]
+            .map(|name| ReadOnlyBind {
+                source: self.path.join(name),
+                target: format!("{CHANNEL}/{name}"),
+            })
+            .to_vec()
+    }
+}
+
+impl Evaluator {
+    /// Judges an archive before anything of it runs.
+    pub(crate) async fn admit(&self, bytes: Vec<u8>, content: ContentDigest) -> Verdict {
+        let policy = self.policy.clone();
+        let judged = tokio::task::spawn_blocking(move || admit(&bytes, &content, &policy).0).await;
+        judged.unwrap_or_else(|error| {
+            tracing::error!(%error, "admission panicked");
+            Verdict::Rejected { rejection: crashed() }
+        })
+    }
+
+    /// Removes the container of a run that an earlier life started.
+    pub(crate) async fn remove_leftover(&self, run: RunId) {
+        let leftover = self.leftovers.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
+        let Some(leftover) = leftover else { return };
+        if let Err(error) = self.engine.remove_leftover(&leftover).await {
+            tracing::error!(%run, error = %super::perform::describe(&error), "leftover stays");
+        }
+    }
+
+    /// Runs an assignment to its end. Never panics, never hangs beyond the policy's wall clock.
+    ///
+    /// - `content`: the submission's archive, `None` if it is not here.
+    /// - `stopped`: asks for an early end, with its name.
+    pub(crate) async fn run(
+        &self,
+        spec: RunSpec,
+        content: Option<Vec<u8>>,
+        stopped: oneshot::Receiver<Ending>,
+        progress: watch::Sender<Progress>,
+    ) -> (Ending, Option<Metrics>) {
+        let read = content.map(|bytes| read_archive(&bytes, &self.policy.archive));
+        let Some(Ok(archive)) = read else {
+            let detail = "the submission's archive is not in the store any more".to_owned();
+            return (Ending::EngineFailed { detail }, None);
+        };
+        match self.try_run(spec, archive, stopped, progress).await {
+            Ok(outcome) => outcome,
+            Err(ending) => (ending, None),
+        }
+    }
+
+    async fn try_run(
+        &self,
+        spec: RunSpec,
+        archive: Archive,
+        stopped: oneshot::Receiver<Ending>,
+        progress: watch::Sender<Progress>,
+    ) -> Result<(Ending, Option<Metrics>), Ending> {
+        // Short, because a socket's path has at most 108 bytes.
+        let path = self.runs_dir.join(spec.run.short());
+        let (directory, listener) = RunDirectory::make(path).map_err(|error| {
+            Ending::EngineFailed { detail: clip_detail(&super::perform::describe(&error)) }
+        })?;
+        let sandbox = self.sandbox(&spec, &directory.path, directory.binds());
+        let container = self.engine.create(sandbox).await.map_err(|error| error.ending())?;
+        let mut run = container.start().await.map_err(|error| error.ending())?;
+        let input = MeterInput {
+            archive,
+            dataset: Arc::clone(&self.dataset),
+            rules: self.policy.meter.clone(),
+            seed: spec.assignment.seed,
+        };
+        let measured = measure(&mut run, listener, input, stopped, progress).await;
+        Ok(measured)
+    }
+
+    fn sandbox(&self, spec: &RunSpec, _directory: &Path, binds: Vec<ReadOnlyBind>) -> SandboxSpec {
+        let gpus = match spec.device.kind {
+            DeviceKind::CpuSlot => Vec::new(),
+            DeviceKind::Gpu => vec![spec.device.id.to_string()],
+        };
+        let mut limits = self.policy.run.clone();
+        limits.memory_mib = limits.memory_mib.min(spec.device.memory_mib);
+        SandboxSpec {
+            run: spec.run,
+            assignment: spec.assignment.id,
+            lease: spec.lease,
+            attempt: spec.attempt,
+            image: self.image,
+            command: ["python3", "-I", "-u", "/assay/shim.py", "/assay/meter.sock"]
+                .map(str::to_owned)
+                .to_vec(),
+            binds,
+            limits,
+            gpus,
+        }
+    }
+}
+
+/// Lets the meter speak to the container until one of them ends, then ends the other.
+async fn measure(
+    run: &mut Run,
+    listener: UnixListener,
+    input: MeterInput,
+    stopped: oneshot::Receiver<Ending>,
+    progress: watch::Sender<Progress>,
+) -> (Ending, Option<Metrics>) {
+    let metering = async move {
+        let stream: UnixStream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                let detail = clip_detail(&format!("the meter's socket failed: {error}"));
+                return MeterOutcome { ending: Ending::EngineFailed { detail }, metrics: None };
+            }
+        };
+        // One connection only: whoever connects second finds nobody.
+        drop(listener);
+        run_meter(stream, input, progress).await
+    };
+    let mut metering = tokio::spawn(metering);
+    let mut stopped = stopped;
+    let measured = tokio::select! {
+        measured = &mut metering => measured.ok(),
+        report = run.finished() => {
+            // What the container said last may still be on its way to the meter.
+            let rest = tokio::time::timeout(std::time::Duration::from_secs(5), &mut metering).await;
+            metering.abort();
+            return combine(rest.ok().and_then(Result::ok), &report);
+        }
+        asked = &mut stopped => {
+            metering.abort();
+            run.stop(Some(asked.unwrap_or(Ending::Stopped)));
+            let report = run.finished().await;
+            return combine(None, &report);
+        }
+    };
+    run.stop(None);
+    let report = run.finished().await;
+    combine(measured, &report)
+}
+
+/// One ending from two witnesses. A result of the meter stands whatever happened afterwards; a
+/// limit seen from outside explains why the meter has none.
+fn combine(measured: Option<MeterOutcome>, report: &RunReport) -> (Ending, Option<Metrics>) {
+    match (measured, report.ending.clone()) {
+        (Some(MeterOutcome { ending: Ending::Completed, metrics: Some(mut metrics) }), _) => {
+            metrics.peak_memory_bytes = report.usage.peak_memory_bytes;
+            (Ending::Completed, Some(metrics))
+        }
+        // What the meter proved about the submission needs no other explanation.
+        (Some(MeterOutcome { ending: ending @ Ending::NotCausal { .. }, .. }), _) => (ending, None),
+        (_, Some(ending)) => (with_last_words(ending, report), None),
+        (Some(MeterOutcome { ending, .. }), None) => (with_last_words(ending, report), None),
+        (None, None) => {
+            let detail = "the container ended before the meter".to_owned();
+            (with_last_words(Ending::SubmissionFailed { detail }, report), None)
+        }
+    }
+}
+
+/// Adds what the container printed last, if that is what explains the ending.
+fn with_last_words(ending: Ending, report: &RunReport) -> Ending {
+    let words = report.output_tail.trim();
+    match ending {
+        Ending::SubmissionFailed { detail } if !words.is_empty() => {
+            let last_line = words.lines().last().unwrap_or_default();
+            let detail = if detail.contains(last_line) {
+                detail
+            } else {
+                clip_detail(&format!("{detail} (last line of output: {last_line})"))
+            };
+            Ending::SubmissionFailed { detail }
+        }
+        other => other,
+    }
+}
+
+fn crashed() -> node_core::admission::Rejection {
+    node_core::admission::Rejection {
+        rule: node_core::admission::Rule::ArchiveFormat,
+        file: None,
+        line: None,
+        detail: "the archive cannot be read".to_owned(),
+    }
+}

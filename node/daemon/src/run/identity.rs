@@ -1,0 +1,92 @@
+//! Whose state lies in a data directory: one hotkey on one subnet of one chain.
+//!
+//! What was signed for one of them says nothing about another, so a directory is never shared.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use node_core::id::{BlockHash, Hotkey, Netuid};
+use serde::{Deserialize, Serialize};
+
+const FILE: &str = "identity.json";
+
+/// Whose state it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Identity {
+    pub(crate) hotkey: Hotkey,
+    pub(crate) netuid: Netuid,
+    pub(crate) genesis: BlockHash,
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IdentityError {
+    /// The file cannot be read or written.
+    #[error("cannot use `{path}`")]
+    File {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// The file is damaged.
+    #[error("`{path}` is damaged")]
+    Damaged {
+        path: PathBuf,
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The directory belongs to somebody else.
+    #[error(
+        "the data directory `{directory}` belongs to hotkey {} on subnet {} of chain {}, not to \
+         hotkey {} on subnet {} of chain {}",
+        known.hotkey, known.netuid, known.genesis, own.hotkey, own.netuid, own.genesis
+    )]
+    Other { directory: PathBuf, known: Box<Identity>, own: Box<Identity> },
+}
+
+/// Claims `directory` for `own`, or finds that it was claimed for it before.
+///
+/// # Errors
+///
+/// [`IdentityError::Other`] if it was claimed for somebody else; nothing is changed then.
+pub(crate) fn claim(directory: &Path, own: Identity) -> Result<(), IdentityError> {
+    let path = directory.join(FILE);
+    let file = |source| IdentityError::File { path: path.clone(), source };
+    match std::fs::read(&path) {
+        Ok(bytes) => {
+            let known: Identity = serde_json::from_slice(&bytes)
+                .map_err(|source| IdentityError::Damaged { path: path.clone(), source })?;
+            if known == own {
+                return Ok(());
+            }
+            let directory = directory.to_owned();
+            Err(IdentityError::Other { directory, known: Box::new(known), own: Box::new(own) })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let bytes = serde_json::to_vec_pretty(&own)
+                .map_err(|source| IdentityError::Damaged { path: path.clone(), source })?;
+            let partial = path.with_extension("partial");
+            std::fs::write(&partial, bytes).map_err(file)?;
+            std::fs::File::open(&partial).and_then(|f| f.sync_all()).map_err(file)?;
+            std::fs::rename(&partial, &path).map_err(file)
+        }
+        Err(error) => Err(file(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_belongs_to_who_claimed_it_first() {
+        let directory = tempfile::tempdir().unwrap();
+        let own =
+            Identity { hotkey: Hotkey([1; 32]), netuid: Netuid(1), genesis: BlockHash([2; 32]) };
+        claim(directory.path(), own).unwrap();
+        claim(directory.path(), own).unwrap();
+        let other = Identity { genesis: BlockHash([3; 32]), ..own };
+        let refused = claim(directory.path(), other).unwrap_err();
+        assert!(matches!(refused, IdentityError::Other { .. }), "{refused}");
+    }
+}

@@ -1,0 +1,41 @@
+//! The node: what it needs at start, the loop, and the way out.
+//!
+//! ```text
+//! lock and open the store -> admin listener -> key, policy, data set -> engine, image, leftovers
+//!   -> devices -> chain -> peers' listener -> the loop: event, decide, commit, act
+//! ```
+//!
+//! Not here: what is decided (`node-core`), and how a setting got its value (`config`).
+
+mod axon;
+mod chain_task;
+mod contents;
+mod evaluate;
+mod failpoint;
+mod fetch;
+mod heart;
+mod identity;
+mod perform;
+mod report;
+mod start;
+mod stop;
+
+use crate::config::Config;
+use crate::exit::ExitReason;
+use crate::failure::Failure;
+
+/// Runs the node until it is told to stop.
+///
+/// # Errors
+///
+/// A [`Failure`] if it cannot start, or if a decision cannot be made durable.
+pub fn run(config: Config) -> Result<ExitReason, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::unexpected)?;
+    let result = runtime.block_on(start::live(config));
+    // A task that hangs must not keep the process from ending.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    result
+}

@@ -1,0 +1,151 @@
+//! Turns effects into calls of adapters. Every piece of work runs in a task of its own and comes
+//! back as an event; nothing here decides.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use node_core::evidence::{Evidence, Receipt};
+use node_core::id::{ContentDigest, HotkeySigner, RunId, SubmissionId};
+use node_core::lease::PeerRequest;
+use node_core::machine::effect::{Effect, PeerAddress, RunSpec};
+use node_core::machine::event::{Event, Question};
+use node_core::outcome::Ending;
+use node_peer::PeerClient;
+use tokio::sync::{mpsc, oneshot};
+
+use super::chain_task::{ChainCommand, ChainCommands};
+use super::evaluate::{Evaluator, Progress};
+use super::failpoint::failpoint;
+use super::fetch::Fetcher;
+use super::heart::unix_now;
+
+/// The adapters, behind one door.
+#[derive(Debug)]
+pub(crate) struct Performer {
+    pub(crate) events: mpsc::Sender<Event>,
+    pub(crate) signer: Arc<dyn HotkeySigner>,
+    pub(crate) peers: Arc<PeerClient>,
+    pub(crate) chain: ChainCommands,
+    pub(crate) fetcher: Fetcher,
+    pub(crate) evaluator: Arc<Evaluator>,
+    pub(crate) runs: BTreeMap<RunId, LiveRun>,
+}
+
+/// A run whose container may be alive.
+#[derive(Debug)]
+pub(crate) struct LiveRun {
+    stop: Option<oneshot::Sender<Ending>>,
+    /// How far the meter got.
+    pub(crate) progress: tokio::sync::watch::Receiver<Progress>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Performer {
+    /// Starts what an effect asks for. [`Effect::Answer`] belongs to the loop and is not for here.
+    pub(crate) fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::FetchContent { submission, content, location, peers } => {
+                let fetcher = self.fetcher.clone();
+                self.spawn(async move {
+                    let result = fetcher.fetch(&content, &location, &peers).await;
+                    let result = result.map_err(|error| error.to_string());
+                    Event::ContentFetched { submission, result }
+                });
+            }
+            Effect::Admit { submission, content } => self.admit(submission, content),
+            Effect::AskPeer { peer, question, request } => self.ask(peer, question, request),
+            Effect::StartRun(spec) => self.start(*spec),
+            Effect::StopRun { run, ending } => self.stop(run, ending),
+            Effect::RemoveLeftover { run } => {
+                let evaluator = Arc::clone(&self.evaluator);
+                tokio::spawn(async move { evaluator.remove_leftover(run).await });
+            }
+            Effect::SignReceipt { run, evidence } => self.sign_receipt(run, *evidence),
+            Effect::SignWeights(to_sign) => self.chain.send(ChainCommand::Sign(to_sign)),
+            Effect::SendWeights { intent, bytes } => {
+                self.chain.send(ChainCommand::Send { intent, bytes });
+            }
+            Effect::Answer { .. } => {}
+        }
+    }
+
+    fn spawn(&self, work: impl std::future::Future<Output = Event> + Send + 'static) {
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            let event = work.await;
+            // The loop is gone only when the process is about to end.
+            drop(events.send(event).await);
+        });
+    }
+
+    fn admit(&self, submission: SubmissionId, content: ContentDigest) {
+        let evaluator = Arc::clone(&self.evaluator);
+        let contents = self.fetcher.contents.clone();
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            let event = match contents.read(&content).await {
+                Some(bytes) => {
+                    let verdict = evaluator.admit(bytes, content).await;
+                    Event::AdmissionEnded { submission, verdict }
+                }
+                // Somebody emptied the store: fetch again, judge then.
+                None => Event::ContentMissing { submission },
+            };
+            drop(events.send(event).await);
+        });
+    }
+
+    fn ask(&self, peer: PeerAddress, question: Question, request: PeerRequest) {
+        let client = Arc::clone(&self.peers);
+        self.spawn(async move {
+            let result = client.ask(peer.hotkey, peer.endpoint, request).await;
+            let result = result.map_err(|error| describe(&error));
+            Event::PeerAnswered { peer: peer.hotkey, question, result }
+        });
+    }
+
+    fn start(&mut self, spec: RunSpec) {
+        self.runs.retain(|_, run| !run.task.is_finished());
+        let run = spec.run;
+        let (stop, stopped) = oneshot::channel();
+        let (progress, watched) = tokio::sync::watch::channel(Progress::default());
+        let evaluator = Arc::clone(&self.evaluator);
+        let contents = self.fetcher.contents.clone();
+        let events = self.events.clone();
+        let task = tokio::spawn(async move {
+            let content = contents.read(&spec.assignment.content).await;
+            let (ending, metrics) = evaluator.run(spec, content, stopped, progress).await;
+            let ended_at = unix_now();
+            drop(events.send(Event::RunEnded { run, ending, metrics, ended_at }).await);
+        });
+        self.runs.insert(run, LiveRun { stop: Some(stop), progress: watched, task });
+    }
+
+    fn stop(&mut self, run: RunId, ending: Ending) {
+        let Some(stop) = self.runs.get_mut(&run).and_then(|run| run.stop.take()) else { return };
+        // A run that has just ended needs no stopping.
+        drop(stop.send(ending));
+    }
+
+    fn sign_receipt(&self, run: RunId, evidence: Evidence) {
+        failpoint("run-ended-before-receipt");
+        let signer = Arc::clone(&self.signer);
+        self.spawn(async move {
+            let signature = signer.sign(&evidence.signing_message());
+            let receipt = Box::new(Receipt { evidence, signature });
+            Event::ReceiptSigned { run, receipt }
+        });
+    }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,162 @@
+//! What `status` is told: the machine's state, and what the machine cannot know.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use node_core::id::{Hotkey, Netuid};
+use node_core::machine::Machine;
+use node_core::submit_guard::NotSafe;
+use node_core::unit::UnixMs;
+use tokio::sync::watch;
+
+use super::chain_task::ChainFacts;
+use super::heart::unix_now;
+use super::perform::Performer;
+use crate::config::WeightsMode;
+use crate::metrics::Metrics;
+use crate::status::{
+    describe, AttemptStatus, HostFacts, LeaseCounts, NodeStatus, Readiness, StatusReport,
+    SubmissionCounts, WeightsStatus, SCHEMA,
+};
+
+/// Age of the latest block at which the node does not count as following the chain.
+const BLOCK_AGE_MS_MAX: u64 = 60_000;
+
+/// Publishes reports.
+#[derive(Debug)]
+pub(crate) struct Reporter {
+    pub(crate) reports: watch::Sender<StatusReport>,
+    pub(crate) chain: watch::Receiver<ChainFacts>,
+    pub(crate) endpoints: Vec<String>,
+    pub(crate) weights_mode: String,
+    pub(crate) started_at: UnixMs,
+    pub(crate) metrics: Arc<Metrics>,
+    /// What the host lacks, found at start.
+    pub(crate) host_reasons: Vec<String>,
+}
+
+impl Reporter {
+    pub(crate) fn publish(&self, machine: &Machine, performer: &Performer) {
+        let chain = self.chain.borrow().clone();
+        let endpoint = chain.endpoint.clone().unwrap_or_default();
+        let place = self.endpoints.iter().position(|known| *known == endpoint);
+        let index = place.map_or(0, |place| place.saturating_add(1));
+        let facts = HostFacts {
+            now: unix_now(),
+            started_at: self.started_at,
+            ready: self.readiness(machine, &chain),
+            endpoint,
+            endpoint_index: u32::try_from(index).unwrap_or(u32::MAX),
+            endpoints: u32::try_from(self.endpoints.len()).unwrap_or(u32::MAX),
+            view_seen_at: chain.view_seen_at.unwrap_or_default(),
+            weights_mode: self.weights_mode.clone(),
+            progress: progress(performer),
+            counters: self.metrics.counts(),
+        };
+        self.reports.send_replace(describe(machine, facts));
+    }
+
+    fn readiness(&self, machine: &Machine, chain: &ChainFacts) -> Readiness {
+        let mut reasons = Vec::new();
+        if machine.is_stopping() {
+            reasons.push("the node is stopping".to_owned());
+        }
+        match (machine.view(), chain.view_seen_at) {
+            (Some(_), Some(seen_at)) => {
+                let age_ms = unix_now().0.saturating_sub(seen_at.0);
+                if age_ms > BLOCK_AGE_MS_MAX {
+                    reasons.push(format!("no finalized block for {} s", age_ms / 1000));
+                }
+            }
+            _ => reasons.push("no block read yet".to_owned()),
+        }
+        if chain.endpoint.is_none() {
+            let why = chain.last_error.as_deref().unwrap_or("connecting");
+            reasons.push(format!("no chain endpoint answers: {why}"));
+        }
+        if let Some(not_safe) = machine.not_safe().filter(|not_safe| is_standing(not_safe)) {
+            reasons.push(format!("cannot set weights: {not_safe}"));
+        }
+        let ready = reasons.is_empty();
+        reasons.extend(self.host_reasons.iter().cloned());
+        Readiness { ready, reasons }
+    }
+}
+
+/// What is said before the machine exists.
+pub(crate) fn starting(hotkey: Hotkey, netuid: Netuid, mode: &WeightsMode) -> StatusReport {
+    let now = unix_now();
+    StatusReport {
+        schema: SCHEMA,
+        as_of: now,
+        node: NodeStatus {
+            hotkey,
+            netuid,
+            uid: None,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: now,
+            is_stopping: false,
+        },
+        ready: Readiness { ready: false, reasons: vec!["the node is starting".to_owned()] },
+        chain: None,
+        weights: WeightsStatus {
+            mode: mode_name(mode).to_owned(),
+            epoch: None,
+            next_epoch_block: None,
+            blocks_left: None,
+            last_landed: None,
+            latest: None,
+            not_safe: None,
+            safe_to_restart: true,
+        },
+        devices: Vec::new(),
+        runs: Vec::new(),
+        leases: LeaseCounts::default(),
+        submission_counts: SubmissionCounts::default(),
+        submissions: Vec::new(),
+        peers: Vec::new(),
+        receipts: Vec::new(),
+        counters: BTreeMap::new(),
+    }
+}
+
+/// The mode's name in the configuration and in the status.
+pub(crate) fn mode_name(mode: &WeightsMode) -> &'static str {
+    match mode {
+        WeightsMode::Submit => "submit",
+        WeightsMode::DryRun => "dry_run",
+        WeightsMode::Off => "off",
+    }
+}
+
+/// Whether waiting does not help: somebody has to do something.
+fn is_standing(not_safe: &NotSafe) -> bool {
+    match not_safe {
+        NotSafe::NotRegistered { .. }
+        | NotSafe::NoPermit
+        | NotSafe::StakeTooLow { .. }
+        | NotSafe::CommitReveal
+        | NotSafe::NoEpochs => true,
+        NotSafe::AlreadyIntended { .. }
+        | NotSafe::OlderSignatureLive { .. }
+        | NotSafe::RateLimited { .. }
+        | NotSafe::Early { .. }
+        | NotSafe::Late { .. } => false,
+    }
+}
+
+fn progress(performer: &Performer) -> BTreeMap<node_core::id::RunId, AttemptStatus> {
+    performer
+        .runs
+        .iter()
+        .map(|(run, live)| {
+            let progress = *live.progress.borrow();
+            let status = AttemptStatus {
+                covered_bytes: progress.covered_bytes,
+                total_bytes: progress.total_bytes,
+                microbpb: progress.microbpb,
+            };
+            (*run, status)
+        })
+        .collect()
+}

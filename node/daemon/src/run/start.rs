@@ -1,0 +1,414 @@
+//! Everything the node needs before its first decision, in order; each missing part is named with
+//! what to do about it.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use node_chain::{ChainClient, ChainConfig, HotkeyFile, Keypair, WalletPath};
+use node_core::id::{Digest, HotkeySigner, RunId};
+use node_core::inventory::Device;
+use node_core::limits::EVENTS_QUEUED_MAX;
+use node_core::machine::event::{Event, Restarted};
+use node_core::machine::{Machine, MachineConfig};
+use node_core::policy::Policy;
+use node_evaluator::dataset::Dataset;
+use node_peer::{
+    ContentFuture, ContentSource, NodeIdentity, PeerClient, PeerDirectory, PeerServer, ServerParts,
+    SystemClock,
+};
+use node_runner::{Engine, EngineConfig, Leftover};
+use node_store::{Loaded, Store};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::axon::keep_published;
+use super::chain_task::{follow, ChainCommands, ChainFacts};
+use super::contents::Contents;
+use super::evaluate::Evaluator;
+use super::fetch::Fetcher;
+use super::heart::{unix_now, Calls, Clock, Heart, HeartError, Sources};
+use super::identity::{claim, Identity};
+use super::perform::Performer;
+use super::report::{mode_name, starting, Reporter};
+use super::stop::{listen, Stopping};
+use crate::admin::Admin;
+use crate::config::{Config, GpuUse, WeightsMode};
+use crate::exit::ExitReason;
+use crate::failure::Failure;
+use crate::metrics::Metrics;
+use crate::status::keep_snapshot;
+
+/// How long the driver may take to list the GPUs. A hanging driver must not hang the node.
+const GPU_PROBE_MAX: Duration = Duration::from_secs(20);
+
+/// Calls of peers that wait for the loop.
+const PEER_CALLS_QUEUED_MAX: usize = 256;
+
+/// How long the last snapshot may take.
+const SNAPSHOT_WAIT: Duration = Duration::from_secs(3);
+
+/// Starts the node, lives, and tidies up.
+pub(crate) async fn live(config: Config) -> Result<ExitReason, Failure> {
+    let signals = listen().map_err(Failure::unexpected)?;
+    let keypair = Arc::new(read_key(&config)?);
+    let (store, loaded) = open_store(&config)?;
+    let stop = CancellationToken::new();
+    let metrics = Arc::new(Metrics::new());
+    let (reports, report_watch) =
+        watch::channel(starting(keypair.public(), config.chain.netuid, &config.weights.mode));
+    let admin = Admin::bind(config.admin.listen, config.data_dir.admin_address_file())
+        .await
+        .map_err(|error| Failure::unavailable(error).hint("set another `admin.listen`"))?;
+    let admin = tokio::spawn(admin.serve(report_watch.clone(), Arc::clone(&metrics), stop.clone()));
+    let snapshot = tokio::spawn(keep_snapshot(report_watch, config.data_dir.status_file()));
+    let policy = config.challenge.nas.policy.policy();
+    let host = prepare_host(&config, &policy, &keypair).await?;
+    let client = connect_chain(&config, &keypair).await?;
+    let own = Identity {
+        hotkey: keypair.public(),
+        netuid: config.chain.netuid,
+        genesis: client.genesis(),
+    };
+    claim(config.data_dir.path(), own).map_err(|error| {
+        Failure::unavailable(error).hint("set another `data_dir`, one per hotkey, subnet and chain")
+    })?;
+    let parts = Parts { config: &config, policy, host, client, keypair, store, loaded, own };
+    let assembled = parts.assemble(reports, metrics, signals).await?;
+    let lived = assembled.live().await;
+    stop.cancel();
+    // Both end by themselves now; a broken one has said so.
+    drop(tokio::time::timeout(SNAPSHOT_WAIT, snapshot).await);
+    drop(tokio::time::timeout(SNAPSHOT_WAIT, admin).await);
+    lived.map_err(Failure::unexpected)
+}
+
+fn read_key(config: &Config) -> Result<Keypair, Failure> {
+    let wallet = WalletPath {
+        root: config.wallet.path.clone(),
+        name: config.wallet.name.clone(),
+        hotkey: config.wallet.hotkey.clone(),
+    };
+    let file = HotkeyFile::read(&wallet).map_err(|error| {
+        Failure::unavailable(error).hint(
+            "set `--wallet.path`, `--wallet.name` and `--wallet.hotkey`; \
+             `assay keys show` tests them",
+        )
+    })?;
+    for warning in &file.facts().warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(file.keypair().clone())
+}
+
+fn open_store(config: &Config) -> Result<(Store, Loaded), Failure> {
+    let opened = Store::open(config.data_dir.path());
+    let (store, loaded) = opened.map_err(|error| {
+        Failure::unavailable(error)
+            .hint("is another `assay run` using this `data_dir`? `assay status` tells")
+    })?;
+    if let Some(rebuilt) = &loaded.rebuilt {
+        let moved_to = rebuilt.moved_to.display().to_string();
+        tracing::error!(reason = rebuilt.reason, moved_to, "the store was damaged: starting anew");
+    }
+    if let Some(lost) = &loaded.lost_commits {
+        let (acknowledged, found) = (lost.acknowledged, lost.found);
+        tracing::error!(acknowledged, found, "the store lost commits that were acknowledged");
+    }
+    for damaged in &loaded.damaged {
+        tracing::error!(record = ?damaged, "a record cannot be read");
+    }
+    Ok((store, loaded))
+}
+
+/// What this host offers to runs.
+struct Host {
+    engine: Engine,
+    image: Digest,
+    dataset: Arc<Dataset>,
+    devices: Vec<Device>,
+    leftovers: BTreeMap<RunId, Leftover>,
+    reasons: Vec<String>,
+}
+
+async fn prepare_host(
+    config: &Config,
+    policy: &Policy,
+    keypair: &Keypair,
+) -> Result<Host, Failure> {
+    let dataset = open_dataset(config).await?;
+    let engine = EngineConfig {
+        host: config.engine.host.clone(),
+        runtime: config.engine.runtime.clone(),
+        node: keypair.public(),
+    };
+    let engine = Engine::connect(engine).await.map_err(|error| {
+        let hint = error.hint();
+        Failure::unavailable(error).hint(hint)
+    })?;
+    for warning in &engine.info().warnings {
+        tracing::warn!("{warning}");
+    }
+    let tag = &config.images.evaluator;
+    let image = engine.image(tag).await.map_err(Failure::unavailable)?.ok_or_else(|| {
+        Failure::unavailable(format!("the evaluator image `{tag}` is not on this host"))
+            .hint("`scripts/images evaluator` builds and loads it; nothing is ever pulled")
+    })?;
+    let leftovers = find_leftovers(&engine).await?;
+    let (devices, reasons) = find_devices(config, policy);
+    Ok(Host { engine, image, dataset: Arc::new(dataset), devices, leftovers, reasons })
+}
+
+async fn open_dataset(config: &Config) -> Result<Dataset, Failure> {
+    let path = config.challenge.nas.dataset.clone();
+    let opened = tokio::task::spawn_blocking(move || Dataset::open(&path)).await;
+    opened.map_err(Failure::unexpected)?.map_err(|error| {
+        Failure::unavailable(error)
+            .hint("`assay dataset prepare` makes one; set `challenge.nas.dataset` to its directory")
+    })
+}
+
+/// Containers of an earlier life. Those whose label cannot be read are removed at once.
+async fn find_leftovers(engine: &Engine) -> Result<BTreeMap<RunId, Leftover>, Failure> {
+    let mut by_run = BTreeMap::new();
+    for leftover in engine.leftovers().await.map_err(Failure::unavailable)? {
+        match leftover.run {
+            Some(run) => {
+                by_run.insert(run, leftover);
+            }
+            None => engine.remove_leftover(&leftover).await.map_err(Failure::unavailable)?,
+        }
+    }
+    Ok(by_run)
+}
+
+fn find_devices(config: &Config, policy: &Policy) -> (Vec<Device>, Vec<String>) {
+    let slots = usize::try_from(config.devices.cpu_slots).unwrap_or(usize::MAX);
+    let mut devices = node_gpu::cpu_slots(slots, config.devices.cpu_memory_mib);
+    let mut reasons = Vec::new();
+    if config.devices.gpus == GpuUse::Auto {
+        match node_gpu::probe_gpus_within(GPU_PROBE_MAX) {
+            Ok(gpus) => devices.extend(gpus),
+            Err(absence) => tracing::info!(%absence, "no GPUs"),
+        }
+    }
+    let kind = policy.run.device;
+    if !devices.iter().any(|device| device.kind == kind) {
+        reasons.push(format!("this host has no device of kind {kind}: it evaluates nothing"));
+    }
+    (devices, reasons)
+}
+
+async fn connect_chain(config: &Config, keypair: &Keypair) -> Result<ChainClient, Failure> {
+    let endpoints = config.chain.endpoints.iter().map(|e| e.url().to_owned()).collect();
+    let chain = ChainConfig {
+        expected_genesis: config.chain.genesis,
+        own_hotkey: Some(keypair.public()),
+        ..ChainConfig::new(endpoints, config.chain.netuid)
+    };
+    ChainClient::connect(chain).await.map_err(|error| {
+        Failure::unavailable(error)
+            .hint("set `--subtensor.chain_endpoint` to a node that answers, your own first")
+    })
+}
+
+/// All parts, not yet connected to each other.
+struct Parts<'a> {
+    config: &'a Config,
+    policy: Policy,
+    host: Host,
+    client: ChainClient,
+    keypair: Arc<Keypair>,
+    store: Store,
+    loaded: Loaded,
+    own: Identity,
+}
+
+/// A node, ready to live.
+struct Assembled {
+    heart: Heart,
+    first: Event,
+    sources: Sources,
+    stopping: Stopping,
+    server: PeerServer,
+    follower: tokio::task::JoinHandle<()>,
+    publisher: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Parts<'_> {
+    async fn assemble(
+        self,
+        reports: watch::Sender<crate::status::StatusReport>,
+        metrics: Arc<Metrics>,
+        signals: mpsc::Receiver<super::stop::StopStep>,
+    ) -> Result<Assembled, Failure> {
+        let (events, event_source) = mpsc::channel(EVENTS_QUEUED_MAX);
+        let (calls, call_source) = mpsc::channel(PEER_CALLS_QUEUED_MAX);
+        let (directory, directory_watch) = watch::channel(PeerDirectory::default());
+        let (facts, facts_watch) = watch::channel(ChainFacts::default());
+        let contents = self.open_contents()?;
+        let server = self.serve_peers(calls, &contents, directory_watch.clone()).await?;
+        let evaluator = self.evaluator()?;
+        let first = Event::Restarted(Box::new(Restarted {
+            rows: self.loaded.rows.clone(),
+            journal: self.loaded.journal.clone(),
+            devices: self.host.devices.clone(),
+            leftovers: self.host.leftovers.keys().copied().collect(),
+        }));
+        let machine = Machine::new(self.machine_config(server.local_addr()));
+        let peers = Arc::new(PeerClient::new(
+            self.node_identity(),
+            Arc::clone(&self.keypair) as Arc<dyn HotkeySigner>,
+            Arc::new(SystemClock),
+        ));
+        let performer = Performer {
+            events: events.clone(),
+            signer: Arc::clone(&self.keypair) as Arc<dyn HotkeySigner>,
+            peers: Arc::clone(&peers),
+            chain: ChainCommands {
+                client: self.client.clone(),
+                keypair: Arc::clone(&self.keypair),
+                events: events.clone(),
+            },
+            fetcher: Fetcher {
+                contents,
+                peers,
+                limits: self.policy.archive.clone(),
+                own: self.own.hotkey,
+            },
+            evaluator: Arc::new(evaluator),
+            runs: BTreeMap::new(),
+        };
+        let reporter = Reporter {
+            reports,
+            chain: facts_watch,
+            endpoints: self.config.chain.endpoints.iter().map(|e| e.url().to_owned()).collect(),
+            weights_mode: mode_name(&self.config.weights.mode).to_owned(),
+            started_at: unix_now(),
+            metrics: Arc::clone(&metrics),
+            host_reasons: self.host.reasons.clone(),
+        };
+        let publisher = self.config.peer.advertise.filter(|_| self.config.peer.publish_axon);
+        let publisher = publisher.map(|advertise| {
+            let (client, keypair) = (self.client.clone(), Arc::clone(&self.keypair));
+            tokio::spawn(keep_published(client, keypair, advertise, directory_watch))
+        });
+        let follower = tokio::spawn(follow(self.client.clone(), events, facts));
+        let heart = Heart {
+            machine,
+            clock: Clock::start(),
+            store: Arc::new(self.store),
+            performer,
+            metrics,
+            reporter,
+            directory,
+            calls: Calls::default(),
+        };
+        let sources = Sources { events: event_source, peers: call_source, stop: signals };
+        let stopping = Stopping::new(self.config.stop.grace);
+        Ok(Assembled { heart, first, sources, stopping, server, follower, publisher })
+    }
+
+    fn open_contents(&self) -> Result<Contents, Failure> {
+        Contents::open(
+            self.config.data_dir.path().join("content"),
+            self.config.challenge.nas.content_dirs.clone(),
+            self.policy.archive.packed_bytes_max,
+        )
+        .map_err(Failure::unavailable)
+    }
+
+    async fn serve_peers(
+        &self,
+        handler: mpsc::Sender<node_peer::PeerCall>,
+        contents: &Contents,
+        directory: watch::Receiver<PeerDirectory>,
+    ) -> Result<PeerServer, Failure> {
+        let parts = ServerParts {
+            handler,
+            contents: Arc::new(Shared(contents.clone())),
+            content_bytes_max: self.policy.archive.packed_bytes_max,
+            directory,
+            identity: self.node_identity(),
+            clock: Arc::new(SystemClock),
+        };
+        PeerServer::bind(self.config.peer.listen, parts)
+            .await
+            .map_err(|error| Failure::unavailable(error).hint("set another `peer.listen`"))
+    }
+
+    fn evaluator(&self) -> Result<Evaluator, Failure> {
+        let runs_dir = self.config.data_dir.path().join("runs");
+        // What is left in there belongs to runs that are over.
+        if runs_dir.exists() {
+            std::fs::remove_dir_all(&runs_dir).map_err(Failure::unavailable)?;
+        }
+        Ok(Evaluator {
+            engine: self.host.engine.clone(),
+            image: self.host.image,
+            policy: self.policy.clone(),
+            dataset: Arc::clone(&self.host.dataset),
+            runs_dir,
+            leftovers: Mutex::new(self.host.leftovers.clone()),
+        })
+    }
+
+    fn node_identity(&self) -> NodeIdentity {
+        NodeIdentity {
+            hotkey: self.own.hotkey,
+            genesis: self.own.genesis,
+            netuid: self.own.netuid,
+            software_version: format!("assay {}", env!("CARGO_PKG_VERSION")),
+        }
+    }
+
+    fn machine_config(&self, listens_on: SocketAddr) -> MachineConfig {
+        let mut endpoints = self.config.peer.endpoints.clone();
+        endpoints.insert(self.own.hotkey, reachable_from_here(listens_on));
+        MachineConfig {
+            hotkey: self.own.hotkey,
+            netuid: self.own.netuid,
+            mechanism: 0,
+            policy: self.policy.clone(),
+            image: self.host.image,
+            dataset: self.host.dataset.digest(),
+            endpoints,
+            weights_enabled: self.config.weights.mode == WeightsMode::Submit,
+            weights_lead: self.config.weights.lead_blocks,
+        }
+    }
+}
+
+impl Assembled {
+    async fn live(self) -> Result<ExitReason, HeartError> {
+        let lived = self.heart.beat(self.first, self.sources, self.stopping).await;
+        self.follower.abort();
+        if let Some(publisher) = self.publisher {
+            publisher.abort();
+        }
+        if !self.server.shutdown().await {
+            tracing::warn!("peers' calls were cut off");
+        }
+        lived
+    }
+}
+
+/// Where this node reaches its own service: an unspecified address listens on loopback too.
+fn reachable_from_here(listens_on: SocketAddr) -> SocketAddr {
+    if listens_on.ip().is_unspecified() {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), listens_on.port())
+    } else {
+        listens_on
+    }
+}
+
+/// Archives as peers ask for them.
+#[derive(Debug)]
+struct Shared(Contents);
+
+impl ContentSource for Shared {
+    fn read(&self, content: node_core::id::ContentDigest) -> ContentFuture<'_> {
+        Box::pin(async move { self.0.read(&content).await })
+    }
+}

@@ -1,0 +1,69 @@
+//! Submissions for tests and the quickstart: honest ones, and ones that must be refused.
+
+use std::io::{Cursor, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use node_core::id::ContentDigest;
+use node_evaluator::archive::content_digest;
+use zip::write::SimpleFileOptions;
+
+use crate::binaries::repository;
+
+/// An archive and its digest.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    /// The ZIP.
+    pub bytes: Vec<u8>,
+    /// What a commitment to it names.
+    pub digest: ContentDigest,
+}
+
+/// The directory of a submission that is kept as a fixture.
+#[must_use]
+pub fn fixture(name: &str) -> PathBuf {
+    repository().join("tests/fixtures/submissions").join(name)
+}
+
+/// Packs a fixture as `assay miner pack` does.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub fn packed_fixture(name: &str) -> anyhow::Result<Packed> {
+    let dir = fixture(name);
+    let packed = node_evaluator::archive::pack(&dir)
+        .with_context(|| format!("packing `{}`", dir.display()))?;
+    Ok(Packed { bytes: packed.bytes, digest: packed.digest })
+}
+
+/// An archive with a path that leads out of it, which `assay miner pack` refuses to make.
+///
+/// # Errors
+///
+/// If the fixture that it is made of cannot be read.
+pub fn packed_traversal() -> anyhow::Result<Packed> {
+    let mut files = std::collections::BTreeMap::new();
+    for name in ["architecture.py", "training.py"] {
+        files.insert(name.to_owned(), std::fs::read(fixture("bigram").join(name))?);
+    }
+    files.insert("../../escaped.py".to_owned(), b"print('outside')\n".to_vec());
+    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, content) in &files {
+        zip.start_file(name.as_str(), SimpleFileOptions::default())?;
+        zip.write_all(content)?;
+    }
+    Ok(Packed { bytes: zip.finish()?.into_inner(), digest: content_digest(&files) })
+}
+
+/// Puts an archive where nodes look for it.
+///
+/// # Errors
+///
+/// If the directory cannot be written.
+pub fn provide(dir: &Path, packed: &Packed) -> anyhow::Result<PathBuf> {
+    std::fs::create_dir_all(dir)?;
+    let path = dir.join(format!("{}.zip", packed.digest));
+    std::fs::write(&path, &packed.bytes)?;
+    Ok(path)
+}
