@@ -372,3 +372,6 @@ fn allocated_bytes(dir: &Path) -> io::Result<u64> {
         Ok(sum + bytes)
     })
 }
+
+#[cfg(test)]
+mod tests;
