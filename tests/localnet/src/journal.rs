@@ -152,8 +152,8 @@ impl Journal {
                     rest = after;
                 }
                 Frame::CutOff => {
-                    self.file.set_len(offset).map_err(io)?;
-                    self.file.seek(SeekFrom::Start(offset)).map_err(io)?;
+                    self.cut(offset)
+                        .map_err(|source| JournalError::Io { path: self.path.clone(), source })?;
                     return Ok(records);
                 }
                 Frame::Damaged => {
@@ -167,16 +167,28 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// [`JournalError::Io`]; a part of the record may be in the file, and the next start drops it.
+    /// [`JournalError::Io`]; what was written of the record is taken back, and should that fail
+    /// too, the next start drops it.
     pub fn append(&mut self, block: &SealedBlock) -> Result<(), JournalError> {
         let record = JournalRecord {
             number: block.number(),
             hash: block.hash,
             body: block.body.iter().map(|bytes| bytes.to_vec()).collect(),
         };
-        self.file
-            .write_all(&frame(&record.encode()))
-            .map_err(|source| JournalError::Io { path: self.path.clone(), source })
+        let failed = |source| JournalError::Io { path: self.path.clone(), source };
+        let start = self.file.stream_position().map_err(failed)?;
+        self.file.write_all(&frame(&record.encode())).map_err(|source| {
+            let failure = JournalError::Io { path: self.path.clone(), source };
+            if let Err(error) = self.cut(start) {
+                tracing::error!(%error, "a part of a block stays in the journal");
+            }
+            failure
+        })
+    }
+
+    fn cut(&mut self, at: u64) -> io::Result<()> {
+        self.file.set_len(at)?;
+        self.file.seek(SeekFrom::Start(at)).map(|_| ())
     }
 }
 

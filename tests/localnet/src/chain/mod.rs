@@ -170,6 +170,7 @@ impl Chain {
         for record in records {
             chain.replay(record)?;
         }
+        chain.announce();
         chain.sealer().journal = Some(journal);
         Ok(chain)
     }
@@ -236,18 +237,23 @@ impl Chain {
 
     fn submit_with(&self, bytes: Bytes, watcher: Option<WatchSender>) -> Result<Hash, SubmitError> {
         let hash = BlakeTwo256::hash(&bytes);
-        self.pool().check_unknown(&hash)?;
-        let best = self.best();
-        let validity = self.validate(&bytes, &best)?;
-        match validity {
-            Ok(validity) => {
-                self.pool().insert(hash, bytes, validity, watcher)?;
-                Ok(hash)
+        loop {
+            self.pool().check_unknown(&hash)?;
+            let best = self.best();
+            let validity = self.validate(&bytes, &best)?;
+            let mut pool = self.pool();
+            // A block that came meanwhile may have used the nonce. One that comes from here on
+            // finds the transaction in the pool and looks at it again.
+            if self.best().hash != best.hash {
+                continue;
             }
-            Err(error) => {
-                self.pool().ban(hash, best.number());
-                Err(SubmitError::Invalid(error))
-            }
+            return match validity {
+                Ok(validity) => pool.insert(hash, bytes, validity, watcher).map(|()| hash),
+                Err(error) => {
+                    pool.ban(hash, best.number());
+                    Err(SubmitError::Invalid(error))
+                }
+            };
         }
     }
 
@@ -283,8 +289,7 @@ impl Chain {
         }
         let block = self.publish(authored.built);
         self.settle(&mut sealer, &block, &authored.included, &authored.refused);
-        self.heads
-            .send_replace(Heads { best: block.number(), finalized: self.finalized().number() });
+        self.announce();
         Ok(block)
     }
 
@@ -310,9 +315,13 @@ impl Chain {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .push(block.clone(), self.options.finality_lag);
-        self.heads
-            .send_replace(Heads { best: block.number(), finalized: self.finalized().number() });
         block
+    }
+
+    /// Wakes the followers. Last of all, so that whoever sees a block finds the pool settled.
+    fn announce(&self) {
+        let (best, finalized) = (self.best().number(), self.finalized().number());
+        self.heads.send_replace(Heads { best, finalized });
     }
 
     /// Tells the pool and the watchers what the block did.

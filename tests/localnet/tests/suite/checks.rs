@@ -1,6 +1,7 @@
 //! What is refused, in which order, and what a success leaves behind.
 
 use crate::world::{commit, raw, serve_axon, set_weights, World};
+use frame_support::dispatch::Pays;
 use localnet::{chain::SubmitError, ChainOptions, GenesisSpec};
 use node_subtensor_runtime::{
     commitments::{self, CommitmentOf, Data, LastCommitment, UsedSpaceOf},
@@ -118,14 +119,10 @@ fn accepted_weights_are_scaled_stored_and_announced() {
     let free = world.events().into_iter().any(|event| {
         matches!(event, RuntimeEvent::System(frame_system::Event::ExtrinsicSuccess {
             dispatch_info
-        }) if dispatch_info.pays_fee == frame_support_pays_no())
+        }) if dispatch_info.pays_fee == Pays::No)
     });
     assert!(free, "weights charge no fee");
     world.chain.verify(block.hash).unwrap();
-}
-
-fn frame_support_pays_no() -> frame_support::dispatch::Pays {
-    frame_support::dispatch::Pays::No
 }
 
 #[test]

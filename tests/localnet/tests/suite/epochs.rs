@@ -71,8 +71,7 @@ fn epochs_over_the_cap_wait_one_block_and_say_so() {
     world.seal_until(5);
     let deferred = |netuid| Event::EpochDeferred { netuid, from_block: 5, to_block: 6 };
     assert_eq!(world.subtensor_events(), [deferred(4), deferred(300)]);
-    let fired_at =
-        || world.read(|| [1, 2, 4, 300].map(|netuid| LastEpochBlock::<Runtime>::get(netuid)));
+    let fired_at = || world.read(|| [1, 2, 4, 300].map(LastEpochBlock::<Runtime>::get));
     assert_eq!(fired_at(), [5, 5, 0, 0]);
     assert_eq!(world.read(|| PendingEpochAt::<Runtime>::get(4)), 6);
     assert_eq!(next_epoch(&world, 4), Some(6));
@@ -92,7 +91,7 @@ fn one_slot_per_block_lets_all_fire_one_after_the_other() {
     let spec = GenesisSpec { tempo: 5, netuids, max_epochs_per_block: 1, ..GenesisSpec::default() };
     let world = World::new(spec);
     world.seal_until(7);
-    let fired = world.read(|| [1, 2, 3].map(|netuid| LastEpochBlock::<Runtime>::get(netuid)));
+    let fired = world.read(|| [1, 2, 3].map(LastEpochBlock::<Runtime>::get));
     assert_eq!(fired, [5, 6, 7]);
 }
 

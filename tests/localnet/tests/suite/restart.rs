@@ -142,3 +142,34 @@ fn records_len(bytes: &[u8]) -> usize {
     let length = u32::from_le_bytes(bytes[8..12].try_into().unwrap());
     bytes.len() - 16 - usize::try_from(length).unwrap()
 }
+
+#[test]
+fn states_in_the_window_stay_whole_and_older_ones_are_forgotten() {
+    let options = ChainOptions { state_window: 4, ..ChainOptions::default() };
+    let world = World::with_options(GenesisSpec::default(), options);
+    let miner = world.miner(0);
+    let mut genesis_and_more = 0;
+    for round in 0..60_u32 {
+        // The same few values again and again: nodes die and come back within the window.
+        let text = [u8::try_from(round % 3).unwrap(); 60];
+        world.send(&miner, commit(vec![raw(&text)])).unwrap();
+        let best = world.seal();
+        for back in 0..=4.min(best.number()) {
+            let hash = world.chain.block_hash(best.number() - back).unwrap();
+            let keys = world.chain.keys_paged(&[], usize::MAX, None, Some(hash)).unwrap();
+            for key in &keys {
+                assert!(world.chain.storage(key, Some(hash)).unwrap().is_some());
+            }
+        }
+        if let Some(old) = best.number().checked_sub(5) {
+            let hash = world.chain.block_hash(old).unwrap();
+            assert!(world.chain.storage(b"x", Some(hash)).is_err());
+        }
+        if round == 10 {
+            genesis_and_more = world.chain.trie_nodes();
+        }
+    }
+    // Every block adds one hash to `System.BlockHash` for good, and little else.
+    let grown = world.chain.trie_nodes() - genesis_and_more;
+    assert!(grown < 50 * 4, "{grown} nodes more after 50 blocks");
+}

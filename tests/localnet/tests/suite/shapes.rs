@@ -10,6 +10,14 @@ fn ours() -> Metadata {
     Metadata::decode_from(&metadata(&world.chain, 16).unwrap()).unwrap()
 }
 
+/// The runtime calls that a node makes.
+const RUNTIME_CALLS: &[(&str, &str)] = &[
+    ("Core", "version"),
+    ("Metadata", "metadata_at_version"),
+    ("AccountNonceApi", "account_nonce"),
+    ("SubnetInfoRuntimeApi", "get_next_epoch_start_block"),
+];
+
 /// subxt's fingerprint of every storage item, call and constant of our pallets: name, hashers,
 /// types, defaults.
 fn fingerprints(metadata: &Metadata) -> BTreeMap<String, String> {
@@ -24,6 +32,14 @@ fn fingerprints(metadata: &Metadata) -> BTreeMap<String, String> {
             let hash = pallet.call_hash(&call.name).unwrap();
             all.insert(format!("{name}.{}()", call.name), hex::encode(&hash[..4]));
         }
+    }
+    let aura = metadata.pallet_by_name("Aura").unwrap();
+    let hash = aura.constant_hash("SlotDuration").unwrap();
+    all.insert("Aura.SlotDuration".to_owned(), hex::encode(&hash[..4]));
+    for (api, method) in RUNTIME_CALLS {
+        let api = metadata.runtime_api_trait_by_name(api).unwrap();
+        let hash = api.method_by_name(method).unwrap().hash();
+        all.insert(format!("{}_{method}", api.name()), hex::encode(&hash[..4]));
     }
     all
 }

@@ -76,6 +76,7 @@ pub struct AxonInfo {
     missing_docs,
     unreachable_pub,
     clippy::allow_attributes_without_reason,
+    clippy::cast_possible_truncation,
     clippy::too_many_arguments,
     reason = "FRAME's macros generate the types, and the calls have the real chain's arguments"
 )]
