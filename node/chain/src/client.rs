@@ -28,7 +28,8 @@ pub struct ChainConfig {
     pub mechanism: u8,
     /// Whose nonce a view carries; without it the nonce is 0.
     pub own_hotkey: Option<Hotkey>,
-    /// Deadline of a connection attempt and of every call.
+    /// Deadline of a connection attempt and of every call. A call that has to connect first may
+    /// take one deadline per endpoint longer.
     pub call_timeout: Duration,
     /// How long without a finalized head until the endpoint is given up.
     pub silence_max: Duration,
@@ -113,7 +114,9 @@ impl ChainClient {
         self.inner.subject.netuid
     }
 
-    /// Follows finalized heads with a task and a connection of its own accord; see [`Heads`].
+    /// Follows finalized heads with a task and a subscription of its own; see [`Heads`].
+    ///
+    /// Call it inside a tokio runtime.
     #[must_use]
     pub fn follow(&self) -> Heads {
         follow(Arc::clone(&self.inner.links), self.inner.silence_max)

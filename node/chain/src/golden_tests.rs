@@ -22,7 +22,10 @@ use crate::encode::{
 };
 use crate::follow::FinalizedHead;
 use crate::keypair::Keypair;
+use crate::read::Subject;
 use crate::runtime::Runtime;
+use crate::storage::Batch;
+use crate::subnet::SubnetSlots;
 
 const FILES: &[(&str, u32)] = &[
     ("finney-spec365-2025-12.scale", 365),
@@ -370,5 +373,28 @@ fn a_failed_dispatch_is_named_whatever_number_the_error_has() {
             outcome(&runtime, failed_event(&runtime, origin), 2).unwrap(),
             Some(DispatchOutcome::Failed { error: "BadOrigin".to_owned() })
         );
+    }
+}
+
+#[test]
+fn a_runtime_without_the_stateful_clock_is_read_by_the_old_formula() {
+    let subject = Subject { netuid: Netuid(3), mechanism: 0, own_hotkey: None };
+    for runtime in runtimes() {
+        let mut batch = Batch::new(&runtime);
+        let slots = SubnetSlots::add(&mut batch, subject).unwrap();
+        let exists = slots.exists;
+        let nothing = Batch::new(&runtime).answered(&[]);
+        assert!(slots.decode(&nothing, subject.netuid, BlockNumber(1_000)).unwrap().is_none());
+        let answers = batch.answered(&[(exists, vec![1])]);
+        let subnet = slots.decode(&answers, subject.netuid, BlockNumber(1_000)).unwrap().unwrap();
+        let tempo = subnet.params.tempo.0;
+        let next = subnet.clock.next_epoch_block.unwrap().0;
+        if runtime.spec_version >= 425 {
+            assert_eq!((subnet.clock.index.0, next), (0, 1_001), "overdue since block {tempo}");
+        } else {
+            assert_eq!((next + 3 + 1) % (tempo + 1), 0);
+            assert_eq!(subnet.clock.index.0, 1_004 / (tempo + 1));
+        }
+        assert!(subnet.params.commit_reveal_enabled);
     }
 }

@@ -20,6 +20,7 @@ mod refusal;
 mod runtime;
 mod storage;
 mod submit;
+mod subnet;
 mod wallet;
 
 #[cfg(test)]

@@ -15,19 +15,18 @@ use chain_metadata::{api, storage as items};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use node_core::id::{BlockHash, Hotkey, Netuid, Uid};
 use node_core::limits::UIDS_MAX;
-use node_core::unit::{BlockCount, BlockNumber, UnixMs};
-use node_core::view::{ChainView, CommitmentRecord, EpochClock, Neuron, SubnetParams};
+use node_core::unit::{BlockCount, BlockNumber};
+use node_core::view::{ChainView, CommitmentRecord, Neuron};
 use subxt::config::substrate::H256;
 use subxt::ext::codec::{Decode as _, Encode as _};
-use subxt::ext::scale_value::Value;
 use subxt_rpcs::methods::legacy::NumberOrHex;
 
-use crate::decode::{committed, AccountInfo, AxonInfo, Committed, DecodeError};
+use crate::decode::{Committed, DecodeError};
 use crate::encode::EncodeError;
-use crate::epoch::{legacy_clock, StatefulClock};
 use crate::link::{CallError, Links};
 use crate::runtime::{call_api, Runtime, RuntimeError, Runtimes};
-use crate::storage::{Answers, Batch, Slot, CALLS_IN_FLIGHT_MAX};
+use crate::storage::{Batch, Slot, CALLS_IN_FLIGHT_MAX};
+use crate::subnet::{HotkeySlots, Seat, Subnet, SubnetSlots};
 
 /// Seed hashes kept. Lower: a view asks for the same hashes again. Higher: forty bytes each.
 const SEED_HASHES_MAX: usize = 2 * UIDS_MAX;
@@ -54,6 +53,21 @@ pub enum ReadError {
     NoSuchBlock {
         /// The block.
         block: BlockHash,
+    },
+    /// The endpoint could not be asked for the block of a height.
+    #[error("cannot read the hash of block {number}")]
+    Height {
+        /// The height.
+        number: BlockNumber,
+        /// Why.
+        #[source]
+        source: Box<CallError>,
+    },
+    /// The endpoint has no block of this height.
+    #[error("the endpoint has no block {number}")]
+    NoSuchHeight {
+        /// The height.
+        number: BlockNumber,
     },
     /// The block's runtime cannot be used.
     #[error("cannot use the runtime of block {block}")]
@@ -112,7 +126,7 @@ pub(crate) struct Subject {
 
 impl Subject {
     /// The key of what is kept per mechanism.
-    fn index(self) -> u16 {
+    pub(crate) fn index(self) -> u16 {
         u16::from(self.mechanism).saturating_mul(SUBNETS_MAX).saturating_add(self.netuid.0)
     }
 }
@@ -128,26 +142,6 @@ pub(crate) struct Reader<'a> {
     pub(crate) seeds: &'a SeedHashes,
     pub(crate) subject: Subject,
     pub(crate) block: BlockHash,
-}
-
-/// What the first round gives.
-struct Subnet {
-    timestamp: UnixMs,
-    count: usize,
-    params: SubnetParams,
-    clock: EpochClock,
-    permits: Vec<bool>,
-    updates: Vec<u64>,
-    tao_weight: u64,
-    own_nonce: u32,
-}
-
-/// A uid before its hotkey's records are known.
-struct Seat {
-    uid: Uid,
-    hotkey: Hotkey,
-    registered_at: BlockNumber,
-    row: Vec<(Uid, u16)>,
 }
 
 impl Reader<'_> {
@@ -274,20 +268,11 @@ impl Reader<'_> {
         subnet: &Subnet,
         seats: &[Seat],
     ) -> Result<(Vec<Neuron>, BTreeMap<Hotkey, Committed>), ReadError> {
-        let netuid = self.subject.netuid.0;
         let mut batch = Batch::new(runtime);
         let mut slots = Vec::with_capacity(seats.len());
         for seat in seats.iter().filter(|seat| seat.hotkey != Hotkey::default()) {
-            let key = seat.hotkey.0;
-            let mut add = || {
-                Ok(HotkeySlots {
-                    axon: batch.add(&items::AXONS, (netuid, key))?,
-                    alpha: batch.add(&items::TOTAL_HOTKEY_ALPHA, (key, netuid))?,
-                    root: batch.add(&items::TOTAL_HOTKEY_ALPHA, (key, 0u16))?,
-                    commitment: batch.add(&items::COMMITMENT_OF, (netuid, key))?,
-                })
-            };
-            slots.push((seat, add().map_err(self.encode())?));
+            let added = HotkeySlots::add(&mut batch, self.subject.netuid, &seat.hotkey);
+            slots.push((seat, added.map_err(self.encode())?));
         }
         let answers =
             batch.fetch(self.links, self.block).await.map_err(self.call("the hotkeys"))?;
@@ -387,175 +372,9 @@ impl SeedHashes {
     }
 }
 
-/// Places of the first round's values.
-struct SubnetSlots {
-    exists: Slot,
-    count: Slot,
-    now: Slot,
-    tempo: Slot,
-    min_weights: Slot,
-    rate_limit: Slot,
-    version_key: Slot,
-    commit_reveal: Slot,
-    threshold: Slot,
-    tao_weight: Slot,
-    permits: Slot,
-    updates: Slot,
-    epoch_index: Slot,
-    last_epoch: Slot,
-    pending_epoch: Slot,
-    since_step: Slot,
-    account: Option<Slot>,
-}
-
-impl SubnetSlots {
-    fn add(batch: &mut Batch<'_>, subject: Subject) -> Result<Self, EncodeError> {
-        let netuid = (subject.netuid.0,);
-        let account = subject
-            .own_hotkey
-            .map(|hotkey| batch.add(&items::ACCOUNT_INFO, (hotkey.0,)))
-            .transpose()?;
-        Ok(Self {
-            exists: batch.add(&items::NETWORKS_ADDED, netuid)?,
-            count: batch.add(&items::SUBNETWORK_N, netuid)?,
-            now: batch.add(&items::TIMESTAMP_NOW, ())?,
-            tempo: batch.add(&items::TEMPO, netuid)?,
-            min_weights: batch.add(&items::MIN_ALLOWED_WEIGHTS, netuid)?,
-            rate_limit: batch.add(&items::WEIGHTS_SET_RATE_LIMIT, netuid)?,
-            version_key: batch.add(&items::WEIGHTS_VERSION_KEY, netuid)?,
-            commit_reveal: batch.add(&items::COMMIT_REVEAL_WEIGHTS_ENABLED, netuid)?,
-            threshold: batch.add(&items::STAKE_THRESHOLD, ())?,
-            tao_weight: batch.add(&items::TAO_WEIGHT, ())?,
-            permits: batch.add(&items::VALIDATOR_PERMIT, netuid)?,
-            updates: batch.add(&items::LAST_UPDATE, (subject.index(),))?,
-            epoch_index: batch.add(&items::SUBNET_EPOCH_INDEX, netuid)?,
-            last_epoch: batch.add(&items::LAST_EPOCH_BLOCK, netuid)?,
-            pending_epoch: batch.add(&items::PENDING_EPOCH_AT, netuid)?,
-            since_step: batch.add(&items::BLOCKS_SINCE_LAST_STEP, netuid)?,
-            account,
-        })
-    }
-
-    /// `None` if the subnet does not exist.
-    fn decode(
-        &self,
-        answers: &Answers<'_>,
-        netuid: Netuid,
-        now: BlockNumber,
-    ) -> Result<Option<Subnet>, DecodeError> {
-        if !answers.required::<bool>(&items::NETWORKS_ADDED, self.exists)? {
-            return Ok(None);
-        }
-        let params = self.params(answers)?;
-        let own_nonce = match self.account {
-            None => 0,
-            Some(slot) => answers.required::<AccountInfo>(&items::ACCOUNT_INFO, slot)?.nonce,
-        };
-        Ok(Some(Subnet {
-            timestamp: UnixMs(answers.required(&items::TIMESTAMP_NOW, self.now)?),
-            count: usize::from(answers.required::<u16>(&items::SUBNETWORK_N, self.count)?),
-            clock: self.clock(answers, netuid, now, params.tempo.0)?,
-            permits: answers.required(&items::VALIDATOR_PERMIT, self.permits)?,
-            updates: answers.required(&items::LAST_UPDATE, self.updates)?,
-            tao_weight: answers.optional(&items::TAO_WEIGHT, self.tao_weight)?.unwrap_or_default(),
-            params,
-            own_nonce,
-        }))
-    }
-
-    fn params(&self, answers: &Answers<'_>) -> Result<SubnetParams, DecodeError> {
-        let rate_limit = answers.required(&items::WEIGHTS_SET_RATE_LIMIT, self.rate_limit)?;
-        Ok(SubnetParams {
-            tempo: BlockCount(answers.required(&items::TEMPO, self.tempo)?),
-            min_allowed_weights: answers.required(&items::MIN_ALLOWED_WEIGHTS, self.min_weights)?,
-            weights_rate_limit: BlockCount(rate_limit),
-            weights_version_key: answers.required(&items::WEIGHTS_VERSION_KEY, self.version_key)?,
-            commit_reveal_enabled: answers
-                .required(&items::COMMIT_REVEAL_WEIGHTS_ENABLED, self.commit_reveal)?,
-            stake_threshold_rao: answers.required(&items::STAKE_THRESHOLD, self.threshold)?,
-        })
-    }
-
-    fn clock(
-        &self,
-        answers: &Answers<'_>,
-        netuid: Netuid,
-        now: BlockNumber,
-        tempo: u64,
-    ) -> Result<EpochClock, DecodeError> {
-        let index = answers.optional(&items::SUBNET_EPOCH_INDEX, self.epoch_index)?;
-        let last = answers.optional(&items::LAST_EPOCH_BLOCK, self.last_epoch)?;
-        let (Some(index), Some(last_epoch_block)) = (index, last) else {
-            return Ok(legacy_clock(now, netuid, tempo));
-        };
-        let clock = StatefulClock {
-            index,
-            last_epoch_block,
-            pending_at: answers
-                .optional(&items::PENDING_EPOCH_AT, self.pending_epoch)?
-                .unwrap_or_default(),
-            blocks_since_last_step: answers
-                .required(&items::BLOCKS_SINCE_LAST_STEP, self.since_step)?,
-        };
-        Ok(clock.at(now, tempo))
-    }
-}
-
-/// Places of a hotkey's values.
-struct HotkeySlots {
-    axon: Slot,
-    alpha: Slot,
-    root: Slot,
-    commitment: Slot,
-}
-
-impl HotkeySlots {
-    fn neuron(
-        &self,
-        answers: &Answers<'_>,
-        seat: &Seat,
-        subnet: &Subnet,
-    ) -> Result<Neuron, DecodeError> {
-        let at = usize::from(seat.uid.0);
-        let axon: Option<AxonInfo> = answers.optional(&items::AXONS, self.axon)?;
-        let alpha: u64 = answers.required(&items::TOTAL_HOTKEY_ALPHA, self.alpha)?;
-        let root: u64 = answers.required(&items::TOTAL_HOTKEY_ALPHA, self.root)?;
-        Ok(Neuron {
-            uid: seat.uid,
-            hotkey: seat.hotkey,
-            stake_rao: stake_weight(alpha, root, subnet.tao_weight),
-            validator_permit: subnet.permits.get(at).copied().unwrap_or_default(),
-            axon: axon.and_then(|axon| axon.address()),
-            registered_at: seat.registered_at,
-            last_update: BlockNumber(subnet.updates.get(at).copied().unwrap_or_default()),
-        })
-    }
-
-    fn committed(&self, answers: &Answers<'_>) -> Result<Option<Committed>, DecodeError> {
-        if answers.raw(self.commitment).is_none() {
-            return Ok(None);
-        }
-        let value: Value = answers.required(&items::COMMITMENT_OF, self.commitment)?;
-        committed(&items::COMMITMENT_OF, &value)
-    }
-}
-
-/// Alpha plus root stake at `tao_weight / 2^64`.
-fn stake_weight(alpha: u64, root: u64, tao_weight: u64) -> u64 {
-    let share = (u128::from(root) * u128::from(tao_weight)) >> 64;
-    alpha.saturating_add(u64::try_from(share).unwrap_or(u64::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn root_stake_counts_by_its_weight() {
-        assert_eq!(stake_weight(10, 0, u64::MAX), 10);
-        assert_eq!(stake_weight(10, 100, 1 << 63), 60);
-        assert_eq!(stake_weight(u64::MAX, u64::MAX, u64::MAX), u64::MAX);
-    }
 
     #[test]
     fn a_mechanism_has_its_own_storage_index() {

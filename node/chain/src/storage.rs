@@ -36,7 +36,7 @@ pub(crate) struct Batch<'a> {
     keys: Vec<Vec<u8>>,
 }
 
-/// The values of a batch.
+/// The values of a batch, in the order of its keys.
 #[derive(Debug)]
 pub(crate) struct Answers<'a> {
     runtime: &'a Runtime,
@@ -58,6 +58,18 @@ impl<'a> Batch<'a> {
         };
         self.keys.push(key);
         Ok(Slot(Some(self.keys.len() - 1)))
+    }
+
+    /// What a chain with these values only would answer.
+    #[cfg(test)]
+    pub(crate) fn answered(self, stored: &[(Slot, Vec<u8>)]) -> Answers<'a> {
+        let mut values = vec![None; self.keys.len()];
+        for (slot, bytes) in stored {
+            if let Some(place) = slot.0.and_then(|at| values.get_mut(at)) {
+                *place = Some(bytes.clone());
+            }
+        }
+        Answers { runtime: self.runtime, values }
     }
 
     /// Asks for all of them at one block.

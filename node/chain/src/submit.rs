@@ -363,15 +363,10 @@ impl ChainClient {
         let first = after.plus(BlockCount(1));
         let last = upto.0.min(after.0.saturating_add(BLOCKS_SEARCHED_MAX));
         for number in (first.0..=last).map(BlockNumber) {
-            let unknown = BlockHash([0; 32]);
             let hash = block_hash(self.links(), number)
                 .await
-                .map_err(|source| ReadError::Call {
-                    what: "a block hash",
-                    block: unknown,
-                    source: Box::new(source),
-                })?
-                .ok_or(ReadError::NoSuchBlock { block: unknown })?;
+                .map_err(|source| ReadError::Height { number, source: Box::new(source) })?
+                .ok_or(ReadError::NoSuchHeight { number })?;
             if let Some(outcome) = self.extrinsic_outcome(hash, extrinsic).await? {
                 return Ok(Some(Included { block: FinalizedHead { number, hash }, outcome }));
             }

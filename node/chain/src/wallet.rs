@@ -15,13 +15,17 @@ use std::path::{Component, Path, PathBuf};
 
 use node_core::id::Hotkey;
 use serde::Deserialize;
-use zeroize::{Zeroize as _, ZeroizeOnDrop, Zeroizing};
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
 use crate::keypair::{Keypair, NotASecret, EXPANDED_SECRET_BYTES, SEED_BYTES};
 
 /// Longest key file read. Lower: a long phrase with whitespace does not fit. Higher: a wrong path
 /// (a log, a device) is read into memory.
 pub const KEY_FILE_BYTES_MAX: u64 = 16 * 1024;
+
+/// Room for the longest file, and for the read that finds its end.
+const READ_BUFFER_BYTES: usize = 17 * 1024;
+const _: () = assert!(READ_BUFFER_BYTES as u64 > KEY_FILE_BYTES_MAX + 1);
 
 /// Permission bits of a key file that only its owner can read.
 const MODE_OWNER_ONLY: u32 = 0o600;
@@ -248,7 +252,8 @@ fn read_bounded(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), KeyFileError> 
     let unreadable = |source| KeyFileError::Unreadable { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
     let mode = file.metadata().map_err(unreadable)?.permissions().mode() & MODE_BITS;
-    let mut bytes = Zeroizing::new(Vec::new());
+    // Allocated once: a vector that grows leaves copies of the secret behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(READ_BUFFER_BYTES));
     file.take(KEY_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > KEY_FILE_BYTES_MAX {
         return Err(KeyFileError::TooLong { path: path.to_owned() });
@@ -318,10 +323,8 @@ fn secret_of(path: &Path, fields: &Fields) -> Result<Keypair, KeyFileError> {
 fn secret_from_hex<const N: usize>(text: &str) -> Result<Keypair, NotASecret> {
     let mut bytes = Zeroizing::new([0u8; N]);
     let plain = text.strip_prefix("0x").unwrap_or(text);
-    let decoded = hex::decode_to_slice(plain, bytes.as_mut_slice()).map_err(|_| NotASecret);
-    let keypair = decoded.and_then(|()| Keypair::from_secret_bytes(bytes.as_slice()));
-    bytes.zeroize();
-    keypair
+    hex::decode_to_slice(plain, bytes.as_mut_slice()).map_err(|_| NotASecret)?;
+    Keypair::from_secret_bytes(bytes.as_slice())
 }
 
 fn check_public(path: &Path, fields: &Fields, derived: Hotkey) -> Result<(), KeyFileError> {

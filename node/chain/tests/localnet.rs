@@ -1,0 +1,15 @@
+//! The chain client against a real local chain: a FRAME runtime behind JSON-RPC, in this process.
+
+#![allow(clippy::unwrap_used, reason = "a test states facts; a broken one should stop at once")]
+
+#[path = "localnet_tests/proxy.rs"]
+mod proxy;
+#[path = "localnet_tests/support.rs"]
+mod support;
+
+#[path = "localnet_tests/connect.rs"]
+mod connect;
+#[path = "localnet_tests/submit.rs"]
+mod submit;
+#[path = "localnet_tests/view.rs"]
+mod view;

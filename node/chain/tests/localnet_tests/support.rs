@@ -1,0 +1,131 @@
+//! A chain whose blocks come when the test says so, and clients of it.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use localnet::{BlockTime, Config, GenesisSpec, Localnet, StartError};
+use node_chain::{ChainClient, ChainConfig, FinalizedHead, Keypair};
+use node_core::id::{BlockHash, Hotkey, Netuid};
+use node_core::unit::BlockNumber;
+use node_core::view::ChainView;
+
+/// Rao in a TAO.
+pub(crate) const TAO: u64 = 1_000_000_000;
+/// Longest wait for anything that should happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Time between two blocks of the local chain.
+const SLOT_MS: u64 = 1_000;
+
+pub(crate) struct Chain {
+    pub(crate) localnet: Localnet,
+}
+
+impl Chain {
+    pub(crate) async fn start(genesis: GenesisSpec) -> Self {
+        Self::start_with(Config { genesis, ..Config::default() }).await
+    }
+
+    /// On a given port and directory, so that it can be started again.
+    pub(crate) async fn start_at(listen: SocketAddr, state_dir: PathBuf) -> Self {
+        let config = Config { listen, state_dir: Some(state_dir), ..Config::default() };
+        Self::start_with(config).await
+    }
+
+    /// Blocks on a timer, for calls that wait for finality.
+    pub(crate) async fn start_sealing(genesis: GenesisSpec) -> Self {
+        let block_time = BlockTime::Every(Duration::from_millis(100));
+        Self::start_with(Config { genesis, block_time, ..Config::default() }).await
+    }
+
+    /// A chain that was just stopped may hold its directory a moment longer.
+    async fn start_with(config: Config) -> Self {
+        let localnet = soon("the chain's start", async {
+            loop {
+                match Localnet::start(config.clone()).await {
+                    Ok(localnet) => return localnet,
+                    Err(StartError::Journal { .. }) => tokio::task::yield_now().await,
+                    Err(error) => panic!("{error:?}"),
+                }
+            }
+        })
+        .await;
+        Self { localnet }
+    }
+
+    pub(crate) fn genesis(&self) -> BlockHash {
+        BlockHash(self.localnet.chain().genesis_hash().0)
+    }
+
+    pub(crate) fn config(&self) -> ChainConfig {
+        let endpoints = vec![self.localnet.url()];
+        ChainConfig { call_timeout: PATIENCE, ..ChainConfig::new(endpoints, Netuid(1)) }
+    }
+
+    pub(crate) async fn client(&self) -> ChainClient {
+        ChainClient::connect(self.config()).await.unwrap()
+    }
+
+    /// A client whose views carry this hotkey's nonce.
+    pub(crate) async fn client_of(&self, hotkey: Hotkey) -> ChainClient {
+        let config = ChainConfig { own_hotkey: Some(hotkey), ..self.config() };
+        ChainClient::connect(config).await.unwrap()
+    }
+
+    /// Seals that many blocks; the last one is final at once.
+    pub(crate) async fn seal(&self, blocks: u32) -> FinalizedHead {
+        let chain = self.localnet.chain().clone();
+        tokio::task::spawn_blocking(move || {
+            for _ in 0..blocks {
+                chain.seal(chain.last_timestamp() + SLOT_MS).unwrap();
+            }
+        })
+        .await
+        .unwrap();
+        self.head()
+    }
+
+    pub(crate) fn head(&self) -> FinalizedHead {
+        let block = self.localnet.chain().finalized();
+        FinalizedHead {
+            number: BlockNumber(u64::from(block.number())),
+            hash: BlockHash(block.hash.0),
+        }
+    }
+
+    pub(crate) fn hash_of(&self, number: u64) -> BlockHash {
+        let number = u32::try_from(number).unwrap();
+        BlockHash(self.localnet.chain().block_hash(number).unwrap().0)
+    }
+
+    pub(crate) async fn view(&self, client: &ChainClient) -> ChainView {
+        client.view_at(self.head().hash).await.unwrap()
+    }
+
+    pub(crate) fn pending(&self) -> usize {
+        self.localnet.chain().pending().len()
+    }
+}
+
+/// A validator with the given stake each, and this many miners.
+pub(crate) fn neurons(stakes_tao: &[u64], miners: u16) -> GenesisSpec {
+    let validator_stakes = stakes_tao.iter().map(|tao| tao * TAO).collect();
+    GenesisSpec { validator_stakes, miners, ..GenesisSpec::default() }
+}
+
+pub(crate) fn validator(index: u16) -> Keypair {
+    Keypair::from_uri(&format!("//validator//{index}//hotkey")).unwrap()
+}
+
+pub(crate) fn miner(index: u16) -> Keypair {
+    Keypair::from_uri(&format!("//miner//{index}//hotkey")).unwrap()
+}
+
+/// Waits, but not for ever.
+pub(crate) async fn soon<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, wait).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what} did not happen within {PATIENCE:?}"),
+    }
+}
