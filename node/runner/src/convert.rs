@@ -10,7 +10,7 @@ use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, ContainerStatsResponse, ContainerSummary,
     ContainerSummaryStateEnum, DeviceRequest, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum,
     HostConfigLogConfig, ImageInspect, Mount, MountBindOptions, MountBindOptionsPropagationEnum,
-    MountType, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum, SystemInfo,
+    MountType, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum, SystemInfo, SystemVersion,
 };
 use bollard::ClientVersion;
 use node_core::id::{Digest, Hotkey};
@@ -136,6 +136,12 @@ pub(crate) fn image_id(digest: &Digest) -> String {
 pub(crate) fn image_facts(image: ImageInspect) -> ImageFacts {
     let config = image.config.unwrap_or_default();
     ImageFacts { env: config.env.unwrap_or_default(), labels: config.labels.unwrap_or_default() }
+}
+
+/// The parts of an engine and their versions, for example `runc 1.1.5`.
+pub(crate) fn components(version: SystemVersion) -> Vec<String> {
+    let parts = version.components.unwrap_or_default();
+    parts.into_iter().map(|part| format!("{} {}", part.name, part.version)).collect()
 }
 
 pub(crate) fn engine_facts(info: SystemInfo, api: &ClientVersion) -> EngineFacts {
@@ -414,3 +420,6 @@ pub(crate) fn sample(stats: &ContainerStatsResponse) -> Sample {
         cpu_ns: cpu.and_then(|cpu| cpu.total_usage).unwrap_or_default(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,9 @@ pub struct EngineInfo {
     pub endpoint: String,
     /// Its version.
     pub version: String,
+    /// Its parts with their versions, for example `runc 1.1.5`. Distributions fix old versions
+    /// without renumbering them: an old number means "check", not "vulnerable".
+    pub components: Vec<String>,
     /// The API version agreed on.
     pub api: String,
     /// `1` or `2`.
@@ -188,9 +191,10 @@ impl Engine {
             docker.ping().await?;
             let docker = docker.negotiate_version().await?;
             let info = docker.info().await?;
-            Ok((docker, info))
+            let version = docker.version().await?;
+            Ok((docker, info, version))
         };
-        let (docker, facts) = match tokio::time::timeout(ENGINE_PING_MAX, call).await {
+        let (docker, facts, version) = match tokio::time::timeout(ENGINE_PING_MAX, call).await {
             Ok(answer) => answer.map_err(|error| no_answer(convert::fault(error)))?,
             Err(_elapsed) => return Err(no_answer(EngineFault::Silent)),
         };
@@ -208,6 +212,7 @@ impl Engine {
         let info = EngineInfo {
             endpoint: endpoint_text,
             version: facts.version,
+            components: convert::components(version),
             api: facts.api,
             cgroup_version: facts.cgroup_version,
             storage_driver: facts.storage_driver,
@@ -222,6 +227,18 @@ impl Engine {
     #[must_use]
     pub fn info(&self) -> &EngineInfo {
         &self.shared.info
+    }
+
+    /// Asks whether the engine still answers.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineFault`], if not within [`ENGINE_PING_MAX`].
+    pub async fn ping(&self) -> Result<(), EngineFault> {
+        match tokio::time::timeout(ENGINE_PING_MAX, self.docker.ping()).await {
+            Ok(answer) => answer.map(|_| ()).map_err(convert::fault),
+            Err(_elapsed) => Err(EngineFault::Silent),
+        }
     }
 
     /// The ID of the image behind a tag; `None` if it is not on the host. Nothing is pulled.
