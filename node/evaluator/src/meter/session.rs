@@ -1,0 +1,315 @@
+//! One measurement from the first frame to the last.
+
+use std::collections::BTreeMap;
+
+use node_core::limits::clip_detail;
+use node_core::outcome::Ending;
+use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::watch;
+
+use super::audit::Audit;
+use super::loss::{batch_loss, BatchLoss};
+use super::plan::{BatchPlan, MeterPlan};
+use super::tally::Tally;
+use super::wire::{FromPeer, ToPeer, Wire, WireError, LOG_FRAMES_MAX, PROTOCOL_VERSION};
+use super::{LogLine, MeterOutcome, Phase, Progress, LOG_LINES_MAX, VOCABULARY};
+use crate::archive::Archive;
+use crate::dataset::TextError;
+
+/// Entries of the vocabulary, as a length.
+const ROW_LEN: usize = VOCABULARY as usize;
+
+/// Frames read to find the reason of a peer that no longer listens.
+const LAST_FRAMES_MAX: u32 = 16;
+
+/// Why a measurement stops before its end.
+#[derive(Debug)]
+enum Halt {
+    /// The channel was closed.
+    Left,
+    /// It stops for a reason that has a name.
+    Ended(Ending),
+}
+
+impl Halt {
+    fn violated(detail: &str) -> Self {
+        Self::Ended(Ending::ContractViolated { detail: clip_detail(detail) })
+    }
+}
+
+/// The first frame to the container: what its `ctx` is made of.
+#[derive(Serialize)]
+struct Start<'a> {
+    protocol: u32,
+    seed: u32,
+    vocab_size: u32,
+    max_seq_len: u32,
+    max_parameters: u64,
+    token_budget: u64,
+    batches: u32,
+    batch_sequences: u32,
+    files: BTreeMap<&'a str, &'a str>,
+}
+
+/// A measurement in progress.
+pub(super) struct Session<'a, S> {
+    wire: Wire<S>,
+    plan: MeterPlan<'a>,
+    progress: &'a watch::Sender<Progress>,
+    tally: Tally,
+    phase: Phase,
+    logs: Vec<LogLine>,
+    log_frames: u32,
+    requests: u32,
+}
+
+impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
+    pub(super) fn new(io: S, plan: MeterPlan<'a>, progress: &'a watch::Sender<Progress>) -> Self {
+        let wire = Wire::new(io, plan.batch_tokens().saturating_mul(ROW_LEN));
+        Self {
+            wire,
+            plan,
+            progress,
+            tally: Tally::default(),
+            phase: Phase::Starting,
+            logs: Vec::new(),
+            log_frames: 0,
+            requests: 0,
+        }
+    }
+
+    pub(super) async fn run(mut self, archive: &Archive) -> MeterOutcome {
+        let result = self.measure(archive).await;
+        self.enter(Phase::Finished);
+        let (ending, metrics, peer_left) = match result {
+            Ok(()) => (Ending::Completed, Some(self.tally.metrics()), false),
+            Err(Halt::Ended(ending)) => (ending, None, false),
+            Err(Halt::Left) => {
+                let detail = "it left before the end, without a word".to_owned();
+                (Ending::SubmissionFailed { detail }, None, true)
+            }
+        };
+        MeterOutcome { ending, metrics, logs: self.logs, peer_left }
+    }
+
+    async fn measure(&mut self, archive: &Archive) -> Result<(), Halt> {
+        self.begin(archive).await?;
+        self.enter(Phase::HeldOutBefore);
+        for batch in std::mem::take(&mut self.plan.heldout_before) {
+            let loss = self.score(&batch).await?.0;
+            self.tally.heldout_before.push(loss);
+        }
+        self.send(ToPeer::Train, &[]).await?;
+        self.enter(Phase::Training);
+        self.train().await?;
+        self.enter(Phase::HeldOutAfter);
+        for batch in std::mem::take(&mut self.plan.heldout_after) {
+            let loss = self.score(&batch).await?.0;
+            self.tally.heldout_after.push(loss);
+        }
+        // Everything is measured: a peer that left already changes nothing.
+        self.send(ToPeer::Finish, &[]).await.or(Ok(()))
+    }
+
+    async fn begin(&mut self, archive: &Archive) -> Result<(), Halt> {
+        match self.receive().await? {
+            FromPeer::Hello { version: PROTOCOL_VERSION } => {}
+            FromPeer::Hello { version } => {
+                let detail = format!("the container speaks version {version} of the protocol");
+                return Err(Halt::violated(&detail));
+            }
+            other => return Err(unexpected(&other, "hello")),
+        }
+        let start = self.start(archive)?;
+        self.send(ToPeer::Start, &start).await?;
+        match self.receive().await? {
+            FromPeer::Ready { parameters } => self.claim_parameters(parameters),
+            other => Err(unexpected(&other, "ready")),
+        }
+    }
+
+    fn start(&self, archive: &Archive) -> Result<Vec<u8>, Halt> {
+        let rules = &self.plan.rules;
+        let files: Option<BTreeMap<&str, &str>> = archive
+            .files
+            .iter()
+            .map(|(path, content)| Some((path.as_str(), std::str::from_utf8(content).ok()?)))
+            .collect();
+        let start = Start {
+            protocol: PROTOCOL_VERSION,
+            seed: self.plan.model_seed,
+            vocab_size: VOCABULARY,
+            max_seq_len: rules.sequence_tokens,
+            max_parameters: rules.parameters_max,
+            token_budget: u64::from(self.plan.batches_total)
+                .saturating_mul(self.plan.batch_tokens() as u64),
+            batches: self.plan.batches_total,
+            batch_sequences: rules.batch_sequences,
+            files: files.ok_or_else(|| Halt::violated("a file of the archive is not UTF-8"))?,
+        };
+        serde_json::to_vec(&start)
+            .map_err(|error| Halt::violated(&format!("the archive cannot be sent: {error}")))
+    }
+
+    /// Hands out batches while the submission asks, then has the rest predicted without targets.
+    async fn train(&mut self) -> Result<(), Halt> {
+        let mut batches = std::mem::take(&mut self.plan.training).into_iter();
+        loop {
+            match self.receive().await? {
+                FromPeer::Next { parameters } => {
+                    self.claim_parameters(parameters)?;
+                    match batches.next() {
+                        Some(batch) => {
+                            let targets = self.score_training(&batch).await?;
+                            self.send(ToPeer::Targets, &targets).await?;
+                        }
+                        None => self.send(ToPeer::End, &[]).await?,
+                    }
+                }
+                FromPeer::Trained { parameters } => {
+                    self.claim_parameters(parameters)?;
+                    break;
+                }
+                other => return Err(unexpected(&other, "next or trained")),
+            }
+        }
+        for batch in batches {
+            self.score_training(&batch).await?;
+        }
+        Ok(())
+    }
+
+    async fn score_training(&mut self, batch: &BatchPlan) -> Result<Vec<u8>, Halt> {
+        let (loss, targets) = self.score(batch).await?;
+        self.tally.push_training(loss);
+        self.report();
+        Ok(targets)
+    }
+
+    /// Asks for one batch, twice if it is audited. Its targets are for the caller to reveal.
+    async fn score(&mut self, batch: &BatchPlan) -> Result<(BatchLoss, Vec<u8>), Halt> {
+        let text = self.plan.text(batch).map_err(|error| text_missing(&error))?;
+        let altered = match &text.altered {
+            Some((inputs, cuts)) => Some((self.ask(inputs).await?, inputs, cuts)),
+            None => None,
+        };
+        let log_probs = self.ask(&text.inputs).await?;
+        if let Some((first, altered, cuts)) = altered {
+            let audit = Audit {
+                answers: [&first, &log_probs],
+                altered,
+                cuts,
+                byte_counts: self.plan.dataset.byte_counts(batch.split),
+            };
+            if !audit.is_causal(&self.plan.rules, ROW_LEN) {
+                return Err(Halt::Ended(Ending::NotCausal { batch: batch.number }));
+            }
+            self.tally.audits = self.tally.audits.saturating_add(1);
+        }
+        Ok((batch_loss(&log_probs, &text.targets, ROW_LEN), text.targets))
+    }
+
+    async fn ask(&mut self, inputs: &[u8]) -> Result<Vec<f32>, Halt> {
+        let request = self.requests;
+        self.requests = self.requests.wrapping_add(1);
+        let shape = [request, self.plan.rules.batch_sequences, self.plan.rules.sequence_tokens];
+        let mut payload: Vec<u8> = shape.iter().flat_map(|number| number.to_le_bytes()).collect();
+        payload.extend(inputs);
+        self.send(ToPeer::Ask, &payload).await?;
+        match self.receive().await? {
+            FromPeer::Predictions { request: answered, log_probs } if answered == request => {
+                Ok(log_probs)
+            }
+            FromPeer::Predictions { request: answered, .. } => {
+                let detail = format!("predictions for request {answered}, expected {request}");
+                Err(Halt::violated(&detail))
+            }
+            other => Err(unexpected(&other, "predictions")),
+        }
+    }
+
+    /// Takes a claim about the model's size. It can be a lie; a larger one is refused.
+    fn claim_parameters(&mut self, parameters: u64) -> Result<(), Halt> {
+        self.tally.parameters = self.tally.parameters.max(parameters);
+        if parameters > self.plan.rules.parameters_max {
+            return Err(Halt::Ended(Ending::TooManyParameters { parameters }));
+        }
+        Ok(())
+    }
+
+    async fn send(&mut self, kind: ToPeer, payload: &[u8]) -> Result<(), Halt> {
+        match self.wire.send(kind, payload).await {
+            Ok(()) => Ok(()),
+            Err(WireError::Malformed(detail)) => Err(Halt::violated(&detail)),
+            Err(WireError::Closed) => Err(self.last_words().await),
+        }
+    }
+
+    /// What a peer that no longer listens said before it left.
+    async fn last_words(&mut self) -> Halt {
+        for _ in 0..LAST_FRAMES_MAX {
+            match self.wire.receive().await {
+                Ok(FromPeer::Error { text }) => return failed(&text),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        Halt::Left
+    }
+
+    /// The next frame that moves the measurement on: logs are kept, an exception ends it.
+    async fn receive(&mut self) -> Result<FromPeer, Halt> {
+        loop {
+            match self.wire.receive().await {
+                Ok(FromPeer::Log { json }) => self.log(&json)?,
+                Ok(FromPeer::Error { text }) => return Err(failed(&text)),
+                Ok(frame) => return Ok(frame),
+                Err(WireError::Closed) => return Err(Halt::Left),
+                Err(WireError::Malformed(detail)) => return Err(Halt::violated(&detail)),
+            }
+        }
+    }
+
+    fn log(&mut self, json: &[u8]) -> Result<(), Halt> {
+        self.log_frames = self.log_frames.saturating_add(1);
+        if self.log_frames > LOG_FRAMES_MAX {
+            return Err(Halt::violated("it logged too many lines"));
+        }
+        if self.logs.len() < LOG_LINES_MAX {
+            let values = serde_json::from_slice(json)
+                .map_err(|_| Halt::violated("a log line is not an object of numbers"))?;
+            self.logs.push(LogLine { batches_done: self.batches_done(), values });
+        }
+        Ok(())
+    }
+
+    fn batches_done(&self) -> u32 {
+        self.tally.batches()
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.report();
+    }
+
+    fn report(&self) {
+        let (bytes_done, nanobpb) = self.tally.so_far();
+        let (phase, batches_done) = (self.phase, self.batches_done());
+        let batches_total = self.plan.batches_total;
+        let progress = Progress { phase, batches_done, batches_total, bytes_done, nanobpb };
+        self.progress.send_replace(progress);
+    }
+}
+
+fn failed(text: &str) -> Halt {
+    Halt::Ended(Ending::SubmissionFailed { detail: clip_detail(text) })
+}
+
+fn unexpected(got: &FromPeer, expected: &str) -> Halt {
+    Halt::violated(&format!("a frame `{}` where `{expected}` was due", got.name()))
+}
+
+fn text_missing(_: &TextError) -> Halt {
+    Halt::Ended(Ending::DatasetMissing)
+}

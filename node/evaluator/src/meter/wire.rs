@@ -1,0 +1,181 @@
+//! Frames between the meter and the container, and what one may contain.
+//!
+//! A frame is a kind (1 byte), a length (4 bytes, little-endian) and a payload. Numbers in
+//! payloads are little-endian. The other end is `shim/assay_shim.py`.
+//!
+//! | kind | from | payload |
+//! |---|---|---|
+//! | 1 start | meter | JSON: numbers of the policy, the submission's files |
+//! | 2 ask | meter | request u32, sequences u32, tokens u32, then the inputs, a byte each |
+//! | 3 train | meter | nothing: held-out text is done, training may begin |
+//! | 4 targets | meter | the targets of the last ask, a byte each |
+//! | 5 end | meter | nothing: no more batches |
+//! | 6 finish | meter | nothing: all is measured |
+//! | 17 hello | container | protocol version u32 |
+//! | 18 ready | container | parameters u64 of the untrained model |
+//! | 19 predictions | container | request u32, then log-probabilities f32 (sequence, token, byte) |
+//! | 20 next | container | parameters u64: a batch is wanted |
+//! | 21 trained | container | parameters u64: the submission's loop returned |
+//! | 22 log | container | JSON: numbers by name |
+//! | 23 error | container | text: the submission raised an exception |
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+/// Version that the container must name in its first frame.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Bytes of predictions for one batch. Lower: fewer tokens fit a batch. Higher: a run costs the
+/// node that much memory, three times.
+pub const PREDICTION_BYTES_MAX: usize = 64 << 20;
+
+/// Bytes of a submission's last words. Lower: tracebacks lose their end. Higher: evidence keeps
+/// only some hundred characters anyway.
+pub const ERROR_BYTES_MAX: usize = 4096;
+
+/// Bytes of one log line.
+pub const LOG_BYTES_MAX: usize = 1024;
+
+/// Log lines of one run. Lower: an honest loop that logs each step is refused. Higher: a container
+/// can keep the node reading numbers that nobody will see.
+pub const LOG_FRAMES_MAX: u32 = 1_000_000;
+
+/// Bytes of a number in a payload.
+const U32_BYTES: usize = 4;
+
+/// Kinds of frames that the meter sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ToPeer {
+    Start = 1,
+    Ask = 2,
+    Train = 3,
+    Targets = 4,
+    End = 5,
+    Finish = 6,
+}
+
+/// Frames that the container may send.
+#[derive(Debug, PartialEq)]
+pub(super) enum FromPeer {
+    Hello {
+        version: u32,
+    },
+    Ready {
+        parameters: u64,
+    },
+    /// Log-probabilities, as many as were asked for.
+    Predictions {
+        request: u32,
+        log_probs: Vec<f32>,
+    },
+    Next {
+        parameters: u64,
+    },
+    Trained {
+        parameters: u64,
+    },
+    Log {
+        json: Vec<u8>,
+    },
+    Error {
+        text: String,
+    },
+}
+
+/// Why no frame was read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum WireError {
+    /// The channel is closed or broken.
+    #[error("the channel was closed")]
+    Closed,
+    /// Bytes that are no frame, or too long a one.
+    #[error("{0}")]
+    Malformed(String),
+}
+
+/// The channel to a container.
+#[derive(Debug)]
+pub(super) struct Wire<S> {
+    io: S,
+    /// Log-probabilities that the only acceptable predictions have.
+    predictions_len: usize,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
+    pub(super) fn new(io: S, predictions_len: usize) -> Self {
+        Self { io, predictions_len }
+    }
+
+    /// Sends one frame.
+    pub(super) async fn send(&mut self, kind: ToPeer, payload: &[u8]) -> Result<(), WireError> {
+        let too_long = |_| WireError::Malformed("a frame of ours is too long".to_owned());
+        let length = u32::try_from(payload.len()).map_err(too_long)?;
+        let mut head = vec![kind as u8];
+        head.extend(length.to_le_bytes());
+        let closed = |_| WireError::Closed;
+        self.io.write_all(&head).await.map_err(closed)?;
+        self.io.write_all(payload).await.map_err(closed)?;
+        self.io.flush().await.map_err(closed)
+    }
+
+    /// Reads one frame. Its length is checked against its kind before a byte of it is kept.
+    pub(super) async fn receive(&mut self) -> Result<FromPeer, WireError> {
+        let mut head = [0; 1 + U32_BYTES];
+        self.fill(&mut head).await?;
+        let [kind, length @ ..] = head;
+        let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+        let predictions = self.predictions_len.saturating_mul(U32_BYTES).saturating_add(U32_BYTES);
+        let (least, most) = match kind {
+            17 => (4, 4),
+            18 | 20 | 21 => (8, 8),
+            19 => (predictions, predictions),
+            22 => (0, LOG_BYTES_MAX),
+            23 => (0, ERROR_BYTES_MAX),
+            other => return Err(WireError::Malformed(format!("there is no frame {other}"))),
+        };
+        if length < least || length > most {
+            let detail = format!("frame {kind} has {length} bytes, expected {least} to {most}");
+            return Err(WireError::Malformed(detail));
+        }
+        let mut payload = vec![0; length];
+        self.fill(&mut payload).await?;
+        Ok(decode(kind, &payload))
+    }
+
+    async fn fill(&mut self, into: &mut [u8]) -> Result<(), WireError> {
+        self.io.read_exact(into).await.map(|_| ()).map_err(|_| WireError::Closed)
+    }
+}
+
+/// A payload whose length fits its kind.
+fn decode(kind: u8, payload: &[u8]) -> FromPeer {
+    let number = || u64::from_le_bytes(payload.first_chunk().copied().unwrap_or_default());
+    let short = || u32::from_le_bytes(payload.first_chunk().copied().unwrap_or_default());
+    match kind {
+        17 => FromPeer::Hello { version: short() },
+        18 => FromPeer::Ready { parameters: number() },
+        19 => {
+            let values = payload.get(U32_BYTES..).unwrap_or_default().as_chunks::<4>().0;
+            let log_probs = values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+            FromPeer::Predictions { request: short(), log_probs }
+        }
+        20 => FromPeer::Next { parameters: number() },
+        21 => FromPeer::Trained { parameters: number() },
+        22 => FromPeer::Log { json: payload.to_vec() },
+        _ => FromPeer::Error { text: String::from_utf8_lossy(payload).into_owned() },
+    }
+}
+
+impl FromPeer {
+    /// The frame's name in messages.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Hello { .. } => "hello",
+            Self::Ready { .. } => "ready",
+            Self::Predictions { .. } => "predictions",
+            Self::Next { .. } => "next",
+            Self::Trained { .. } => "trained",
+            Self::Log { .. } => "log",
+            Self::Error { .. } => "error",
+        }
+    }
+}
