@@ -3,7 +3,7 @@
 use crate::keys::{Keyring, Role};
 use codec::Encode;
 use node_subtensor_runtime::{
-    pallet_balances,
+    pallet_balances, pallet_sudo,
     subtensor::{self, NetUid, NeuronGenesis, SubnetGenesis},
     AccountId, AllowLoopbackAxons, RuntimeGenesisConfig, SlotDuration, TAO,
 };
@@ -12,7 +12,7 @@ use sp_core::storage::{well_known_keys, Storage};
 use sp_runtime::BuildStorage;
 use thiserror::Error;
 
-/// Balance of `//Alice`, who pays for registrations, in rao.
+/// Balance of `//Alice`, who pays for registrations and holds the sudo key, in rao.
 pub const ALICE_BALANCE: u64 = 1_000_000 * TAO;
 /// Balance of every coldkey, in rao. Hotkeys have none, as in life.
 pub const COLDKEY_BALANCE: u64 = 1_000 * TAO;
@@ -151,7 +151,8 @@ impl GenesisSpec {
     }
 
     fn runtime_config(&self, keyring: &Keyring) -> RuntimeGenesisConfig {
-        let mut balances = vec![(keyring.derive(&["Alice"]).account(), ALICE_BALANCE)];
+        let alice = keyring.derive(&["Alice"]).account();
+        let mut balances = vec![(alice.clone(), ALICE_BALANCE)];
         balances.push((keyring.coldkey(Role::Owner, 0).account(), COLDKEY_BALANCE));
         for (role, index) in self.neurons().into_iter().filter(|(role, _)| *role != Role::Owner) {
             balances.push((keyring.coldkey(role, index).account(), COLDKEY_BALANCE));
@@ -160,6 +161,7 @@ impl GenesisSpec {
         let subnet = |netuid: &NetUid| self.subnet_config(*netuid, keyring, neurons.clone());
         RuntimeGenesisConfig {
             balances: pallet_balances::GenesisConfig { balances, ..Default::default() },
+            sudo: pallet_sudo::GenesisConfig { key: Some(alice) },
             subtensor_module: subtensor::GenesisConfig {
                 subnets: self.netuids.iter().map(subnet).collect(),
                 stake_threshold: self.stake_threshold,

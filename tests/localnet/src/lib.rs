@@ -8,10 +8,12 @@
 //! - [`chain`]: execution, the pool, sealing, finality. Synchronous, owns no task.
 //! - [`journal`]: the blocks on disk; a restart executes them again.
 //! - [`rpc`]: the JSON-RPC methods, on one port over HTTP and WebSocket.
+//! - [`admin`]: changing the chain's storage by the sudo key.
 //! - [`genesis`], [`keys`], [`wallets`]: who is there at block 0 and how to sign as them.
 //!
 //! Not here: forks, faults, other metadata flavours.
 
+pub mod admin;
 pub mod chain;
 pub mod genesis;
 pub mod journal;

@@ -97,6 +97,12 @@ impl pallet_transaction_payment::Config for Runtime {
     type WeightInfo = ();
 }
 
+impl pallet_sudo::Config for Runtime {
+    type RuntimeEvent = RuntimeEvent;
+    type RuntimeCall = RuntimeCall;
+    type WeightInfo = ();
+}
+
 impl aura::Config for Runtime {
     type SlotDuration = SlotDuration;
 }

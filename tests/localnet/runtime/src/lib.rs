@@ -20,6 +20,7 @@ pub use config::{AllowLoopbackAxons, SlotDuration, BLOCK_HASH_COUNT, EXISTENTIAL
 pub use extensions::{tx_extension, TxExtension};
 pub use frame_system;
 pub use pallet_balances;
+pub use pallet_sudo;
 pub use pallet_timestamp;
 
 use sp_runtime::{
@@ -84,6 +85,7 @@ frame_support::construct_runtime!(
         Balances: pallet_balances = 5,
         TransactionPayment: pallet_transaction_payment = 6,
         SubtensorModule: subtensor = 7,
+        Sudo: pallet_sudo = 12,
         Commitments: commitments = 18,
     }
 );

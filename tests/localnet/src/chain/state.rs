@@ -122,11 +122,11 @@ pub(crate) fn run<R>(
     silence_expected_panics();
     let mut extensions = Extensions::new();
     let mut externalities = Ext::new(overlay, state, Some(&mut extensions));
-    EXPECTING_PANIC.set(true);
+    let before = EXPECTING_PANIC.replace(true);
     let result = panic::catch_unwind(AssertUnwindSafe(|| {
         sp_externalities::set_and_run_with_externalities(&mut externalities, code)
     }));
-    EXPECTING_PANIC.set(false);
+    EXPECTING_PANIC.set(before);
     result.map_err(|payload| Panicked(message_of(payload.as_ref())))
 }
 

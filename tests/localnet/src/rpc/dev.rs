@@ -1,11 +1,11 @@
 //! `dev_*`: what only a development chain offers.
 
 use super::{
-    error::{invalid_params, of_query, of_seal},
+    error::{invalid_params, of_change, of_query, of_seal},
     params, Answer, Module,
 };
-use crate::server::now_ms;
-use jsonrpsee::core::RegisterMethodError;
+use crate::{admin::change_storage, keys::Keyring, server::now_ms};
+use jsonrpsee::{core::RegisterMethodError, types::ErrorObjectOwned};
 use serde_json::json;
 
 /// Blocks one call may seal. Higher: the call outlives the client's patience.
@@ -29,6 +29,18 @@ pub(super) fn register(module: &mut Module) -> Result<(), RegisterMethodError> {
         }
         let best = chain.best();
         Ok(json!({ "number": best.number(), "hash": best.hash, "included": included }))
+    })?;
+    module.register_blocking_method("dev_setStorage", |params, chain, _| -> Answer {
+        let changes: Vec<(String, Option<String>)> = params.one()?;
+        let changes = changes
+            .into_iter()
+            .map(|(key, value)| {
+                let value = value.map(|value| params::from_hex(&value)).transpose()?;
+                Ok((params::from_hex(&key)?, value))
+            })
+            .collect::<Result<_, ErrorObjectOwned>>()?;
+        let alice = Keyring::new().derive(&["Alice"]);
+        Ok(json!(change_storage(&chain, &alice, changes).map_err(of_change)?))
     })?;
     module.register_blocking_method("dev_verifyBlock", |params, chain, _| -> Answer {
         let at = params::block_hash(&mut params.sequence())?;

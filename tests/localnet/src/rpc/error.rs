@@ -1,6 +1,9 @@
 //! Errors with the numbers and words of a real node, because clients read both.
 
-use crate::chain::{QueryError, SealError, SubmitError};
+use crate::{
+    admin::ChangeError,
+    chain::{QueryError, SealError, SubmitError},
+};
 use jsonrpsee::types::ErrorObjectOwned;
 use sp_runtime::transaction_validity::{InvalidTransaction, TransactionValidityError};
 
@@ -67,6 +70,13 @@ pub(super) fn of_seal(failure: &SealError) -> ErrorObjectOwned {
         cause = error.source();
     }
     error(code::SEAL, reasons, None)
+}
+
+pub(super) fn of_change(failure: ChangeError) -> ErrorObjectOwned {
+    match failure {
+        ChangeError::Nonce { source } => of_query(source),
+        ChangeError::Submit { source } => of_submit(source),
+    }
 }
 
 pub(super) fn of_submit(failure: SubmitError) -> ErrorObjectOwned {

@@ -259,3 +259,16 @@ async fn the_block_time_is_what_clients_read_as_the_slot() {
     assert_eq!(constant.value(), 250_u64.to_le_bytes());
     localnet.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn storage_is_changed_over_json_rpc() {
+    let (localnet, client) = start(ChainOptions::default()).await;
+    // SubtensorModule.Tempo of subnet 1.
+    let tempo = "0x658faa385070e074c85bf6b568cf05557641384bb339f3758acddfd7053d33170100";
+    for (value, read) in [(json!("0x0700"), json!("0x0700")), (Value::Null, Value::Null)] {
+        call(&client, "dev_setStorage", json!([[[tempo, value]]])).await;
+        assert_eq!(call(&client, "dev_seal", json!([])).await["included"], 1);
+        assert_eq!(call(&client, "state_getStorage", json!([tempo])).await, read);
+    }
+    localnet.stop().await;
+}

@@ -87,6 +87,7 @@ fn pallets_have_the_real_chains_indices() {
         ("Balances", 5),
         ("TransactionPayment", 6),
         ("SubtensorModule", 7),
+        ("Sudo", 12),
         ("Commitments", 18),
     ];
     let expected: Vec<(String, u8)> =
