@@ -109,6 +109,8 @@ impl AskError {
         };
         match status.code() {
             Code::Unavailable => Self::Unreachable { detail },
+            // The connection's own limit sheds load without an id.
+            Code::ResourceExhausted => Self::Refused(ServeRefusal::Busy),
             code => Self::Failed { code: format!("{code:?}"), detail },
         }
     }
