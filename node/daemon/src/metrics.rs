@@ -230,7 +230,9 @@ impl Metrics {
         }
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
-        Ok(text)
+        // The encoder writes `name{} 1` for a family's entry without labels; people look for
+        // `name 1`.
+        Ok(text.replace("{} ", " "))
     }
 }
 

@@ -20,9 +20,6 @@ pub(super) const VARIABLE_PREFIX: &str = "ASSAY_";
 /// The variable that names the configuration file; read before all others.
 const FILE_VARIABLE: &str = "ASSAY_CONFIG";
 
-/// Variables with this prefix belong to the project's tests.
-const TEST_PREFIX: &str = "ASSAY_TEST_";
-
 /// The file that is read from the working directory if no other one is named.
 const FILE_NAME: &str = "assay.toml";
 
@@ -123,14 +120,18 @@ pub(super) fn bittensor_variables(surroundings: &Surroundings) -> Vec<Setting> {
 }
 
 /// Settings from the node's own variables, unknown ones included, so that they are reported.
+///
+/// A variable without `__` may belong to the project's own tools. It is taken for a setting only
+/// if it is one, or looks like one that was misspelt: `ASSAY_DATADIR`, `ASSAY_CHAIN_NETUID`.
 pub(super) fn own_variables(surroundings: &Surroundings) -> Vec<Setting> {
     surroundings
         .variables
         .iter()
-        .filter(|(name, _)| *name != FILE_VARIABLE && !name.starts_with(TEST_PREFIX))
+        .filter(|(name, _)| *name != FILE_VARIABLE)
         .filter_map(|(name, text)| {
             let key = name.strip_prefix(VARIABLE_PREFIX)?.to_lowercase().replace("__", ".");
-            Some(settings_of(&key, text, &Origin::Variable(name.clone())))
+            let is_meant = key.contains('.') || nearest_key(&key).is_some();
+            is_meant.then(|| settings_of(&key, text, &Origin::Variable(name.clone())))
         })
         .flatten()
         .collect()
@@ -200,7 +201,7 @@ pub(super) fn file(path: &Path) -> Result<Vec<Setting>, Box<ConfigError>> {
     })?;
     let document = toml_edit::ImDocument::parse(text.as_str()).map_err(|error| {
         failed(
-            format!("the configuration file is no TOML: {}", one_line(&error.to_string())),
+            format!("the configuration file is no TOML: {}", toml_problem(&error, &text)),
             "texts stand in quotes, sections in brackets: see docs/configuration.md",
         )
     })?;
@@ -253,6 +254,13 @@ fn collect_lines(
             collect_lines(inner, text, &path, lines);
         }
     }
+}
+
+/// What the parser says, with the line.
+fn toml_problem(error: &toml_edit::TomlError, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+    format!("line {line}: {}", one_line(error.message()))
 }
 
 fn one_line(text: &str) -> String {

@@ -53,6 +53,7 @@ pub use reference::reference;
 pub use settings::{Settings, Shown};
 pub use stop::Stop;
 pub use surroundings::Surroundings;
+pub use text::hide_credentials;
 pub use wallet::Wallet;
 pub use weights::{Weights, WeightsMode};
 

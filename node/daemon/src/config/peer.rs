@@ -69,10 +69,11 @@ impl Peer {
     }
 }
 
-/// An address others can use.
+/// An address others can use. Loopback is left to the chain: real ones refuse it, a local one
+/// with several nodes on one machine needs it.
 fn public_address(value: &Value) -> Result<SocketAddr, Complaint> {
     let address = address(value)?;
-    if address.ip().is_unspecified() || address.ip().is_loopback() || address.port() == 0 {
+    if address.ip().is_unspecified() || address.port() == 0 {
         return Err(Complaint::new(
             "an address that nobody else can reach",
             "write the public IP address and the port that is forwarded to `peer.listen`",

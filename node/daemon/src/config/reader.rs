@@ -143,7 +143,9 @@ pub(super) fn text(value: &Value) -> Result<String, Complaint> {
 /// A whole number from `least` to `most`.
 pub(super) fn integer(least: u64, most: u64) -> impl Fn(&Value) -> Result<u64, Complaint> {
     move |value| {
-        let number = value.to_u128().and_then(|number| u64::try_from(number).ok());
+        let signed = || value.to_i128().and_then(|number| u64::try_from(number).ok());
+        let unsigned = value.to_u128().and_then(|number| u64::try_from(number).ok());
+        let number = unsigned.or_else(signed);
         number.filter(|number| (least..=most).contains(number)).ok_or_else(|| {
             Complaint::new(
                 format!("not a whole number from {least} to {most}"),

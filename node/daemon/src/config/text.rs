@@ -69,14 +69,39 @@ fn bare_or_quoted(name: &str) -> String {
     }
 }
 
-/// A network URL with user, path and query replaced: providers put access keys in each of them.
-pub(super) fn hide_credentials(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    if !["ws", "wss", "http", "https", "tcp"].contains(&scheme) {
-        return text.to_owned();
+/// `text` with user, path and query of every network URL in it replaced: providers put access keys
+/// in each of them.
+#[must_use]
+pub fn hide_credentials(text: &str) -> String {
+    let ends_url = |letter: char| {
+        letter.is_whitespace() || matches!(letter, '`' | '"' | '\'' | '<' | '>' | ')')
+    };
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, from_colon) = rest.split_at(at);
+        let scheme_at = before
+            .char_indices()
+            .rev()
+            .take_while(|(_, letter)| letter.is_ascii_alphanumeric())
+            .last()
+            .map_or(at, |(index, _)| index);
+        let (before, scheme) = before.split_at(scheme_at);
+        let (url, after) =
+            from_colon.split_at(from_colon.find(ends_url).unwrap_or(from_colon.len()));
+        out.push_str(before);
+        out.push_str(&hide_in_url(scheme, url.trim_start_matches("://")));
+        rest = after;
     }
-    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, tail) = rest.split_at(authority_end);
+    out.push_str(rest);
+    out
+}
+
+fn hide_in_url(scheme: &str, rest: &str) -> String {
+    if !["ws", "wss", "http", "https", "tcp"].contains(&scheme) {
+        return format!("{scheme}://{rest}");
+    }
+    let (authority, tail) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let host = match authority.rsplit_once('@') {
         Some((_, host)) => format!("***@{host}"),
         None => authority.to_owned(),
@@ -99,6 +124,8 @@ mod tests {
             ("https://node.example?key=0123", "https://node.example/***"),
             ("unix:///var/run/docker.sock", "unix:///var/run/docker.sock"),
             ("plain", "plain"),
+            ("at `wss://h/key` and wss://u:p@h: gone", "at `wss://h/***` and wss://***@h: gone"),
+            ("://", "://"),
         ] {
             assert_eq!(hide_credentials(given), shown);
         }

@@ -1,6 +1,7 @@
 //! From the machine's state to a report.
 //!
 //! Pure: what the machine does not know (process, endpoints, progress) comes in as [`HostFacts`].
+//! Credentials in URLs, also in reasons, are hidden here: a report goes to whoever asks.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ use super::report::{
     Readiness, ReceiptStatus, RunStatus, StatusReport, SubmissionCounts, SubmissionStage,
     SubmissionStatus, WeightsIntent, WeightsStatus, ROWS_MAX, SCHEMA,
 };
+use crate::config::hide_credentials;
 
 /// What the machine does not know about itself.
 #[derive(Clone, Debug)]
@@ -29,7 +31,7 @@ pub struct HostFacts {
     pub started_at: UnixMs,
     /// Whether the node does its work, and what is wrong.
     pub ready: Readiness,
-    /// The endpoint in use, without credentials.
+    /// The endpoint in use.
     pub endpoint: String,
     /// Which one that is, counted from one.
     pub endpoint_index: u32,
@@ -62,7 +64,10 @@ pub fn describe(machine: &Machine, facts: HostFacts) -> StatusReport {
         submissions,
         peers: peers(machine),
         receipts: receipts(machine),
-        ready: facts.ready,
+        ready: Readiness {
+            ready: facts.ready.ready,
+            reasons: facts.ready.reasons.iter().map(|reason| hide_credentials(reason)).collect(),
+        },
         counters: facts.counters,
     }
 }
@@ -81,7 +86,7 @@ fn node(machine: &Machine, facts: &HostFacts) -> NodeStatus {
 
 fn chain(view: &ChainView, facts: &HostFacts) -> ChainStatus {
     ChainStatus {
-        endpoint: facts.endpoint.clone(),
+        endpoint: hide_credentials(&facts.endpoint),
         endpoint_index: facts.endpoint_index,
         endpoints: facts.endpoints,
         finalized_number: view.number,

@@ -39,7 +39,7 @@ pub fn render(status: &FoundStatus, now: UnixMs) -> String {
         line(&mut out, name, &text);
     }
     line(&mut out, "leases", &leases_line(report));
-    line(&mut out, "submitted", &submissions_line(report));
+    line(&mut out, "submissions", &submissions_line(report));
     out.push_str(&devices_table(report));
     out.push_str(&submissions_table(report));
     out.push_str(&peers_table(report));
@@ -47,9 +47,9 @@ pub fn render(status: &FoundStatus, now: UnixMs) -> String {
     out
 }
 
-/// Ten characters of name, then the text.
+/// Twelve characters of name, then the text.
 fn line(out: &mut String, name: &str, text: &str) {
-    out.push_str(&format!("{name:<10} {text}\n"));
+    out.push_str(&format!("{name:<12}{text}\n"));
 }
 
 fn headline(status: &FoundStatus, now: UnixMs) -> String {
@@ -74,16 +74,20 @@ fn headline(status: &FoundStatus, now: UnixMs) -> String {
                 (true, false) => "READY",
                 (false, false) => "NOT READY",
             };
-            out.push_str(&format!("{word:<10} as of {}, up {up}\n", clock_time(report.as_of)));
+            let as_of = format!("as of {}, up {up}", clock_time(report.as_of));
+            match readiness.reasons.split_first() {
+                Some((first, _)) => line(&mut out, word, &format!("{first}   {as_of}")),
+                None => line(&mut out, word, &as_of),
+            }
         }
     }
-    let reasons = match status.found {
-        Found::Running => readiness.reasons,
+    let more = match status.found {
+        Found::Running => readiness.reasons.get(1..).unwrap_or_default(),
         // Whether it was ready then says nothing about now; what was wrong then may matter.
-        Found::NotRunning | Found::NotAnswering { .. } => report.ready.reasons.clone(),
+        Found::NotRunning | Found::NotAnswering { .. } => &report.ready.reasons,
     };
-    for reason in reasons {
-        line(&mut out, "  !", &reason);
+    for reason in more {
+        line(&mut out, "", reason);
     }
     let node = &report.node;
     let uid = node.uid.map_or_else(|| "not registered".to_owned(), |uid| format!("uid {uid}"));

@@ -1,0 +1,27 @@
+//! The generated pages in `docs/` are those that the code generates.
+//!
+//! `ASSAY_TEST_WRITE_DOCS=1 cargo test -p node-daemon --test reference` writes them anew.
+
+#![allow(clippy::unwrap_used, reason = "a broken fact should stop the test at once")]
+
+mod support;
+
+use support::Operator;
+
+#[test]
+fn the_generated_pages_are_current() {
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
+    for page in ["configuration", "commands", "metrics"] {
+        let said = Operator::new().run(&["reference", page]);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        let path = docs.join(format!("{page}.md"));
+        if std::env::var_os("ASSAY_TEST_WRITE_DOCS").is_some() {
+            std::fs::write(&path, &said.stdout).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            written == said.stdout,
+            "docs/{page}.md is not what `assay reference {page}` prints"
+        );
+    }
+}

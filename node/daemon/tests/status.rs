@@ -1,0 +1,199 @@
+//! `assay status` against a node's listener, a snapshot, and nothing.
+
+#![allow(clippy::unwrap_used, reason = "a broken fact should stop the test at once")]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use node_core::unit::UnixMs;
+use node_daemon::admin::Admin;
+use node_daemon::config::DataDir;
+use node_daemon::metrics::Metrics;
+use node_daemon::status::{keep_snapshot, unix_now, Readiness, StatusReport};
+use support::Operator;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+fn report(ready: bool) -> StatusReport {
+    let reasons = if ready { Vec::new() } else { vec!["no finalized block seen yet".to_owned()] };
+    let now = unix_now();
+    serde_json::from_value(serde_json::json!({
+        "schema": 1,
+        "as_of": now,
+        "node": {
+            "hotkey": "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY",
+            "netuid": 3, "uid": 4, "version": "0.1.0", "started_at": now, "is_stopping": false
+        },
+        "ready": Readiness { ready, reasons },
+        "chain": null,
+        "weights": {
+            "mode": "submit", "epoch": null, "next_epoch_block": null, "blocks_left": null,
+            "last_landed": null, "latest": null, "not_safe": null, "safe_to_restart": true
+        },
+        "devices": [], "runs": [],
+        "leases": { "open": 0, "granted": 0, "complete": 0, "exhausted": 0 },
+        "submission_counts": {
+            "committed": 0, "fetched": 0, "admitted": 0, "rejected": 0, "scored": 0, "failed": 0
+        },
+        "submissions": [], "peers": [], "receipts": [], "counters": {}
+    }))
+    .unwrap()
+}
+
+/// The parts of a running node that this crate's face needs, and nothing else.
+struct Node {
+    reports: watch::Sender<StatusReport>,
+    address: SocketAddr,
+    stop: CancellationToken,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+impl Node {
+    async fn start(operator: &Operator, report: StatusReport) -> Self {
+        let data_dir = DataDir::at(operator.path("data"));
+        std::fs::create_dir_all(data_dir.path()).unwrap();
+        let (reports, receiver) = watch::channel(report);
+        let any = "127.0.0.1:0".parse().unwrap();
+        let admin = Admin::bind(any, data_dir.admin_address_file()).await.unwrap();
+        let address = admin.address();
+        let stop = CancellationToken::new();
+        let metrics = Arc::new(Metrics::new());
+        let serving = admin.serve(receiver.clone(), metrics, stop.clone());
+        let tasks = vec![
+            tokio::spawn(async move { serving.await.unwrap() }),
+            tokio::spawn(keep_snapshot(receiver, data_dir.status_file())),
+        ];
+        Self { reports, address, stop, tasks }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        drop(self.reports);
+        for task in self.tasks {
+            task.await.unwrap();
+        }
+    }
+
+    async fn get(&self, path: &str) -> (u16, String) {
+        let url = format!("http://{}{path}", self.address);
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let response = client.get(url).send().await.unwrap();
+        (response.status().as_u16(), response.text().await.unwrap())
+    }
+}
+
+async fn status(operator: &Operator, arguments: &[&str]) -> support::Said {
+    let mut command = operator.command(&[&["status", "--data-dir", "data"], arguments].concat());
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    support::Said {
+        code: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[tokio::test]
+async fn livez_answers_before_readyz_does() {
+    let operator = Operator::new();
+    let node = Node::start(&operator, report(false)).await;
+    assert_eq!(node.get("/livez").await, (200, "live\n".to_owned()));
+    let (code, body) = node.get("/readyz").await;
+    assert_eq!(code, 503);
+    assert_eq!(body, r#"{"ready":false,"reasons":["no finalized block seen yet"]}"#);
+    node.reports.send_replace(report(true));
+    let (code, body) = node.get("/readyz").await;
+    assert_eq!((code, body.as_str()), (200, r#"{"ready":true,"reasons":[]}"#));
+    assert_eq!(node.get("/nothing").await.0, 404);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_report_that_nobody_renews_is_not_ready() {
+    let operator = Operator::new();
+    let mut stale = report(true);
+    stale.as_of = UnixMs(stale.as_of.0 - 120_000);
+    let node = Node::start(&operator, stale).await;
+    assert_eq!(node.get("/readyz").await.0, 503);
+    assert_eq!(status(&operator, &[]).await.code, 1);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn metrics_are_openmetrics_text() {
+    let operator = Operator::new();
+    let node = Node::start(&operator, report(true)).await;
+    let (code, body) = node.get("/metrics").await;
+    assert_eq!(code, 200);
+    assert!(body.contains("\nassay_node_ready 1\n"), "{body}");
+    assert!(body.ends_with("# EOF\n"), "{body}");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn status_says_by_its_exit_code_how_the_node_is() {
+    let operator = Operator::new();
+    let never = status(&operator, &[]).await;
+    assert_eq!(never.code, 3);
+    assert!(never.stderr.contains("none has run"), "{}", never.stderr);
+
+    let node = Node::start(&operator, report(true)).await;
+    let ready = status(&operator, &[]).await;
+    assert_eq!(ready.code, 0, "{}", ready.stderr);
+    assert!(ready.stdout.starts_with("READY "), "{}", ready.stdout);
+
+    node.reports.send_replace(report(false));
+    let not_ready = status(&operator, &["--json"]).await;
+    assert_eq!(not_ready.code, 1);
+    let answer: serde_json::Value = serde_json::from_str(&not_ready.stdout).unwrap();
+    assert_eq!(answer["source"], "running");
+    assert_eq!(answer["report"]["ready"]["reasons"][0], "no finalized block seen yet");
+
+    node.stop().await;
+    let stopped = status(&operator, &[]).await;
+    assert_eq!(stopped.code, 3);
+    assert!(stopped.stdout.starts_with("NOT RUNNING  snapshot of "), "{}", stopped.stdout);
+    assert!(stopped.stdout.contains("no finalized block seen yet"), "{}", stopped.stdout);
+}
+
+#[tokio::test]
+async fn another_program_on_the_old_port_is_not_taken_for_the_node() {
+    let operator = Operator::new();
+    let node = Node::start(&operator, report(true)).await;
+    // What a killed node leaves behind, while its port now belongs to somebody else.
+    let file = operator.path("data/admin.addr");
+    let killed = format!("{}\nsome-older-instance\n", node.address);
+    std::fs::write(&file, killed).unwrap();
+    node.reports.send_replace(report(true));
+    let snapshot = operator.path("data/status.json");
+    while !snapshot.exists() {
+        tokio::task::yield_now().await;
+    }
+    let said = status(&operator, &[]).await;
+    assert_eq!(said.code, 3, "{}", said.stdout);
+    assert!(said.stdout.starts_with("NOT RUNNING"), "{}", said.stdout);
+    node.stop().await;
+    assert!(file.exists(), "a file that is not ours stays");
+}
+
+#[tokio::test]
+async fn watch_shows_the_status_again_and_again() {
+    use std::io::{BufRead as _, BufReader};
+    let operator = Operator::new();
+    let node = Node::start(&operator, report(true)).await;
+    let mut child = operator
+        .command(&["status", "--data-dir", "data", "--watch"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let seen = tokio::task::spawn_blocking(move || {
+        lines.map_while(Result::ok).filter(|line| line.contains("READY ")).take(2).count()
+    });
+    assert_eq!(seen.await.unwrap(), 2);
+    // Its reader is gone: it ends by itself, at the next second.
+    let code = tokio::task::spawn_blocking(move || child.wait()).await.unwrap().unwrap();
+    assert_eq!(code.code(), Some(0));
+    node.stop().await;
+}
