@@ -57,7 +57,7 @@ pub enum SpecRefused {
         /// Its value.
         value: u64,
     },
-    /// More than [`BINDS_MAX`] binds.
+    /// More binds than any run needs.
     #[error("{count} binds are more than a container may have")]
     TooManyBinds {
         /// How many.
