@@ -8,21 +8,21 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use node_core::admission::Verdict;
 use node_core::evidence::Metrics;
-use node_core::id::{ContentDigest, RunId};
+use node_core::id::{ContentDigest, Digest, RunId};
 use node_core::inventory::DeviceKind;
 use node_core::limits::clip_detail;
 use node_core::machine::effect::RunSpec;
 use node_core::outcome::Ending;
-use node_core::policy::Policy;
+use node_core::policy::{MeterRules, Policy};
 use node_evaluator::admit::admit;
 use node_evaluator::archive::{read_archive, Archive};
 use node_evaluator::dataset::Dataset;
-use node_evaluator::meter::{run_meter, MeterInput, MeterOutcome};
+use node_evaluator::meter::{run_meter, MeterOutcome, MeterPlan};
 use node_evaluator::SHIM;
 use node_runner::{Engine, Leftover, ReadOnlyBind, Run, RunReport, SandboxSpec};
 use tokio::net::{UnixListener, UnixStream};
@@ -39,7 +39,7 @@ const SOCKET_NAME: &str = "meter.sock";
 #[derive(Debug)]
 pub(crate) struct Evaluator {
     pub(crate) engine: Engine,
-    pub(crate) image: node_core::id::Digest,
+    pub(crate) image: Digest,
     pub(crate) policy: Policy,
     pub(crate) dataset: Arc<Dataset>,
     /// Holds one directory per live run.
@@ -156,20 +156,19 @@ impl Evaluator {
         let (directory, listener) = RunDirectory::make(path).map_err(|error| {
             Ending::EngineFailed { detail: clip_detail(&super::perform::describe(&error)) }
         })?;
-        let sandbox = self.sandbox(&spec, &directory.path, directory.binds());
+        let sandbox = self.sandbox(&spec, directory.binds());
         let container = self.engine.create(sandbox).await.map_err(|error| error.ending())?;
         let mut run = container.start().await.map_err(|error| error.ending())?;
-        let input = MeterInput {
+        let subject = Subject {
             archive,
             dataset: Arc::clone(&self.dataset),
             rules: self.policy.meter.clone(),
             seed: spec.assignment.seed,
         };
-        let measured = measure(&mut run, listener, input, stopped, progress).await;
-        Ok(measured)
+        Ok(measure(&mut run, listener, subject, stopped, progress).await)
     }
 
-    fn sandbox(&self, spec: &RunSpec, _directory: &Path, binds: Vec<ReadOnlyBind>) -> SandboxSpec {
+    fn sandbox(&self, spec: &RunSpec, binds: Vec<ReadOnlyBind>) -> SandboxSpec {
         let gpus = match spec.device.kind {
             DeviceKind::CpuSlot => Vec::new(),
             DeviceKind::Gpu => vec![spec.device.id.to_string()],
@@ -192,27 +191,49 @@ impl Evaluator {
     }
 }
 
+/// What is measured, on what, by which rules.
+struct Subject {
+    archive: Archive,
+    dataset: Arc<Dataset>,
+    rules: MeterRules,
+    seed: Digest,
+}
+
+impl Subject {
+    /// Waits for the container to connect, then measures. One connection only: whoever connects
+    /// second finds nobody.
+    async fn meter(self, listener: UnixListener, progress: watch::Sender<Progress>) -> MeterOutcome {
+        let plan = match MeterPlan::new(&self.dataset, &self.rules, &self.seed) {
+            Ok(plan) => plan,
+            Err(error) => return no_measurement(&error.to_string()),
+        };
+        let stream: UnixStream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => return no_measurement(&format!("the meter's socket failed: {error}")),
+        };
+        drop(listener);
+        run_meter(stream, &self.archive, plan, &progress).await
+    }
+}
+
+fn no_measurement(detail: &str) -> MeterOutcome {
+    MeterOutcome {
+        ending: Ending::EngineFailed { detail: clip_detail(detail) },
+        metrics: None,
+        logs: Vec::new(),
+        peer_left: false,
+    }
+}
+
 /// Lets the meter speak to the container until one of them ends, then ends the other.
 async fn measure(
     run: &mut Run,
     listener: UnixListener,
-    input: MeterInput,
+    subject: Subject,
     stopped: oneshot::Receiver<Ending>,
     progress: watch::Sender<Progress>,
 ) -> (Ending, Option<Metrics>) {
-    let metering = async move {
-        let stream: UnixStream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                let detail = clip_detail(&format!("the meter's socket failed: {error}"));
-                return MeterOutcome { ending: Ending::EngineFailed { detail }, metrics: None };
-            }
-        };
-        // One connection only: whoever connects second finds nobody.
-        drop(listener);
-        run_meter(stream, input, progress).await
-    };
-    let mut metering = tokio::spawn(metering);
+    let mut metering = tokio::spawn(subject.meter(listener, progress));
     let mut stopped = stopped;
     let measured = tokio::select! {
         measured = &mut metering => measured.ok(),
@@ -234,21 +255,23 @@ async fn measure(
     combine(measured, &report)
 }
 
-/// One ending from two witnesses. A result of the meter stands whatever happened afterwards; a
-/// limit seen from outside explains why the meter has none.
+/// One ending from two witnesses. What the meter measured or proved stands, whatever happened
+/// afterwards; where the container only fell silent, a limit seen from outside explains why.
 fn combine(measured: Option<MeterOutcome>, report: &RunReport) -> (Ending, Option<Metrics>) {
-    match (measured, report.ending.clone()) {
-        (Some(MeterOutcome { ending: Ending::Completed, metrics: Some(mut metrics) }), _) => {
+    let from_outside = report.ending.clone();
+    match measured {
+        Some(MeterOutcome { ending: Ending::Completed, metrics: Some(mut metrics), .. }) => {
             metrics.peak_memory_bytes = report.usage.peak_memory_bytes;
             (Ending::Completed, Some(metrics))
         }
-        // What the meter proved about the submission needs no other explanation.
-        (Some(MeterOutcome { ending: ending @ Ending::NotCausal { .. }, .. }), _) => (ending, None),
-        (_, Some(ending)) => (with_last_words(ending, report), None),
-        (Some(MeterOutcome { ending, .. }), None) => (with_last_words(ending, report), None),
-        (None, None) => {
+        Some(MeterOutcome { ending, peer_left: false, .. }) => (ending, None),
+        Some(MeterOutcome { ending, .. }) => {
+            (with_last_words(from_outside.unwrap_or(ending), report), None)
+        }
+        None => {
             let detail = "the container ended before the meter".to_owned();
-            (with_last_words(Ending::SubmissionFailed { detail }, report), None)
+            let ending = from_outside.unwrap_or(Ending::SubmissionFailed { detail });
+            (with_last_words(ending, report), None)
         }
     }
 }

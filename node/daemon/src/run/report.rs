@@ -50,7 +50,7 @@ impl Reporter {
             endpoints: u32::try_from(self.endpoints.len()).unwrap_or(u32::MAX),
             view_seen_at: chain.view_seen_at.unwrap_or_default(),
             weights_mode: self.weights_mode.clone(),
-            progress: progress(performer),
+            progress: progress(machine, performer),
             counters: self.metrics.counts(),
         };
         self.reports.send_replace(describe(machine, facts));
@@ -145,16 +145,20 @@ fn is_standing(not_safe: &NotSafe) -> bool {
     }
 }
 
-fn progress(performer: &Performer) -> BTreeMap<node_core::id::RunId, AttemptStatus> {
+fn progress(
+    machine: &Machine,
+    performer: &Performer,
+) -> BTreeMap<node_core::id::RunId, AttemptStatus> {
     performer
         .runs
         .iter()
         .map(|(run, live)| {
             let progress = *live.progress.borrow();
+            let has_begun = progress.batches_done > 0;
             let status = AttemptStatus {
-                covered_bytes: progress.covered_bytes,
-                total_bytes: progress.total_bytes,
-                microbpb: progress.microbpb,
+                covered_bytes: progress.bytes_done,
+                total_bytes: machine.config().policy.meter.train_bytes,
+                microbpb: has_begun.then_some(progress.nanobpb / 1000),
             };
             (*run, status)
         })
