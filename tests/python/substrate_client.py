@@ -14,6 +14,8 @@ from async_substrate_interface.sync_substrate import SubstrateInterface
 from bittensor_wallet import Keypair
 
 RAW_BYTES_MAX = 128
+# At a local chain's block time a short era ends before a busy machine has sent anything.
+ERA_BLOCKS = 128
 
 
 def main() -> int:
@@ -98,7 +100,7 @@ def set_commitment(substrate, netuid: int, keypair: Keypair, text: bytes):
         },
     )
     extrinsic = substrate.create_signed_extrinsic(
-        call=call, keypair=keypair, era={"period": 16}
+        call=call, keypair=keypair, era={"period": ERA_BLOCKS}
     )
     return substrate.submit_extrinsic(extrinsic, wait_for_finalization=True)
 

@@ -7,7 +7,7 @@
 use crate::{
     chain::{Chain, StorageChange, SubmitError},
     keys::DevKey,
-    sign::{sign, Lifetime},
+    sign::{sign, Terms},
 };
 use node_subtensor_runtime::{frame_system, pallet_sudo, Hash, RuntimeCall};
 use thiserror::Error;
@@ -69,7 +69,7 @@ pub fn sudo(chain: &Chain, alice: &DevKey, call: RuntimeCall) -> Result<Hash, Ch
     let nonce =
         chain.next_index(&alice.account()).map_err(|source| ChangeError::Nonce { source })?;
     let call = pallet_sudo::Call::sudo { call: Box::new(call) };
-    let genesis = chain.genesis_hash();
-    let bytes = sign(call.into(), &alice.pair, nonce, genesis, Lifetime::Immortal);
+    let terms = Terms::immortal(nonce);
+    let bytes = sign(call.into(), &alice.pair, chain.genesis_hash(), terms);
     chain.submit(bytes).map_err(|source| ChangeError::Submit { source })
 }

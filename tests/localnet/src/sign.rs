@@ -2,7 +2,8 @@
 
 use codec::Encode;
 use node_subtensor_runtime::{
-    tx_extension, AccountId, Hash, Nonce, RuntimeCall, SignedPayload, UncheckedExtrinsic, VERSION,
+    tx_extension, AccountId, Balance, Hash, Nonce, RuntimeCall, SignedPayload, UncheckedExtrinsic,
+    VERSION,
 };
 use sp_core::{sr25519, Pair};
 use sp_runtime::generic::Era;
@@ -21,19 +22,31 @@ pub enum Lifetime {
     },
 }
 
+/// What the signer grants.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// The transaction's place among the signer's.
+    pub nonce: Nonce,
+    /// Paid on top of the fee, in rao. It buys nothing on this chain.
+    pub tip: Balance,
+    /// How long it is good.
+    pub lifetime: Lifetime,
+}
+
+impl Terms {
+    /// For ever, without a tip.
+    pub fn immortal(nonce: Nonce) -> Self {
+        Self { nonce, tip: 0, lifetime: Lifetime::Immortal }
+    }
+}
+
 /// Signs a call for the chain with this genesis and returns the extrinsic's bytes.
-pub fn sign(
-    call: RuntimeCall,
-    pair: &sr25519::Pair,
-    nonce: Nonce,
-    genesis: Hash,
-    lifetime: Lifetime,
-) -> Vec<u8> {
-    let (era, checkpoint) = match lifetime {
+pub fn sign(call: RuntimeCall, pair: &sr25519::Pair, genesis: Hash, terms: Terms) -> Vec<u8> {
+    let (era, checkpoint) = match terms.lifetime {
         Lifetime::Immortal => (Era::Immortal, genesis),
         Lifetime::Mortal { period, from: (number, hash) } => (Era::mortal(period, number), hash),
     };
-    let extension = tx_extension(era, nonce, 0);
+    let extension = tx_extension(era, terms.nonce, terms.tip);
     let implicit = (
         ((), VERSION.spec_version, VERSION.transaction_version, genesis, checkpoint, (), ()),
         ((), (), (), (), ()),

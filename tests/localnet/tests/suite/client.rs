@@ -13,6 +13,9 @@ use subxt::{
     OnlineClient, SubstrateConfig,
 };
 
+/// Long enough for a machine that is busy: blocks come ten a second.
+const ERA_BLOCKS: u64 = 1024;
+
 /// All the adapter a sp-core pair needs.
 struct Signer(DevKey);
 
@@ -79,7 +82,7 @@ async fn subxt_reads_the_subnet_and_lands_weights() {
     assert_eq!(count, 5);
 
     let signer = Signer(validator);
-    let params = DefaultExtrinsicParamsBuilder::new().mortal(32).build();
+    let params = DefaultExtrinsicParamsBuilder::new().mortal(ERA_BLOCKS).build();
     let events = client
         .tx()
         .await
@@ -112,9 +115,9 @@ async fn subxt_hears_why_a_transaction_was_refused_or_failed() {
     let keys = Keyring::new();
     let submit = async |signer: &Signer, dests: &[u16]| {
         let payload = weights(dests, &vec![1; dests.len()]);
-        let tx = client.tx().await.unwrap();
-        let mut tx = tx;
-        tx.sign_and_submit_then_watch_default(&payload, signer).await
+        let params = DefaultExtrinsicParamsBuilder::new().mortal(ERA_BLOCKS).build();
+        let mut tx = client.tx().await.unwrap();
+        tx.sign_and_submit_then_watch(&payload, signer, params).await
     };
     let validator = Signer(keys.hotkey(Role::Validator, 0));
     let progress = submit(&validator, &[1]).await.unwrap();

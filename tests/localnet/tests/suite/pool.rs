@@ -4,7 +4,7 @@ use crate::world::{commit, raw, World};
 use localnet::{
     chain::{SubmitError, TxStatus, BAN_BLOCKS},
     rpc,
-    sign::{sign, Lifetime},
+    sign::{sign, Lifetime, Terms},
     ChainOptions, GenesisSpec,
 };
 use node_subtensor_runtime::{frame_system, RuntimeCall, VERSION};
@@ -67,6 +67,19 @@ fn a_call_with_a_fee_needs_an_account_and_a_free_one_does_not() {
 }
 
 #[test]
+fn a_tip_does_not_replace_what_is_in_the_pool() {
+    let world = World::new(GenesisSpec::default());
+    let alice = world.keys.derive(&["Alice"]);
+    let tipped = |tip, text: &[u8]| {
+        let terms = Terms { tip, ..Terms::immortal(0) };
+        sign(remark(text), &alice.pair, world.chain.genesis_hash(), terms)
+    };
+    world.chain.submit(tipped(0, b"first")).unwrap();
+    let refused = world.chain.submit(tipped(1_000_000, b"second"));
+    assert_eq!(refused, Err(SubmitError::TooLowPriority { old: 1, new: 1 }));
+}
+
+#[test]
 fn an_era_that_is_over_looks_like_a_bad_signature() {
     let world = World::new(GenesisSpec::default());
     world.seal_until(10);
@@ -75,7 +88,7 @@ fn an_era_that_is_over_looks_like_a_bad_signature() {
     let mortal = |period, nonce, text: &[u8]| {
         let lifetime = Lifetime::Mortal { period, from };
         let call = commit(vec![raw(text)]);
-        sign(call, &miner.pair, nonce, world.chain.genesis_hash(), lifetime)
+        sign(call, &miner.pair, world.chain.genesis_hash(), Terms { nonce, tip: 0, lifetime })
     };
     let in_time = mortal(8, 0, b"in time");
     let [late, later] = [mortal(8, 1, b"late"), mortal(8, 1, b"later")];
@@ -97,7 +110,8 @@ fn a_waiting_transaction_is_dropped_when_its_era_ends() {
     let miner = world.miner(0);
     let lifetime = Lifetime::Mortal { period: 4, from: (4, world.chain.best().hash) };
     // Nonce 1 while nonce 0 never comes.
-    let bytes = sign(commit(vec![raw(b"x")]), &miner.pair, 1, world.chain.genesis_hash(), lifetime);
+    let terms = Terms { nonce: 1, tip: 0, lifetime };
+    let bytes = sign(commit(vec![raw(b"x")]), &miner.pair, world.chain.genesis_hash(), terms);
     let (_, mut watcher) = world.chain.submit_and_watch(bytes).unwrap();
     assert_eq!(watcher.try_recv().unwrap(), TxStatus::Future);
     world.seal_until(8);

@@ -8,14 +8,14 @@ use std::{
     path::Path,
     process::{Child, Command, Output, Stdio},
     sync::mpsc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A running `localnet`; killed when dropped.
 pub(crate) struct Process {
-    child: Child,
+    child: Option<Child>,
     pub(crate) url: String,
 }
 
@@ -40,23 +40,25 @@ impl Process {
         });
         let line = lines.recv_timeout(PATIENCE).expect("no first line");
         let url = line.strip_prefix("listening on ").expect("an unknown first line").to_owned();
-        Self { child, url }
+        Self { child: Some(child), url }
     }
 
     fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().unwrap().success());
+        signal(self.child.as_ref().unwrap().id(), name);
     }
 
-    fn exit_code(&mut self) -> Option<i32> {
-        let start = Instant::now();
-        while start.elapsed() < PATIENCE {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            std::thread::yield_now();
+    /// Waits for it to end, and ends it if it does not.
+    fn exit_code(mut self) -> Option<i32> {
+        let mut child = self.child.take().unwrap();
+        let pid = child.id();
+        let (sender, ended) = mpsc::channel();
+        let waiting = std::thread::spawn(move || sender.send(child.wait()));
+        let status = ended.recv_timeout(PATIENCE);
+        if status.is_err() {
+            signal(pid, "-KILL");
         }
-        panic!("it does not stop");
+        waiting.join().unwrap().unwrap();
+        status.expect("it does not stop").unwrap().code()
     }
 
     async fn request(&self, method: &str) -> Value {
@@ -67,10 +69,15 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        let Some(child) = &mut self.child else { return };
         // It may be gone already.
-        let _gone = self.child.kill();
-        let _reaped = self.child.wait();
+        let _gone = child.kill();
+        let _reaped = child.wait();
     }
+}
+
+fn signal(pid: u32, name: &str) {
+    assert!(Command::new("kill").args([name, &pid.to_string()]).status().unwrap().success());
 }
 
 fn run(arguments: &[&str]) -> Output {
@@ -86,7 +93,7 @@ fn it_says_where_it_listens_and_stops_cleanly_on_either_signal() {
     for signal in ["-INT", "-TERM"] {
         let dir = tempfile::tempdir().unwrap();
         let ready = path(dir.path(), "ready");
-        let mut process = Process::start(&["--ready-file", &ready, "--block-time", "manual"]);
+        let process = Process::start(&["--ready-file", &ready, "--block-time", "manual"]);
         assert_eq!(fs::read_to_string(&ready).unwrap().trim(), process.url);
         assert!(process.url.starts_with("ws://127.0.0.1:"), "{}", process.url);
         process.signal(signal);
@@ -96,7 +103,7 @@ fn it_says_where_it_listens_and_stops_cleanly_on_either_signal() {
 
 #[test]
 fn it_stops_by_itself_after_the_last_block_asked_for() {
-    let mut process = Process::start(&["--block-time", "20ms", "--max-blocks", "5"]);
+    let process = Process::start(&["--block-time", "20ms", "--max-blocks", "5"]);
     assert_eq!(process.exit_code(), Some(0));
 }
 
@@ -137,6 +144,20 @@ fn wallets_and_keys_agree() {
         assert!(listed.contains(address), "{name}");
     }
     assert!(listed.contains("   4  //miner//2//hotkey"), "{listed}");
+}
+
+#[test]
+fn the_metadata_is_written_in_the_version_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    for version in ["14", "15", "16"] {
+        let file = path(dir.path(), version);
+        assert!(run(&["metadata", "--version", version, &file]).status.success());
+        let bytes = fs::read(&file).unwrap();
+        assert_eq!(bytes[..4], *b"meta");
+        assert_eq!(bytes[4].to_string(), version);
+        subxt::metadata::Metadata::decode_from(&bytes).unwrap();
+    }
+    assert_eq!(run(&["metadata", "--version", "13", "x"]).status.code(), Some(2));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use jsonrpsee::{
 };
 use localnet::{
     keys::{Keyring, Role},
-    sign::{sign, Lifetime},
+    sign::{sign, Terms},
     ChainOptions, Config, GenesisSpec, Localnet,
 };
 use serde_json::{json, Value};
@@ -176,7 +176,7 @@ async fn a_watched_transaction_and_a_watched_key_tell_their_story() {
     let (localnet, client) = start(ChainOptions::default()).await;
     let miner = Keyring::new().hotkey(Role::Miner, 0);
     let genesis = localnet.chain().genesis_hash();
-    let bytes = sign(commit(vec![raw(b"x")]), &miner.pair, 0, genesis, Lifetime::Immortal);
+    let bytes = sign(commit(vec![raw(b"x")]), &miner.pair, genesis, Terms::immortal(0));
     let hex = format!("0x{}", hex::encode(bytes));
     let key = {
         use node_subtensor_runtime::{commitments::LastCommitment, Runtime};

@@ -3,7 +3,7 @@
 use localnet::{
     chain::{SealedBlock, SubmitError, Watcher},
     keys::{DevKey, Keyring, Role},
-    sign::{sign, Lifetime},
+    sign::{sign, Terms},
     Chain, ChainOptions, GenesisSpec,
 };
 use node_subtensor_runtime::{
@@ -43,7 +43,7 @@ impl World {
     }
 
     pub(crate) fn signed_at(&self, key: &DevKey, nonce: u32, call: RuntimeCall) -> Vec<u8> {
-        sign(call, &key.pair, nonce, self.chain.genesis_hash(), Lifetime::Immortal)
+        sign(call, &key.pair, self.chain.genesis_hash(), Terms::immortal(nonce))
     }
 
     pub(crate) fn send(&self, key: &DevKey, call: RuntimeCall) -> Result<Hash, SubmitError> {
