@@ -197,6 +197,11 @@ impl Drop for Journal {
         if let Err(error) = self.file.sync_data() {
             tracing::warn!(path = %self.path.display(), %error, "journal not synced");
         }
+        // Closing is not enough: a child process that another thread is just starting shares the
+        // lock until it executes its program.
+        if let Err(error) = FileExt::unlock(&self.file) {
+            tracing::warn!(path = %self.path.display(), %error, "journal not unlocked");
+        }
     }
 }
 
