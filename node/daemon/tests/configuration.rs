@@ -16,7 +16,7 @@ netuidd = 3
 
 [peer]
 listen = "localhost:8091"
-publish_axon = true
+publish_axon = "yes"
 
 [peer.endpoints]
 5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQZ = "127.0.0.1:1"
@@ -38,6 +38,14 @@ fn a_wrong_configuration_reports_all_errors_with_key_value_origin_and_exits_64()
     let said = operator.run(&["run", "--log-level", "info,=x", "--set", "devices.cpu_slots=-1"]);
     assert_eq!((said.code, said.stdout.as_str()), (64, ""));
     assert!(!said.stderr.contains("hunter2"), "{}", said.stderr);
+    insta::assert_snapshot!(said.stderr);
+}
+
+#[test]
+fn an_address_has_to_be_there_to_be_published() {
+    let arguments = ["run", "--netuid", "3", "--set", "peer.publish_axon=true"];
+    let said = Operator::new().run(&arguments);
+    assert_eq!(said.code, 64);
     insta::assert_snapshot!(said.stderr);
 }
 
