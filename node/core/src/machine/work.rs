@@ -100,10 +100,18 @@ impl Machine {
         if self.is_stopping || free == 0 || is_asking {
             return;
         }
-        let due = self.coordinators_with_work().into_iter().find(|hotkey| {
-            self.peers.get(hotkey).is_some_and(|peer| now.mono >= peer.acquire_again_at)
-        });
-        let Some(peer) = due.and_then(|hotkey| self.address_of(&hotkey)) else { return };
+        // The one that has waited longest, so that those that never answer delay the others and do
+        // not keep them from being asked.
+        let due = self
+            .coordinators_with_work()
+            .into_iter()
+            .filter_map(|hotkey| {
+                let again_at = self.peers.get(&hotkey)?.acquire_again_at;
+                Some((again_at, self.address_of(&hotkey)?))
+            })
+            .filter(|(again_at, _)| now.mono >= *again_at)
+            .min_by_key(|(again_at, _)| *again_at);
+        let Some((_, peer)) = due else { return };
         let request = PeerRequest::Acquire(AcquireRequest {
             device: kind,
             leases_max: u32::try_from(free).unwrap_or(u32::MAX),
