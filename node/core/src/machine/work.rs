@@ -6,7 +6,7 @@ use crate::lease::{
     AcquireRequest, Grant, LeaseAnswer, LeaseRefusal, PeerRequest, ReleaseReason, RenewItem,
 };
 use crate::limits::{
-    ACQUIRE_EVERY_MS, LEASE_RENEW_EVERY_MS, LEASE_STOP_AFTER_MS, LEASE_TOTAL_MS_MAX,
+    ACQUIRE_EVERY_MS, LEASE_RENEW_EVERY_MS, LEASE_STOP_AFTER_MS, LEASE_TOTAL_MS_MAX, LEASE_TTL_MS,
 };
 use crate::machine::effect::{Effect, Note, Outcome, RunSpec};
 use crate::machine::event::Question;
@@ -20,6 +20,10 @@ use crate::unit::{MonoMs, Now, UnixMs};
 /// How long a result waits for the next try to hand it in.
 const REPORT_AGAIN_MS: u64 = 2_000;
 
+/// How long a run may hold a lease, renewed or not: the coordinator's last renewals end with the
+/// lease's total time and so may be shorter than a TTL.
+const LEASE_HELD_MS_MAX: u64 = LEASE_TOTAL_MS_MAX - (LEASE_TTL_MS - LEASE_STOP_AFTER_MS);
+
 /// An execution of this node, until its coordinator has acknowledged the result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
@@ -28,6 +32,8 @@ pub struct Run {
     pub(super) phase: Phase,
     /// By when the lease must have been renewed.
     valid_until: MonoMs,
+    /// When it has to stop though it was renewed.
+    ends_at: MonoMs,
     renew_at: MonoMs,
     report_at: MonoMs,
     give_up_at: MonoMs,
@@ -76,8 +82,15 @@ impl Run {
             valid_until: leased_at.plus_ms(LEASE_STOP_AFTER_MS),
             renew_at: leased_at.plus_ms(LEASE_RENEW_EVERY_MS),
             report_at: leased_at,
+            ends_at: leased_at.plus_ms(LEASE_HELD_MS_MAX),
             give_up_at: leased_at.plus_ms(LEASE_TOTAL_MS_MAX),
         }
+    }
+
+    /// The coordinator renewed the lease, asked at this time.
+    fn renewed(&mut self, asked_at: MonoMs) {
+        self.valid_until = asked_at.plus_ms(LEASE_STOP_AFTER_MS).min(self.ends_at);
+        self.renew_at = asked_at.plus_ms(LEASE_RENEW_EVERY_MS);
     }
 
     fn item(&self) -> RenewItem {
@@ -244,10 +257,7 @@ impl Machine {
         for (run, answer) in runs.iter().zip(answers) {
             let Some(run) = self.runs.get_mut(run) else { continue };
             match answer {
-                LeaseAnswer::Accepted | LeaseAnswer::AlreadyDone => {
-                    run.valid_until = asked_at.plus_ms(LEASE_STOP_AFTER_MS);
-                    run.renew_at = asked_at.plus_ms(LEASE_RENEW_EVERY_MS);
-                }
+                LeaseAnswer::Accepted | LeaseAnswer::AlreadyDone => run.renewed(asked_at),
                 LeaseAnswer::Refused(LeaseRefusal::NotReady) => {
                     run.renew_at = asked_at.plus_ms(REPORT_AGAIN_MS);
                 }
