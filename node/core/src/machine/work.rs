@@ -193,13 +193,18 @@ impl Machine {
     fn begin(&mut self, now: Now, asked_at: MonoMs, grant: Grant, out: &mut Outcome) {
         let run = run_id(&self.config.hotkey, &grant);
         let kind = self.config.policy.run.device;
-        let chosen = placement::choose(&self.devices, &self.busy_devices(), kind).cloned();
+        let chosen = if self.is_stopping {
+            Err(ReleaseReason::RunEnded { ending: Ending::Stopped })
+        } else {
+            // None is free: the coordinator granted more than was asked for.
+            placement::choose(&self.devices, &self.busy_devices(), kind)
+                .cloned()
+                .map_err(|_| ReleaseReason::NoDevice)
+        };
         let (state, phase, device) = match chosen {
             Ok(device) => (RunState::Started, Phase::Running, device),
-            // The coordinator granted more than was asked for: give it back.
-            Err(_) => {
+            Err(reason) => {
                 let Some(device) = self.devices.first().cloned() else { return };
-                let reason = ReleaseReason::NoDevice;
                 (RunState::Releasing { reason }, Phase::ReadyToReport, device)
             }
         };
