@@ -288,32 +288,48 @@ impl Machine {
     }
 
     pub(super) fn on_run_ended(&mut self, now: Now, ended: EndedRun, out: &mut Outcome) {
-        let Some(run) = self.runs.get_mut(&ended.run).filter(|run| run.holds_device()) else {
+        let known = self.runs.get(&ended.run).filter(|run| run.holds_device());
+        let Some(row) = known.map(|run| run.row.clone()) else {
             out.note(Note::RunUnknown { run: ended.run });
             return;
         };
         out.note(Note::RunEnded {
             run: ended.run,
-            submission: run.row.grant.assignment.submission,
+            submission: row.grant.assignment.submission,
             reason: ended.ending.to_string(),
         });
-        match ended.ending.fault() {
-            Fault::None | Fault::Submission => {
+        let result = self.result(&row, ended);
+        let Some(run) = self.runs.get_mut(&row.run) else { return };
+        match result {
+            Ok(evidence) => {
                 run.phase = Phase::Signing;
-                let row = run.row.clone();
-                if let Some(evidence) = self.evidence(&row, ended) {
-                    let evidence = Box::new(evidence);
-                    out.perform(Effect::SignReceipt { run: row.run, evidence });
-                }
+                out.perform(Effect::SignReceipt { run: row.run, evidence });
             }
-            Fault::Infrastructure | Fault::Worker => {
-                let reason = ReleaseReason::RunEnded { ending: ended.ending };
+            Err(ending) => {
+                let reason = ReleaseReason::RunEnded { ending };
                 run.row.state = RunState::Releasing { reason };
                 run.phase = Phase::ReadyToReport;
                 out.put(Row::Run(run.row.clone()));
                 self.report_results(now, out);
             }
         }
+    }
+
+    /// The evidence of a run that has a result, or the ending with which its lease is given back.
+    fn result(&self, row: &RunRow, ended: EndedRun) -> Result<Box<Evidence>, Ending> {
+        let metrics = match ended.ending.fault() {
+            Fault::Infrastructure | Fault::Worker => return Err(ended.ending),
+            Fault::Submission => None,
+            Fault::None if ended.metrics.is_none() => {
+                let detail = "the run completed without metrics".to_owned();
+                return Err(Ending::EngineFailed { detail });
+            }
+            Fault::None => ended.metrics,
+        };
+        self.evidence(row, EndedRun { metrics, ..ended }).map(Box::new).ok_or_else(|| {
+            let detail = "its device or the chain is not known any more".to_owned();
+            Ending::EngineFailed { detail }
+        })
     }
 
     fn evidence(&self, row: &RunRow, ended: EndedRun) -> Option<Evidence> {
