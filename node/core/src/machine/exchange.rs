@@ -114,7 +114,12 @@ impl Machine {
                 self.on_receipts(now, peer, page, out);
             }
             (Question::Receipts, None) => self.on_receipts(now, peer, Vec::new(), out),
-            (_, Some(_)) => out.note(Note::UnexpectedAnswer { peer }),
+            (question, Some(_)) => {
+                out.note(Note::UnexpectedAnswer { peer });
+                // It ends the question all the same, or nothing would ever be asked there again.
+                let reason = "it answered something else than what was asked".to_owned();
+                self.on_answered(now, peer, question, Err(reason), out);
+            }
         }
     }
 

@@ -158,7 +158,7 @@ impl Machine {
         out: &mut Outcome,
     ) {
         let Some(state) = self.peers.get_mut(&peer) else { return };
-        let asked_at = state.acquire_asked_at.take().unwrap_or(now.mono);
+        let Some(asked_at) = state.acquire_asked_at.take() else { return };
         state.acquire_again_at = now.mono.plus_ms(ACQUIRE_EVERY_MS);
         for grant in grants {
             if let Err(reason) = self.check_grant(&peer, &grant) {
