@@ -2,7 +2,7 @@
 
 use crate::admission::Verdict;
 use crate::commitment::Commitment;
-use crate::id::SubmissionId;
+use crate::id::{ContentDigest, SubmissionId};
 use crate::limits::{clip_detail, FETCH_RETRY_MS};
 use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::{FetchClock, Machine};
@@ -141,9 +141,14 @@ impl Machine {
         if submission.state != SubmissionState::Fetched {
             return;
         }
-        submission.state = SubmissionState::Committed { fetch_failure: None };
-        out.put(Row::Submission(submission.clone()));
-        self.fetch(now, id, out);
+        let content = submission.content;
+        self.judging.remove(&content);
+        for id in self.fetched(content) {
+            let Some(submission) = self.submissions.get_mut(&id) else { continue };
+            submission.state = SubmissionState::Committed { fetch_failure: None };
+            out.put(Row::Submission(submission.clone()));
+            self.fetch(now, id, out);
+        }
     }
 
     /// Uses the stored verdict, or asks for one.
@@ -152,7 +157,11 @@ impl Machine {
         let content = submission.content;
         match self.verdicts.get(&(content, self.policy_digest)).cloned() {
             Some(verdict) => self.apply_verdict(now, id, verdict, out),
-            None => out.perform(Effect::Admit { submission: id, content }),
+            // Another submission of the same content may have asked already: one verdict for all.
+            None if self.judging.insert(content) => {
+                out.perform(Effect::Admit { submission: id, content });
+            }
+            None => {}
         }
     }
 
@@ -164,13 +173,23 @@ impl Machine {
         out: &mut Outcome,
     ) {
         let Some(submission) = self.submissions.get(&id) else { return };
-        if submission.state != SubmissionState::Fetched {
+        let (content, policy) = (submission.content, self.policy_digest);
+        if !self.judging.remove(&content) {
             return;
         }
-        let (content, policy) = (submission.content, self.policy_digest);
         out.put(Row::Verdict(VerdictRow { content, policy, verdict: verdict.clone() }));
         self.verdicts.insert((content, policy), verdict.clone());
-        self.apply_verdict(now, id, verdict, out);
+        for id in self.fetched(content) {
+            self.apply_verdict(now, id, verdict.clone(), out);
+        }
+    }
+
+    fn fetched(&self, content: ContentDigest) -> Vec<SubmissionId> {
+        self.submissions
+            .values()
+            .filter(|s| s.content == content && s.state == SubmissionState::Fetched)
+            .map(|submission| submission.id)
+            .collect()
     }
 
     fn apply_verdict(&mut self, now: Now, id: SubmissionId, verdict: Verdict, out: &mut Outcome) {

@@ -74,6 +74,8 @@ pub struct Machine {
     devices: Vec<Device>,
     submissions: BTreeMap<SubmissionId, Submission>,
     verdicts: BTreeMap<(ContentDigest, Digest), Verdict>,
+    /// Contents whose verdict was asked for in this life.
+    judging: BTreeSet<ContentDigest>,
     fetching: BTreeMap<SubmissionId, FetchClock>,
     /// Commitments that are no submissions, by hotkey: said once each.
     passed_over: BTreeMap<Hotkey, BlockNumber>,
@@ -112,6 +114,7 @@ impl Machine {
             devices: Vec::new(),
             submissions: BTreeMap::new(),
             verdicts: BTreeMap::new(),
+            judging: BTreeSet::new(),
             fetching: BTreeMap::new(),
             passed_over: BTreeMap::new(),
             leases: BTreeMap::new(),
