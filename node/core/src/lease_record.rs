@@ -19,6 +19,8 @@ use crate::unit::MonoMs;
 pub struct LeaseRecord {
     row: LeaseRow,
     opened_at: MonoMs,
+    /// Who held it last and lost it or gave it back, in this life of the process.
+    lost_by: Option<Hotkey>,
     expires_at: MonoMs,
     ends_at: MonoMs,
 }
@@ -45,6 +47,7 @@ impl LeaseRecord {
         Self {
             row,
             opened_at: now,
+            lost_by: None,
             expires_at: now.plus_ms(LEASE_TTL_MS),
             ends_at: now.plus_ms(LEASE_TOTAL_MS_MAX),
         }
@@ -60,6 +63,12 @@ impl LeaseRecord {
     #[must_use]
     pub fn open_since(&self) -> Option<MonoMs> {
         matches!(self.row.state, LeaseState::Open).then_some(self.opened_at)
+    }
+
+    /// Whether `peer` is who held it last: what failed there is tried elsewhere, if possible.
+    #[must_use]
+    pub fn was_lost_by(&self, peer: &Hotkey) -> bool {
+        self.lost_by.as_ref() == Some(peer)
     }
 
     /// Gives the lease to `holder` under the next attempt. `None` if it is not open.
@@ -167,6 +176,9 @@ impl LeaseRecord {
 
     fn reopen(&mut self, last: String, now: MonoMs) {
         self.opened_at = now;
+        if let LeaseState::Granted { holder, .. } = self.row.state {
+            self.lost_by = Some(holder);
+        }
         self.row.state = if self.row.attempt < Attempt(ATTEMPTS_MAX) {
             LeaseState::Open
         } else {
@@ -251,6 +263,18 @@ mod tests {
         assert_eq!(lease.release(&OTHER, &item(&grant), &ReleaseReason::NoDevice, START), refused);
         let forged = RenewItem { lease: LeaseId([0; 32]), ..item(&grant) };
         assert_eq!(lease.renew(&WORKER, &forged, START), refused);
+    }
+
+    #[test]
+    fn a_lease_remembers_who_lost_it_last() {
+        let mut lease = record();
+        assert!(!lease.was_lost_by(&WORKER));
+        let grant = lease.grant(WORKER, COORDINATOR, START).unwrap();
+        lease.release(&WORKER, &item(&grant), &ReleaseReason::NoDevice, START);
+        assert!(lease.was_lost_by(&WORKER) && !lease.was_lost_by(&OTHER));
+        lease.grant(OTHER, COORDINATOR, START).unwrap();
+        lease.expire(START.plus_ms(LEASE_TTL_MS)).unwrap();
+        assert!(lease.was_lost_by(&OTHER) && !lease.was_lost_by(&WORKER));
     }
 
     #[test]

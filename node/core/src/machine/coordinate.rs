@@ -17,6 +17,11 @@ use crate::rows::{ReceiptRow, Row};
 use crate::submission::SubmissionState;
 use crate::unit::{BlockNumber, MonoMs, Now};
 
+/// Time in which a lease that was lost or given back is for others than who held it. Lower: one
+/// host whose runs fail at once uses up every attempt. Higher: where only one host can run it, an
+/// assignment waits that long for its next attempt.
+const ELSEWHERE_FOR_MS: u64 = 60_000;
+
 impl Machine {
     pub(super) fn on_asked(
         &mut self,
@@ -117,10 +122,11 @@ impl Machine {
             .iter()
             .filter_map(|(id, record)| {
                 let open_since = record.open_since()?;
-                let waits_for_others = is_self
-                    && has_others
-                    && record.row().attempt == Attempt(0)
-                    && now.since_ms(open_since) < SELF_GRANT_AFTER_MS;
+                let open_for_ms = now.since_ms(open_since);
+                let is_new_and_ours = is_self && record.row().attempt == Attempt(0);
+                let waits_for_others = has_others
+                    && (is_new_and_ours && open_for_ms < SELF_GRANT_AFTER_MS
+                        || record.was_lost_by(peer) && open_for_ms < ELSEWHERE_FOR_MS);
                 let submission = self.submissions.get(&record.row().assignment.submission)?;
                 let is_wanted = submission.state == SubmissionState::Admitted && !waits_for_others;
                 is_wanted.then_some((submission.committed_at, *id))
