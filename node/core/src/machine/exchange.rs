@@ -13,9 +13,10 @@ use crate::rows::{CursorRow, ReceiptRow, Row};
 use crate::submission::{Submission, SubmissionState};
 use crate::unit::{MonoMs, Now, UnixMs};
 
-/// Receipts of submissions that we have not seen yet, over all peers. Lower: a node that starts
-/// late fetches pages again. Higher: a hostile peer makes us hold that many.
-const ORPHANS_MAX: usize = 1024;
+/// Receipts of one peer whose submissions we have not seen yet; beyond it the oldest are dropped.
+/// Lower: a node that lags loses receipts until its next start. Higher: a hostile peer makes us
+/// hold that many.
+const ORPHANS_PER_PEER_MAX: usize = 256;
 
 /// What this node knows of another validator, or of its own service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -157,15 +158,25 @@ impl Machine {
             return;
         }
         if !self.submissions.contains_key(&receipt.evidence.submission) {
-            if self.orphans.len() < ORPHANS_MAX {
-                self.orphans.push((peer, sequence, receipt));
-            } else {
-                let reason = "its submission is unknown here".to_owned();
-                out.note(Note::ReceiptIgnored { coordinator: peer, reason });
-            }
+            self.drop_oldest_orphan(peer, out);
+            self.orphans.push((peer, sequence, receipt));
             return;
         }
         self.adopt(receipt, out);
+    }
+
+    /// Makes room for one more orphan of `peer`. Submissions that are not seen for long are most
+    /// likely gone from the chain.
+    fn drop_oldest_orphan(&mut self, peer: Hotkey, out: &mut Outcome) {
+        let is_theirs = |(from, _, _): &(Hotkey, u64, Receipt)| *from == peer;
+        if self.orphans.iter().filter(|orphan| is_theirs(orphan)).count() < ORPHANS_PER_PEER_MAX {
+            return;
+        }
+        if let Some(oldest) = self.orphans.iter().position(is_theirs) {
+            self.orphans.remove(oldest);
+            let reason = "its submission is unknown here".to_owned();
+            out.note(Note::ReceiptIgnored { coordinator: peer, reason });
+        }
     }
 
     /// Tries receipts again whose submissions have become known.
