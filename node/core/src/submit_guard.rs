@@ -108,8 +108,9 @@ pub fn may_sign<'a>(
     check_standing(view, hotkey)?;
     let epoch = view.epoch.index;
     for intent in intents {
-        if intent.epoch == epoch {
-            return Err(NotSafe::AlreadyIntended { epoch });
+        // A later one means that this view is older than what was signed for already.
+        if intent.epoch >= epoch {
+            return Err(NotSafe::AlreadyIntended { epoch: intent.epoch });
         }
         if is_live(intent, view) {
             return Err(NotSafe::OlderSignatureLive { epoch: intent.epoch });
