@@ -67,7 +67,7 @@ impl Machine {
             self.close(id, IntentState::Abandoned { reason }, out);
             return;
         }
-        if self.signing.contains(&id) {
+        if self.signing.contains(&id) || !self.config.weights_enabled {
             return;
         }
         match may_sign_again(view, &self.config.hotkey, intent) {
