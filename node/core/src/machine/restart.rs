@@ -60,7 +60,12 @@ impl Machine {
     /// What was signed exists twice; where journal and rows disagree, the stricter one holds: a
     /// signature that either of them knows was made.
     fn reconcile_journal(&mut self, journal: &[JournalEntry], out: &mut Outcome) {
-        for (id, journalled) in replay(journal) {
+        let own = journal.iter().filter(|entry| {
+            entry.hotkey == self.config.hotkey
+                && entry.netuid == self.config.netuid
+                && entry.mechanism == self.config.mechanism
+        });
+        for (id, journalled) in replay(own) {
             let known = self.intents.get(&id);
             if known.is_some_and(|row| is_at_least(row, &journalled)) {
                 continue;
@@ -82,7 +87,7 @@ fn is_at_least(row: &IntentRow, journalled: &IntentRow) -> bool {
 }
 
 /// The intents that the journal tells of.
-fn replay(journal: &[JournalEntry]) -> BTreeMap<IntentId, IntentRow> {
+fn replay<'a>(journal: impl Iterator<Item = &'a JournalEntry>) -> BTreeMap<IntentId, IntentRow> {
     let mut intents: BTreeMap<IntentId, IntentRow> = BTreeMap::new();
     for entry in journal {
         match &entry.step {
