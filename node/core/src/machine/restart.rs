@@ -92,17 +92,20 @@ fn replay<'a>(journal: impl Iterator<Item = &'a JournalEntry>) -> BTreeMap<Inten
     for entry in journal {
         match &entry.step {
             JournalStep::Intended { vector, version_key, computed_at } => {
-                intents.entry(entry.intent).or_insert_with(|| IntentRow {
+                let intent = intents.entry(entry.intent).or_insert_with(|| IntentRow {
                     id: entry.intent,
                     netuid: entry.netuid,
                     mechanism: entry.mechanism,
                     epoch: entry.epoch,
-                    vector: vector.clone(),
+                    vector: Vec::new(),
                     version_key: *version_key,
                     computed_at: *computed_at,
                     signings: Vec::new(),
                     state: IntentState::Open,
                 });
+                // A later line replaces the vector of an earlier one, before it is signed again.
+                intent.vector.clone_from(vector);
+                (intent.version_key, intent.computed_at) = (*version_key, *computed_at);
             }
             JournalStep::Signed { signed } => {
                 if let Some(intent) = intents.get_mut(&entry.intent) {

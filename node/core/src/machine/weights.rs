@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::id::{Hotkey, IntentId};
+use crate::id::{Hotkey, IntentId, Uid};
 use crate::limits::clip_detail;
 use crate::machine::effect::{Effect, Note, Outcome, WeightsToSign};
 use crate::machine::Machine;
@@ -71,9 +71,43 @@ impl Machine {
             return;
         }
         match may_sign_again(view, &self.config.hotkey, intent) {
-            Ok(safe) => self.sign(view, id, safe, out),
+            Ok(safe) => match self.vector(view) {
+                Ok(vector) => {
+                    self.intend_anew(view, id, vector, safe, out);
+                    self.sign(view, id, safe, out);
+                }
+                Err(error) => self.say_no_vector(view, &error, out),
+            },
             Err(not_safe) => self.not_safe = Some(not_safe),
         }
+    }
+
+    /// Brings an intent up to date before it is signed again: since it was computed, a uid may
+    /// have changed hands. Every earlier signature is dead by now.
+    fn intend_anew(
+        &mut self,
+        view: &ChainView,
+        id: IntentId,
+        vector: Vec<(Uid, u16)>,
+        safe: Safe,
+        out: &mut Outcome,
+    ) {
+        let Some(intent) = self.intents.get_mut(&id).filter(|known| known.vector != vector) else {
+            return;
+        };
+        let (version_key, computed_at) = (safe.version_key, view.number);
+        (intent.version_key, intent.computed_at) = (version_key, computed_at);
+        intent.vector.clone_from(&vector);
+        let intent = intent.clone();
+        self.journal(&intent, JournalStep::Intended { vector, version_key, computed_at }, out);
+        out.put(Row::Intent(intent));
+    }
+
+    /// The vector that is right as of `view`.
+    fn vector(&self, view: &ChainView) -> Result<Vec<(Uid, u16)>, vector::VectorError> {
+        let vector = vector::vector(view, &self.points_by_hotkey(view))?;
+        vector::check(view, &vector)?;
+        Ok(vector)
     }
 
     fn resend(&mut self, view: &ChainView, id: IntentId, out: &mut Outcome) {
@@ -99,17 +133,13 @@ impl Machine {
                 return;
             }
         };
-        let vector = match vector::vector(view, &self.points_by_hotkey(view)) {
+        let vector = match self.vector(view) {
             Ok(vector) => vector,
             Err(error) => {
                 self.say_no_vector(view, &error, out);
                 return;
             }
         };
-        if let Err(error) = vector::check(view, &vector) {
-            self.say_no_vector(view, &error, out);
-            return;
-        }
         self.not_safe = None;
         let id = intent_id(&hotkey, self.config.netuid, self.config.mechanism, safe.epoch);
         let entries = u64::try_from(vector.len()).unwrap_or(u64::MAX);
