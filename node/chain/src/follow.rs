@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
+use futures_util::{Stream, StreamExt as _};
 use node_core::id::BlockHash;
 use node_core::unit::BlockNumber;
 use subxt::config::substrate::{SubstrateHeader, H256};
 use subxt::ext::codec::Encode as _;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::link::{CallError, Links};
 
@@ -55,7 +57,7 @@ enum FollowError {
     Broken { endpoint: String, detail: String },
     #[error("`{endpoint}` closed the subscription")]
     Closed { endpoint: String },
-    #[error("`{endpoint}` sent no head for {after_ms} ms")]
+    #[error("`{endpoint}` sent no newer head for {after_ms} ms")]
     Silent { endpoint: String, after_ms: u128 },
     #[error("`{endpoint}` does not know its own finalized head")]
     NoHeader { endpoint: String },
@@ -163,34 +165,50 @@ async fn subscribe_once(
         .await
         .map_err(FollowError::Call)?;
     // The subscription speaks at the next finalized block only.
-    report(
-        state,
-        &endpoint,
-        finalized_head(links)
-            .await?
-            .ok_or_else(|| FollowError::NoHeader { endpoint: endpoint.clone() })?,
-    );
-    let error = loop {
-        let endpoint = endpoint.clone();
-        match tokio::time::timeout(silence_max, subscription.next()).await {
-            Ok(Some(Ok(header))) => report(state, &endpoint, head_of(&header)),
-            Ok(Some(Err(error))) => {
-                break FollowError::Broken { endpoint, detail: error.to_string() }
-            }
-            Ok(None) => break FollowError::Closed { endpoint },
-            Err(_) => {
-                let after_ms = silence_max.as_millis();
-                break FollowError::Silent { endpoint, after_ms };
-            }
-        }
-    };
+    let first = finalized_head(links).await?;
+    let first = first.ok_or_else(|| FollowError::NoHeader { endpoint: endpoint.clone() })?;
+    report(state, &endpoint, first);
+    let heads = (&mut subscription).map(|header| match header {
+        Ok(header) => Ok(head_of(&header)),
+        Err(error) => Err(error.to_string()),
+    });
+    let error = watch_heads(heads, &endpoint, silence_max, state).await;
     links.give_up(&link).await;
     Err(error)
 }
 
-fn report(state: &watch::Sender<FollowState>, endpoint: &str, head: FinalizedHead) {
+/// Reports heads until the stream ends or brings nothing newer for too long. Old heads do not
+/// count: an endpoint that is still catching up is of no use meanwhile.
+async fn watch_heads(
+    mut heads: impl Stream<Item = Result<FinalizedHead, String>> + Unpin,
+    endpoint: &str,
+    silence_max: Duration,
+    state: &watch::Sender<FollowState>,
+) -> FollowError {
+    let endpoint = endpoint.to_owned();
+    let mut silent_at = Instant::now() + silence_max;
+    loop {
+        match tokio::time::timeout_at(silent_at, heads.next()).await {
+            Ok(Some(Ok(head))) => {
+                if report(state, &endpoint, head) {
+                    silent_at = Instant::now() + silence_max;
+                }
+            }
+            Ok(Some(Err(detail))) => return FollowError::Broken { endpoint, detail },
+            Ok(None) => return FollowError::Closed { endpoint },
+            Err(_) => {
+                let after_ms = silence_max.as_millis();
+                return FollowError::Silent { endpoint, after_ms };
+            }
+        }
+    }
+}
+
+/// Whether the head was newer than every one before.
+fn report(state: &watch::Sender<FollowState>, endpoint: &str, head: FinalizedHead) -> bool {
+    let mut is_newer = false;
     state.send_if_modified(|state| {
-        let is_newer = state.head.is_none_or(|known| head.number > known.number);
+        is_newer = state.head.is_none_or(|known| head.number > known.number);
         let is_other = state.endpoint.as_deref() != Some(endpoint);
         if is_newer {
             state.head = Some(head);
@@ -200,6 +218,7 @@ fn report(state: &watch::Sender<FollowState>, endpoint: &str, head: FinalizedHea
         }
         is_newer || is_other
     });
+    is_newer
 }
 
 /// The newest finalized block, `None` if the endpoint contradicts itself.
@@ -267,5 +286,33 @@ mod tests {
         assert_eq!(heads.state().endpoint.as_deref(), Some("ws://b"));
         let waited = tokio::time::timeout(Duration::from_secs(60), heads.next()).await;
         assert!(waited.is_err(), "an older head was reported");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_endpoint_that_only_repeats_old_heads_is_silent() {
+        let (sender, heads) = heads();
+        let started = Instant::now();
+        let stream = futures_util::stream::unfold(1u64, |number| async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            // Three new heads, then old ones for ever.
+            Some((Ok(head(if number <= 3 { number } else { 2 })), number + 1))
+        });
+        let limit = Duration::from_secs(10);
+        let error = watch_heads(Box::pin(stream), "ws://a", limit, &sender).await;
+        assert!(matches!(error, FollowError::Silent { after_ms: 10_000, .. }), "{error}");
+        assert_eq!(started.elapsed(), Duration::from_secs(13));
+        assert_eq!(heads.state().head, Some(head(3)));
+    }
+
+    #[tokio::test]
+    async fn a_broken_stream_says_so() {
+        let (sender, _heads) = heads();
+        let limit = Duration::from_secs(10);
+        let broken = futures_util::stream::iter([Ok(head(1)), Err("reset".to_owned())]);
+        let error = watch_heads(broken, "ws://a", limit, &sender).await;
+        assert!(matches!(error, FollowError::Broken { .. }), "{error}");
+        let ended = futures_util::stream::iter([Ok(head(2))]);
+        let error = watch_heads(ended, "ws://a", limit, &sender).await;
+        assert!(matches!(error, FollowError::Closed { .. }), "{error}");
     }
 }

@@ -25,7 +25,7 @@ use crate::keypair::Keypair;
 use crate::read::Subject;
 use crate::runtime::Runtime;
 use crate::storage::Batch;
-use crate::subnet::SubnetSlots;
+use crate::subnet::{HotkeySlots, SubnetSlots};
 
 const FILES: &[(&str, u32)] = &[
     ("finney-spec365-2025-12.scale", 365),
@@ -396,5 +396,19 @@ fn a_runtime_without_the_stateful_clock_is_read_by_the_old_formula() {
             assert_eq!(subnet.clock.index.0, 1_004 / (tempo + 1));
         }
         assert!(subnet.params.commit_reveal_enabled);
+    }
+}
+
+#[test]
+fn a_hotkeys_stake_is_looked_up_on_its_subnet_and_on_root() {
+    for runtime in runtimes() {
+        let mut batch = Batch::new(&runtime);
+        let slots = HotkeySlots::add(&mut batch, Netuid(3), &alice().public()).unwrap();
+        let account = alice().public().0;
+        for (slot, netuid) in [(slots.alpha, 3u16), (slots.root, 0)] {
+            let tail = [&account[..], &netuid.to_le_bytes()].concat();
+            assert!(batch.key(slot).unwrap().ends_with(&tail), "netuid {netuid}");
+        }
+        assert_ne!(batch.key(slots.axon), batch.key(slots.commitment));
     }
 }

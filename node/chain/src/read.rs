@@ -296,7 +296,7 @@ impl Reader<'_> {
         let next = |committed: &Committed| committed.block.plus(BlockCount(1));
         let wanted: BTreeSet<BlockNumber> =
             found.values().map(next).filter(|block| *block <= now).collect();
-        let hashes = self.hashes(now, wanted).await?;
+        let hashes = self.hashes(wanted).await?;
         let record = |(hotkey, committed): (Hotkey, Committed)| CommitmentRecord {
             hotkey,
             block: committed.block,
@@ -306,15 +306,13 @@ impl Reader<'_> {
         Ok(found.into_iter().map(record).collect())
     }
 
+    /// Hashes of finalized blocks. An endpoint that lacks one of them lags behind the block at
+    /// hand, and the view fails: a seed must never look as if it were not known yet.
     async fn hashes(
         &self,
-        now: BlockNumber,
         wanted: BTreeSet<BlockNumber>,
     ) -> Result<BTreeMap<BlockNumber, BlockHash>, ReadError> {
         let mut known = self.seeds.of(&wanted);
-        if wanted.contains(&now) {
-            known.insert(now, self.block);
-        }
         let missing: Vec<_> =
             wanted.into_iter().filter(|number| !known.contains_key(number)).collect();
         let fetched: Vec<(BlockNumber, Option<BlockHash>)> = futures_util::stream::iter(missing)
@@ -323,7 +321,9 @@ impl Reader<'_> {
             .try_collect()
             .await
             .map_err(self.call("block hashes"))?;
-        known.extend(fetched.into_iter().filter_map(|(number, hash)| Some((number, hash?))));
+        for (number, hash) in fetched {
+            known.insert(number, hash.ok_or(ReadError::NoSuchHeight { number })?);
+        }
         self.seeds.keep(&known);
         Ok(known)
     }

@@ -60,6 +60,11 @@ impl<'a> Batch<'a> {
         Ok(Slot(Some(self.keys.len() - 1)))
     }
 
+    #[cfg(test)]
+    pub(crate) fn key(&self, slot: Slot) -> Option<&[u8]> {
+        self.keys.get(slot.0?).map(Vec::as_slice)
+    }
+
     /// What a chain with these values only would answer.
     #[cfg(test)]
     pub(crate) fn answered(self, stored: &[(Slot, Vec<u8>)]) -> Answers<'a> {

@@ -164,6 +164,22 @@ pub enum SubmitError {
     },
 }
 
+/// Whether weights mean in this mode what the node takes them to mean. A runtime without modes
+/// runs Yuma.
+fn supported(netuid: Netuid, mode: Option<Value>) -> Result<(), SignError> {
+    match mode.map(|mode| mode.value) {
+        None => Ok(()),
+        Some(ValueDef::Variant(mode)) if mode.name == CONSENSUS_YUMA => Ok(()),
+        Some(ValueDef::Variant(mode)) => {
+            Err(SignError::UnsupportedConsensus { netuid, mode: mode.name })
+        }
+        Some(_) => {
+            let item = "SubtensorModule.SubnetEpochConsensus";
+            Err(SignError::Decode(DecodeError::new(item, "not an enumeration")))
+        }
+    }
+}
+
 impl ChainClient {
     /// Signs a vector of weights. Nothing is sent.
     ///
@@ -217,17 +233,7 @@ impl ChainClient {
             .map_err(|source| SignError::Call { call: "weights", source })?;
         let mode: Option<Value> =
             answers.optional(&items::SUBNET_EPOCH_CONSENSUS, slot).map_err(SignError::Decode)?;
-        match mode.map(|mode| mode.value) {
-            None => Ok(()),
-            Some(ValueDef::Variant(mode)) if mode.name == CONSENSUS_YUMA => Ok(()),
-            Some(ValueDef::Variant(mode)) => {
-                Err(SignError::UnsupportedConsensus { netuid, mode: mode.name })
-            }
-            Some(_) => {
-                let item = "SubtensorModule.SubnetEpochConsensus";
-                Err(SignError::Decode(DecodeError::new(item, "not an enumeration")))
-            }
-        }
+        supported(netuid, mode)
     }
 
     /// Hands signed bytes to the first endpoint that takes them. Harmless to repeat.
@@ -470,5 +476,21 @@ impl ChainClient {
             }
         }
         Err(SubmitError::NoHead)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_signed_for_yuma_only() {
+        let mode = |name: &str| Some(Value::unnamed_variant(name, []));
+        let check = |mode| supported(Netuid(4), mode);
+        assert!(check(None).is_ok());
+        assert!(check(mode("Yuma")).is_ok());
+        let error = check(mode("Null")).unwrap_err();
+        assert!(error.to_string().contains("`Null`"), "{error}");
+        assert!(matches!(check(Some(Value::u128(0))), Err(SignError::Decode(_))));
     }
 }

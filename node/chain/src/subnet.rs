@@ -155,10 +155,10 @@ impl SubnetSlots {
 
 /// Places of a hotkey's values.
 pub(crate) struct HotkeySlots {
-    axon: Slot,
-    alpha: Slot,
-    root: Slot,
-    commitment: Slot,
+    pub(crate) axon: Slot,
+    pub(crate) alpha: Slot,
+    pub(crate) root: Slot,
+    pub(crate) commitment: Slot,
 }
 
 impl HotkeySlots {

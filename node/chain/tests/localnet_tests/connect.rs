@@ -139,7 +139,7 @@ async fn a_silent_subscription_is_given_up_and_started_again() {
     let second = chain.seal(1).await;
     assert_eq!(soon("the second head", heads.next()).await, Some(second));
     let reason = heads.state().last_error.unwrap();
-    assert!(reason.contains("sent no head"), "{reason}");
+    assert!(reason.contains("sent no newer head"), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,4 +161,24 @@ async fn an_endpoint_that_stops_answering_is_left_for_the_next_one() {
     // The frozen endpoint still accepts connections, and is not asked first.
     let found = soon("the other endpoint", client.finalized_head()).await.unwrap();
     assert_eq!(found, Some(head));
+    assert_eq!(proxy.connections(), 1);
+}
+
+/// Two nodes of one chain, of which the preferred one has stopped making blocks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stalled_endpoint_is_left_for_one_that_goes_on() {
+    let stalled = Chain::start(neurons(&[10], 1)).await;
+    let going = Chain::start_sealing(neurons(&[10], 1)).await;
+    let config = ChainConfig {
+        endpoints: vec![stalled.localnet.url(), going.localnet.url()],
+        silence_max: Duration::from_secs(2),
+        ..stalled.config()
+    };
+    let client = ChainClient::connect(config).await.unwrap();
+    let mut heads = client.follow();
+    let first = soon("the stalled node's head", heads.next()).await.unwrap();
+    assert_eq!(first, stalled.head());
+    let next = soon("the other node's head", heads.next()).await.unwrap();
+    assert_eq!(client.view_at(next.hash).await.unwrap().number, next.number);
+    assert_eq!(heads.state().endpoint, Some(going.localnet.url()));
 }

@@ -16,6 +16,7 @@ pub(crate) struct Proxy {
     address: SocketAddr,
     frozen: watch::Sender<bool>,
     answers: Arc<AtomicUsize>,
+    connections: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -32,8 +33,11 @@ impl Proxy {
         let (frozen, is_frozen) = watch::channel(false);
         let answers = Arc::new(AtomicUsize::new(0));
         let counter = answers.clone();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let accepted = connections.clone();
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
+                accepted.fetch_add(1, Ordering::SeqCst);
                 let server = TcpStream::connect(target).await.unwrap();
                 let (client_reads, client_writes) = client.into_split();
                 let (server_reads, server_writes) = server.into_split();
@@ -43,7 +47,7 @@ impl Proxy {
                 tokio::spawn(pump(server_reads, client_writes, is_frozen.clone(), down));
             }
         });
-        Self { address, frozen, answers, task }
+        Self { address, frozen, answers, connections, task }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -53,6 +57,11 @@ impl Proxy {
     /// From now on nothing passes; the connections stay open.
     pub(crate) fn freeze(&self) {
         self.frozen.send_replace(true);
+    }
+
+    /// Connections made so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// Messages that the chain sent so far.
