@@ -92,6 +92,24 @@ impl Lab {
         Ok(packed.digest)
     }
 
+    /// Has a miner commit to an archive that lies at `location`, a URL.
+    ///
+    /// # Errors
+    ///
+    /// If the command fails; with what it printed.
+    pub async fn submit_from(
+        &self,
+        miner: u16,
+        location: &str,
+        packed: &Packed,
+    ) -> anyhow::Result<ContentDigest> {
+        let path = provide(&self.dir.join("at-miners"), packed)?;
+        let mut command = self.miner_command("submit", miner)?;
+        command.arg(&path).args(["--location", location]);
+        run_checked(command).await?;
+        Ok(packed.digest)
+    }
+
     /// Commits to an archive that the command line refuses to submit, as hostile miners do with
     /// tools of their own.
     ///

@@ -46,6 +46,7 @@ pub struct NodeOptions {
 pub struct Node {
     options: NodeOptions,
     peer_address: SocketAddr,
+    environment: Vec<(String, String)>,
     process: Option<Process>,
 }
 
@@ -59,7 +60,7 @@ impl Node {
         std::fs::create_dir_all(&options.dir)?;
         // Bound and released: the node needs to publish the number before it listens.
         let peer_address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let node = Self { options, peer_address, process: None };
+        let node = Self { options, peer_address, environment: Vec::new(), process: None };
         std::fs::write(node.config_file(), node.config())?;
         Ok(node)
     }
@@ -111,6 +112,11 @@ impl Node {
         self.options.dir.join("node.log")
     }
 
+    /// Sets a variable for all its lives.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts it. `failpoint` names a point at which it dies.
     ///
     /// # Errors
@@ -119,6 +125,7 @@ impl Node {
     pub fn start(&mut self, failpoint: Option<&str>) -> anyhow::Result<()> {
         let mut command = Command::new(binary("assay")?);
         command.arg("run").arg("--config").arg(self.config_file());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(failpoint) = failpoint {
             command.env("ASSAY_FAILPOINT", failpoint);
         }

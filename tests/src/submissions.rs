@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use node_core::id::ContentDigest;
+use node_core::policy::Policy;
 use node_evaluator::archive::content_digest;
 use zip::write::SimpleFileOptions;
 
@@ -32,7 +33,7 @@ pub fn fixture(name: &str) -> PathBuf {
 /// If it cannot be read.
 pub fn packed_fixture(name: &str) -> anyhow::Result<Packed> {
     let dir = fixture(name);
-    let packed = node_evaluator::archive::pack(&dir)
+    let packed = node_evaluator::archive::pack(&dir, &Policy::dev().archive)
         .with_context(|| format!("packing `{}`", dir.display()))?;
     Ok(Packed { bytes: packed.bytes, digest: packed.digest })
 }

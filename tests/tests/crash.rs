@@ -42,7 +42,7 @@ async fn check_once_on_chain(lab: &Lab, node: &mut Node) {
     assert_eq!(report.receipts.len(), 1, "{report:#?}");
     let scored = node.process().unwrap().log().matches("submission scored").count();
     assert_eq!(scored, 1, "scored {scored} times over all lives");
-    let row = report.weights.last_landed.unwrap();
+    let row = report.weights.last_landed.clone().unwrap();
     let uid = report.node.uid.unwrap();
     let stored = lab.chain.stored_weights(NETUID, uid.0).await.unwrap();
     let computed: Vec<(u16, u16)> = row.vector.iter().map(|(uid, w)| (uid.0, *w)).collect();

@@ -278,7 +278,8 @@ async fn show(
     let first = reports.first().context("a report")?;
     for (index, miner) in miners.iter().enumerate() {
         let Some(status) = find(first, &miner.packed.digest) else { continue };
-        let result = status.rule.clone().or_else(|| status.ending.clone());
+        let ending = status.ending.clone().filter(|_| status.points.is_none());
+        let result = status.rule.clone().or(ending);
         let bpb = status.metrics.as_ref().and_then(|metrics| metrics.train_microbpb);
         way.add_row(vec![
             format!("miner{index}"),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use node_core::policy::Policy;
 
 use super::key::{Default, Key, Kind};
-use super::reader::{choice, texts, Reader};
+use super::reader::{boolean, choice, texts, Reader};
 use super::{DataDir, Section};
 
 const POLICY: Key = Key::new("challenge.nas.policy", Kind::Text, Default::Value("dev"))
@@ -30,10 +30,19 @@ const CONTENT_DIRS: Key = Key::new("challenge.nas.content_dirs", Kind::List, Def
     )
     .example("[\"/srv/submissions\"]");
 
+const PRIVATE_LOCATIONS: Key =
+    Key::new("challenge.nas.private_locations", Kind::Boolean, Default::Value("false"))
+        .about(
+            "Whether submissions may be fetched from addresses that are not of the public \
+             internet. Miners choose the address: with `true` they can make the node ask its own \
+             network. For private test networks only.",
+        )
+        .example("true");
+
 pub(super) const SECTION: Section = Section {
     name: "challenge",
     about: "What is evaluated, and by which rules.",
-    keys: &[POLICY, DATASET, CONTENT_DIRS],
+    keys: &[POLICY, DATASET, CONTENT_DIRS, PRIVATE_LOCATIONS],
 };
 
 /// What is evaluated.
@@ -52,6 +61,8 @@ pub struct Nas {
     pub dataset: PathBuf,
     /// Folders searched for submissions' archives, absolute, in this order.
     pub content_dirs: Vec<PathBuf>,
+    /// Whether locations outside of the public internet are asked.
+    pub private_locations: bool,
 }
 
 /// Rules that are built in.
@@ -88,7 +99,13 @@ impl Nas {
         let content_dirs = reader.take(&CONTENT_DIRS, |value| {
             Ok(texts(value)?.iter().map(|text| surroundings.absolute(text)).collect())
         });
-        Some(Self { policy: policy?, dataset: dataset?, content_dirs: content_dirs? })
+        let private_locations = reader.take(&PRIVATE_LOCATIONS, boolean);
+        Some(Self {
+            policy: policy?,
+            dataset: dataset?,
+            content_dirs: content_dirs?,
+            private_locations: private_locations?,
+        })
     }
 }
 

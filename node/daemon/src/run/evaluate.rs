@@ -256,7 +256,8 @@ async fn measure(
 }
 
 /// One ending from two witnesses. What the meter measured or proved stands, whatever happened
-/// afterwards; where the container only fell silent, a limit seen from outside explains why.
+/// afterwards; where the container only fell silent or failed, a limit seen from outside explains
+/// why.
 fn combine(measured: Option<MeterOutcome>, report: &RunReport) -> (Ending, Option<Metrics>) {
     let from_outside = report.ending.clone();
     match measured {
@@ -264,9 +265,17 @@ fn combine(measured: Option<MeterOutcome>, report: &RunReport) -> (Ending, Optio
             metrics.peak_memory_bytes = report.usage.peak_memory_bytes;
             (Ending::Completed, Some(metrics))
         }
-        Some(MeterOutcome { ending, peer_left: false, .. }) => (ending, None),
-        Some(MeterOutcome { ending, .. }) => {
-            (with_last_words(from_outside.unwrap_or(ending), report), None)
+        Some(MeterOutcome { ending, peer_left, .. }) => {
+            let is_vague =
+                matches!(ending, Ending::SubmissionFailed { .. } | Ending::ContractViolated { .. });
+            let is_limit = from_outside.as_ref().is_some_and(is_limit);
+            match from_outside {
+                Some(outside) if peer_left || (is_vague && is_limit) => {
+                    (with_last_words(outside, report), None)
+                }
+                _ if peer_left => (with_last_words(ending, report), None),
+                _ => (ending, None),
+            }
         }
         None => {
             let detail = "the container ended before the meter".to_owned();
@@ -274,6 +283,14 @@ fn combine(measured: Option<MeterOutcome>, report: &RunReport) -> (Ending, Optio
             (with_last_words(ending, report), None)
         }
     }
+}
+
+/// Whether the ending names a limit that was hit: more than an exception inside can tell.
+fn is_limit(ending: &Ending) -> bool {
+    matches!(
+        ending,
+        Ending::OutOfMemory | Ending::OutOfPids | Ending::TooMuchOutput | Ending::TooSlow { .. }
+    )
 }
 
 /// Adds what the container printed last, if that is what explains the ending.

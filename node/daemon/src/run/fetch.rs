@@ -33,6 +33,8 @@ pub(crate) struct Fetcher {
     pub(crate) peers: Arc<PeerClient>,
     pub(crate) limits: ArchiveLimits,
     pub(crate) own: Hotkey,
+    /// Whether miners may name addresses outside of the public internet.
+    pub(crate) private_locations: bool,
 }
 
 /// Why no source had the bytes; one line per source.
@@ -129,7 +131,7 @@ impl Fetcher {
     ) -> Result<Vec<u8>, SourceError> {
         match location {
             Location::Https(url) => {
-                let bytes = download(url, self.limits.packed_bytes_max).await?;
+                let bytes = self.download(url).await?;
                 self.checked(content, bytes, Source::Trusted)
             }
             Location::HuggingFace(_) | Location::Peers => Err(SourceError::Unsupported),
@@ -148,6 +150,48 @@ impl Fetcher {
             .await
             .map_err(|error| SourceError::Peer(error.to_string()))?;
         self.checked(content, bytes, Source::Peer)
+    }
+
+    /// Downloads over HTTPS from a public address, without following redirects.
+    async fn download(&self, url: &str) -> Result<Vec<u8>, SourceError> {
+        let (host, address) = self.resolve(url).await?;
+        // The name is resolved once and pinned, so that it cannot turn into a private address.
+        let client = reqwest::Client::builder()
+            .https_only(true)
+            .redirect(reqwest::redirect::Policy::none())
+            .timeout(SOURCE_TIMEOUT)
+            .resolve(&host, address)
+            .build()
+            .map_err(SourceError::Request)?;
+        let response = client.get(url).send().await.map_err(SourceError::Request)?;
+        if !response.status().is_success() {
+            return Err(SourceError::Status { status: response.status().as_u16() });
+        }
+        let bytes_max = self.limits.packed_bytes_max;
+        let mut bytes = Vec::new();
+        let mut chunks = response.bytes_stream();
+        while let Some(chunk) = chunks.next().await {
+            bytes.extend_from_slice(&chunk.map_err(SourceError::Request)?);
+            if bytes.len() as u64 > bytes_max {
+                return Err(SourceError::TooLarge { max: bytes_max });
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// Resolves a URL's host; a miner must not make the node ask its own network.
+    async fn resolve(&self, url: &str) -> Result<(String, SocketAddr), SourceError> {
+        let request = reqwest::Client::new().get(url).build().map_err(SourceError::BadUrl)?;
+        let host = request.url().host_str().unwrap_or_default().to_owned();
+        let port = request.url().port_or_known_default().unwrap_or(443);
+        let not_public = || SourceError::NotPublic { host: host.clone() };
+        let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let mut addresses =
+            tokio::net::lookup_host((bare.as_str(), port)).await.map_err(|_| not_public())?;
+        let address = addresses
+            .find(|address| self.private_locations || is_public(address.ip()))
+            .ok_or_else(not_public)?;
+        Ok((host, address))
     }
 
     fn checked(
@@ -184,45 +228,6 @@ async fn timed<T>(
     work: impl std::future::Future<Output = Result<T, SourceError>>,
 ) -> Result<T, SourceError> {
     tokio::time::timeout(SOURCE_TIMEOUT, work).await.unwrap_or(Err(SourceError::TimedOut))
-}
-
-/// Downloads over HTTPS from a public address, without following redirects.
-async fn download(url: &str, bytes_max: u64) -> Result<Vec<u8>, SourceError> {
-    let (host, address) = public_address(url).await?;
-    // The name is resolved once and pinned, so that it cannot turn into a private address.
-    let client = reqwest::Client::builder()
-        .https_only(true)
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(SOURCE_TIMEOUT)
-        .resolve(&host, address)
-        .build()
-        .map_err(SourceError::Request)?;
-    let response = client.get(url).send().await.map_err(SourceError::Request)?;
-    if !response.status().is_success() {
-        return Err(SourceError::Status { status: response.status().as_u16() });
-    }
-    let mut bytes = Vec::new();
-    let mut chunks = response.bytes_stream();
-    while let Some(chunk) = chunks.next().await {
-        bytes.extend_from_slice(&chunk.map_err(SourceError::Request)?);
-        if bytes.len() as u64 > bytes_max {
-            return Err(SourceError::TooLarge { max: bytes_max });
-        }
-    }
-    Ok(bytes)
-}
-
-/// Resolves a URL's host; a miner must not make the node ask its own network.
-async fn public_address(url: &str) -> Result<(String, SocketAddr), SourceError> {
-    let request = reqwest::Client::new().get(url).build().map_err(SourceError::BadUrl)?;
-    let host = request.url().host_str().unwrap_or_default().to_owned();
-    let port = request.url().port_or_known_default().unwrap_or(443);
-    let not_public = || SourceError::NotPublic { host: host.clone() };
-    let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-    let mut addresses =
-        tokio::net::lookup_host((bare.as_str(), port)).await.map_err(|_| not_public())?;
-    let address = addresses.find(|address| is_public(address.ip())).ok_or_else(not_public)?;
-    Ok((host, address))
 }
 
 /// Whether an address is one of the public internet.

@@ -276,6 +276,7 @@ impl Parts<'_> {
                 peers,
                 limits: self.policy.archive.clone(),
                 own: self.own.hotkey,
+                private_locations: self.config.challenge.nas.private_locations,
             },
             evaluator: Arc::new(evaluator),
             runs: BTreeMap::new(),

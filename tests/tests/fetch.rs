@@ -1,0 +1,84 @@
+//! Where a submission's bytes come from: over HTTPS from where the miner says they are, and only
+//! from the public internet unless the operator allows more.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use assay_tests::chain::ChainOptions;
+use assay_tests::lab::Lab;
+use assay_tests::submissions::packed_fixture;
+use node_daemon::status::StatusReport;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::TlsAcceptor;
+
+/// Serves `body` over HTTPS under a certificate that it writes to `certificate`; gives the URL.
+async fn serve(body: Vec<u8>, certificate: &Path) -> String {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    std::fs::write(certificate, made.cert.pem()).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        loop {
+            let Ok((stream, _)) = listener.accept().await else { return };
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let mut request = [0; 4096];
+            drop(stream.read(&mut request).await);
+            let head = format!(
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                body.len()
+            );
+            drop(stream.write_all(head.as_bytes()).await);
+            drop(stream.write_all(&body).await);
+            drop(stream.shutdown().await);
+        }
+    });
+    format!("https://localhost:{port}/s.zip")
+}
+
+/// One validator, one miner whose archive lies on a web server of this machine.
+async fn fetched(private_locations: bool, is_so: impl Fn(&StatusReport) -> bool) -> StatusReport {
+    let dir = tempfile::tempdir().unwrap();
+    let options = ChainOptions { validators: 1, miners: 1, ..ChainOptions::default() };
+    let lab = Lab::start(dir.path(), &options).await.unwrap();
+    let packed = packed_fixture("bigram").unwrap();
+    let certificate = dir.path().join("certificate.pem");
+    let url = serve(packed.bytes.clone(), &certificate).await;
+    let extra = format!("private_locations = {private_locations}");
+    let mut node = lab.node(0, &extra).unwrap();
+    node.set_variable("SSL_CERT_FILE", certificate.to_str().unwrap());
+    node.start(None).unwrap();
+    lab.submit_from(0, &url, &packed).await.unwrap();
+    let report = node.wait_for("the fetch", Duration::from_secs(60), is_so).await.unwrap();
+    node.end().await;
+    report
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_submission_is_fetched_over_https_and_admitted() {
+    fetched(true, |report| {
+        let counts = report.submission_counts;
+        counts.admitted + counts.scored == 1
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_location_inside_the_operators_network_is_not_asked() {
+    let report = fetched(false, |report| report.counters.contains_key("fetch_failed")).await;
+    let submission = report.submissions.first().unwrap();
+    let detail = submission.detail.as_deref().unwrap_or_default();
+    assert!(detail.contains("`localhost` is not a public address"), "{detail}");
+}
