@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use node_core::evidence::{Evidence, Metrics};
-use node_core::id::{AssignmentId, Hotkey, RunId, SubmissionId};
-use node_core::lease::LeaseState;
+use node_core::id::{AssignmentId, Attempt, Hotkey, RunId, SubmissionId};
+use node_core::lease::{LeaseRow, LeaseState};
 use node_core::machine::Machine;
 use node_core::points::{bits_per_byte, points};
 use node_core::rows::{IntentRow, IntentState, RunState};
@@ -181,12 +181,20 @@ fn submissions(machine: &Machine) -> (SubmissionCounts, Vec<SubmissionStatus>) {
     for row in machine.receipts() {
         evidence.insert(row.receipt.evidence.submission, &row.receipt.evidence);
     }
+    let leases: BTreeMap<SubmissionId, &LeaseRow> =
+        machine.leases().map(|lease| (lease.row().assignment.submission, lease.row())).collect();
     let mut counts = SubmissionCounts::default();
     let mut rows: Vec<SubmissionStatus> = machine
         .submissions()
         .map(|submission| {
             let evidence = evidence.get(&submission.id).copied();
-            submission_status(submission, evidence, machine.view())
+            let mut status = submission_status(submission, evidence, machine.view());
+            if let (SubmissionStage::Admitted, Some(lease)) =
+                (status.stage, leases.get(&submission.id))
+            {
+                add_lease(&mut status, lease);
+            }
+            status
         })
         .collect();
     for row in &rows {
@@ -246,6 +254,25 @@ fn submission_status(
         }
     }
     status
+}
+
+/// What the coordinator knows about an evaluation that is still owed.
+fn add_lease(status: &mut SubmissionStatus, lease: &LeaseRow) {
+    let attempt = lease.attempt;
+    match &lease.state {
+        LeaseState::Open if attempt == Attempt::default() => {}
+        LeaseState::Open => {
+            status.detail = Some(format!("attempt {attempt} was lost, waits for a worker"));
+        }
+        LeaseState::Granted { holder, .. } => {
+            status.worker = Some(*holder);
+            status.detail = Some(format!("attempt {attempt} runs"));
+        }
+        LeaseState::Complete { .. } => {}
+        LeaseState::Exhausted { last } => {
+            status.detail = Some(format!("all {attempt} attempts were lost: {last}"));
+        }
+    }
 }
 
 fn first_coordinator(submission: &Submission, view: Option<&ChainView>) -> Option<Hotkey> {
@@ -314,4 +341,90 @@ fn receipts(machine: &Machine) -> Vec<ReceiptStatus> {
     });
     rows.truncate(ROWS_MAX);
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use node_core::id::{LeaseId, Netuid};
+    use node_core::machine::MachineConfig;
+    use node_core::policy::Policy;
+    use node_core::unit::BlockCount;
+
+    fn machine() -> Machine {
+        Machine::new(MachineConfig {
+            hotkey: Hotkey([1; 32]),
+            netuid: Netuid(3),
+            mechanism: 0,
+            policy: Policy::dev(),
+            image: node_core::id::Digest([2; 32]),
+            dataset: node_core::id::Digest([3; 32]),
+            endpoints: BTreeMap::new(),
+            weights_enabled: true,
+            weights_lead: BlockCount(10),
+        })
+    }
+
+    fn facts() -> HostFacts {
+        HostFacts {
+            now: UnixMs(1000),
+            started_at: UnixMs(1),
+            ready: Readiness {
+                ready: false,
+                reasons: vec!["`wss://me:secret@h/key` is silent".to_owned()],
+            },
+            endpoint: "wss://me:secret@h/key".to_owned(),
+            endpoint_index: 1,
+            endpoints: 1,
+            view_seen_at: UnixMs(0),
+            weights_mode: "submit".to_owned(),
+            progress: BTreeMap::new(),
+            counters: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_report_of_a_machine_that_knows_nothing_survives_json_and_holds_no_credentials() {
+        let report = describe(&machine(), facts());
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<StatusReport>(&text).unwrap(), report);
+        assert!(!text.contains("secret") && !text.contains("key`"), "{text}");
+    }
+
+    #[test]
+    fn a_submission_whose_attempts_were_lost_says_so() {
+        let submission = Submission::committed(
+            Hotkey([4; 32]),
+            node_core::unit::BlockNumber(5),
+            node_core::id::ContentDigest([6; 32]),
+            node_core::commitment::Location::Peers,
+            node_core::id::BlockHash([7; 32]),
+        );
+        let assignment = node_core::assignment::Assignment::derive(
+            &submission,
+            1,
+            0,
+            node_core::id::Digest([8; 32]),
+        );
+        let said = |state: LeaseState, attempt: u32| {
+            let mut status = submission_status(&submission, None, None);
+            let assignment = assignment.clone();
+            add_lease(&mut status, &LeaseRow { assignment, attempt: Attempt(attempt), state });
+            (status.detail, status.worker)
+        };
+        let holder = Hotkey([9; 32]);
+        let lease = LeaseId([1; 32]);
+        assert_eq!(said(LeaseState::Open, 0), (None, None));
+        let lost = "attempt 2 was lost, waits for a worker".to_owned();
+        assert_eq!(said(LeaseState::Open, 2), (Some(lost), None));
+        assert_eq!(
+            said(LeaseState::Granted { lease, holder }, 1),
+            (Some("attempt 1 runs".to_owned()), Some(holder)),
+        );
+        let exhausted = "all 5 attempts were lost: no disk".to_owned();
+        assert_eq!(
+            said(LeaseState::Exhausted { last: "no disk".to_owned() }, 5),
+            (Some(exhausted), None),
+        );
+    }
 }

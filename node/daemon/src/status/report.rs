@@ -267,7 +267,7 @@ pub struct SubmissionStatus {
     pub stage: SubmissionStage,
     /// The score, if it has one.
     pub points: Option<u64>,
-    /// Who evaluated it.
+    /// Who evaluates or evaluated it.
     pub worker: Option<Hotkey>,
     /// Who granted the lease, or would.
     pub coordinator: Option<Hotkey>,
@@ -277,7 +277,7 @@ pub struct SubmissionStatus {
     pub rule: Option<String>,
     /// How its evaluation ended, if it did: a public name.
     pub ending: Option<String>,
-    /// One sentence about rule, ending or failed fetch.
+    /// One sentence about rule, ending, failed fetch or lost attempts.
     pub detail: Option<String>,
 }
 
