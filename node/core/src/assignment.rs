@@ -74,3 +74,126 @@ pub fn coordinators(view: &ChainView, miner: &Hotkey, content: &ContentDigest) -
     ranked.sort_unstable();
     ranked.into_iter().map(|(_, hotkey)| hotkey).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::commitment::Location;
+    use crate::id::{BlockHash, Netuid, Uid};
+    use crate::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
+    use crate::view::{EpochClock, Neuron, SubnetParams};
+
+    fn view(validators: &[u8]) -> ChainView {
+        let neuron = |(uid, key): (u16, &u8)| Neuron {
+            uid: Uid(uid),
+            hotkey: Hotkey([*key; 32]),
+            stake_rao: 10,
+            validator_permit: true,
+            axon: None,
+            registered_at: BlockNumber(0),
+            last_update: BlockNumber(0),
+        };
+        ChainView {
+            genesis: BlockHash([0; 32]),
+            netuid: Netuid(1),
+            number: BlockNumber(1),
+            hash: BlockHash([1; 32]),
+            timestamp: UnixMs(0),
+            spec_version: 1,
+            neurons: (0..).zip(validators).map(neuron).collect(),
+            params: SubnetParams {
+                tempo: BlockCount(10),
+                min_allowed_weights: 1,
+                weights_rate_limit: BlockCount(1),
+                weights_version_key: 0,
+                commit_reveal_enabled: false,
+                stake_threshold_rao: 10,
+            },
+            epoch: EpochClock {
+                index: EpochIndex(0),
+                last_epoch_block: BlockNumber(0),
+                next_epoch_block: None,
+            },
+            commitments: Vec::new(),
+            weights: Vec::new(),
+            own_nonce: 0,
+        }
+    }
+
+    fn submission(seed_block: u8) -> Submission {
+        Submission::committed(
+            Hotkey([200; 32]),
+            BlockNumber(3),
+            ContentDigest([4; 32]),
+            Location::Peers,
+            BlockHash([seed_block; 32]),
+        )
+    }
+
+    fn first(view: &ChainView, content: u8) -> Hotkey {
+        coordinators(view, &Hotkey([200; 32]), &ContentDigest([content; 32]))[0]
+    }
+
+    #[test]
+    fn every_difference_gives_another_assignment() {
+        let policy = Digest([1; 32]);
+        let one = Assignment::derive(&submission(5), 1, 0, policy);
+        assert_eq!(one, Assignment::derive(&submission(5), 1, 0, policy));
+        for other in [
+            Assignment::derive(&submission(6), 1, 0, policy),
+            Assignment::derive(&submission(5), 2, 0, policy),
+            Assignment::derive(&submission(5), 1, 1, policy),
+            Assignment::derive(&submission(5), 1, 0, Digest([2; 32])),
+        ] {
+            assert_ne!(one.id, other.id);
+        }
+    }
+
+    #[test]
+    fn replicas_share_the_seed_and_the_seed_comes_from_the_block_after_the_commitment() {
+        let policy = Digest([1; 32]);
+        let seed = |block, replica| Assignment::derive(&submission(block), 1, replica, policy).seed;
+        assert_eq!(seed(5, 0), seed(5, 1));
+        assert_ne!(seed(5, 0), seed(6, 0));
+    }
+
+    #[test]
+    fn coordinators_do_not_depend_on_the_order_of_uids() {
+        let order =
+            |keys: &[u8]| coordinators(&view(keys), &Hotkey([9; 32]), &ContentDigest([9; 32]));
+        assert_eq!(order(&[1, 2, 3, 4]), order(&[4, 2, 1, 3]));
+        assert_eq!(order(&[1, 2, 3, 4]).len(), 4);
+    }
+
+    #[test]
+    fn only_validators_coordinate() {
+        let mut view = view(&[1, 2, 3]);
+        view.neurons[0].validator_permit = false;
+        view.neurons[1].stake_rao -= 1;
+        let ranked = coordinators(&view, &Hotkey([9; 32]), &ContentDigest([9; 32]));
+        assert_eq!(ranked, vec![Hotkey([3; 32])]);
+    }
+
+    #[test]
+    fn every_validator_coordinates_its_share() {
+        let view = view(&[1, 2, 3, 4]);
+        let mut shares: BTreeMap<Hotkey, usize> = BTreeMap::new();
+        for content in 0..=255 {
+            *shares.entry(first(&view, content)).or_default() += 1;
+        }
+        assert_eq!(shares.len(), 4);
+        assert!(shares.values().all(|share| (32..=96).contains(share)), "{shares:?}");
+    }
+
+    #[test]
+    fn a_validator_that_leaves_moves_only_what_it_coordinated() {
+        let (with, without) = (view(&[1, 2, 3, 4]), view(&[1, 2, 3]));
+        for content in 0..=255 {
+            let before = first(&with, content);
+            let stays = before != Hotkey([4; 32]);
+            assert!(!stays || first(&without, content) == before, "content {content} moved");
+        }
+    }
+}

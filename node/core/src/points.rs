@@ -87,6 +87,11 @@ fn floor_to_points(score: f64) -> u64 {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the tests choose numbers that fit"
+)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -150,7 +150,91 @@ pub fn digest(vector: &[(Uid, u16)]) -> Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::{BlockHash, Netuid};
+    use crate::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
+    use crate::view::{EpochClock, Neuron, SubnetParams};
     use proptest::prelude::*;
+
+    fn view(neurons: u8, min_allowed_weights: u16) -> ChainView {
+        let neuron = |uid: u8| Neuron {
+            uid: Uid(uid.into()),
+            hotkey: Hotkey([uid; 32]),
+            stake_rao: 0,
+            validator_permit: false,
+            axon: None,
+            registered_at: BlockNumber(0),
+            last_update: BlockNumber(0),
+        };
+        ChainView {
+            genesis: BlockHash([0; 32]),
+            netuid: Netuid(1),
+            number: BlockNumber(1),
+            hash: BlockHash([1; 32]),
+            timestamp: UnixMs(0),
+            spec_version: 1,
+            neurons: (0..neurons).map(neuron).collect(),
+            params: SubnetParams {
+                tempo: BlockCount(10),
+                min_allowed_weights,
+                weights_rate_limit: BlockCount(1),
+                weights_version_key: 0,
+                commit_reveal_enabled: false,
+                stake_threshold_rao: 10,
+            },
+            epoch: EpochClock {
+                index: EpochIndex(0),
+                last_epoch_block: BlockNumber(0),
+                next_epoch_block: None,
+            },
+            commitments: Vec::new(),
+            weights: Vec::new(),
+            own_nonce: 0,
+        }
+    }
+
+    fn points(of: &[(u8, u64)]) -> BTreeMap<Hotkey, u64> {
+        of.iter().map(|(hotkey, points)| (Hotkey([*hotkey; 32]), *points)).collect()
+    }
+
+    #[test]
+    fn each_hotkey_is_weighed_at_its_present_uid_and_strangers_are_left_out() {
+        let vector = vector(&view(4, 1), &points(&[(3, 50), (1, 100), (99, 1_000)])).unwrap();
+        assert_eq!(vector, vec![(Uid(1), 65_535), (Uid(3), 32_767)]);
+    }
+
+    #[test]
+    fn a_short_vector_is_padded_with_zeros_to_what_the_chain_accepts() {
+        let padded = vector(&view(4, 3), &points(&[(2, 7)])).unwrap();
+        assert_eq!(padded, vec![(Uid(0), 0), (Uid(1), 0), (Uid(2), 65_535)]);
+        let whole = vector(&view(2, 8), &points(&[(1, 7)])).unwrap();
+        assert_eq!(whole, vec![(Uid(0), 0), (Uid(1), 65_535)], "never more than the subnet has");
+        assert_eq!(check(&view(4, 3), &padded), Ok(()));
+        assert_eq!(check(&view(2, 8), &whole), Ok(()));
+    }
+
+    #[test]
+    fn nobody_with_points_is_no_vector() {
+        for points in [points(&[]), points(&[(1, 0)]), points(&[(99, 5)])] {
+            assert_eq!(vector(&view(4, 1), &points), Err(VectorError::AllZero));
+        }
+    }
+
+    #[test]
+    fn case_13_each_bad_vector_is_refused_with_its_reason() {
+        let view = view(4, 2);
+        let check = |vector: &[(u16, u16)]| {
+            check(&view, &vector.iter().map(|(uid, w)| (Uid(*uid), *w)).collect::<Vec<_>>())
+        };
+        assert_eq!(check(&[(0, 65_535), (3, 0)]), Ok(()));
+        let duplicate = Err(VectorError::DuplicateUid { uid: Uid(1) });
+        assert_eq!(check(&[(1, 65_535), (1, 65_535)]), duplicate);
+        let unknown = Err(VectorError::UnknownUid { uid: Uid(4), neurons: 4 });
+        assert_eq!(check(&[(0, 65_535), (4, 1)]), unknown);
+        assert_eq!(check(&[(0, 0), (1, 0)]), Err(VectorError::AllZero));
+        assert_eq!(check(&[]), Err(VectorError::AllZero));
+        assert_eq!(check(&[(0, 65_534), (1, 1)]), Err(VectorError::NotScaled { got: 65_534 }));
+        assert_eq!(check(&[(0, 65_535)]), Err(VectorError::TooShort { got: 1, min: 2 }));
+    }
 
     #[test]
     fn the_largest_becomes_65535_and_order_is_kept() {
@@ -167,7 +251,27 @@ mod tests {
 
     proptest! {
         #[test]
-        fn scaling_keeps_the_order_of_points(points in proptest::collection::vec(0u64..u64::MAX, 1..64)) {
+        fn every_vector_passes_the_check_and_gives_no_positive_score_nothing(
+            scores in proptest::collection::vec(0u64..u64::MAX, 1..32),
+            neurons in 1u8..40,
+            min in 0u16..50,
+        ) {
+            let view = view(neurons, min);
+            let points = (0u8..).zip(&scores).map(|(uid, points)| (Hotkey([uid; 32]), *points));
+            let points: BTreeMap<_, _> = points.collect();
+            let Ok(vector) = vector(&view, &points) else { return Ok(()) };
+            prop_assert_eq!(check(&view, &vector), Ok(()));
+            prop_assert!(vector.windows(2).all(|pair| pair[0].0 < pair[1].0));
+            for (uid, weight) in vector {
+                let hotkey = view.neurons[usize::from(uid.0)].hotkey;
+                prop_assert_eq!(weight > 0, points.get(&hotkey).is_some_and(|points| *points > 0));
+            }
+        }
+
+        #[test]
+        fn scaling_keeps_the_order_of_points(
+            points in proptest::collection::vec(0u64..u64::MAX, 1..64),
+        ) {
             let points: Vec<_> = points.iter().zip(0u16..).map(|(p, uid)| (Uid(uid), *p)).collect();
             let Ok(weights) = scale_to_u16(&points) else { return Ok(()); };
             prop_assert_eq!(weights.iter().map(|(_, w)| *w).max(), Some(u16::MAX));

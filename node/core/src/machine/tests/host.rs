@@ -1,0 +1,195 @@
+//! One node's host: its machine while the process lives, and what outlives the process.
+
+use std::collections::BTreeMap;
+
+use crate::id::{AssignmentId, Digest, Hotkey, RunId};
+use crate::inventory::{Device, DeviceId, DeviceKind};
+use crate::machine::effect::{Note, Outcome, RunSpec};
+use crate::machine::event::Event;
+use crate::machine::{Machine, MachineConfig};
+use crate::outcome::Ending;
+use crate::rows::{JournalEntry, ReceiptRow, Row, Table, Write};
+use crate::unit::{MonoMs, Now, UnixMs};
+
+/// What the disk holds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Disk {
+    rows: BTreeMap<(Table, Vec<u8>), Row>,
+    journal: Vec<JournalEntry>,
+}
+
+impl Disk {
+    /// Journal lines are synced before the rows of the same outcome.
+    pub(super) fn commit_journal(&mut self, writes: &[Write]) {
+        for write in writes {
+            if let Write::Journal(entry) = write {
+                self.journal.push(entry.clone());
+            }
+        }
+    }
+
+    pub(super) fn commit_rows(&mut self, writes: &[Write]) {
+        for write in writes {
+            match write {
+                Write::Put(row) => {
+                    self.rows.insert((row.table(), row.key()), row.clone());
+                }
+                Write::Delete(table, key) => {
+                    self.rows.remove(&(*table, key.clone()));
+                }
+                Write::Journal(_) => {}
+            }
+        }
+    }
+
+    pub(super) fn rows(&self) -> Vec<Row> {
+        self.rows.values().cloned().collect()
+    }
+
+    pub(super) fn journal(&self) -> &[JournalEntry] {
+        &self.journal
+    }
+
+    pub(super) fn lease_attempt(&self, assignment: &AssignmentId) -> u32 {
+        match self.rows.get(&(Table::Leases, assignment.0.to_vec())) {
+            Some(Row::Lease(row)) => row.attempt.0,
+            _ => 0,
+        }
+    }
+
+    pub(super) fn receipts(&self) -> impl Iterator<Item = &ReceiptRow> {
+        self.rows.values().filter_map(|row| {
+            let Row::Receipt(row) = row else { return None };
+            Some(&**row)
+        })
+    }
+
+    pub(super) fn has_receipt(&self, evidence: &Digest) -> bool {
+        self.receipts().any(|row| row.receipt.evidence.digest() == *evidence)
+    }
+
+    pub(super) fn cursor(&self, peer: &Hotkey) -> Option<u64> {
+        match self.rows.get(&(Table::Cursors, peer.0.to_vec())) {
+            Some(Row::Cursor(row)) => Some(row.after),
+            _ => None,
+        }
+    }
+}
+
+/// Where in the handling of one event the process dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CrashPoint {
+    BeforeWrites,
+    AfterJournal,
+    AfterWrites,
+    AfterHalfTheEffects,
+    AfterEffects,
+}
+
+impl CrashPoint {
+    pub(super) const ALL: [Self; 5] = [
+        Self::BeforeWrites,
+        Self::AfterJournal,
+        Self::AfterWrites,
+        Self::AfterHalfTheEffects,
+        Self::AfterEffects,
+    ];
+}
+
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) config: MachineConfig,
+    pub(super) disk: Disk,
+    /// Containers that exist, with or without a process that minds them.
+    pub(super) containers: BTreeMap<RunId, RunSpec>,
+    /// Everything noted by outcomes that were committed, over all lives.
+    pub(super) notes: Vec<Note>,
+    /// Every run of this host ends this way, whatever it runs.
+    pub(super) run_fault: Option<Ending>,
+    /// Whether its process can be reached and reaches others.
+    pub(super) is_cut_off: bool,
+    /// Stopped and not dead: everything that happens to it waits. Its containers go on.
+    pub(super) is_paused: bool,
+    /// It sees no new blocks.
+    pub(super) is_blind: bool,
+    /// Counts the lives of the process; what an earlier one waited for never arrives.
+    pub(super) life: u32,
+    pub(super) devices: usize,
+    machine: Option<Machine>,
+    mono_start: u64,
+}
+
+impl Host {
+    pub(super) fn new(config: MachineConfig) -> Self {
+        Self {
+            config,
+            disk: Disk::default(),
+            containers: BTreeMap::new(),
+            notes: Vec::new(),
+            run_fault: None,
+            is_cut_off: false,
+            is_paused: false,
+            is_blind: false,
+            life: 0,
+            devices: 1,
+            machine: None,
+            mono_start: 0,
+        }
+    }
+
+    pub(super) fn hotkey(&self) -> Hotkey {
+        self.config.hotkey
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.machine.is_some()
+    }
+
+    pub(super) fn machine(&self) -> &Machine {
+        self.machine.as_ref().expect("the node is up")
+    }
+
+    /// A new life with a stopwatch of its own and nothing in memory.
+    pub(super) fn start(&mut self, now_ms: u64) {
+        self.life += 1;
+        self.machine = Some(Machine::new(self.config.clone()));
+        self.mono_start = now_ms - 500;
+    }
+
+    pub(super) fn kill(&mut self) {
+        self.machine = None;
+    }
+
+    pub(super) fn now(&self, now_ms: u64) -> Now {
+        Now { mono: MonoMs(now_ms - self.mono_start), unix: UnixMs(1_700_000_000_000 + now_ms) }
+    }
+
+    pub(super) fn apply(&mut self, now_ms: u64, event: Event) -> Outcome {
+        let now = self.now(now_ms);
+        self.machine.as_mut().expect("the node is up").apply(now, event)
+    }
+
+    pub(super) fn inventory(&self) -> Vec<Device> {
+        let slot = |index| Device {
+            id: DeviceId(format!("cpu-{index}")),
+            kind: DeviceKind::CpuSlot,
+            label: "one CPU".to_owned(),
+            memory_mib: 4096,
+        };
+        (0..self.devices).map(slot).collect()
+    }
+
+    /// No two containers on one device, and none that the machine has forgotten.
+    pub(super) fn check_containers(&self) {
+        let Some(machine) = &self.machine else { return };
+        let mut devices: Vec<_> = self.containers.values().map(|spec| &spec.device.id).collect();
+        devices.sort_unstable();
+        devices.dedup();
+        assert_eq!(devices.len(), self.containers.len(), "two runs share a device");
+        for run in self.containers.keys() {
+            let is_known =
+                machine.runs().any(|known| known.row.run == *run && known.holds_device());
+            assert!(is_known, "a container runs that nobody minds: {run}");
+        }
+    }
+}

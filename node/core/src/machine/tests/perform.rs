@@ -1,0 +1,140 @@
+//! How this world performs effects: what the daemon's adapters would do, with delays and faults.
+
+use super::chain::SetWeights;
+use super::world::{validator, Asked, Fate, Happening, World};
+use crate::admission::Verdict;
+use crate::evidence::Receipt;
+use crate::id::{sha256, ContentDigest, Hotkey, Signature, SubmissionId};
+use crate::lease::{PeerAnswer, PeerRequest};
+use crate::limits::{EXTRINSIC_ERA_BLOCKS, PEER_CALL_MS_MAX};
+use crate::machine::effect::{Effect, WeightsToSign};
+use crate::machine::event::{CallId, Event, Question};
+use crate::rows::SignedExtrinsic;
+use crate::unit::BlockCount;
+
+const FETCH_MS: u64 = 200;
+const ADMIT_MS: u64 = 500;
+const SIGN_MS: u64 = 50;
+const STOP_MS: u64 = 300;
+const LATENCY_MS: u64 = 20;
+
+impl World {
+    pub(super) fn perform(&mut self, node: usize, effect: Effect) {
+        match effect {
+            Effect::FetchContent { submission, content, .. } => {
+                self.fetch(node, submission, content);
+            }
+            Effect::Admit { submission, content } => self.admit(node, submission, content),
+            Effect::Answer { call, answer } => self.send_answer(node, call, answer),
+            Effect::AskPeer { peer, question, request } => {
+                self.send_question(node, peer.hotkey, question, request);
+            }
+            Effect::StartRun(spec) => {
+                let (run, life) = (spec.run, self.hosts[node].life);
+                self.hosts[node].containers.insert(run, *spec);
+                let exited = Happening::ContainerExited { node, life, run, ending: None };
+                self.after(self.run_ms, exited);
+            }
+            Effect::StopRun { run, ending } => {
+                let (life, ending) = (self.hosts[node].life, Some(ending));
+                self.after(STOP_MS, Happening::ContainerExited { node, life, run, ending });
+            }
+            Effect::RemoveLeftover { run } => {
+                self.hosts[node].containers.remove(&run);
+            }
+            Effect::SignReceipt { run, evidence } => {
+                let receipt = Receipt { evidence: *evidence, signature: Signature([1; 64]) };
+                let receipt = Box::new(receipt);
+                self.report(node, SIGN_MS, Event::ReceiptSigned { run, receipt });
+            }
+            Effect::SignWeights(to_sign) => self.sign(node, to_sign),
+            Effect::SendWeights { intent, bytes } => {
+                let is_lost = self.rng.happens(self.faults.lost_extrinsics);
+                let sent = self.chain.send(&bytes);
+                let result = if is_lost { Err("connection reset".to_owned()) } else { sent };
+                self.report(node, LATENCY_MS, Event::WeightsSent { intent, result });
+            }
+        }
+    }
+
+    fn report(&mut self, node: usize, after_ms: u64, event: Event) {
+        let life = self.hosts[node].life;
+        self.after(after_ms, Happening::Reported { node, life, event });
+    }
+
+    fn fetch(&mut self, node: usize, submission: SubmissionId, content: ContentDigest) {
+        let fails = self.unreachable_contents.contains(&content)
+            || self.rng.happens(self.faults.failed_fetches);
+        let result = if fails { Err("nobody has it".to_owned()) } else { Ok(()) };
+        self.report(node, FETCH_MS, Event::ContentFetched { submission, result });
+    }
+
+    fn admit(&mut self, node: usize, submission: SubmissionId, content: ContentDigest) {
+        *self.judged.entry((node, content)).or_default() += 1;
+        let verdict = if self.fates[&content] == Fate::IsRejected {
+            Self::rejection()
+        } else {
+            Verdict::Admitted { files: 1, unpacked_bytes: 100 }
+        };
+        self.report(node, ADMIT_MS, Event::AdmissionEnded { submission, verdict });
+    }
+
+    fn sign(&mut self, node: usize, to_sign: WeightsToSign) {
+        let hotkey = validator(node);
+        let era_end = to_sign.anchor.plus(BlockCount(EXTRINSIC_ERA_BLOCKS));
+        let nonce = self.chain.nonce(&hotkey);
+        let call = SetWeights {
+            hotkey,
+            intent: to_sign.intent,
+            nonce,
+            era_end,
+            version_key: to_sign.version_key,
+            vector: to_sign.vector,
+        };
+        let bytes = serde_json::to_vec(&call).unwrap();
+        let hash = sha256(&bytes);
+        let result = Ok(SignedExtrinsic { bytes, hash, nonce, era_end });
+        self.report(node, SIGN_MS, Event::WeightsSigned { intent: to_sign.intent, result });
+    }
+
+    /// A question ends once: with the first answer that comes back, or when its time is over.
+    fn send_question(
+        &mut self,
+        node: usize,
+        peer: Hotkey,
+        question: Question,
+        request: PeerRequest,
+    ) {
+        let life = self.hosts[node].life;
+        let asked = Asked { node, life, peer, question, request };
+        self.questions_asked += 1;
+        let id = self.questions_asked;
+        self.questions.insert(id, asked.clone());
+        let result = Err("no answer in time".to_owned());
+        self.after(PEER_CALL_MS_MAX, Happening::QuestionEnded { id, result });
+        let Some(to) = self.hosts.iter().position(|host| host.hotkey() == peer) else { return };
+        let copies = if self.rng.happens(self.faults.duplicated_messages) { 2 } else { 1 };
+        for _ in 0..copies {
+            if node != to && self.rng.happens(self.faults.lost_messages) {
+                continue;
+            }
+            let call = CallId(u64::try_from(self.calls.len()).unwrap());
+            self.calls.push((id, asked.clone()));
+            let delay = LATENCY_MS + self.rng.below(self.faults.delay_ms_max.max(1));
+            self.after(delay, Happening::RequestArrived { to, call });
+        }
+    }
+
+    fn send_answer(&mut self, node: usize, call: CallId, answer: PeerAnswer) {
+        let (id, asked) = self.calls[usize::try_from(call.0).unwrap()].clone();
+        self.promise(node, &asked, &answer);
+        let is_lost = node != asked.node && self.rng.happens(self.faults.lost_messages);
+        let is_heard = !is_lost && self.is_connected(node, asked.node);
+        self.answers.push((asked, answer.clone()));
+        if !is_heard {
+            return;
+        }
+        let delay = LATENCY_MS + self.rng.below(self.faults.delay_ms_max.max(1));
+        self.after(delay, Happening::QuestionEnded { id, result: Ok(answer) });
+    }
+}

@@ -1,0 +1,102 @@
+//! Claims about crashes: at any point, in any node, nothing is lost and nothing happens twice.
+
+use super::host::CrashPoint;
+use super::world::{miner, Fate, PlannedCrash, World};
+use crate::machine::effect::{Effect, Note, Outcome};
+use crate::rows::{Row, RunState, Write};
+use crate::submission::SubmissionState;
+
+const GOOD: Fate = Fate::Scores { nll_nanonats: 400_000_000_000_000 };
+
+/// One submission from its commitment to everybody's vector; `crash` kills a node on the way.
+fn history(crash: Option<PlannedCrash>) -> World {
+    let mut world = World::new(1, 2, 1);
+    world.run_ms = 4_000;
+    world.tick_ms = 2_000;
+    world.planned_crash = crash;
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(300_000, "settled", |world| world.is_settled_everywhere(id));
+    world.run_until(300_000, "two vectors each", |world| {
+        world.landed(0) >= 2 && world.landed(1) >= 2
+    });
+    assert!(matches!(world.state(0, id), Some(SubmissionState::Scored { .. })));
+    assert_eq!(world.state(0, id), world.state(1, id));
+    world.check_scores();
+    world
+}
+
+#[test]
+fn case_07_a_crash_at_any_point_loses_nothing_and_repeats_nothing() {
+    let places = history(None).crash_places.clone();
+    for (node, places) in places.into_iter().enumerate() {
+        for countdown in 0..places {
+            for point in CrashPoint::ALL {
+                let crash = PlannedCrash { node, point, countdown, when: |_| true };
+                let result = std::panic::catch_unwind(|| history(Some(crash)));
+                assert!(result.is_ok(), "node {node} crashed {point:?} of outcome {countdown}");
+            }
+        }
+    }
+}
+
+#[test]
+fn leftover_containers_are_removed_and_their_leases_given_back() {
+    let mut world = World::new(2, 2, 1);
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(60_000, "it runs", |world| !world.hosts[1].containers.is_empty());
+    world.kill(1);
+    assert_eq!(world.hosts[1].containers.len(), 1, "containers outlive the process");
+    world.start(1);
+    assert_eq!(world.hosts[1].containers.len(), 0);
+    assert_eq!(world.notes(1, |note| matches!(note, Note::LeftoverFound { .. })), 1);
+    world.run_until(10_000, "given back, long before its time", |world| {
+        world.notes(0, |note| matches!(note, Note::LeaseReleased { .. })) == 1
+    });
+    world.run_until(60_000, "settled", |world| world.is_settled_everywhere(id));
+    world.check_scores();
+}
+
+fn signs_a_receipt(outcome: &Outcome) -> bool {
+    let is_completing = |row: &Row| matches!(row, Row::Run(row) if matches!(row.state, RunState::Completing { .. }));
+    outcome.writes.iter().any(|write| matches!(write, Write::Put(row) if is_completing(row)))
+}
+
+#[test]
+fn a_result_signed_before_the_crash_is_handed_in_and_not_run_again() {
+    let mut world = World::new(3, 2, 1);
+    world.crash_at(1, CrashPoint::AfterWrites, signs_a_receipt);
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(60_000, "settled", |world| world.is_settled_everywhere(id));
+    assert!(world.planned_crash.is_none(), "the crash happened");
+    assert_eq!(world.notes(1, |note| matches!(note, Note::RunStarted { .. })), 1);
+    assert_eq!(world.notes(0, |note| matches!(note, Note::RunStarted { .. })), 0);
+}
+
+#[test]
+fn a_granted_lease_keeps_its_holder_over_the_coordinators_restart() {
+    let mut world = World::new(4, 2, 1);
+    world.run_ms = 90_000;
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(60_000, "it runs", |world| !world.hosts[1].containers.is_empty());
+    world.kill(0);
+    world.run_for(30_000);
+    world.start(0);
+    world.run_until(120_000, "settled", |world| world.is_settled_everywhere(id));
+    assert_eq!(world.notes(1, |note| matches!(note, Note::RunStarted { .. })), 1);
+    assert_eq!(world.notes(0, |note| matches!(note, Note::RunStarted { .. })), 0);
+}
+
+#[test]
+fn a_second_restart_after_a_half_done_first_one_finds_the_same() {
+    let mut world = World::new(5, 2, 1);
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(60_000, "it runs", |world| !world.hosts[1].containers.is_empty());
+    world.kill(1);
+    world.crash_at(1, CrashPoint::AfterWrites, |outcome| {
+        outcome.effects.iter().any(|effect| matches!(effect, Effect::RemoveLeftover { .. }))
+    });
+    world.start(1);
+    assert!(!world.hosts[1].is_up(), "it died again, before it removed anything");
+    world.run_until(60_000, "settled", |world| world.is_settled_everywhere(id));
+    world.check_scores();
+}
