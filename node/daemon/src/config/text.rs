@@ -6,11 +6,12 @@ use figment::value::Value;
 const SECRET_WORDS: &[&str] =
     &["password", "secret", "seed", "phrase", "mnemonic", "private", "token", "credential"];
 
-/// `value` as it would stand in a file. Credentials in URLs are hidden, as is everything under a
-/// key whose name sounds like a secret.
+/// `value` as it would stand in a file. Credentials in URLs are hidden, as is everything under an
+/// unknown key whose name sounds like a secret; no known key holds one.
 pub(super) fn show(path: &str, value: &Value) -> String {
     let name = path.to_lowercase();
-    if SECRET_WORDS.iter().any(|word| name.contains(word)) {
+    let is_known = super::keys().any(|key| key.covers(path));
+    if !is_known && SECRET_WORDS.iter().any(|word| name.contains(word)) {
         return "(hidden)".to_owned();
     }
     show_value(value)
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_sounds_secret_never_shows_its_value() {
+    fn an_unknown_key_that_sounds_secret_never_shows_its_value() {
         assert_eq!(show("wallet.password", &Value::from("hunter2")), "(hidden)");
         assert_eq!(show("wallet.name", &Value::from("default")), "\"default\"");
     }
