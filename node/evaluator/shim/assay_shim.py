@@ -21,7 +21,7 @@ What a submission sees:
                                     batch_size are accepted and ignored: the policy decides.
     batch.inputs, batch.targets     (B, T) int64; also `inputs, targets = batch`. inputs[:, 0] is 0,
                                     the start mark; targets[:, t] follows inputs[:, t].
-    batch.tokens                    the same as inputs
+    batch.tokens                    the same as inputs, under PRISM's name
     ctx.log(loss=1.5)               up to 16 numbers per call, shown to people
 
 The model given to the last train_batches is the one measured at the end. A train() that returns
@@ -40,6 +40,7 @@ import socket
 import struct
 import sys
 import traceback
+import types
 from typing import NamedTuple
 
 PROTOCOL = 1
@@ -130,6 +131,10 @@ class Context:
 
     iter_train_batches = train_batches
 
+    def reference_tokenizer(self, _name):
+        """For PRISM's projects. Whatever is asked for, tokens are the policy's: bytes."""
+        return None
+
     def log(self, **scalars):
         """Sends numbers to whoever watches the run. They never enter the score."""
         values = {}
@@ -146,6 +151,26 @@ def force_determinism(seed):
     random.seed(seed)
     numpy.random.seed(seed)
     torch.manual_seed(seed)
+
+
+def get_random_state():
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return torch.get_rng_state(), cuda
+
+
+def set_random_state(state):
+    torch.set_rng_state(state[0])
+    if state[1]:
+        torch.cuda.set_rng_state_all(state[1])
+
+
+def provide_prism_names():
+    """PRISM's projects import its context's type, for annotations only."""
+    for name in ("prism_challenge", "prism_challenge.evaluator"):
+        sys.modules[name] = types.ModuleType(name)
+    interface = types.ModuleType("prism_challenge.evaluator.interface")
+    interface.PrismContext = Context
+    sys.modules[interface.__name__] = interface
 
 
 def forced(build_model, seed):
@@ -169,7 +194,7 @@ def count_parameters(model):
 def log_probabilities(ctx, model, inputs):
     """Float32 log-probabilities, (B, T, V), leaving modes and random state as they were."""
     modes = [(module, module.training) for module in model.modules()]
-    random_state = torch.get_rng_state()
+    random_state = get_random_state()
     model.eval()
     try:
         with torch.no_grad():
@@ -184,7 +209,7 @@ def log_probabilities(ctx, model, inputs):
     finally:
         for module, mode in modes:
             module.training = mode
-        torch.set_rng_state(random_state)
+        set_random_state(random_state)
 
 
 def serve(ctx, model, *until):
@@ -195,8 +220,8 @@ def serve(ctx, model, *until):
         if kind == ASK:
             request, sequences, tokens = struct.unpack_from("<III", payload)
             inputs = to_ids(ctx, payload[12:], sequences, tokens)
-            log_probs = log_probabilities(ctx, model, inputs)
-            ctx._link.send(PREDICTIONS, struct.pack("<I", request), log_probs.numpy().data.cast("B"))
+            log_probs = log_probabilities(ctx, model, inputs).numpy().data.cast("B")
+            ctx._link.send(PREDICTIONS, struct.pack("<I", request), log_probs)
         elif kind == TARGETS:
             return Batch(inputs, to_ids(ctx, payload, *inputs.shape))
         else:
@@ -221,6 +246,7 @@ def unpack(files):
 
 def evaluate(link, start):
     unpack(start["files"])
+    provide_prism_names()
     ctx = Context(link, start)
     force_determinism(ctx.seed)
     architecture = importlib.import_module("architecture")

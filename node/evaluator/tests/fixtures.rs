@@ -1,0 +1,56 @@
+//! The fixture submissions, read by the same code that admits a miner's.
+
+#![allow(clippy::unwrap_used, reason = "a test states facts; a broken one should stop at once")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use node_core::admission::{Rule, Verdict};
+use node_core::policy::Policy;
+use node_evaluator::admit::admit;
+use node_evaluator::archive::{pack, read_archive};
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures")
+}
+
+fn projects() -> Vec<PathBuf> {
+    let dir = std::fs::read_dir(fixtures().join("submissions")).unwrap();
+    dir.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect()
+}
+
+#[test]
+fn every_fixture_packs_is_admitted_and_is_itself() {
+    let policy = Policy::dev();
+    let mut digests = BTreeSet::new();
+    for project in projects() {
+        let packed = pack(&project, &policy.archive).unwrap();
+        let (verdict, archive) = admit(&packed.bytes, &packed.digest, &policy);
+        assert!(matches!(verdict, Verdict::Admitted { files: 2.., .. }), "{project:?} {verdict:?}");
+        assert!(archive.is_some());
+        assert!(digests.insert(packed.digest), "{project:?} equals another fixture");
+    }
+    assert_eq!(digests.len(), 13);
+}
+
+#[test]
+fn the_readme_names_every_fixture() {
+    let readme = std::fs::read_to_string(fixtures().join("submissions/README.md")).unwrap();
+    for project in projects() {
+        let name = project.file_name().unwrap().to_string_lossy();
+        assert!(readme.contains(&format!("| `{name}` |")), "{name}");
+    }
+}
+
+#[test]
+fn case_23_the_traversal_fixture_is_refused_for_its_path_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out.zip");
+    let made = Command::new("python3").arg(fixtures().join("make_traversal")).arg(&out).status();
+    assert!(made.unwrap().success());
+    let bytes = std::fs::read(&out).unwrap();
+    let rejection = read_archive(&bytes, &Policy::dev().archive).unwrap_err();
+    assert_eq!(rejection.rule, Rule::ArchiveTraversal);
+    assert_eq!(rejection.file.as_deref(), Some("../../etc/cron.d/owned.txt"));
+}
