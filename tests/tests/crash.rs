@@ -1,6 +1,8 @@
 //! `kill -9` at the worst moments: nothing is scored twice, nothing is left running, and one
 //! vector per epoch is on chain.
 
+#![allow(clippy::unwrap_used, reason = "a test states facts; a broken one should stop at once")]
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,7 +10,6 @@ use assay_tests::chain::ChainOptions;
 use assay_tests::lab::{Lab, NETUID};
 use assay_tests::node::Node;
 use assay_tests::submissions::packed_fixture;
-use node_core::id::Hotkey;
 use node_daemon::status::StatusReport;
 use node_runner::{Engine, EngineConfig};
 use serde_json::json;
@@ -57,8 +58,10 @@ async fn check_once_on_chain(lab: &Lab, node: &mut Node) {
     assert_eq!(nonce.as_u64(), Some(landed), "{report:#?}");
 }
 
-async fn containers_of(hotkey: Hotkey) -> usize {
-    let config = EngineConfig { host: None, runtime: None, node: hotkey };
+/// Containers that carry the node's name, running or not.
+async fn containers_of(node: &Node) -> usize {
+    let name = std::fs::read_to_string(node.data_dir().join("instance")).unwrap();
+    let config = EngineConfig { host: None, runtime: None, node: name.trim().to_owned() };
     Engine::connect(config).await.unwrap().leftovers().await.unwrap().len()
 }
 
@@ -71,10 +74,9 @@ async fn case_01_killed_during_a_run_the_run_is_done_again_and_scored_once() {
     let measuring = |report: &StatusReport| {
         report.runs.iter().any(|run| run.progress.is_some_and(|p| p.covered_bytes > 0))
     };
-    let report = node.wait_for("a run that measures", SCORE_MAX, measuring).await.unwrap();
-    let hotkey = report.node.hotkey;
+    node.wait_for("a run that measures", SCORE_MAX, measuring).await.unwrap();
     node.kill().await.unwrap();
-    assert_eq!(containers_of(hotkey).await, 1, "the killed node leaves its container");
+    assert_eq!(containers_of(&node).await, 1, "the killed node leaves its container");
 
     node.start(None).unwrap();
     let adopted = |report: &StatusReport| {
@@ -83,7 +85,7 @@ async fn case_01_killed_during_a_run_the_run_is_done_again_and_scored_once() {
     node.wait_for("ready again", Duration::from_secs(60), adopted).await.unwrap();
     let scored = |report: &StatusReport| report.submission_counts.scored == 1;
     node.wait_for("a score", SCORE_MAX, scored).await.unwrap();
-    assert_eq!(containers_of(hotkey).await, 0, "nothing runs that nobody waits for");
+    assert_eq!(containers_of(&node).await, 0, "nothing runs that nobody waits for");
     check_once_on_chain(&lab, &mut node).await;
     node.end().await;
 }
@@ -97,11 +99,10 @@ async fn case_01_killed_during_completion_the_receipt_counts_once() {
     node.wait_for_end(SCORE_MAX).await.unwrap();
 
     node.start(None).unwrap();
-    let acknowledged = |report: &StatusReport| {
-        report.submission_counts.scored == 1 && report.runs.is_empty()
-    };
-    let report = node.wait_for("an acknowledged result", SCORE_MAX, acknowledged).await.unwrap();
-    assert_eq!(containers_of(report.node.hotkey).await, 0);
+    let acknowledged =
+        |report: &StatusReport| report.submission_counts.scored == 1 && report.runs.is_empty();
+    node.wait_for("an acknowledged result", SCORE_MAX, acknowledged).await.unwrap();
+    assert_eq!(containers_of(&node).await, 0);
     check_once_on_chain(&lab, &mut node).await;
     node.end().await;
 }

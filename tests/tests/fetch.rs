@@ -1,6 +1,8 @@
 //! Where a submission's bytes come from: over HTTPS from where the miner says they are, and only
 //! from the public internet unless the operator allows more.
 
+#![allow(clippy::unwrap_used, reason = "a test states facts; a broken one should stop at once")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;

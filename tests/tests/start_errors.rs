@@ -1,5 +1,7 @@
 //! What an operator is told when something needed is missing: what, why, and the next step.
 
+#![allow(clippy::unwrap_used, reason = "a test states facts; a broken one should stop at once")]
+
 use std::path::Path;
 
 use assay_tests::binaries::{binary, dataset};
@@ -23,7 +25,8 @@ fn config(dir: &Path) -> String {
 fn write_key(dir: &Path) {
     let hotkeys = dir.join("wallets/nobody/hotkeys");
     std::fs::create_dir_all(&hotkeys).unwrap();
-    let key = "{\"secretSeed\": \"0x0101010101010101010101010101010101010101010101010101010101010101\"}";
+    let key =
+        "{\"secretSeed\": \"0x0101010101010101010101010101010101010101010101010101010101010101\"}";
     std::fs::write(hotkeys.join("default"), key).unwrap();
 }
 

@@ -13,7 +13,7 @@ use bollard::models::{
     MountType, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum, SystemInfo, SystemVersion,
 };
 use bollard::ClientVersion;
-use node_core::id::{Digest, Hotkey};
+use node_core::id::Digest;
 use serde_json::{json, Value};
 
 use crate::cgroup::Sample;
@@ -96,7 +96,7 @@ pub(crate) struct EngineFacts {
 /// Whose container it is and how it is run: what a spec does not say.
 #[derive(Debug, Clone)]
 pub(crate) struct Surround {
-    pub(crate) node: Hotkey,
+    pub(crate) node: String,
     pub(crate) runtime: String,
     pub(crate) app_armor: bool,
 }
@@ -305,7 +305,7 @@ fn env(spec: &SandboxSpec, image: &ImageFacts) -> Vec<String> {
 
 fn labels(spec: &SandboxSpec, around: &Surround, image: &ImageFacts) -> HashMap<String, String> {
     let own = [
-        (LABEL_NODE, around.node.to_string()),
+        (LABEL_NODE, around.node.clone()),
         (LABEL_RUN, spec.run.to_string()),
         (LABEL_ATTEMPT, spec.attempt.to_string()),
         (LABEL_ASSIGNMENT, spec.assignment.to_string()),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bollard::{Docker, API_DEFAULT_VERSION};
-use node_core::id::{Digest, Hotkey};
+use node_core::id::Digest;
 
 use crate::endpoint::{candidates, Endpoint, Surroundings};
 use crate::{convert, EngineFault, ENGINE_CALL_MAX, ENGINE_PING_MAX};
@@ -20,8 +20,9 @@ pub struct EngineConfig {
     pub host: Option<String>,
     /// OCI runtime, `runc` if nothing; `runsc` gives a second wall on CPU hosts.
     pub runtime: Option<String>,
-    /// This node. Its containers carry the hotkey as a label.
-    pub node: Hotkey,
+    /// This node's name, its own on this host: its containers carry it as a label, and every
+    /// container that carries it counts as this node's.
+    pub node: String,
 }
 
 /// What the engine said about itself.
@@ -157,7 +158,7 @@ pub struct Engine {
 struct Shared {
     info: EngineInfo,
     endpoint: Endpoint,
-    node: Hotkey,
+    node: String,
     app_armor: bool,
 }
 
@@ -263,8 +264,8 @@ impl Engine {
         &self.docker
     }
 
-    pub(crate) fn node(&self) -> Hotkey {
-        self.shared.node
+    pub(crate) fn node(&self) -> &str {
+        &self.shared.node
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
@@ -312,7 +313,7 @@ mod tests {
 
     async fn connect(host: &str) -> EngineError {
         let config =
-            EngineConfig { host: Some(host.to_owned()), runtime: None, node: Hotkey([0; 32]) };
+            EngineConfig { host: Some(host.to_owned()), runtime: None, node: "test".to_owned() };
         Engine::connect(config).await.unwrap_err()
     }
 

@@ -273,7 +273,13 @@ async fn show(
         known.map_or_else(|| "-".to_owned(), |(_, name)| (*name).to_owned())
     };
     let mut way = table(&[
-        "miner", "submission", "result", "bits per byte", "points", "coordinator", "evaluated by",
+        "miner",
+        "submission",
+        "result",
+        "bits per byte",
+        "points",
+        "coordinator",
+        "evaluated by",
     ]);
     let first = reports.first().context("a report")?;
     for (index, miner) in miners.iter().enumerate() {
@@ -295,7 +301,8 @@ async fn show(
         ]);
     }
     say(&format!("\nThe way of each submission, as {} sees it:\n{way}", nodes[0].name()));
-    let mut weights = table(&["validator", "epoch", "weights read back from the chain (uid: weight)"]);
+    let mut weights =
+        table(&["validator", "epoch", "weights read back from the chain (uid: weight)"]);
     for (node, report) in nodes.iter().zip(reports) {
         let uid = report.node.uid.context("a uid")?;
         let row = lab.chain.stored_weights(NETUID, uid.0).await?;

@@ -202,7 +202,11 @@ struct Subject {
 impl Subject {
     /// Waits for the container to connect, then measures. One connection only: whoever connects
     /// second finds nobody.
-    async fn meter(self, listener: UnixListener, progress: watch::Sender<Progress>) -> MeterOutcome {
+    async fn meter(
+        self,
+        listener: UnixListener,
+        progress: watch::Sender<Progress>,
+    ) -> MeterOutcome {
         let plan = match MeterPlan::new(&self.dataset, &self.rules, &self.seed) {
             Ok(plan) => plan,
             Err(error) => return no_measurement(&error.to_string()),

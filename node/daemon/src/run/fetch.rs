@@ -89,7 +89,7 @@ impl Fetcher {
         };
         let bytes = match bytes {
             Ok(bytes) => Some(bytes),
-            Err(_) => self.from_afar(content, location, peers, &mut failures).await,
+            Err(_) => self.ask_others(content, location, peers, &mut failures).await,
         };
         let Some(bytes) = bytes else { return Err(FetchFailed(failures)) };
         self.contents
@@ -98,7 +98,7 @@ impl Fetcher {
             .map_err(|error| FetchFailed(vec![format!("the store cannot be written: {error}")]))
     }
 
-    async fn from_afar(
+    async fn ask_others(
         &self,
         content: &ContentDigest,
         location: &Location,
@@ -106,14 +106,14 @@ impl Fetcher {
         failures: &mut Vec<String>,
     ) -> Option<Vec<u8>> {
         if *location != Location::Peers {
-            match timed(self.from_location(content, location)).await {
+            match timed(self.ask_location(content, location)).await {
                 Ok(bytes) => return Some(bytes),
                 Err(error) => failures.push(format!("{location}: {error}")),
             }
         }
         let others = peers.iter().filter(|peer| peer.hotkey != self.own);
         for peer in others.take(PEERS_ASKED_MAX) {
-            match timed(self.from_peer(content, peer)).await {
+            match timed(self.ask_peer(content, peer)).await {
                 Ok(bytes) => return Some(bytes),
                 Err(error) => failures.push(format!("{}: {error}", peer.hotkey.short())),
             }
@@ -124,7 +124,7 @@ impl Fetcher {
         None
     }
 
-    async fn from_location(
+    async fn ask_location(
         &self,
         content: &ContentDigest,
         location: &Location,
@@ -138,7 +138,7 @@ impl Fetcher {
         }
     }
 
-    async fn from_peer(
+    async fn ask_peer(
         &self,
         content: &ContentDigest,
         peer: &PeerAddress,

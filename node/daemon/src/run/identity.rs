@@ -9,6 +9,7 @@ use node_core::id::{BlockHash, Hotkey, Netuid};
 use serde::{Deserialize, Serialize};
 
 const FILE: &str = "identity.json";
+const INSTANCE_FILE: &str = "instance";
 
 /// Whose state it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +45,34 @@ pub(crate) enum IdentityError {
     Other { directory: PathBuf, known: Box<Identity>, own: Box<Identity> },
 }
 
+/// The name of the node that owns `directory`: drawn once, and kept. Two nodes of one hotkey on one
+/// host (for two subnets, say) have two names, so neither takes the other's containers for its own.
+///
+/// # Errors
+///
+/// [`IdentityError::File`] if the name cannot be read or written.
+pub(crate) fn instance(directory: &Path) -> Result<String, IdentityError> {
+    let path = directory.join(INSTANCE_FILE);
+    let file = |source| IdentityError::File { path: path.clone(), source };
+    match std::fs::read_to_string(&path) {
+        Ok(name) if !name.trim().is_empty() => Ok(name.trim().to_owned()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(file(error)),
+        Ok(_) | Err(_) => {
+            let name = hex::encode(rand::random::<[u8; 16]>());
+            write_whole(&path, name.as_bytes()).map_err(file)?;
+            Ok(name)
+        }
+    }
+}
+
+/// Writes a file that is there whole or not at all.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let partial = path.with_extension("partial");
+    std::fs::write(&partial, bytes)?;
+    std::fs::File::open(&partial)?.sync_all()?;
+    std::fs::rename(&partial, path)
+}
+
 /// Claims `directory` for `own`, or finds that it was claimed for it before.
 ///
 /// # Errors
@@ -65,10 +94,7 @@ pub(crate) fn claim(directory: &Path, own: Identity) -> Result<(), IdentityError
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let bytes = serde_json::to_vec_pretty(&own)
                 .map_err(|source| IdentityError::Damaged { path: path.clone(), source })?;
-            let partial = path.with_extension("partial");
-            std::fs::write(&partial, bytes).map_err(file)?;
-            std::fs::File::open(&partial).and_then(|f| f.sync_all()).map_err(file)?;
-            std::fs::rename(&partial, &path).map_err(file)
+            write_whole(&path, &bytes).map_err(file)
         }
         Err(error) => Err(file(error)),
     }
@@ -77,6 +103,14 @@ pub(crate) fn claim(directory: &Path, own: Identity) -> Result<(), IdentityError
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_keeps_its_name_and_two_nodes_have_two() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let name = instance(one.path()).unwrap();
+        assert_eq!(instance(one.path()).unwrap(), name);
+        assert_ne!(instance(other.path()).unwrap(), name);
+    }
 
     #[test]
     fn a_directory_belongs_to_who_claimed_it_first() {

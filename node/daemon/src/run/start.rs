@@ -14,6 +14,7 @@ use node_core::machine::event::{Event, Restarted};
 use node_core::machine::{Machine, MachineConfig};
 use node_core::policy::Policy;
 use node_evaluator::dataset::Dataset;
+use node_evaluator::meter::MeterPlan;
 use node_peer::{
     ContentFuture, ContentSource, NodeIdentity, PeerClient, PeerDirectory, PeerServer, ServerParts,
     SystemClock,
@@ -29,7 +30,7 @@ use super::contents::Contents;
 use super::evaluate::Evaluator;
 use super::fetch::Fetcher;
 use super::heart::{unix_now, Calls, Clock, Heart, HeartError, Sources};
-use super::identity::{claim, Identity};
+use super::identity::{claim, instance, Identity};
 use super::perform::Performer;
 use super::report::{mode_name, starting, Reporter};
 use super::stop::{listen, Stopping};
@@ -64,7 +65,7 @@ pub(crate) async fn live(config: Config) -> Result<ExitReason, Failure> {
     let admin = tokio::spawn(admin.serve(report_watch.clone(), Arc::clone(&metrics), stop.clone()));
     let snapshot = tokio::spawn(keep_snapshot(report_watch, config.data_dir.status_file()));
     let policy = config.challenge.nas.policy.policy();
-    let host = prepare_host(&config, &policy, &keypair).await?;
+    let host = prepare_host(&config, &policy).await?;
     let client = connect_chain(&config, &keypair).await?;
     let own = Identity {
         hotkey: keypair.public(),
@@ -132,16 +133,13 @@ struct Host {
     reasons: Vec<String>,
 }
 
-async fn prepare_host(
-    config: &Config,
-    policy: &Policy,
-    keypair: &Keypair,
-) -> Result<Host, Failure> {
-    let dataset = open_dataset(config).await?;
+async fn prepare_host(config: &Config, policy: &Policy) -> Result<Host, Failure> {
+    let dataset = open_dataset(config, policy).await?;
+    let node = instance(config.data_dir.path()).map_err(Failure::unavailable)?;
     let engine = EngineConfig {
         host: config.engine.host.clone(),
         runtime: config.engine.runtime.clone(),
-        node: keypair.public(),
+        node,
     };
     let engine = Engine::connect(engine).await.map_err(|error| {
         let hint = error.hint();
@@ -160,13 +158,18 @@ async fn prepare_host(
     Ok(Host { engine, image, dataset: Arc::new(dataset), devices, leftovers, reasons })
 }
 
-async fn open_dataset(config: &Config) -> Result<Dataset, Failure> {
+async fn open_dataset(config: &Config, policy: &Policy) -> Result<Dataset, Failure> {
     let path = config.challenge.nas.dataset.clone();
     let opened = tokio::task::spawn_blocking(move || Dataset::open(&path)).await;
-    opened.map_err(Failure::unexpected)?.map_err(|error| {
+    let dataset = opened.map_err(Failure::unexpected)?.map_err(|error| {
         Failure::unavailable(error)
             .hint("`assay dataset prepare` makes one; set `challenge.nas.dataset` to its directory")
-    })
+    })?;
+    // Found out now and not by every run.
+    MeterPlan::new(&dataset, &policy.meter, &Digest([0; 32])).map_err(|error| {
+        Failure::unavailable(error).hint("prepare a larger data set, from more text")
+    })?;
+    Ok(dataset)
 }
 
 /// Containers of an earlier life. Those whose label cannot be read are removed at once.
@@ -205,6 +208,7 @@ async fn connect_chain(config: &Config, keypair: &Keypair) -> Result<ChainClient
     let chain = ChainConfig {
         expected_genesis: config.chain.genesis,
         own_hotkey: Some(keypair.public()),
+        allow_insecure: config.chain.allow_insecure,
         ..ChainConfig::new(endpoints, config.chain.netuid)
     };
     ChainClient::connect(chain).await.map_err(|error| {

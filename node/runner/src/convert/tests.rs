@@ -11,7 +11,7 @@ use crate::ReadOnlyBind;
 type Alter<T> = fn(&mut T);
 
 fn around() -> Surround {
-    Surround { node: Hotkey([9; 32]), runtime: "runc".to_owned(), app_armor: true }
+    Surround { node: "node".to_owned(), runtime: "runc".to_owned(), app_armor: true }
 }
 
 fn body() -> ContainerCreateBody {

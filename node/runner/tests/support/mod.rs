@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use node_core::id::{sha256, AssignmentId, Attempt, Digest, Hotkey, LeaseId, RunId};
+use node_core::id::{sha256, AssignmentId, Attempt, Digest, LeaseId, RunId};
 use node_core::inventory::DeviceKind;
 use node_core::policy::RunLimits;
 use node_runner::{Engine, EngineConfig, ReadOnlyBind, Run, RunReport, SandboxSpec};
@@ -59,7 +59,7 @@ impl Sandbox {
     }
 
     async fn connect(name: &'static str, host: Option<String>) -> Self {
-        let node = Hotkey(sha256(name.as_bytes()).0);
+        let node = sha256(name.as_bytes()).to_string();
         let engine = match Engine::connect(EngineConfig { host, runtime: None, node }).await {
             Ok(engine) => engine,
             Err(error) => panic!(
