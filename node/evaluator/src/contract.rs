@@ -283,4 +283,15 @@ mod tests {
             assert!(tokens <= source.len(), "{pattern}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_read_to_their_end(
+            bytes: Vec<u8>,
+            almost_python in "[\\\\'\"#\n ;(train=]{0,40}",
+        ) {
+            defines(&bytes, b"train");
+            defines(almost_python.as_bytes(), b"train");
+        }
+    }
 }

@@ -324,10 +324,8 @@ fn pack_refuses_what_admission_would_refuse() {
     project(dir.path());
     std::fs::write(dir.path().join("weights.bin"), "x").unwrap();
     let refused = pack(dir.path(), &limits()).unwrap_err();
-    assert!(
-        matches!(&refused, PackError::Refused { rejection } if rejection.rule == Rule::ArchiveSuffix),
-        "{refused}"
-    );
+    let PackError::Refused { rejection } = refused else { panic!("{refused}") };
+    assert_eq!(rejection.rule, Rule::ArchiveSuffix);
     std::fs::write(dir.path().join("weights.bin"), vec![b'x'; 2_000_001]).unwrap();
     assert!(matches!(pack(dir.path(), &limits()), Err(PackError::TooLarge { .. })));
     std::fs::remove_file(dir.path().join("weights.bin")).unwrap();

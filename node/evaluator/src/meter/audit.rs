@@ -78,3 +78,84 @@ fn agree(one: Option<&Position<'_>>, two: Option<&Position<'_>>, tolerance: f64)
 fn float(count: u64) -> f64 {
     count as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use node_core::policy::Policy;
+
+    use super::*;
+
+    const TOKENS: usize = 4;
+
+    fn rules() -> MeterRules {
+        MeterRules { batch_sequences: 2, sequence_tokens: 4, ..Policy::dev().meter }
+    }
+
+    /// Two sequences of uniform rows.
+    fn uniform() -> Vec<f32> {
+        vec![-(256_f32.ln()); 2 * TOKENS * 256]
+    }
+
+    /// Uniform, but in one row `shift` nats move from one byte to another.
+    fn shifted(row: usize, shift: f32) -> Vec<f32> {
+        let mut answer = uniform();
+        let p = 1.0 / 256.0;
+        answer[row * 256] = (p * shift.exp()).ln();
+        answer[row * 256 + 1] = (2.0 * p - p * shift.exp()).ln();
+        answer
+    }
+
+    fn is_causal(first: &[f32], second: &[f32], cuts: [usize; 2]) -> bool {
+        let byte_counts = [10; 256];
+        let answers = [first, second];
+        let audit = Audit { answers, altered: b"aaaaaaaa", cuts: &cuts, byte_counts: &byte_counts };
+        audit.is_causal(&rules(), 256)
+    }
+
+    #[test]
+    fn predictions_before_the_cut_may_differ_by_the_tolerance_and_no_more() {
+        assert!(is_causal(&uniform(), &uniform(), [1, 3]));
+        assert!(is_causal(&uniform(), &shifted(0, 0.0009), [1, 3]));
+        assert!(!is_causal(&uniform(), &shifted(0, 0.0011), [1, 3]));
+        assert!(!is_causal(&uniform(), &shifted(TOKENS + 2, 0.0011), [1, 3]));
+    }
+
+    #[test]
+    fn predictions_after_the_cut_may_differ_at_will() {
+        assert!(is_causal(&uniform(), &shifted(1, 0.5), [1, 3]));
+        assert!(is_causal(&uniform(), &shifted(TOKENS + 3, 0.5), [1, 3]));
+    }
+
+    #[test]
+    fn a_position_that_is_a_distribution_in_one_answer_only_is_not_causal() {
+        let mut broken = uniform();
+        broken[0] = f32::NAN;
+        assert!(!is_causal(&uniform(), &broken, [1, 1]));
+        assert!(is_causal(&broken, &broken, [1, 1]));
+    }
+
+    #[test]
+    fn knowing_the_altered_bytes_is_foresight_and_guessing_one_is_not() {
+        // One certain byte of 256 is worth ln 256 = 5.5 nats; four are worth 22.
+        let sure = |sequences: usize| {
+            let mut answer = uniform().repeat(2);
+            for from in (0..sequences).map(|sequence| sequence * TOKENS * 256) {
+                answer[from..from + 256].fill(f32::NEG_INFINITY);
+                answer[from + usize::from(b'a')] = 0.0;
+            }
+            answer
+        };
+        let is_causal = |answer: &[f32]| {
+            let audit = Audit {
+                answers: [answer, answer],
+                altered: &[b'a'; 4 * TOKENS],
+                cuts: &[1; 4],
+                byte_counts: &[10; 256],
+            };
+            audit.is_causal(&rules(), 256)
+        };
+        assert!(is_causal(&sure(1)));
+        assert!(is_causal(&sure(3)));
+        assert!(!is_causal(&sure(4)));
+    }
+}

@@ -257,7 +257,7 @@ async fn the_same_seed_asks_the_same_and_another_seed_another() {
 }
 
 #[tokio::test]
-async fn a_better_predictor_gets_a_better_number() {
+async fn a_better_predictor_gets_a_better_number_and_passes_every_audit() {
     // Knows how often each byte follows another, from text it saw elsewhere.
     let dir = tempfile::tempdir().unwrap();
     let dataset = dataset(dir.path());
@@ -272,9 +272,12 @@ async fn a_better_predictor_gets_a_better_number() {
         let total: f32 = row.iter().sum();
         row.iter().map(|count| (count / total).ln()).collect()
     };
-    let (outcome, _, _) = meter_with(&rules(), 7, |peer| keep_to_protocol(peer, 99, bigram)).await;
+    let rules = MeterRules { audits_per_mille: 1000, ..rules() };
+    let (outcome, _, _) = meter_with(&rules, 7, |peer| keep_to_protocol(peer, 99, bigram)).await;
+    assert_eq!(outcome.ending, Ending::Completed);
     let metrics = outcome.metrics.unwrap();
     assert!(metrics.heldout_nanobpb < 3_500_000_000, "{}", metrics.heldout_nanobpb);
+    assert_eq!(metrics.audits, 10);
 }
 
 #[tokio::test]
@@ -515,6 +518,17 @@ async fn logs_are_kept_up_to_the_limit_and_never_enter_the_result() {
     assert_eq!(outcome.logs.len(), LOG_LINES_MAX);
     assert_eq!(outcome.logs[0].values["loss"], 0.0);
     assert_eq!(outcome.metrics, None);
+}
+
+#[test]
+fn a_measurement_can_run_on_any_thread() {
+    fn is_send<T: Send>(_: &T) {}
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = dataset(dir.path());
+    let plan = MeterPlan::new(&dataset, &rules(), &Digest([0; 32])).unwrap();
+    let (io, _peer) = tokio::io::duplex(64);
+    let progress = watch::Sender::new(Progress::default());
+    is_send(&run_meter(io, &archive(), plan, &progress));
 }
 
 #[test]
