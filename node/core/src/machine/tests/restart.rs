@@ -57,8 +57,10 @@ fn leftover_containers_are_removed_and_their_leases_given_back() {
 }
 
 fn signs_a_receipt(outcome: &Outcome) -> bool {
-    let is_completing = |row: &Row| matches!(row, Row::Run(row) if matches!(row.state, RunState::Completing { .. }));
-    outcome.writes.iter().any(|write| matches!(write, Write::Put(row) if is_completing(row)))
+    outcome.writes.iter().any(|write| {
+        let Write::Put(Row::Run(row)) = write else { return false };
+        matches!(row.state, RunState::Completing { .. })
+    })
 }
 
 #[test]
