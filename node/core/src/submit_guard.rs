@@ -45,6 +45,9 @@ pub enum NotSafe {
     /// The subnet conceals weights; this build cannot do that yet.
     #[error("the subnet has commit-reveal on, which this build does not support yet")]
     CommitReveal,
+    /// The node has forgotten what it knew, and was not told again yet.
+    #[error("the store lost rows; waiting for peers' receipts")]
+    CatchingUp,
     /// The subnet runs no epochs.
     #[error("the subnet runs no epochs (tempo 0)")]
     NoEpochs,

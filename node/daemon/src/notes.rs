@@ -38,6 +38,7 @@ kinds! {
         WeightsIntended = "weights_intended",
         WeightsSigned = "weights_signed",
         WeightsLanded = "weights_landed",
+        CaughtUp = "caught_up",
     }
     DEBUG {
         CommitmentUnreadable = "commitment_unreadable",

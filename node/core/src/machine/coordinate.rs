@@ -84,7 +84,7 @@ impl Machine {
         request: &AcquireRequest,
         out: &mut Outcome,
     ) -> Result<Vec<Grant>, LeaseRefusal> {
-        if self.is_stopping {
+        if self.is_stopping || self.is_catching_up() {
             return Err(LeaseRefusal::NotReady);
         }
         let fits = request.policy == self.policy_digest

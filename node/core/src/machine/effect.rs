@@ -104,6 +104,8 @@ pub enum Effect {
         intent: IntentId,
         /// The extrinsic.
         bytes: Vec<u8>,
+        /// The first block in which it is no longer valid.
+        era_end: BlockNumber,
     },
 }
 
@@ -176,6 +178,7 @@ pub enum Note {
     WeightsLanded { epoch: u64, block: BlockNumber },
     WeightsAbandoned { epoch: u64, reason: String },
     UnexpectedAnswer { peer: Hotkey },
+    CaughtUp { block: BlockNumber },
 }
 
 impl Outcome {

@@ -109,6 +109,8 @@ pub struct Restarted {
     pub devices: Vec<Device>,
     /// Runs whose containers still exist.
     pub leftovers: Vec<RunId>,
+    /// Whether the store lacks rows that were acknowledged.
+    pub has_lost_rows: bool,
 }
 
 /// A question of ours, without its payload.

@@ -112,6 +112,9 @@ impl Machine {
                 self.on_reported(now, run, None, out);
             }
             (Question::Receipts, Some(PeerAnswer::Receipts(page))) => {
+                if page.len() < RECEIPTS_PER_PAGE_MAX {
+                    self.heard_all_receipts(peer);
+                }
                 self.on_receipts(now, peer, page, out);
             }
             (Question::Receipts, None) => self.on_receipts(now, peer, Vec::new(), out),

@@ -7,6 +7,7 @@
 //! (from commitment to verdict), `coordinate` (leases granted), `work` (leases held), `exchange`
 //! (receipts and settlement), `weights` (from points to the chain).
 
+mod catch_up;
 mod coordinate;
 pub mod effect;
 pub mod event;
@@ -29,6 +30,7 @@ use crate::id::{
 };
 use crate::inventory::{Device, DeviceId};
 use crate::lease_record::LeaseRecord;
+use crate::machine::catch_up::CatchingUp;
 use crate::machine::effect::{Outcome, PeerAddress};
 use crate::machine::event::Event;
 use crate::policy::Policy;
@@ -58,10 +60,21 @@ pub struct MachineConfig {
     pub dataset: Digest,
     /// Where validators serve, in place of what they published; holds our own address too.
     pub endpoints: BTreeMap<Hotkey, SocketAddr>,
-    /// Whether vectors are signed at all.
-    pub weights_enabled: bool,
+    /// What becomes of vectors.
+    pub weights: WeightsMode,
     /// Blocks before the epoch's end at which the vector is sent.
     pub weights_lead: BlockCount,
+}
+
+/// What becomes of a vector.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightsMode {
+    /// None is computed.
+    Off,
+    /// Computed and kept for `status`, never signed.
+    DryRun,
+    /// Signed and sent.
+    Submit,
 }
 
 /// The state of a node.
@@ -71,6 +84,7 @@ pub struct Machine {
     policy_digest: Digest,
     view: Option<ChainView>,
     is_stopping: bool,
+    catching_up: Option<CatchingUp>,
     devices: Vec<Device>,
     submissions: BTreeMap<SubmissionId, Submission>,
     verdicts: BTreeMap<(ContentDigest, Digest), Verdict>,
@@ -111,6 +125,7 @@ impl Machine {
             policy_digest,
             view: None,
             is_stopping: false,
+            catching_up: None,
             devices: Vec::new(),
             submissions: BTreeMap::new(),
             verdicts: BTreeMap::new(),
@@ -184,6 +199,7 @@ impl Machine {
         self.open_leases(now, out);
         self.adopt_orphans(out);
         self.settle_all(out);
+        self.check_caught_up(out);
         self.follow_weights(out);
     }
 
@@ -217,9 +233,14 @@ impl Machine {
             .collect()
     }
 
+    /// Validators that may coordinate a submission, the first one does. Those without an address
+    /// cannot be asked for work, so they are left out: nobody waits for them.
     fn coordinators_of(&self, submission: &Submission) -> Vec<Hotkey> {
         self.view.as_ref().map_or_else(Vec::new, |view| {
             crate::assignment::coordinators(view, &submission.hotkey, &submission.content)
+                .into_iter()
+                .filter(|validator| self.address_of(validator).is_some())
+                .collect()
         })
     }
 

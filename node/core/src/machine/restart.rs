@@ -17,6 +17,9 @@ impl Machine {
         for row in found.rows {
             self.load(now, row, out);
         }
+        if found.has_lost_rows {
+            self.start_catching_up(now);
+        }
         self.reconcile_journal(&found.journal, out);
         for run in found.leftovers {
             out.note(Note::LeftoverFound { run });

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use crate::id::{Hotkey, IntentId, Uid};
 use crate::limits::clip_detail;
 use crate::machine::effect::{Effect, Note, Outcome, WeightsToSign};
-use crate::machine::Machine;
+use crate::machine::{Machine, WeightsMode};
 use crate::rows::{
     IntentRow, IntentState, JournalEntry, JournalStep, Row, SignedExtrinsic, Table, Write,
 };
@@ -44,7 +44,7 @@ impl Machine {
         for id in open {
             self.follow_intent(&view, id, out);
         }
-        if self.config.weights_enabled {
+        if self.config.weights != WeightsMode::Off {
             self.intend(&view, out);
         }
         self.drop_old_intents(out);
@@ -67,7 +67,8 @@ impl Machine {
             self.close(id, IntentState::Abandoned { reason }, out);
             return;
         }
-        if self.signing.contains(&id) || !self.config.weights_enabled {
+        let may_not = self.config.weights != WeightsMode::Submit || self.is_catching_up();
+        if self.signing.contains(&id) || may_not {
             return;
         }
         match may_sign_again(view, &self.config.hotkey, intent) {
@@ -119,12 +120,20 @@ impl Machine {
             .get(&id)
             .is_none_or(|sent| view.number.since(*sent).0 >= RESEND_AFTER_BLOCKS);
         if is_due {
-            out.perform(Effect::SendWeights { intent: id, bytes: signed.bytes.clone() });
+            out.perform(Effect::SendWeights {
+                intent: id,
+                bytes: signed.bytes.clone(),
+                era_end: signed.era_end,
+            });
             self.sent_at.insert(id, view.number);
         }
     }
 
     fn intend(&mut self, view: &ChainView, out: &mut Outcome) {
+        if self.is_catching_up() {
+            self.say_not_safe(view, NotSafe::CatchingUp, out);
+            return;
+        }
         let hotkey = self.config.hotkey;
         let safe = match may_sign(view, &hotkey, self.intents.values(), self.config.weights_lead) {
             Ok(safe) => safe,
@@ -144,7 +153,7 @@ impl Machine {
         let id = intent_id(&hotkey, self.config.netuid, self.config.mechanism, safe.epoch);
         let entries = u64::try_from(vector.len()).unwrap_or(u64::MAX);
         out.note(Note::WeightsIntended { epoch: safe.epoch.0, entries });
-        let intent = IntentRow {
+        let mut intent = IntentRow {
             id,
             netuid: self.config.netuid,
             mechanism: self.config.mechanism,
@@ -155,6 +164,13 @@ impl Machine {
             signings: Vec::new(),
             state: IntentState::Open,
         };
+        if self.config.weights == WeightsMode::DryRun {
+            let reason = "dry run: nothing is signed".to_owned();
+            intent.state = IntentState::Abandoned { reason };
+            out.put(Row::Intent(intent.clone()));
+            self.intents.insert(id, intent);
+            return;
+        }
         let (version_key, computed_at) = (safe.version_key, view.number);
         self.journal(&intent, JournalStep::Intended { vector, version_key, computed_at }, out);
         out.put(Row::Intent(intent.clone()));
@@ -217,7 +233,7 @@ impl Machine {
         let intent = intent.clone();
         self.journal(&intent, JournalStep::Signed { signed: signed.clone() }, out);
         out.put(Row::Intent(intent));
-        out.perform(Effect::SendWeights { intent: id, bytes: signed.bytes });
+        out.perform(Effect::SendWeights { intent: id, bytes: signed.bytes, era_end });
         if let Some(view) = &self.view {
             self.sent_at.insert(id, view.number);
         }

@@ -8,7 +8,7 @@ use node_core::id::IntentId;
 use node_core::machine::effect::WeightsToSign;
 use node_core::machine::event::Event;
 use node_core::rows::SignedExtrinsic;
-use node_core::unit::UnixMs;
+use node_core::unit::{BlockNumber, UnixMs};
 use tokio::sync::{mpsc, watch};
 
 use super::heart::unix_now;
@@ -100,6 +100,8 @@ pub(crate) enum ChainCommand {
         intent: IntentId,
         /// The extrinsic.
         bytes: Vec<u8>,
+        /// The first block in which it is no longer valid.
+        era_end: BlockNumber,
     },
 }
 
@@ -121,8 +123,8 @@ impl ChainCommands {
                     let result = this.sign(&to_sign).await;
                     Event::WeightsSigned { intent, result }
                 }
-                ChainCommand::Send { intent, bytes } => {
-                    let sent = this.client.send_signed(&bytes, None).await;
+                ChainCommand::Send { intent, bytes, era_end } => {
+                    let sent = this.client.send_signed(&bytes, Some(era_end)).await;
                     let result = sent.map(|_| ()).map_err(|error| describe(&error));
                     Event::WeightsSent { intent, result }
                 }

@@ -62,8 +62,8 @@ impl Performer {
             }
             Effect::SignReceipt { run, evidence } => self.sign_receipt(run, *evidence),
             Effect::SignWeights(to_sign) => self.chain.send(ChainCommand::Sign(to_sign)),
-            Effect::SendWeights { intent, bytes } => {
-                self.chain.send(ChainCommand::Send { intent, bytes });
+            Effect::SendWeights { intent, bytes, era_end } => {
+                self.chain.send(ChainCommand::Send { intent, bytes, era_end });
             }
             Effect::Answer { .. } => {}
         }

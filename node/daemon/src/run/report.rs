@@ -136,6 +136,7 @@ fn is_standing(not_safe: &NotSafe) -> bool {
         | NotSafe::NoPermit
         | NotSafe::StakeTooLow { .. }
         | NotSafe::CommitReveal
+        | NotSafe::CatchingUp
         | NotSafe::NoEpochs => true,
         NotSafe::AlreadyIntended { .. }
         | NotSafe::OlderSignatureLive { .. }

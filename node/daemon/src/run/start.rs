@@ -11,7 +11,7 @@ use node_core::id::{Digest, HotkeySigner, RunId};
 use node_core::inventory::Device;
 use node_core::limits::EVENTS_QUEUED_MAX;
 use node_core::machine::event::{Event, Restarted};
-use node_core::machine::{Machine, MachineConfig};
+use node_core::machine::{self, Machine, MachineConfig};
 use node_core::policy::Policy;
 use node_evaluator::dataset::Dataset;
 use node_evaluator::meter::MeterPlan;
@@ -259,6 +259,7 @@ impl Parts<'_> {
             journal: self.loaded.journal.clone(),
             devices: self.host.devices.clone(),
             leftovers: self.host.leftovers.keys().copied().collect(),
+            has_lost_rows: !self.loaded.is_complete(),
         }));
         let machine = Machine::new(self.machine_config(server.local_addr()));
         let peers = Arc::new(PeerClient::new(
@@ -379,7 +380,11 @@ impl Parts<'_> {
             image: self.host.image,
             dataset: self.host.dataset.digest(),
             endpoints,
-            weights_enabled: self.config.weights.mode == WeightsMode::Submit,
+            weights: match self.config.weights.mode {
+                WeightsMode::Off => machine::WeightsMode::Off,
+                WeightsMode::DryRun => machine::WeightsMode::DryRun,
+                WeightsMode::Submit => machine::WeightsMode::Submit,
+            },
             weights_lead: self.config.weights.lead_blocks,
         }
     }

@@ -42,6 +42,11 @@ impl Disk {
         }
     }
 
+    /// The store was damaged and moved aside; the journal is a file of its own.
+    pub(super) fn lose_rows(&mut self) {
+        self.rows.clear();
+    }
+
     pub(super) fn rows(&self) -> Vec<Row> {
         self.rows.values().cloned().collect()
     }
@@ -115,6 +120,8 @@ pub(super) struct Host {
     /// Counts the lives of the process; what an earlier one waited for never arrives.
     pub(super) life: u32,
     pub(super) devices: usize,
+    /// The next start finds a store that lacks acknowledged rows.
+    pub(super) has_lost_rows: bool,
     machine: Option<Machine>,
     mono_start: u64,
 }
@@ -132,6 +139,7 @@ impl Host {
             is_blind: false,
             life: 0,
             devices: 1,
+            has_lost_rows: false,
             machine: None,
             mono_start: 0,
         }

@@ -48,7 +48,7 @@ impl World {
                 self.report(node, SIGN_MS, Event::ReceiptSigned { run, receipt });
             }
             Effect::SignWeights(to_sign) => self.sign(node, to_sign),
-            Effect::SendWeights { intent, bytes } => {
+            Effect::SendWeights { intent, bytes, .. } => {
                 let is_lost = self.rng.happens(self.faults.lost_extrinsics);
                 let sent = self.chain.send(&bytes);
                 let result = if is_lost { Err("connection reset".to_owned()) } else { sent };

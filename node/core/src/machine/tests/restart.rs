@@ -56,6 +56,41 @@ fn leftover_containers_are_removed_and_their_leases_given_back() {
     world.check_scores();
 }
 
+#[test]
+fn case_02_a_node_that_lost_its_rows_grants_and_signs_nothing_until_it_caught_up() {
+    let mut world = World::new(3, 2, 1);
+    let id = world.submit_to(1, miner(0), GOOD);
+    world.run_until(120_000, "settled", |world| world.is_settled_everywhere(id));
+    world.run_until(300_000, "a vector each", |world| world.landed(0) >= 1 && world.landed(1) >= 1);
+    let score = world.state(0, id);
+    let landed = world.landed(0);
+    world.lose_rows(0);
+    world.hosts[1].is_cut_off = true;
+    world.start(0);
+    world.run_for(30_000);
+    assert!(world.hosts[0].machine().is_catching_up(), "its peer was not heard yet");
+    assert_eq!(world.landed(0), landed);
+    world.hosts[1].is_cut_off = false;
+    world.run_until(120_000, "caught up", |world| !world.hosts[0].machine().is_catching_up());
+    world.run_until(120_000, "it knows the score again", |world| world.is_settled(0, id));
+    assert_eq!(world.state(0, id), score, "from the receipt of its peer, not by another run");
+    world.run_until(300_000, "it signs again", |world| world.landed(0) > landed);
+}
+
+#[test]
+fn a_peer_that_is_gone_does_not_keep_a_node_from_its_duties_for_ever() {
+    let mut world = World::new(4, 2, 1);
+    world.run_for(5_000);
+    world.lose_rows(0);
+    world.kill(1);
+    world.start(0);
+    world.run_for(30_000);
+    assert!(world.hosts[0].machine().is_catching_up());
+    world.run_until(600_000, "two epochs of patience", |world| {
+        !world.hosts[0].machine().is_catching_up()
+    });
+}
+
 fn signs_a_receipt(outcome: &Outcome) -> bool {
     outcome.writes.iter().any(|write| {
         let Write::Put(Row::Run(row)) = write else { return false };

@@ -11,7 +11,8 @@ use super::world::{miner, validator, Fate, World, BLOCK_MS};
 use crate::id::{Hotkey, Uid};
 use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::event::Event;
-use crate::rows::{IntentState, JournalStep, Write};
+use crate::machine::WeightsMode;
+use crate::rows::{IntentRow, IntentState, JournalStep, Write};
 use crate::submit_guard::NotSafe;
 use crate::unit::{BlockCount, BlockNumber};
 
@@ -223,10 +224,25 @@ fn a_switched_off_node_signs_nothing_not_even_what_it_intended_before() {
     let signed = signings(&world);
     world.crash_at(0, CrashPoint::AfterWrites, intends);
     world.run_until(EPOCH_MS, "died with an open intent", |world| !world.hosts[0].is_up());
-    world.hosts[0].config.weights_enabled = false;
+    world.hosts[0].config.weights = WeightsMode::Off;
     world.run_for(2 * EPOCH_MS);
     assert!(world.hosts[0].is_up());
     assert_eq!(signings(&world), signed);
+}
+
+#[test]
+fn a_dry_run_computes_each_epochs_vector_and_signs_none() {
+    let mut world = scored(12);
+    let signed = signings(&world);
+    world.kill(0);
+    world.hosts[0].config.weights = WeightsMode::DryRun;
+    world.start(0);
+    world.run_for(3 * EPOCH_MS);
+    assert_eq!(signings(&world), signed);
+    let is_dry = |intent: &&IntentRow| matches!(&intent.state, IntentState::Abandoned { reason } if reason.contains("dry run"));
+    let dry: Vec<_> = world.hosts[0].machine().intents().filter(is_dry).collect();
+    assert!(dry.len() >= 2, "{dry:?}");
+    assert!(dry.iter().all(|intent| intent.vector == vec![(Uid(1), u16::MAX)]), "{dry:?}");
 }
 
 #[test]

@@ -19,7 +19,7 @@ use crate::id::{
 use crate::lease::{Grant, LeaseAnswer, PeerAnswer, PeerRequest};
 use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::event::{CallId, Event, Question};
-use crate::machine::MachineConfig;
+use crate::machine::{MachineConfig, WeightsMode};
 use crate::outcome::{Ending, Fault};
 use crate::policy::Policy;
 use crate::submission::{Submission, SubmissionState};
@@ -148,7 +148,7 @@ impl World {
             image: Digest([0xaa; 32]),
             dataset: Digest([0xdd; 32]),
             endpoints: endpoints.clone(),
-            weights_enabled: true,
+            weights: WeightsMode::Submit,
             weights_lead: BlockCount(10),
         };
         let mut world = Self {
@@ -227,6 +227,15 @@ impl World {
         self.hosts[node].kill();
     }
 
+    /// Kills a node and takes its rows; what it promised on them is forgotten with them.
+    pub(super) fn lose_rows(&mut self, node: usize) {
+        self.kill(node);
+        self.hosts[node].disk.lose_rows();
+        self.hosts[node].has_lost_rows = true;
+        self.granted.retain(|(coordinator, _, _), _| *coordinator != validator(node));
+        self.acknowledged.retain(|(at, _)| *at != node);
+    }
+
     /// Starts the process of a node from what its disk and its engine hold.
     pub(super) fn start(&mut self, node: usize) {
         let now_ms = self.now_ms;
@@ -238,6 +247,7 @@ impl World {
             journal: host.disk.journal().to_vec(),
             devices: host.inventory(),
             leftovers: host.containers.keys().copied().collect(),
+            has_lost_rows: std::mem::take(&mut host.has_lost_rows),
         };
         self.check_promises(node);
         self.after(500, Happening::ViewRead { node, life, height: self.chain.finalized() });

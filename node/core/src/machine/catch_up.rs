@@ -1,0 +1,61 @@
+//! After the store lost rows: neither grant nor sign until chain and peers have told again what
+//! was known.
+//!
+//! What was signed is not lost with the rows: the journal is a file of its own. What is lost are
+//! leases that were granted and receipts that were accepted; peers still have the latter.
+
+use std::collections::BTreeSet;
+
+use crate::id::Hotkey;
+use crate::machine::effect::{Note, Outcome};
+use crate::machine::Machine;
+use crate::unit::{BlockCount, BlockNumber, Now};
+
+/// Whom a node waits for after its store lost rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct CatchingUp {
+    /// Peers that sent all their receipts in this life.
+    heard: BTreeSet<Hotkey>,
+    /// The first block that was read in this life.
+    since: Option<BlockNumber>,
+}
+
+impl Machine {
+    pub(super) fn start_catching_up(&mut self, now: Now) {
+        self.catching_up = Some(CatchingUp::default());
+        // A cursor may have survived the receipts that it stands for.
+        for peer in self.peers.values_mut() {
+            peer.after = 0;
+        }
+        // Peers remember how far they read our receipts; numbers given again would be skipped.
+        self.next_sequence = self.next_sequence.max(now.unix.0);
+    }
+
+    /// Whether the node still waits to be told what it has forgotten.
+    #[must_use]
+    pub fn is_catching_up(&self) -> bool {
+        self.catching_up.is_some()
+    }
+
+    pub(super) fn heard_all_receipts(&mut self, peer: Hotkey) {
+        if let Some(catching_up) = &mut self.catching_up {
+            catching_up.heard.insert(peer);
+        }
+    }
+
+    /// Ends the wait once every reachable peer was heard, or after two epochs: a peer that is gone
+    /// must not keep this node from its duties for ever.
+    pub(super) fn check_caught_up(&mut self, out: &mut Outcome) {
+        let peers = self.other_validators();
+        let Some(view) = &self.view else { return };
+        let Some(catching_up) = &mut self.catching_up else { return };
+        let since = *catching_up.since.get_or_insert(view.number);
+        let patience = BlockCount(view.params.tempo.0.saturating_mul(2));
+        let is_over = view.number.since(since) > patience;
+        let has_heard_all = peers.iter().all(|peer| catching_up.heard.contains(&peer.hotkey));
+        if is_over || (has_heard_all && view.number > since) {
+            self.catching_up = None;
+            out.note(Note::CaughtUp { block: view.number });
+        }
+    }
+}
