@@ -360,7 +360,7 @@ mod tests {
             image: node_core::id::Digest([2; 32]),
             dataset: node_core::id::Digest([3; 32]),
             endpoints: BTreeMap::new(),
-            weights_enabled: true,
+            weights: node_core::machine::WeightsMode::Submit,
             weights_lead: BlockCount(10),
         })
     }
