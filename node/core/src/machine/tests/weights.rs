@@ -241,7 +241,7 @@ fn a_dry_run_computes_each_epochs_vector_and_signs_none() {
     assert_eq!(signings(&world), signed);
     let is_dry = |intent: &&IntentRow| match &intent.state {
         IntentState::Abandoned { reason } => reason.contains("dry run"),
-        _ => false,
+        IntentState::Open | IntentState::Signed | IntentState::Landed { .. } => false,
     };
     let dry: Vec<_> = world.hosts[0].machine().intents().filter(is_dry).collect();
     assert!(dry.len() >= 2, "{dry:?}");
