@@ -274,23 +274,30 @@ impl Watched {
     }
 
     /// Kills the container and waits until it has ended. The exit code, unless it is our kill's.
-    async fn end(&mut self, mut exit_code: Option<i64>) -> Option<i64> {
+    ///
+    /// The engine holds a container's lock for as long as its output finds no reader: it would
+    /// neither tell of the exit nor remove it. So the output is read on meanwhile, or hung up on.
+    async fn end(&mut self, exit_code: Option<i64>) -> Option<i64> {
         // The counters vanish with the container.
         if let Counters::Kernel { cgroup, .. } = &self.counters {
             self.sample = self.sample.max(cgroup.read().unwrap_or_default());
         }
-        let killed = match teardown::kill(&self.docker, &self.id).await {
-            Ok(was_running) => was_running,
-            Err(fault) => {
-                tracing::warn!(container = self.id, %fault, "container not killed");
-                false
+        let Self { docker, id, exit, output, meter, .. } = self;
+        let ended = kill_and_wait(docker, id, exit, exit_code);
+        tokio::pin!(ended);
+        loop {
+            if meter.is_over() {
+                *output = None;
             }
-        };
-        if exit_code.is_none() {
-            let waited = tokio::time::timeout(EXIT_WAIT_MAX, self.exit.next()).await;
-            exit_code = waited.ok().flatten().and_then(|answer| exit_of(answer).ok());
+            tokio::select! {
+                biased;
+                own_exit = &mut ended => return own_exit,
+                chunk = next_chunk(output) => match chunk {
+                    Some(chunk) => meter.push(&chunk),
+                    None => *output = None,
+                },
+            }
         }
-        exit_code.filter(|code| !(killed && *code == EXIT_SIGKILL))
     }
 
     /// Waits for the first thing that ends the run.
@@ -350,7 +357,30 @@ impl Watched {
         if tokio::time::timeout(DRAIN_MAX, rest).await.is_err() {
             tracing::debug!(container = self.id, "the rest of the output did not come in time");
         }
+        self.output = None;
     }
+}
+
+/// Kills the container and waits for its exit code, if that is not known. `None` if it is that of
+/// our kill, or did not come in time.
+async fn kill_and_wait(
+    docker: &Docker,
+    id: &str,
+    exit: &mut Streamed<ContainerWaitResponse>,
+    mut exit_code: Option<i64>,
+) -> Option<i64> {
+    let killed = match teardown::kill(docker, id).await {
+        Ok(was_running) => was_running,
+        Err(fault) => {
+            tracing::warn!(container = id, %fault, "container not killed");
+            false
+        }
+    };
+    if exit_code.is_none() {
+        let waited = tokio::time::timeout(EXIT_WAIT_MAX, exit.next()).await;
+        exit_code = waited.ok().flatten().and_then(|answer| exit_of(answer).ok());
+    }
+    exit_code.filter(|code| !(killed && *code == EXIT_SIGKILL))
 }
 
 /// Whether the engine says that a process was killed for memory. After a SIGKILL that was not
