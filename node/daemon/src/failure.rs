@@ -9,6 +9,7 @@
 use std::error::Error;
 use std::fmt;
 
+use crate::config::hide_credentials;
 use crate::exit::ExitReason;
 
 /// Causes printed at most. Higher: a cycle of causes would never end.
@@ -59,11 +60,12 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "error: {}", self.error)?;
+        // An error may name an endpoint, and an endpoint's URL may hold a password.
+        write!(f, "error: {}", hide_credentials(&self.error.to_string()))?;
         let mut cause = self.error.source();
         for _ in 0..CAUSES_MAX {
             let Some(error) = cause else { break };
-            write!(f, "\n  cause: {error}")?;
+            write!(f, "\n  cause: {}", hide_credentials(&error.to_string()))?;
             cause = error.source();
         }
         match &self.hint {
@@ -96,5 +98,14 @@ mod tests {
           hint: copy it there, or set `wallet.path`
         ");
         assert_eq!(failure.exit().code(), 69);
+    }
+
+    #[test]
+    fn a_failure_shows_no_credentials_of_an_endpoint() {
+        let source = std::io::Error::other("`wss://user:word@node.example/key` hung up");
+        let failure = Failure::unavailable(Outer { path: "wss://user:word@h/key", source });
+        let text = failure.to_string();
+        assert!(text.contains("wss://***@node.example/***"), "{text}");
+        assert!(!text.contains("word") && !text.contains("/key"), "{text}");
     }
 }
