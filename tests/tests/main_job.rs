@@ -32,7 +32,7 @@ async fn two_validators_share_the_work_and_land_the_weights_they_computed() {
 fn ranking(text: &str) -> Vec<String> {
     let mut scored: Vec<(f64, String)> = text
         .lines()
-        .filter(|line| line.contains(" scored "))
+        .filter(|line| line.trim_start().starts_with("miner") && line.contains(" scored "))
         .filter_map(|line| {
             let words: Vec<&str> = line.split_whitespace().collect();
             let place = words.iter().position(|word| *word == "scored")?;

@@ -233,11 +233,11 @@ impl Container {
         };
         let attached = self.docker.attach_container(&self.id, Some(attach)).await;
         let output = attached.map_err(failed("attach to"))?.output;
-        let mut early = EarlyLook::default();
+        let mut early = EarlyLook::new(output, &self.limits);
         let start = self.docker.start_container(&self.id, None);
         early.during(&self.id, start).await.map_err(failed("start"))?;
         let (docker, id) = (self.docker.clone(), self.id.clone());
-        Ok(Watched::new(docker, id, self.limits.clone(), output, early).await)
+        Ok(Watched::new(docker, id, self.limits.clone(), early).await)
     }
 
     async fn discard(mut self) {

@@ -166,25 +166,46 @@ impl Counters {
     }
 }
 
-/// What the kernel tells while the engine is still busy starting a container: a program can hit
-/// its limits and end before the engine has even answered.
-#[derive(Debug, Default)]
+/// What is seen and heard while the engine is still busy starting a container.
+///
+/// A program can hit its limits and end before the engine has even answered. And its output has to
+/// be read all the time: an engine whose copy of it finds no reader answers nothing more about the
+/// container, not even its removal.
 pub(crate) struct EarlyLook {
     cgroup: Option<Cgroup>,
     sample: Sample,
+    output: Option<Streamed<LogOutput>>,
+    meter: OutputMeter,
 }
 
 impl EarlyLook {
-    /// Looks again and again until the start is through.
-    pub(crate) async fn during<T>(&mut self, id: &str, start: impl Future<Output = T>) -> T {
-        tokio::pin!(start);
+    /// Nothing yet; `output` was attached before the start.
+    pub(crate) fn new(output: Streamed<LogOutput>, limits: &RunLimits) -> Self {
+        Self {
+            cgroup: None,
+            sample: Sample::default(),
+            output: Some(output),
+            meter: OutputMeter::new(limits.output_bytes),
+        }
+    }
+
+    /// Looks and listens until the engine has answered.
+    pub(crate) async fn during<T>(&mut self, id: &str, answer: impl Future<Output = T>) -> T {
+        tokio::pin!(answer);
         let mut ticks = tokio::time::interval(PIDS_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            if self.meter.is_over() {
+                self.output = None;
+            }
             tokio::select! {
                 biased;
-                started = &mut start => return started,
+                answered = &mut answer => return answered,
                 _ = ticks.tick() => self.look(id),
+                chunk = next_chunk(&mut self.output) => match chunk {
+                    Some(chunk) => self.meter.push(&chunk),
+                    None => self.output = None,
+                },
             }
         }
     }
@@ -213,23 +234,21 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    /// Takes over a container right after its start, with what was seen during it.
+    /// Takes over a container right after its start, with what was seen and heard during it.
     pub(crate) async fn new(
         docker: Docker,
         id: String,
         limits: RunLimits,
-        output: Streamed<LogOutput>,
-        early: EarlyLook,
+        mut early: EarlyLook,
     ) -> Self {
         let (started, started_at) = (Instant::now(), unix_now());
         let until = WaitContainerOptions { condition: "not-running".to_owned() };
         let exit = docker.wait_container(&id, Some(until)).boxed();
-        let meter = OutputMeter::new(limits.output_bytes);
-        let counters = match early.cgroup {
+        let counters = match early.cgroup.take() {
             Some(cgroup) => Counters::of_kernel(cgroup),
-            None => find_counters(&docker, &id).await,
+            None => early.during(&id, find_counters(&docker, &id)).await,
         };
-        let (output, sample) = (Some(output), early.sample);
+        let EarlyLook { sample, output, meter, .. } = early;
         Self { docker, id, limits, exit, output, meter, counters, sample, started, started_at }
     }
 
@@ -306,6 +325,9 @@ impl Watched {
         mut asked: watch::Receiver<Option<Option<Ending>>>,
         exit_code: &mut Option<i64>,
     ) -> Cause {
+        if self.meter.is_over() {
+            return Cause::OverLimit;
+        }
         let wall = Duration::from_millis(self.limits.wall_ms);
         let deadline = tokio::time::sleep_until(self.started + wall);
         tokio::pin!(deadline);
