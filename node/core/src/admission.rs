@@ -100,6 +100,8 @@ rules! {
     ArchiveNotText = "archive-not-text",
     /// The content is not what the commitment named.
     ContentDigest = "content-digest",
+    /// Another hotkey committed to the same content earlier.
+    ContentDuplicate = "content-duplicate",
     /// A file that the contract needs is missing.
     ContractFile = "contract-file",
     /// A symbol that the contract needs is missing.

@@ -45,8 +45,14 @@ const _: () = assert!(PEER_CALL_MS_MAX < LEASE_RENEW_EVERY_MS);
 /// Attempts at an assignment whose workers vanish or whose machines fail, in all.
 pub const ATTEMPTS_MAX: u32 = 5;
 
-/// How long a submission whose bytes could not be fetched waits for the next try.
+/// How long a submission whose bytes could not be fetched waits for the second try; twice as long
+/// before each further one.
 pub const FETCH_RETRY_MS: u64 = 5_000;
+
+/// Longest such wait. Lower: a vanished miner's address is asked for ever. Higher: one that comes
+/// back is noticed late.
+pub const FETCH_RETRY_MS_MAX: u64 = 10 * 60 * 1000;
+const _: () = assert!(FETCH_RETRY_MS < FETCH_RETRY_MS_MAX);
 
 /// Leases granted in one answer. Lower: a large host needs many calls. Higher: one worker takes
 /// everything that is open.

@@ -1,6 +1,6 @@
 //! What the world tells the machine. Past tense: it happened.
 
-use crate::admission::Verdict;
+use crate::admission::{Rejection, Verdict};
 use crate::evidence::{Metrics, Receipt};
 use crate::id::{Hotkey, IntentId, RunId, SubmissionId};
 use crate::inventory::Device;
@@ -27,6 +27,14 @@ pub enum Event {
         submission: SubmissionId,
         /// The bytes are stored under their digest, or why not.
         result: Result<(), String>,
+    },
+    /// The miner's own location, or the operator's directory, has bytes that are no archive with
+    /// this digest, and nobody else has better ones.
+    ContentUnreadable {
+        /// Of which submission.
+        submission: SubmissionId,
+        /// The rule they break.
+        rejection: Rejection,
     },
     /// Bytes that had been fetched are gone.
     ContentMissing {

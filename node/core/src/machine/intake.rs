@@ -1,9 +1,9 @@
 //! From a commitment on chain to a verdict: seen, fetched, admitted or rejected.
 
-use crate::admission::Verdict;
+use crate::admission::{Rejection, Rule, Verdict};
 use crate::commitment::Commitment;
 use crate::id::{ContentDigest, SubmissionId};
-use crate::limits::{clip_detail, FETCH_RETRY_MS};
+use crate::limits::{clip_detail, FETCH_RETRY_MS, FETCH_RETRY_MS_MAX};
 use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::{FetchClock, Machine};
 use crate::rows::{Row, VerdictRow};
@@ -79,10 +79,8 @@ impl Machine {
 
     fn fetch(&mut self, now: Now, id: SubmissionId, out: &mut Outcome) {
         let Some(submission) = self.submissions.get(&id) else { return };
-        self.fetching.insert(
-            id,
-            FetchClock { is_running: true, again_at: now.mono.plus_ms(FETCH_RETRY_MS) },
-        );
+        let failures = self.fetching.get(&id).map_or(0, |clock| clock.failures);
+        self.fetching.insert(id, FetchClock { is_running: true, failures, again_at: now.mono });
         out.perform(Effect::FetchContent {
             submission: id,
             content: submission.content,
@@ -123,17 +121,58 @@ impl Machine {
                 self.judge(now, id, out);
             }
             Err(reason) => {
-                let reason = clip_detail(&reason);
-                let again_at = now.mono.plus_ms(FETCH_RETRY_MS);
-                self.fetching.insert(id, FetchClock { is_running: false, again_at });
-                let state = SubmissionState::Committed { fetch_failure: Some(reason.clone()) };
+                let fetch_failure = Some(clip_detail(&reason));
+                let state = SubmissionState::Committed { fetch_failure };
                 if submission.state != state {
                     submission.state = state;
                     out.put(Row::Submission(submission.clone()));
-                    out.note(Note::FetchFailed { submission: id, reason });
+                    out.note(Note::FetchFailed { submission: id, reason: clip_detail(&reason) });
                 }
+                self.fetch_later(now, id);
             }
         }
+    }
+
+    fn fetch_later(&mut self, now: Now, id: SubmissionId) {
+        let failures = self.fetching.get(&id).map_or(0, |clock| clock.failures);
+        let factor = 1u64.checked_shl(failures).unwrap_or(u64::MAX);
+        let pause_ms = FETCH_RETRY_MS.saturating_mul(factor).min(FETCH_RETRY_MS_MAX);
+        let again_at = now.mono.plus_ms(pause_ms);
+        let failures = failures.saturating_add(1);
+        self.fetching.insert(id, FetchClock { is_running: false, failures, again_at });
+    }
+
+    /// Rejects this submission alone: bytes without the committed digest say nothing about others
+    /// that committed to it.
+    pub(super) fn on_content_unreadable(
+        &mut self,
+        id: SubmissionId,
+        rejection: Rejection,
+        out: &mut Outcome,
+    ) {
+        let Some(submission) = self.submissions.get(&id) else { return };
+        if matches!(submission.state, SubmissionState::Committed { .. }) {
+            self.fetching.remove(&id);
+            self.reject(id, rejection, out);
+        }
+    }
+
+    fn reject(&mut self, id: SubmissionId, rejection: Rejection, out: &mut Outcome) {
+        let Some(submission) = self.submissions.get_mut(&id) else { return };
+        out.note(Note::SubmissionRejected { submission: id, reason: rejection.to_string() });
+        submission.state = SubmissionState::Rejected { rejection };
+        out.put(Row::Submission(submission.clone()));
+    }
+
+    /// The earlier submission of the same content by somebody else, if there is one.
+    fn original_of(&self, submission: &Submission) -> Option<&Submission> {
+        let priority = |s: &Submission| (s.committed_at, s.hotkey);
+        self.submissions.values().find(|other| {
+            other.content == submission.content
+                && other.hotkey != submission.hotkey
+                && priority(other) < priority(submission)
+                && !matches!(other.state, SubmissionState::Rejected { .. })
+        })
     }
 
     pub(super) fn on_content_missing(&mut self, now: Now, id: SubmissionId, out: &mut Outcome) {
@@ -155,6 +194,15 @@ impl Machine {
     fn judge(&mut self, now: Now, id: SubmissionId, out: &mut Outcome) {
         let Some(submission) = self.submissions.get(&id) else { return };
         let content = submission.content;
+        if let Some(original) = self.original_of(submission) {
+            let detail = format!(
+                "{} committed to the same content at block {}",
+                original.hotkey, original.committed_at
+            );
+            let rule = Rule::ContentDuplicate;
+            self.reject(id, Rejection { rule, file: None, line: None, detail }, out);
+            return;
+        }
         match self.verdicts.get(&(content, self.policy_digest)).cloned() {
             Some(verdict) => self.apply_verdict(now, id, verdict, out),
             // Another submission of the same content may have asked already: one verdict for all.
@@ -193,19 +241,15 @@ impl Machine {
     }
 
     fn apply_verdict(&mut self, now: Now, id: SubmissionId, verdict: Verdict, out: &mut Outcome) {
-        let Some(submission) = self.submissions.get_mut(&id) else { return };
-        submission.state = match verdict {
+        match verdict {
             Verdict::Admitted { .. } => {
+                let Some(submission) = self.submissions.get_mut(&id) else { return };
                 out.note(Note::SubmissionAdmitted { submission: id });
-                SubmissionState::Admitted
+                submission.state = SubmissionState::Admitted;
+                out.put(Row::Submission(submission.clone()));
             }
-            Verdict::Rejected { rejection } => {
-                let reason = rejection.to_string();
-                out.note(Note::SubmissionRejected { submission: id, reason });
-                SubmissionState::Rejected { rejection }
-            }
-        };
-        out.put(Row::Submission(submission.clone()));
+            Verdict::Rejected { rejection } => self.reject(id, rejection, out),
+        }
         self.open_leases(now, out);
         self.adopt_orphans(out);
         self.settle_all(out);

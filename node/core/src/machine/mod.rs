@@ -112,6 +112,7 @@ pub struct Machine {
 #[derive(Clone, Copy, Debug)]
 struct FetchClock {
     is_running: bool,
+    failures: u32,
     again_at: MonoMs,
 }
 
@@ -157,6 +158,9 @@ impl Machine {
             Event::BlockFinalized(view) => self.on_block(now, *view, &mut out),
             Event::ContentFetched { submission, result } => {
                 self.on_fetched(now, submission, result, &mut out);
+            }
+            Event::ContentUnreadable { submission, rejection } => {
+                self.on_content_unreadable(submission, rejection, &mut out);
             }
             Event::ContentMissing { submission } => {
                 self.on_content_missing(now, submission, &mut out);

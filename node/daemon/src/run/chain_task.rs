@@ -12,7 +12,7 @@ use node_core::unit::{BlockNumber, UnixMs};
 use tokio::sync::{mpsc, watch};
 
 use super::heart::unix_now;
-use super::perform::describe;
+use super::perform::{answer, describe, LOST};
 
 /// How often the connection's state is looked at when no block comes.
 const STATE_EVERY: Duration = Duration::from_secs(1);
@@ -47,9 +47,12 @@ pub(crate) async fn follow(
                 continue;
             }
         };
+        note_connection(&heads, &facts);
         let Some(head) = head else {
-            tracing::error!("the task that follows the chain died");
-            return;
+            tracing::error!("the task that follows the chain died; this is a bug");
+            states.tick().await;
+            heads = client.follow();
+            continue;
         };
         match read(&client, head).await {
             Ok(event) => {
@@ -116,21 +119,23 @@ pub(crate) struct ChainCommands {
 impl ChainCommands {
     pub(crate) fn send(&self, command: ChainCommand) {
         let this = self.clone();
-        tokio::spawn(async move {
-            let event = match command {
-                ChainCommand::Sign(to_sign) => {
-                    let intent = to_sign.intent;
-                    let result = this.sign(&to_sign).await;
-                    Event::WeightsSigned { intent, result }
-                }
-                ChainCommand::Send { intent, bytes, era_end } => {
+        match command {
+            ChainCommand::Sign(to_sign) => {
+                let intent = to_sign.intent;
+                let lost = Event::WeightsSigned { intent, result: Err(LOST.to_owned()) };
+                answer(&self.events, lost, async move {
+                    Event::WeightsSigned { intent, result: this.sign(&to_sign).await }
+                });
+            }
+            ChainCommand::Send { intent, bytes, era_end } => {
+                let lost = Event::WeightsSent { intent, result: Err(LOST.to_owned()) };
+                answer(&self.events, lost, async move {
                     let sent = this.client.send_signed(&bytes, Some(era_end)).await;
                     let result = sent.map(|_| ()).map_err(|error| describe(&error));
                     Event::WeightsSent { intent, result }
-                }
-            };
-            drop(this.events.send(event).await);
-        });
+                });
+            }
+        }
     }
 
     async fn sign(&self, to_sign: &WeightsToSign) -> Result<SignedExtrinsic, String> {

@@ -5,9 +5,13 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use node_core::id::ContentDigest;
 use tokio::io::AsyncReadExt as _;
+
+/// Tells partial files of this process apart.
+static STORED: AtomicU64 = AtomicU64::new(0);
 
 /// Archives by content digest.
 #[derive(Clone, Debug)]
@@ -60,7 +64,9 @@ impl Contents {
         let target = self.own.join(file_name(content));
         let directory = self.own.clone();
         let write = move || {
-            let partial = target.with_extension("partial");
+            // Two submissions of one content may be stored at the same time.
+            let number = STORED.fetch_add(1, Ordering::Relaxed);
+            let partial = target.with_extension(format!("{number}.partial"));
             std::fs::write(&partial, bytes)?;
             std::fs::File::open(&partial)?.sync_all()?;
             std::fs::rename(&partial, &target)?;

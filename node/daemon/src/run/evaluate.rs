@@ -9,7 +9,8 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use node_core::admission::Verdict;
 use node_core::evidence::Metrics;
@@ -28,7 +29,15 @@ use node_runner::{Engine, Leftover, ReadOnlyBind, Run, RunReport, SandboxSpec};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{oneshot, watch};
 
+use super::perform::describe;
+
 pub(crate) use node_evaluator::meter::Progress;
+
+/// Pause before a container that could not be removed is tried again.
+const REMOVE_AGAIN: Duration = Duration::from_secs(5);
+
+/// How long the meter may read what an ended container said last.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(5);
 
 /// Where the run directory appears in the container.
 const CHANNEL: &str = "/assay";
@@ -45,7 +54,7 @@ pub(crate) struct Evaluator {
     /// Holds one directory per live run.
     pub(crate) runs_dir: PathBuf,
     /// Containers of an earlier life, by run.
-    pub(crate) leftovers: Mutex<BTreeMap<RunId, Leftover>>,
+    pub(crate) leftovers: tokio::sync::Mutex<BTreeMap<RunId, Leftover>>,
 }
 
 /// Why a run has no container.
@@ -113,12 +122,36 @@ impl Evaluator {
         })
     }
 
-    /// Removes the container of a run that an earlier life started.
+    /// Removes the container of a run that an earlier life started, however long that takes.
     pub(crate) async fn remove_leftover(&self, run: RunId) {
-        let leftover = self.leftovers.lock().unwrap_or_else(PoisonError::into_inner).remove(&run);
-        let Some(leftover) = leftover else { return };
-        if let Err(error) = self.engine.remove_leftover(&leftover).await {
-            tracing::error!(%run, error = %super::perform::describe(&error), "leftover stays");
+        let mut leftovers = self.leftovers.lock().await;
+        if let Some(leftover) = leftovers.get(&run) {
+            self.remove_for_sure(leftover).await;
+            leftovers.remove(&run);
+        }
+    }
+
+    /// Tries until the container is gone: its device must not be given to anybody else before.
+    async fn remove_for_sure(&self, leftover: &Leftover) {
+        while let Err(error) = self.engine.remove_leftover(leftover).await {
+            tracing::error!(error = %describe(&error), "a container stays; its device is not used");
+            tokio::time::sleep(REMOVE_AGAIN).await;
+        }
+    }
+
+    /// Waits until the container of a run is gone that the supervisor could not remove.
+    async fn remove_stubborn(&self, run: RunId) {
+        loop {
+            match self.engine.leftovers().await {
+                Ok(left) => match left.iter().find(|leftover| leftover.run == Some(run)) {
+                    Some(leftover) => return self.remove_for_sure(leftover).await,
+                    None => return,
+                },
+                Err(error) => {
+                    tracing::error!(error = %describe(&error), "cannot look for a container");
+                    tokio::time::sleep(REMOVE_AGAIN).await;
+                }
+            }
         }
     }
 
@@ -133,8 +166,16 @@ impl Evaluator {
         stopped: oneshot::Receiver<Ending>,
         progress: watch::Sender<Progress>,
     ) -> (Ending, Option<Metrics>) {
-        let read = content.map(|bytes| read_archive(&bytes, &self.policy.archive));
-        let Some(Ok(archive)) = read else {
+        // What an earlier life left behind may still use the device.
+        let leftovers: Vec<RunId> = self.leftovers.lock().await.keys().copied().collect();
+        for leftover in leftovers {
+            self.remove_leftover(leftover).await;
+        }
+        let limits = self.policy.archive.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            content.and_then(|bytes| read_archive(&bytes, &limits).ok())
+        });
+        let Ok(Some(archive)) = read.await else {
             let detail = "the submission's archive is not in the store any more".to_owned();
             return (Ending::EngineFailed { detail }, None);
         };
@@ -153,9 +194,8 @@ impl Evaluator {
     ) -> Result<(Ending, Option<Metrics>), Ending> {
         // Short, because a socket's path has at most 108 bytes.
         let path = self.runs_dir.join(spec.run.short());
-        let (directory, listener) = RunDirectory::make(path).map_err(|error| {
-            Ending::EngineFailed { detail: clip_detail(&super::perform::describe(&error)) }
-        })?;
+        let (directory, listener) = RunDirectory::make(path)
+            .map_err(|error| Ending::EngineFailed { detail: clip_detail(&describe(&error)) })?;
         let sandbox = self.sandbox(&spec, directory.binds());
         let container = self.engine.create(sandbox).await.map_err(|error| error.ending())?;
         let mut run = container.start().await.map_err(|error| error.ending())?;
@@ -165,7 +205,11 @@ impl Evaluator {
             rules: self.policy.meter.clone(),
             seed: spec.assignment.seed,
         };
-        Ok(measure(&mut run, listener, subject, stopped, progress).await)
+        let (measured, report) = measure(&mut run, listener, subject, stopped, progress).await;
+        if !report.removed {
+            self.remove_stubborn(spec.run).await;
+        }
+        Ok(combine(measured, &report))
     }
 
     fn sandbox(&self, spec: &RunSpec, binds: Vec<ReadOnlyBind>) -> SandboxSpec {
@@ -236,27 +280,27 @@ async fn measure(
     subject: Subject,
     stopped: oneshot::Receiver<Ending>,
     progress: watch::Sender<Progress>,
-) -> (Ending, Option<Metrics>) {
+) -> (Option<MeterOutcome>, RunReport) {
     let mut metering = tokio::spawn(subject.meter(listener, progress));
     let mut stopped = stopped;
     let measured = tokio::select! {
         measured = &mut metering => measured.ok(),
         report = run.finished() => {
             // What the container said last may still be on its way to the meter.
-            let rest = tokio::time::timeout(std::time::Duration::from_secs(5), &mut metering).await;
+            let rest = tokio::time::timeout(LAST_WORDS_MAX, &mut metering).await;
             metering.abort();
-            return combine(rest.ok().and_then(Result::ok), &report);
+            return (rest.ok().and_then(Result::ok), report);
         }
         asked = &mut stopped => {
             metering.abort();
             run.stop(Some(asked.unwrap_or(Ending::Stopped)));
             let report = run.finished().await;
-            return combine(None, &report);
+            return (None, report);
         }
     };
     run.stop(None);
     let report = run.finished().await;
-    combine(measured, &report)
+    (measured, report)
 }
 
 /// One ending from two witnesses. What the meter measured or proved stands, whatever happened

@@ -1,27 +1,33 @@
 //! Gets a submission's bytes: from our store, from the operator's directories, from where the
 //! miner says they are, or from a peer by digest.
 //!
-//! The digest decides which bytes are the right ones. An archive that cannot be read has no
-//! digest: from the miner's own location or the operator's directory it is taken, so that
-//! admission can name the broken rule; from a peer it is not, or a peer could have somebody
-//! else's submission rejected.
+//! The digest decides which bytes are the right ones; only those are stored. An archive that cannot
+//! be read has no digest: from the miner's own location or the operator's directory it rejects the
+//! submission that pointed to it, and no other; from a peer it says nothing, or a peer could have
+//! somebody else's submission rejected.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use node_core::admission::Rejection;
 use node_core::commitment::Location;
 use node_core::id::{ContentDigest, Hotkey};
 use node_core::machine::effect::PeerAddress;
 use node_core::policy::ArchiveLimits;
 use node_evaluator::archive::{content_digest, read_archive};
 use node_peer::PeerClient;
+use tokio::sync::Semaphore;
 
 use super::contents::Contents;
+use super::perform::describe;
 
 /// How long one source may take. Longer: a slow web server keeps a submission from peers' copies.
 const SOURCE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Fetches that run at the same time.
+pub(crate) const FETCHES_MAX: usize = 8;
 
 /// Peers asked for one submission in one try.
 const PEERS_ASKED_MAX: usize = 8;
@@ -35,6 +41,18 @@ pub(crate) struct Fetcher {
     pub(crate) own: Hotkey,
     /// Whether miners may name addresses outside of the public internet.
     pub(crate) private_locations: bool,
+    /// Bounds the fetches that run at the same time.
+    pub(crate) at_once: Arc<Semaphore>,
+}
+
+/// What became of a fetch.
+#[derive(Debug)]
+pub(crate) enum Fetched {
+    /// The bytes are in the store.
+    Stored,
+    /// The miner's location, or the operator's directory, has only bytes that break a rule of
+    /// archives and so have no digest.
+    Unreadable(Rejection),
 }
 
 /// Why no source had the bytes; one line per source.
@@ -47,12 +65,18 @@ pub(crate) struct FetchFailed(Vec<String>);
 enum SourceError {
     #[error("its bytes are other content ({got})")]
     OtherContent { got: ContentDigest },
-    #[error("its bytes are no readable archive")]
-    Unreadable,
+    #[error("its bytes are no readable archive: {0}")]
+    Unreadable(Rejection),
     #[error("`{host}` is not a public address")]
     NotPublic { host: String },
-    #[error("the address is malformed")]
-    BadUrl(#[source] reqwest::Error),
+    #[error("`{host}` cannot be resolved")]
+    Resolve {
+        host: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("`{url}` is not a URL")]
+    BadUrl { url: String },
     #[error("the request failed")]
     Request(#[source] reqwest::Error),
     #[error("the server answered {status}")]
@@ -78,48 +102,52 @@ impl Fetcher {
         content: &ContentDigest,
         location: &Location,
         peers: &[PeerAddress],
-    ) -> Result<(), FetchFailed> {
+    ) -> Result<Fetched, FetchFailed> {
         if self.contents.read(content).await.is_some() {
-            return Ok(());
+            return Ok(Fetched::Stored);
         }
-        let mut failures = Vec::new();
-        let bytes = match self.contents.read_provided(content).await {
-            Some(bytes) => self.checked(content, bytes, Source::Trusted),
-            None => Err(SourceError::Peer("no local directory has it".to_owned())),
+        // Each may hold an archive in memory, and a busy subnet commits in bursts.
+        let _permit = self.at_once.acquire().await;
+        let mut tried = Tried::default();
+        let Some(bytes) = self.from_anywhere(content, location, peers, &mut tried).await else {
+            return tried.unreadable.map(Fetched::Unreadable).ok_or(FetchFailed(tried.failures));
         };
-        let bytes = match bytes {
-            Ok(bytes) => Some(bytes),
-            Err(_) => self.ask_others(content, location, peers, &mut failures).await,
-        };
-        let Some(bytes) = bytes else { return Err(FetchFailed(failures)) };
         self.contents
             .store(content, bytes)
             .await
+            .map(|()| Fetched::Stored)
             .map_err(|error| FetchFailed(vec![format!("the store cannot be written: {error}")]))
     }
 
-    async fn ask_others(
+    #[allow(clippy::wrong_self_convention, reason = "it is where the bytes come from")]
+    async fn from_anywhere(
         &self,
         content: &ContentDigest,
         location: &Location,
         peers: &[PeerAddress],
-        failures: &mut Vec<String>,
+        tried: &mut Tried,
     ) -> Option<Vec<u8>> {
+        if let Some(bytes) = self.contents.read_provided(content).await {
+            let checked = self.checked(content, bytes).await;
+            if let Some(bytes) = tried.note("the local directory", checked, Source::Trusted) {
+                return Some(bytes);
+            }
+        }
         if *location != Location::Peers {
-            match timed(self.ask_location(content, location)).await {
-                Ok(bytes) => return Some(bytes),
-                Err(error) => failures.push(format!("{location}: {error}")),
+            let answer = timed(self.ask_location(content, location)).await;
+            if let Some(bytes) = tried.note(&location.to_string(), answer, Source::Trusted) {
+                return Some(bytes);
             }
         }
         let others = peers.iter().filter(|peer| peer.hotkey != self.own);
         for peer in others.take(PEERS_ASKED_MAX) {
-            match timed(self.ask_peer(content, peer)).await {
-                Ok(bytes) => return Some(bytes),
-                Err(error) => failures.push(format!("{}: {error}", peer.hotkey.short())),
+            let answer = timed(self.ask_peer(content, peer)).await;
+            if let Some(bytes) = tried.note(&peer.hotkey.short(), answer, Source::Peer) {
+                return Some(bytes);
             }
         }
-        if failures.is_empty() {
-            failures.push("no local directory has it and no peer is known".to_owned());
+        if tried.failures.is_empty() {
+            tried.failures.push("no local directory has it and no peer is known".to_owned());
         }
         None
     }
@@ -132,7 +160,7 @@ impl Fetcher {
         match location {
             Location::Https(url) => {
                 let bytes = self.download(url).await?;
-                self.checked(content, bytes, Source::Trusted)
+                self.checked(content, bytes).await
             }
             Location::HuggingFace(_) | Location::Peers => Err(SourceError::Unsupported),
         }
@@ -149,7 +177,7 @@ impl Fetcher {
             .fetch_content(peer.hotkey, peer.endpoint, *content, bytes_max)
             .await
             .map_err(|error| SourceError::Peer(error.to_string()))?;
-        self.checked(content, bytes, Source::Peer)
+        self.checked(content, bytes).await
     }
 
     /// Downloads over HTTPS from a public address, without following redirects.
@@ -158,6 +186,8 @@ impl Fetcher {
         // The name is resolved once and pinned, so that it cannot turn into a private address.
         let client = reqwest::Client::builder()
             .https_only(true)
+            // A proxy would resolve the name again, past the check.
+            .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(SOURCE_TIMEOUT)
             .resolve(&host, address)
@@ -181,41 +211,69 @@ impl Fetcher {
 
     /// Resolves a URL's host; a miner must not make the node ask its own network.
     async fn resolve(&self, url: &str) -> Result<(String, SocketAddr), SourceError> {
-        let request = reqwest::Client::new().get(url).build().map_err(SourceError::BadUrl)?;
-        let host = request.url().host_str().unwrap_or_default().to_owned();
-        let port = request.url().port_or_known_default().unwrap_or(443);
+        let parsed =
+            reqwest::Url::parse(url).map_err(|_| SourceError::BadUrl { url: url.to_owned() })?;
+        let host = parsed.host_str().unwrap_or_default().to_owned();
+        let port = parsed.port_or_known_default().unwrap_or(443);
         let not_public = || SourceError::NotPublic { host: host.clone() };
         let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-        let mut addresses =
-            tokio::net::lookup_host((bare.as_str(), port)).await.map_err(|_| not_public())?;
+        let mut addresses = tokio::net::lookup_host((bare.as_str(), port))
+            .await
+            .map_err(|source| SourceError::Resolve { host: host.clone(), source })?;
         let address = addresses
             .find(|address| self.private_locations || is_public(address.ip()))
             .ok_or_else(not_public)?;
         Ok((host, address))
     }
 
-    fn checked(
+    /// Whether these are the bytes that were committed.
+    async fn checked(
         &self,
         content: &ContentDigest,
         bytes: Vec<u8>,
-        source: Source,
     ) -> Result<Vec<u8>, SourceError> {
-        match (read_archive(&bytes, &self.limits), source) {
-            (Ok(archive), _) => {
-                let got = content_digest(&archive.files);
-                if got == *content {
-                    Ok(bytes)
-                } else {
-                    Err(SourceError::OtherContent { got })
-                }
-            }
-            (Err(_), Source::Trusted) => Ok(bytes),
-            (Err(_), Source::Peer) => Err(SourceError::Unreadable),
+        let limits = self.limits.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let digest =
+                read_archive(&bytes, &limits).map(|archive| content_digest(&archive.files));
+            (bytes, digest)
+        });
+        let (bytes, digest) = read.await.map_err(|error| SourceError::Peer(error.to_string()))?;
+        match digest {
+            Ok(got) if got == *content => Ok(bytes),
+            Ok(got) => Err(SourceError::OtherContent { got }),
+            Err(rejection) => Err(SourceError::Unreadable(rejection)),
         }
     }
 }
 
-/// Whether bytes without a digest are taken from it.
+/// What sources answered that did not have the bytes.
+#[derive(Debug, Default)]
+struct Tried {
+    failures: Vec<String>,
+    unreadable: Option<Rejection>,
+}
+
+impl Tried {
+    fn note(
+        &mut self,
+        source: &str,
+        answer: Result<Vec<u8>, SourceError>,
+        trust: Source,
+    ) -> Option<Vec<u8>> {
+        let error = match answer {
+            Ok(bytes) => return Some(bytes),
+            Err(error) => error,
+        };
+        self.failures.push(format!("{source}: {}", describe(&error)));
+        if let (SourceError::Unreadable(rejection), Source::Trusted) = (error, trust) {
+            self.unreadable = Some(rejection);
+        }
+        None
+    }
+}
+
+/// Whose word counts about bytes that break a rule and so have no digest.
 #[derive(Clone, Copy, Debug)]
 enum Source {
     /// The miner's own location, or the operator's directory.

@@ -38,9 +38,6 @@ pub(crate) enum HeartError {
     /// The thread that commits died.
     #[error("the thread that writes the store died")]
     CommitThread(#[source] tokio::task::JoinError),
-    /// Nobody sends events any more.
-    #[error("every source of events is gone")]
-    Silence,
 }
 
 /// Reads the clocks; the machine never does.
@@ -123,6 +120,18 @@ impl Heart {
     pub(crate) async fn beat(
         mut self,
         first: Event,
+        sources: Sources,
+        stopping: Stopping,
+    ) -> Result<ExitReason, HeartError> {
+        let lived = self.beat_until_stopped(first, sources, stopping).await;
+        // Nobody would hold the limits of a run any more.
+        self.performer.stop_all().await;
+        lived
+    }
+
+    async fn beat_until_stopped(
+        &mut self,
+        first: Event,
         mut sources: Sources,
         mut stopping: Stopping,
     ) -> Result<ExitReason, HeartError> {
@@ -139,7 +148,6 @@ impl Heart {
                 _ = ticks.tick() => Event::Ticked,
                 Some(event) = sources.events.recv() => event,
                 Some(call) = sources.peers.recv() => self.asked(call),
-                else => return Err(HeartError::Silence),
             };
             let is_tick = event == Event::Ticked;
             self.handle(event).await?;

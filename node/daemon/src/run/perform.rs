@@ -2,7 +2,9 @@
 //! back as an event; nothing here decides.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use node_core::evidence::{Evidence, Receipt};
 use node_core::id::{ContentDigest, HotkeySigner, RunId, SubmissionId};
@@ -16,8 +18,14 @@ use tokio::sync::{mpsc, oneshot};
 use super::chain_task::{ChainCommand, ChainCommands};
 use super::evaluate::{Evaluator, Progress};
 use super::failpoint::failpoint;
-use super::fetch::Fetcher;
+use super::fetch::{Fetched, Fetcher};
 use super::heart::unix_now;
+
+/// What is said about work whose task died.
+pub(crate) const LOST: &str = "the node's task for it died; this is a bug";
+
+/// How long the containers of stopped runs may take to be gone.
+const STOP_ALL_MAX: Duration = Duration::from_secs(20);
 
 /// The adapters, behind one door.
 #[derive(Debug)]
@@ -46,10 +54,18 @@ impl Performer {
         match effect {
             Effect::FetchContent { submission, content, location, peers } => {
                 let fetcher = self.fetcher.clone();
-                self.spawn(async move {
-                    let result = fetcher.fetch(&content, &location, &peers).await;
-                    let result = result.map_err(|error| error.to_string());
-                    Event::ContentFetched { submission, result }
+                let lost = Event::ContentFetched { submission, result: Err(LOST.to_owned()) };
+                answer(&self.events, lost, async move {
+                    match fetcher.fetch(&content, &location, &peers).await {
+                        Ok(Fetched::Stored) => Event::ContentFetched { submission, result: Ok(()) },
+                        Ok(Fetched::Unreadable(rejection)) => {
+                            Event::ContentUnreadable { submission, rejection }
+                        }
+                        Err(error) => {
+                            let result = Err(error.to_string());
+                            Event::ContentFetched { submission, result }
+                        }
+                    }
                 });
             }
             Effect::Admit { submission, content } => self.admit(submission, content),
@@ -69,35 +85,26 @@ impl Performer {
         }
     }
 
-    fn spawn(&self, work: impl std::future::Future<Output = Event> + Send + 'static) {
-        let events = self.events.clone();
-        tokio::spawn(async move {
-            let event = work.await;
-            // The loop is gone only when the process is about to end.
-            drop(events.send(event).await);
-        });
-    }
-
     fn admit(&self, submission: SubmissionId, content: ContentDigest) {
         let evaluator = Arc::clone(&self.evaluator);
         let contents = self.fetcher.contents.clone();
-        let events = self.events.clone();
-        tokio::spawn(async move {
-            let event = match contents.read(&content).await {
+        answer(&self.events, Event::ContentMissing { submission }, async move {
+            match contents.read(&content).await {
                 Some(bytes) => {
                     let verdict = evaluator.admit(bytes, content).await;
                     Event::AdmissionEnded { submission, verdict }
                 }
                 // Somebody emptied the store: fetch again, judge then.
                 None => Event::ContentMissing { submission },
-            };
-            drop(events.send(event).await);
+            }
         });
     }
 
     fn ask(&self, peer: PeerAddress, question: Question, request: PeerRequest) {
         let client = Arc::clone(&self.peers);
-        self.spawn(async move {
+        let result = Err(LOST.to_owned());
+        let lost = Event::PeerAnswered { peer: peer.hotkey, question, result };
+        answer(&self.events, lost, async move {
             let result = client.ask(peer.hotkey, peer.endpoint, request).await;
             let result = result.map_err(|error| describe(&error));
             Event::PeerAnswered { peer: peer.hotkey, question, result }
@@ -111,14 +118,28 @@ impl Performer {
         let (progress, watched) = tokio::sync::watch::channel(Progress::default());
         let evaluator = Arc::clone(&self.evaluator);
         let contents = self.fetcher.contents.clone();
-        let events = self.events.clone();
-        let task = tokio::spawn(async move {
+        let ending = Ending::EngineFailed { detail: LOST.to_owned() };
+        let lost = Event::RunEnded { run, ending, metrics: None, ended_at: unix_now() };
+        let task = answer(&self.events, lost, async move {
             let content = contents.read(&spec.assignment.content).await;
             let (ending, metrics) = evaluator.run(spec, content, stopped, progress).await;
-            let ended_at = unix_now();
-            drop(events.send(Event::RunEnded { run, ending, metrics, ended_at }).await);
+            Event::RunEnded { run, ending, metrics, ended_at: unix_now() }
         });
         self.runs.insert(run, LiveRun { stop: Some(stop), progress: watched, task });
+    }
+
+    /// Stops every run and waits until its container is gone, at most [`STOP_ALL_MAX`]: for when
+    /// the loop cannot go on.
+    pub(crate) async fn stop_all(&mut self) {
+        let ids: Vec<RunId> = self.runs.keys().copied().collect();
+        for run in ids {
+            self.stop(run, Ending::Stopped);
+        }
+        let runs = std::mem::take(&mut self.runs);
+        let ended = futures_util::future::join_all(runs.into_values().map(|run| run.task));
+        if tokio::time::timeout(STOP_ALL_MAX, ended).await.is_err() {
+            tracing::error!("containers are left running; the next start removes them");
+        }
     }
 
     fn stop(&mut self, run: RunId, ending: Ending) {
@@ -130,12 +151,30 @@ impl Performer {
     fn sign_receipt(&self, run: RunId, evidence: Evidence) {
         failpoint("run-ended-before-receipt");
         let signer = Arc::clone(&self.signer);
-        self.spawn(async move {
+        answer(&self.events, Event::Ticked, async move {
             let signature = signer.sign(&evidence.signing_message());
             let receipt = Box::new(Receipt { evidence, signature });
             Event::ReceiptSigned { run, receipt }
         });
     }
+}
+
+/// Does `work` on a task of its own and sends the event it gives, or `lost` if it panics: the
+/// machine waits for an answer to everything it asks for.
+pub(crate) fn answer(
+    events: &mpsc::Sender<Event>,
+    lost: Event,
+    work: impl Future<Output = Event> + Send + 'static,
+) -> tokio::task::JoinHandle<()> {
+    let events = events.clone();
+    tokio::spawn(async move {
+        let event = tokio::spawn(work).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a task of the node died; this is a bug");
+            lost
+        });
+        // The loop is gone only when the process is about to end.
+        drop(events.send(event).await);
+    })
 }
 
 /// An error and its causes in one line.

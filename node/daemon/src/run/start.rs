@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use node_chain::{ChainClient, ChainConfig, HotkeyFile, Keypair, WalletPath};
@@ -20,26 +20,26 @@ use node_peer::{
     SystemClock,
 };
 use node_runner::{Engine, EngineConfig, Leftover};
-use node_store::{Loaded, Store};
-use tokio::sync::{mpsc, watch};
+use node_store::{Loaded, OpenError, Store};
+use tokio::sync::{mpsc, watch, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::axon::keep_published;
 use super::chain_task::{follow, ChainCommands, ChainFacts};
 use super::contents::Contents;
 use super::evaluate::Evaluator;
-use super::fetch::Fetcher;
+use super::fetch::{Fetcher, FETCHES_MAX};
 use super::heart::{unix_now, Calls, Clock, Heart, HeartError, Sources};
 use super::identity::{claim, instance, Identity};
 use super::perform::Performer;
 use super::report::{mode_name, starting, Reporter};
 use super::stop::{listen, Stopping};
-use crate::admin::Admin;
+use crate::admin::{Admin, AdminError};
 use crate::config::{Config, GpuUse, WeightsMode};
 use crate::exit::ExitReason;
 use crate::failure::Failure;
 use crate::metrics::Metrics;
-use crate::status::keep_snapshot;
+use crate::status::{keep_snapshot, StatusReport};
 
 /// How long the driver may take to list the GPUs. A hanging driver must not hang the node.
 const GPU_PROBE_MAX: Duration = Duration::from_secs(20);
@@ -47,42 +47,119 @@ const GPU_PROBE_MAX: Duration = Duration::from_secs(20);
 /// Calls of peers that wait for the loop.
 const PEER_CALLS_QUEUED_MAX: usize = 256;
 
-/// How long the last snapshot may take.
-const SNAPSHOT_WAIT: Duration = Duration::from_secs(3);
+/// Bytes of a Unix socket's path, without the final zero.
+const SOCKET_PATH_MAX: usize = 107;
+
+/// What comes behind the directory of runs: `/`, a run's short name, and `/meter.sock`.
+const RUN_SOCKET_CHARS: usize = 1 + 8 + 11;
+
+/// How long the last snapshot, and the last answers of the admin listener, may take.
+const FACES_WAIT: Duration = Duration::from_secs(3);
 
 /// Starts the node, lives, and tidies up.
 pub(crate) async fn live(config: Config) -> Result<ExitReason, Failure> {
-    let signals = listen().map_err(Failure::unexpected)?;
+    let mut signals = listen().map_err(Failure::unexpected)?;
     let keypair = Arc::new(read_key(&config)?);
     let (store, loaded) = open_store(&config)?;
-    let stop = CancellationToken::new();
-    let metrics = Arc::new(Metrics::new());
-    let (reports, report_watch) =
-        watch::channel(starting(keypair.public(), config.chain.netuid, &config.weights.mode));
-    let admin = Admin::bind(config.admin.listen, config.data_dir.admin_address_file())
-        .await
-        .map_err(|error| Failure::unavailable(error).hint("set another `admin.listen`"))?;
-    let admin = tokio::spawn(admin.serve(report_watch.clone(), Arc::clone(&metrics), stop.clone()));
-    let snapshot = tokio::spawn(keep_snapshot(report_watch, config.data_dir.status_file()));
+    let faces = Faces::open(&config, &keypair).await?;
+    let prepared = tokio::select! {
+        prepared = prepare(&config, &keypair) => prepared.map(Some),
+        // Nothing has begun yet that would have to be finished.
+        _ = signals.recv() => Ok(None),
+    };
+    let lived = match prepared {
+        Err(failure) => Err(failure),
+        Ok(None) => Ok(ExitReason::Done),
+        Ok(Some(prepared)) => {
+            let parts = Parts { config: &config, prepared, keypair, store, loaded };
+            parts.live(&faces, signals).await
+        }
+    };
+    faces.close().await;
+    if let Ok(exit) = &lived {
+        tracing::info!(code = exit.code(), "stopped: {exit}");
+    }
+    lived
+}
+
+/// What tells others about the node: there from the first moment to the last.
+struct Faces {
+    reports: watch::Sender<StatusReport>,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+    admin: tokio::task::JoinHandle<Result<(), AdminError>>,
+    snapshot: tokio::task::JoinHandle<()>,
+}
+
+impl Faces {
+    async fn open(config: &Config, keypair: &Keypair) -> Result<Self, Failure> {
+        let stop = CancellationToken::new();
+        let metrics = Arc::new(Metrics::new());
+        let (reports, watched) =
+            watch::channel(starting(keypair.public(), config.chain.netuid, &config.weights.mode));
+        let admin = Admin::bind(config.admin.listen, config.data_dir.admin_address_file())
+            .await
+            .map_err(|error| Failure::unavailable(error).hint("set another `admin.listen`"))?;
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            hotkey = %keypair.public(),
+            netuid = config.chain.netuid.0,
+            admin = %admin.address(),
+            "starting"
+        );
+        let served = admin.serve(watched.clone(), Arc::clone(&metrics), stop.clone());
+        let admin = tokio::spawn(served);
+        let snapshot = tokio::spawn(keep_snapshot(watched, config.data_dir.status_file()));
+        Ok(Self { reports, metrics, stop, admin, snapshot })
+    }
+
+    /// Both tasks end by themselves now; a broken one has said so.
+    async fn close(self) {
+        self.stop.cancel();
+        drop(self.reports);
+        drop(tokio::time::timeout(FACES_WAIT, self.snapshot).await);
+        drop(tokio::time::timeout(FACES_WAIT, self.admin).await);
+    }
+}
+
+/// What has to be there before anything can be decided.
+struct Prepared {
+    policy: Policy,
+    host: Host,
+    client: ChainClient,
+    own: Identity,
+}
+
+async fn prepare(config: &Config, keypair: &Keypair) -> Result<Prepared, Failure> {
     let policy = config.challenge.nas.policy.policy();
-    let host = prepare_host(&config, &policy).await?;
-    let client = connect_chain(&config, &keypair).await?;
+    let host = prepare_host(config, &policy).await?;
+    let client = connect_chain(config, keypair).await?;
+    check_subnet(config, &client).await?;
     let own = Identity {
         hotkey: keypair.public(),
         netuid: config.chain.netuid,
         genesis: client.genesis(),
     };
     claim(config.data_dir.path(), own).map_err(|error| {
-        Failure::unavailable(error).hint("set another `data_dir`, one per hotkey, subnet and chain")
+        Failure::unavailable(error).hint(
+            "set another `data_dir`, one per hotkey, subnet and chain; whose this one is stands \
+             in its `identity.json`",
+        )
     })?;
-    let parts = Parts { config: &config, policy, host, client, keypair, store, loaded, own };
-    let assembled = parts.assemble(reports, metrics, signals).await?;
-    let lived = assembled.live().await;
-    stop.cancel();
-    // Both end by themselves now; a broken one has said so.
-    drop(tokio::time::timeout(SNAPSHOT_WAIT, snapshot).await);
-    drop(tokio::time::timeout(SNAPSHOT_WAIT, admin).await);
-    lived.map_err(Failure::unexpected)
+    Ok(Prepared { policy, host, client, own })
+}
+
+/// Reads the subnet once, so that a wrong number is told before the directory is claimed for it.
+async fn check_subnet(config: &Config, client: &ChainClient) -> Result<(), Failure> {
+    let netuid = config.chain.netuid;
+    let unread = |error| {
+        Failure::unavailable(error)
+            .hint(format!("is {netuid} the number of the subnet? it is `chain.netuid`"))
+    };
+    let head = client.finalized_head().await.map_err(Failure::unavailable)?;
+    let head = head
+        .ok_or_else(|| Failure::unavailable("the endpoint does not know its own finalized head"))?;
+    client.view_at(head.hash).await.map(|_| ()).map_err(unread)
 }
 
 fn read_key(config: &Config) -> Result<Keypair, Failure> {
@@ -106,8 +183,11 @@ fn read_key(config: &Config) -> Result<Keypair, Failure> {
 fn open_store(config: &Config) -> Result<(Store, Loaded), Failure> {
     let opened = Store::open(config.data_dir.path());
     let (store, loaded) = opened.map_err(|error| {
-        Failure::unavailable(error)
-            .hint("is another `assay run` using this `data_dir`? `assay status` tells")
+        let hint = match &error {
+            OpenError::Locked { .. } => "another `assay run` uses this `data_dir`; stop it first",
+            _ => "`data_dir` must be a directory that this user can write",
+        };
+        Failure::unavailable(error).hint(hint)
     })?;
     if let Some(rebuilt) = &loaded.rebuilt {
         let moved_to = rebuilt.moved_to.display().to_string();
@@ -212,21 +292,20 @@ async fn connect_chain(config: &Config, keypair: &Keypair) -> Result<ChainClient
         ..ChainConfig::new(endpoints, config.chain.netuid)
     };
     ChainClient::connect(chain).await.map_err(|error| {
-        Failure::unavailable(error)
-            .hint("set `--subtensor.chain_endpoint` to a node that answers, your own first")
+        Failure::unavailable(error).hint(
+            "set `--subtensor.chain_endpoint` to a node of the wanted chain that answers, your \
+                 own first; `chain.genesis` says which chain is wanted",
+        )
     })
 }
 
 /// All parts, not yet connected to each other.
 struct Parts<'a> {
     config: &'a Config,
-    policy: Policy,
-    host: Host,
-    client: ChainClient,
+    prepared: Prepared,
     keypair: Arc<Keypair>,
     store: Store,
     loaded: Loaded,
-    own: Identity,
 }
 
 /// A node, ready to live.
@@ -241,10 +320,18 @@ struct Assembled {
 }
 
 impl Parts<'_> {
+    async fn live(
+        self,
+        faces: &Faces,
+        signals: mpsc::Receiver<super::stop::StopStep>,
+    ) -> Result<ExitReason, Failure> {
+        let assembled = self.assemble(faces, signals).await?;
+        assembled.live().await.map_err(Failure::unexpected)
+    }
+
     async fn assemble(
         self,
-        reports: watch::Sender<crate::status::StatusReport>,
-        metrics: Arc<Metrics>,
+        faces: &Faces,
         signals: mpsc::Receiver<super::stop::StopStep>,
     ) -> Result<Assembled, Failure> {
         let (events, event_source) = mpsc::channel(EVENTS_QUEUED_MAX);
@@ -257,8 +344,8 @@ impl Parts<'_> {
         let first = Event::Restarted(Box::new(Restarted {
             rows: self.loaded.rows.clone(),
             journal: self.loaded.journal.clone(),
-            devices: self.host.devices.clone(),
-            leftovers: self.host.leftovers.keys().copied().collect(),
+            devices: self.prepared.host.devices.clone(),
+            leftovers: self.prepared.host.leftovers.keys().copied().collect(),
             has_lost_rows: !self.loaded.is_complete(),
         }));
         let machine = Machine::new(self.machine_config(server.local_addr()));
@@ -272,41 +359,42 @@ impl Parts<'_> {
             signer: Arc::clone(&self.keypair) as Arc<dyn HotkeySigner>,
             peers: Arc::clone(&peers),
             chain: ChainCommands {
-                client: self.client.clone(),
+                client: self.prepared.client.clone(),
                 keypair: Arc::clone(&self.keypair),
                 events: events.clone(),
             },
             fetcher: Fetcher {
                 contents,
                 peers,
-                limits: self.policy.archive.clone(),
-                own: self.own.hotkey,
+                limits: self.prepared.policy.archive.clone(),
+                own: self.prepared.own.hotkey,
                 private_locations: self.config.challenge.nas.private_locations,
+                at_once: Arc::new(Semaphore::new(FETCHES_MAX)),
             },
             evaluator: Arc::new(evaluator),
             runs: BTreeMap::new(),
         };
         let reporter = Reporter {
-            reports,
+            reports: faces.reports.clone(),
             chain: facts_watch,
             endpoints: self.config.chain.endpoints.iter().map(|e| e.url().to_owned()).collect(),
             weights_mode: mode_name(&self.config.weights.mode).to_owned(),
             started_at: unix_now(),
-            metrics: Arc::clone(&metrics),
-            host_reasons: self.host.reasons.clone(),
+            metrics: Arc::clone(&faces.metrics),
+            host_reasons: self.prepared.host.reasons.clone(),
         };
         let publisher = self.config.peer.advertise.filter(|_| self.config.peer.publish_axon);
         let publisher = publisher.map(|advertise| {
-            let (client, keypair) = (self.client.clone(), Arc::clone(&self.keypair));
+            let (client, keypair) = (self.prepared.client.clone(), Arc::clone(&self.keypair));
             tokio::spawn(keep_published(client, keypair, advertise, directory_watch))
         });
-        let follower = tokio::spawn(follow(self.client.clone(), events, facts));
+        let follower = tokio::spawn(follow(self.prepared.client.clone(), events, facts));
         let heart = Heart {
             machine,
             clock: Clock::start(),
             store: Arc::new(self.store),
             performer,
-            metrics,
+            metrics: Arc::clone(&faces.metrics),
             reporter,
             directory,
             calls: Calls::default(),
@@ -320,7 +408,7 @@ impl Parts<'_> {
         Contents::open(
             self.config.data_dir.path().join("content"),
             self.config.challenge.nas.content_dirs.clone(),
-            self.policy.archive.packed_bytes_max,
+            self.prepared.policy.archive.packed_bytes_max,
         )
         .map_err(Failure::unavailable)
     }
@@ -334,7 +422,7 @@ impl Parts<'_> {
         let parts = ServerParts {
             handler,
             contents: Arc::new(Shared(contents.clone())),
-            content_bytes_max: self.policy.archive.packed_bytes_max,
+            content_bytes_max: self.prepared.policy.archive.packed_bytes_max,
             directory,
             identity: self.node_identity(),
             clock: Arc::new(SystemClock),
@@ -346,39 +434,47 @@ impl Parts<'_> {
 
     fn evaluator(&self) -> Result<Evaluator, Failure> {
         let runs_dir = self.config.data_dir.path().join("runs");
+        // A socket's address has room for 108 bytes, the last one a zero.
+        let room = SOCKET_PATH_MAX.saturating_sub(RUN_SOCKET_CHARS);
+        if runs_dir.as_os_str().len() > room {
+            let path = runs_dir.display();
+            let problem = format!("the path `{path}` is too long for sockets in it");
+            return Err(Failure::bad_configuration(problem)
+                .hint(format!("set a `data_dir` that makes it at most {room} bytes long")));
+        }
         // What is left in there belongs to runs that are over.
         if runs_dir.exists() {
             std::fs::remove_dir_all(&runs_dir).map_err(Failure::unavailable)?;
         }
         Ok(Evaluator {
-            engine: self.host.engine.clone(),
-            image: self.host.image,
-            policy: self.policy.clone(),
-            dataset: Arc::clone(&self.host.dataset),
+            engine: self.prepared.host.engine.clone(),
+            image: self.prepared.host.image,
+            policy: self.prepared.policy.clone(),
+            dataset: Arc::clone(&self.prepared.host.dataset),
             runs_dir,
-            leftovers: Mutex::new(self.host.leftovers.clone()),
+            leftovers: tokio::sync::Mutex::new(self.prepared.host.leftovers.clone()),
         })
     }
 
     fn node_identity(&self) -> NodeIdentity {
         NodeIdentity {
-            hotkey: self.own.hotkey,
-            genesis: self.own.genesis,
-            netuid: self.own.netuid,
+            hotkey: self.prepared.own.hotkey,
+            genesis: self.prepared.own.genesis,
+            netuid: self.prepared.own.netuid,
             software_version: format!("assay {}", env!("CARGO_PKG_VERSION")),
         }
     }
 
     fn machine_config(&self, listens_on: SocketAddr) -> MachineConfig {
         let mut endpoints = self.config.peer.endpoints.clone();
-        endpoints.insert(self.own.hotkey, reachable_from_here(listens_on));
+        endpoints.insert(self.prepared.own.hotkey, reachable_from_here(listens_on));
         MachineConfig {
-            hotkey: self.own.hotkey,
-            netuid: self.own.netuid,
+            hotkey: self.prepared.own.hotkey,
+            netuid: self.prepared.own.netuid,
             mechanism: 0,
-            policy: self.policy.clone(),
-            image: self.host.image,
-            dataset: self.host.dataset.digest(),
+            policy: self.prepared.policy.clone(),
+            image: self.prepared.host.image,
+            dataset: self.prepared.host.dataset.digest(),
             endpoints,
             weights: match self.config.weights.mode {
                 WeightsMode::Off => machine::WeightsMode::Off,

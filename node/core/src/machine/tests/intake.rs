@@ -2,7 +2,9 @@
 
 use super::host::CrashPoint;
 use super::world::{miner, validator, Fate, World, BLOCK_MS};
+use crate::admission::{Rejection, Rule};
 use crate::machine::effect::Note;
+use crate::machine::event::Event;
 use crate::policy::Policy;
 use crate::rows::{Row, Write};
 use crate::submission::SubmissionState;
@@ -98,4 +100,45 @@ fn bytes_that_cannot_be_had_are_asked_for_again_and_a_restart_goes_on_asking() {
     world.start(0);
     world.unreachable_contents.clear();
     world.run_until(60_000, "scored", |world| world.is_settled(0, id));
+}
+
+#[test]
+fn a_copy_of_earlier_content_is_rejected_and_the_original_is_scored() {
+    let mut world = World::new(6, 2, 2);
+    let content = world.new_content(|_| true);
+    let original = world.submit_content(miner(1), content, GOOD);
+    world.run_for(2 * BLOCK_MS);
+    let copy = world.submit_content(miner(0), content, GOOD);
+    world.run_until(90_000, "settled", |world| {
+        world.is_settled_everywhere(original) && world.is_settled_everywhere(copy)
+    });
+    for node in 0..2 {
+        let scored = world.state(node, original);
+        assert!(matches!(scored, Some(SubmissionState::Scored { .. })), "{scored:?}");
+        let Some(SubmissionState::Rejected { rejection }) = world.state(node, copy) else {
+            panic!("the copy was not rejected");
+        };
+        assert_eq!(rejection.rule, Rule::ContentDuplicate);
+        assert!(rejection.detail.contains(&miner(1).to_string()), "{rejection}");
+    }
+}
+
+#[test]
+fn unreadable_bytes_reject_the_submission_that_pointed_to_them_and_no_other() {
+    let mut world = World::new(7, 1, 2);
+    let content = world.new_content(|_| true);
+    world.unreachable_contents.insert(content);
+    let squatter = world.submit_content(miner(0), content, GOOD);
+    world.run_until(60_000, "seen", |world| world.state(0, squatter).is_some());
+    let rejection =
+        Rejection { rule: Rule::ArchiveFormat, file: None, line: None, detail: String::new() };
+    let life = world.hosts[0].life;
+    world.deliver(0, life, Event::ContentUnreadable { submission: squatter, rejection });
+    let state = world.state(0, squatter);
+    assert!(matches!(state, Some(SubmissionState::Rejected { .. })), "{state:?}");
+    world.unreachable_contents.clear();
+    let honest = world.submit_content(miner(1), content, GOOD);
+    world.run_until(90_000, "settled", |world| world.is_settled(0, honest));
+    let state = world.state(0, honest);
+    assert!(matches!(state, Some(SubmissionState::Scored { .. })), "{state:?}");
 }
