@@ -18,7 +18,7 @@ pub enum ExitReason {
     Unavailable,
     /// Another signer uses this hotkey.
     AnotherSigner,
-    /// Stopped, but the grace ran out.
+    /// Stopped before everything had ended: the grace ran out, or a second signal came.
     GraceRanOut,
     /// Left at the third signal.
     LeftAtOnce,
@@ -58,7 +58,7 @@ impl fmt::Display for ExitReason {
         f.write_str(match self {
             Self::Done => "done, or stopped as asked",
             Self::Failed => {
-                "unexpected failure; `status`: not ready; `miner check`: rejected; \
+                "unexpected failure; `status`: not ready; `miner`: rejected; \
                  `dataset verify`: damaged"
             }
             Self::NotRunning => "`status`: no node is running here",
@@ -67,7 +67,9 @@ impl fmt::Display for ExitReason {
                 "something needed is unavailable: chain, container engine, key, data, store lock"
             }
             Self::AnotherSigner => "another signer uses this hotkey",
-            Self::GraceRanOut => "stopped, but the grace ran out",
+            Self::GraceRanOut => {
+                "stopped before everything had ended: the grace ran out, or a second signal came"
+            }
             Self::LeftAtOnce => "left at the third signal",
         })
     }

@@ -2,6 +2,7 @@
 
 use node_core::machine::effect::Note;
 use serde_json::Value;
+use tracing::field::{display, DisplayValue};
 use tracing::Level;
 
 macro_rules! kinds {
@@ -38,6 +39,7 @@ kinds! {
         WeightsIntended = "weights_intended",
         WeightsSigned = "weights_signed",
         WeightsLanded = "weights_landed",
+        WeightsNotSafe = "weights_not_safe",
         CaughtUp = "caught_up",
     }
     DEBUG {
@@ -48,7 +50,6 @@ kinds! {
         GrantIgnored = "grant_ignored",
         LeaseRefused = "lease_refused",
         RunUnknown = "run_unknown",
-        WeightsNotSafe = "weights_not_safe",
     }
     WARN {
         FetchFailed = "fetch_failed",
@@ -67,35 +68,33 @@ kinds! {
 /// Writes a note's log line: the kind as the message, its fields under their own names.
 pub fn log(note: &Note) {
     let fields = serde_json::to_value(note).unwrap_or_default();
-    let text = |name: &str| match fields.get(name) {
-        Some(Value::String(text)) => Some(text.clone()),
-        Some(value) => Some(value.to_string()),
-        None => None,
-    };
+    let id = |name| id(&fields, name);
+    let number = |name: &str| fields.get(name).and_then(Value::as_u64);
+    let sentence = |name: &str| fields.get(name).and_then(Value::as_str);
     // Every field that a note can have; those it has not are left out of the line.
     macro_rules! line {
         ($level:expr) => {
             tracing::event!(
                 target: "assay",
                 $level,
-                submission = text("submission"),
-                run = text("run"),
-                device = text("device"),
-                attempt = text("attempt"),
-                hotkey = text("hotkey"),
-                worker = text("worker"),
-                holder = text("holder"),
-                coordinator = text("coordinator"),
-                peer = text("peer"),
-                call = text("call"),
-                block = text("block"),
-                allowed_at = text("allowed_at"),
-                points = text("points"),
-                epoch = text("epoch"),
-                entries = text("entries"),
-                nonce = text("nonce"),
-                era_end = text("era_end"),
-                reason = text("reason"),
+                submission = id("submission"),
+                run = id("run"),
+                device = id("device"),
+                attempt = number("attempt"),
+                hotkey = id("hotkey"),
+                worker = id("worker"),
+                holder = id("holder"),
+                coordinator = id("coordinator"),
+                peer = id("peer"),
+                call = id("call"),
+                block = number("block"),
+                allowed_at = number("allowed_at"),
+                points = number("points"),
+                epoch = number("epoch"),
+                entries = number("entries"),
+                nonce = number("nonce"),
+                era_end = number("era_end"),
+                reason = sentence("reason"),
                 "{}",
                 kind(note).replace('_', " "),
             )
@@ -108,10 +107,67 @@ pub fn log(note: &Note) {
     }
 }
 
+/// A field that is one word: no quotes around it.
+fn id(fields: &Value, name: &str) -> Option<DisplayValue<String>> {
+    fields.get(name).and_then(Value::as_str).map(|text| display(text.to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
     use super::*;
     use node_core::id::Hotkey;
+    use node_core::unit::BlockNumber;
+
+    /// What a subscriber wrote.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(note: &Note, is_json: bool) -> String {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let builder = tracing_subscriber::fmt()
+            .with_max_level(Level::DEBUG)
+            .without_time()
+            .with_ansi(false)
+            .with_writer(move || writer.clone());
+        if is_json {
+            let subscriber = builder.json().flatten_event(true).finish();
+            tracing::subscriber::with_default(subscriber, || log(note));
+        } else {
+            tracing::subscriber::with_default(builder.finish(), || log(note));
+        }
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn ids_and_numbers_stand_bare_and_sentences_in_quotes() {
+        let hotkey = Hotkey([1; 32]);
+        let reason = "no \u{1b}commitment".to_owned();
+        let note = Note::CommitmentUnreadable { hotkey, block: BlockNumber(40), reason };
+        let text = format!(
+            "DEBUG assay: commitment unreadable hotkey={hotkey} block=40 reason=\"no \\u{{1b}}commitment\"\n"
+        );
+        assert_eq!(logged(&note, false), text);
+        let json: Value = serde_json::from_str(&logged(&note, true)).unwrap();
+        assert_eq!(json["block"], 40);
+        assert_eq!(json["hotkey"], hotkey.to_string());
+        assert!(json.get("peer").is_none(), "{json}");
+    }
 
     #[test]
     fn a_kind_is_the_tag_under_which_core_serialises_the_note() {

@@ -86,6 +86,15 @@ fn pack_prints_the_digest_and_the_commitment_that_begins_with_it() {
 }
 
 #[test]
+fn pack_writes_nothing_that_a_validator_would_refuse() {
+    let operator = Operator::new().with_file("model/architecture.py", "x = 1\n");
+    let said = operator.run(&["miner", "pack", "model", "--out", "model.zip"]);
+    assert_eq!((said.code, said.stdout.as_str()), (1, ""));
+    assert!(said.stderr.contains("rejected: contract-file"), "{}", said.stderr);
+    assert!(!operator.path("model.zip").exists());
+}
+
+#[test]
 fn check_names_the_broken_rule_and_exits_1() {
     let operator = Operator::new().with_file("model/architecture.py", "x = 1\n");
     let said = operator.run(&["miner", "check", "model", "--json"]);
@@ -114,6 +123,29 @@ fn submit_refuses_before_it_needs_key_or_chain() {
     ]);
     assert_eq!(said.code, 64);
     insta::assert_snapshot!(said.stderr);
+}
+
+#[test]
+fn submit_refuses_a_location_from_which_no_validator_fetches_yet() {
+    let said = with_project(Operator::new()).run(&[
+        "miner",
+        "submit",
+        "model",
+        "--netuid",
+        "3",
+        "--location",
+        "hf:org/repo@0123abc",
+    ]);
+    assert_eq!(said.code, 64);
+    insta::assert_snapshot!(said.stderr);
+}
+
+#[test]
+fn without_a_command_the_help_is_shown_and_no_hidden_command() {
+    let said = Operator::new().run(&[]);
+    assert_eq!(said.code, 64);
+    assert!(said.stderr.contains("  run      Run the node"), "{}", said.stderr);
+    assert!(!said.stderr.contains("reference"), "{}", said.stderr);
 }
 
 #[test]

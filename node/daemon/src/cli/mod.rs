@@ -13,6 +13,7 @@ mod reference;
 mod run;
 mod status;
 mod version;
+mod window;
 
 use std::ffi::OsString;
 
@@ -38,31 +39,23 @@ as a variable (`ASSAY_STOP__GRACE=10m`) or with `--set stop.grace=10m`.";
 /// It evaluates miners' submissions in containers on this machine, shares that work with other
 /// validators by leases, and sets weights from receipts it verified.
 #[derive(Debug, Parser)]
-#[command(name = "assay", version, after_help = EXAMPLES, subcommand_required = true)]
-#[command(arg_required_else_help = false, max_term_width = 100)]
+#[command(name = "assay", version, after_help = EXAMPLES, max_term_width = 100)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
 }
 
-/// A command with its arguments.
+/// A command with its arguments. What their documentation says is their help: a comment on a
+/// variant would replace it.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the node.
     Run(run::RunCommand),
-    /// Say what the node does and what is wrong.
     Status(status::StatusCommand),
-    /// Show the configuration.
     Config(config::ConfigCommand),
-    /// Show facts about the node's key.
     Keys(keys::KeysCommand),
-    /// Check, pack and submit a submission.
     Miner(miner::MinerCommand),
-    /// Prepare and verify data sets.
     Dataset(dataset::DatasetCommand),
-    /// Print the version.
     Version(version::VersionCommand),
-    /// Print the generated pages of the documentation.
     #[command(hide = true)]
     Reference(reference::ReferenceCommand),
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::flags::ConfigFlags;
+use super::window::Window;
 use crate::config::DataDir;
 use crate::exit::ExitReason;
 use crate::failure::Failure;
@@ -15,7 +16,7 @@ use crate::status::{find, render, unix_now, Found, FoundStatus, StatusReport};
 const EXAMPLES: &str = "\
 Examples:
   assay status                     what the node does, what is wrong first
-  assay status --watch             the same, every second
+  assay status --watch             the same, every second, as much as fits the window
   assay status --json | jq '.report.submissions[] | {id, stage, points}'
 
 Exit codes: 0 ready; 1 running, not ready; 3 not running or not answering (the text then is the
@@ -23,9 +24,6 @@ last snapshot, and says so).";
 
 /// Time between two looks of `--watch`.
 const WATCH_EVERY: Duration = Duration::from_secs(1);
-
-/// Cursor to the corner, erase all below.
-const CLEAR_SCREEN: &str = "\x1b[H\x1b[2J";
 
 /// Say what the node does and what is wrong.
 ///
@@ -78,8 +76,11 @@ impl StatusCommand {
                     Ok((text, _)) => text,
                     Err(failure) => failure.to_string(),
                 };
-                let clear = if self.json { "" } else { CLEAR_SCREEN };
-                if !output::print_more(&format!("{clear}{text}"))? {
+                let text = match Window::of_stdout() {
+                    Some(window) if !self.json => window.frame(&text),
+                    Some(_) | None => text,
+                };
+                if !output::print_more(&text)? {
                     return Ok(ExitReason::Done);
                 }
             }

@@ -3,7 +3,7 @@
 //! Pure: what the machine does not know (process, endpoints, progress) comes in as [`HostFacts`].
 //! Credentials in URLs, also in reasons, are hidden here: a report goes to whoever asks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use node_core::evidence::{Evidence, Metrics};
 use node_core::id::{AssignmentId, Attempt, Hotkey, RunId, SubmissionId};
@@ -183,6 +183,8 @@ fn submissions(machine: &Machine) -> (SubmissionCounts, Vec<SubmissionStatus>) {
     }
     let leases: BTreeMap<SubmissionId, &LeaseRow> =
         machine.leases().map(|lease| (lease.row().assignment.submission, lease.row())).collect();
+    let own_runs: BTreeSet<SubmissionId> =
+        machine.runs().map(|run| run.row.grant.assignment.submission).collect();
     let mut counts = SubmissionCounts::default();
     let mut rows: Vec<SubmissionStatus> = machine
         .submissions()
@@ -193,6 +195,10 @@ fn submissions(machine: &Machine) -> (SubmissionCounts, Vec<SubmissionStatus>) {
                 (status.stage, leases.get(&submission.id))
             {
                 add_lease(&mut status, lease);
+            }
+            // Another coordinator's lease is not known here, the run it is for is.
+            if status.worker.is_none() && own_runs.contains(&submission.id) {
+                status.worker = Some(machine.config().hotkey);
             }
             status
         })

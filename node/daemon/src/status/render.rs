@@ -99,15 +99,21 @@ fn headline(status: &FoundStatus, now: UnixMs) -> String {
 
 fn chain_line(chain: &ChainStatus, as_of: UnixMs) -> String {
     format!(
-        "finalized {} ({})   last new block {} ago   runtime {}   endpoint {} of {}: {}",
+        "finalized {} ({})   last new block {} ago   runtime {}   {}",
         grouped(chain.finalized_number.0),
         chain.finalized_hash.short(),
         span(as_of.0.saturating_sub(chain.finalized_seen_at.0)),
         chain.spec_version,
-        chain.endpoint_index,
-        chain.endpoints,
-        chain.endpoint,
+        endpoint(chain),
     )
+}
+
+fn endpoint(chain: &ChainStatus) -> String {
+    match (chain.endpoint_index, chain.endpoint.as_str()) {
+        (_, "") => "endpoint: connecting".to_owned(),
+        (0, url) => format!("endpoint {url}"),
+        (index, url) => format!("endpoint {index} of {}: {url}", chain.endpoints),
+    }
 }
 
 fn weights_lines(report: &StatusReport) -> Vec<(&'static str, String)> {
@@ -128,10 +134,10 @@ fn weights_lines(report: &StatusReport) -> Vec<(&'static str, String)> {
     }
     let due = match (weights.epoch, weights.next_epoch_block, weights.blocks_left) {
         (Some(epoch), Some(block), Some(left)) => format!(
-            "epoch {} ends at {}, in {} blocks",
+            "epoch {} ends at {}, in {}",
             grouped(epoch.0),
             grouped(block.0),
-            grouped(left.0),
+            blocks(left.0),
         ),
         _ => "no epoch is due".to_owned(),
     };
@@ -141,6 +147,11 @@ fn weights_lines(report: &StatusReport) -> Vec<(&'static str, String)> {
         lines.push(("", format!("nothing is signed now: {reason}")));
     }
     lines
+}
+
+fn blocks(count: u64) -> String {
+    let word = if count == 1 { "block" } else { "blocks" };
+    format!("{} {word}", grouped(count))
 }
 
 fn vector(intent: &WeightsIntent) -> String {
@@ -207,7 +218,7 @@ fn submissions_table(report: &StatusReport) -> String {
         table(&["submission", "miner", "uid", "block", "stage", "points", "bpb", "worker", ""]);
     align_right(&mut table, &[2, 3, 5, 6]);
     for row in report.submissions.iter().take(TABLE_ROWS_MAX) {
-        table.add_row(submission_row(row));
+        table.add_row(submission_row(row, worker(row, report)));
     }
     let counts = report.submission_counts;
     let all = counts.committed
@@ -220,7 +231,15 @@ fn submissions_table(report: &StatusReport) -> String {
     titled("submissions", all, report.submissions.len().min(TABLE_ROWS_MAX), table)
 }
 
-fn submission_row(row: &SubmissionStatus) -> [String; 9] {
+/// Who evaluates or evaluated it; a run of this node is what its operator looks for.
+fn worker(row: &SubmissionStatus, report: &StatusReport) -> String {
+    if report.runs.iter().any(|run| run.submission == row.id) {
+        return "runs here".to_owned();
+    }
+    row.worker.as_ref().map(Hotkey::short).unwrap_or_default()
+}
+
+fn submission_row(row: &SubmissionStatus, worker: String) -> [String; 9] {
     let bpb = row.metrics.and_then(|metrics| metrics.train_microbpb);
     [
         row.id.short(),
@@ -230,7 +249,7 @@ fn submission_row(row: &SubmissionStatus) -> [String; 9] {
         row.stage.name().to_owned(),
         row.points.map(grouped).unwrap_or_default(),
         bpb.map(micro).unwrap_or_default(),
-        row.worker.as_ref().map(Hotkey::short).unwrap_or_default(),
+        worker,
         row.detail.as_deref().map(clip).unwrap_or_default(),
     ]
 }
@@ -359,6 +378,18 @@ mod tests {
         let text = render(&status, later);
         assert!(text.starts_with("NOT READY"), "{text}");
         assert!(text.contains("has not reported for 120 s"), "{text}");
+    }
+
+    #[test]
+    fn one_block_is_one_block_and_a_lost_endpoint_is_being_connected() {
+        let mut report = sample::healthy();
+        report.weights.blocks_left = Some(node_core::unit::BlockCount(1));
+        if let Some(chain) = &mut report.chain {
+            (chain.endpoint, chain.endpoint_index) = (String::new(), 0);
+        }
+        let text = render(&FoundStatus { report, found: Found::Running }, now());
+        assert!(text.contains(", in 1 block;"), "{text}");
+        assert!(text.contains("   endpoint: connecting\n"), "{text}");
     }
 
     #[test]

@@ -86,9 +86,9 @@ pub struct Readiness {
 /// The chain as last seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainStatus {
-    /// The endpoint in use, without credentials.
+    /// The endpoint in use, without credentials; empty while connecting.
     pub endpoint: String,
-    /// Which one that is, counted from one.
+    /// Which one that is, counted from one; 0 while connecting.
     pub endpoint_index: u32,
     /// How many there are.
     pub endpoints: u32,

@@ -2,6 +2,9 @@
 //!
 //! Written to a file beside it and renamed, so that a reader never sees half of one. Not synced:
 //! after a power cut an older snapshot is as good, and it says as of when it is.
+//!
+//! A report that knows a block is only replaced by another one that does: a node that could not
+//! start, or waits for its chain, knows less about this directory than the one before it did.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,7 +37,8 @@ pub enum SnapshotError {
 }
 
 /// Writes each new report to `path`, at most one per second, until the sender is gone; then the
-/// last one, and returns (within a second).
+/// last one, and returns (within a second). Reports without a block do not replace one with a
+/// block.
 ///
 /// A failed write is logged once per reason and tried again with the next report: a full disk
 /// must not stop a validator.
@@ -42,19 +46,31 @@ pub async fn keep_snapshot(mut reports: watch::Receiver<StatusReport>, path: Pat
     let mut ticks = tokio::time::interval_at(Instant::now(), WRITE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last_failure = None;
+    let known = path.clone();
+    // A task that panicked read nothing.
+    let mut knows_block =
+        tokio::task::spawn_blocking(move || knows_block(&known)).await.unwrap_or(false);
     reports.mark_changed();
     while reports.changed().await.is_ok() {
         ticks.tick().await;
-        write_latest(&mut reports, &path, &mut last_failure).await;
+        let report = reports.borrow_and_update().clone();
+        knows_block |= report.chain.is_some();
+        if knows_block && report.chain.is_none() {
+            continue;
+        }
+        write_latest(report, &path, &mut last_failure).await;
     }
 }
 
-async fn write_latest(
-    reports: &mut watch::Receiver<StatusReport>,
-    path: &Path,
-    last_failure: &mut Option<String>,
-) {
-    let report = reports.borrow_and_update().clone();
+/// Whether the snapshot at `path` is a report that knows a block.
+fn knows_block(path: &Path) -> bool {
+    let report = std::fs::read(path)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice::<StatusReport>(&bytes).ok());
+    report.is_some_and(|report| report.chain.is_some())
+}
+
+async fn write_latest(report: StatusReport, path: &Path, last_failure: &mut Option<String>) {
     let target = path.to_path_buf();
     let written = tokio::task::spawn_blocking(move || write(&report, &target)).await;
     let failure = match written {
@@ -99,6 +115,27 @@ mod tests {
         task.await.unwrap();
         let written: StatusReport = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         assert_eq!(written, report);
+    }
+
+    async fn written_after(path: &Path, report: StatusReport) -> StatusReport {
+        let (sender, receiver) = watch::channel(report);
+        let task = tokio::spawn(keep_snapshot(receiver, path.to_path_buf()));
+        drop(sender);
+        task.await.unwrap();
+        serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_report_without_a_block_does_not_replace_one_with_a_block() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("status.json");
+        let mut starting = sample::starting();
+        assert_eq!(written_after(&path, starting.clone()).await, starting);
+        starting.as_of.0 += 1;
+        assert_eq!(written_after(&path, starting.clone()).await, starting);
+        assert_eq!(written_after(&path, sample::healthy()).await, sample::healthy());
+        assert_eq!(written_after(&path, starting).await, sample::healthy());
+        assert_eq!(written_after(&path, sample::degraded()).await, sample::degraded());
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@ use clap::Args;
 use node_core::commitment::{Commitment, Location};
 use node_evaluator::archive::{pack, PackError};
 
+use super::submission::{judge_archive, verdict_text};
 use crate::cli::flags::ConfigFlags;
 use crate::config::Nas;
 use crate::exit::ExitReason;
@@ -16,12 +17,15 @@ use crate::output;
 const EXAMPLES: &str = "\
 Examples:
   assay miner pack my-model/                         writes <content digest>.zip
-  assay miner pack my-model/ --out submission.zip";
+  assay miner pack my-model/ --out submission.zip
+
+Exit codes: 0 written; 1 a validator would refuse it, or it cannot be packed.";
 
 /// Pack a project's folder into an archive.
 ///
 /// The same files give the same bytes. Names that begin with a dot and `__pycache__` are left out.
-/// Prints the content digest, and the commitment to write on chain once the archive can be fetched.
+/// Prints the content digest, the verdict of `check`, and the commitment to write on chain once the
+/// archive can be fetched. What a validator would refuse is not written.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct PackCommand {
@@ -50,33 +54,40 @@ impl PackCommand {
     ///
     /// # Errors
     ///
-    /// A [`Failure`] if the folder cannot be packed or the archive not written.
+    /// A [`Failure`] if the folder cannot be packed, a validator would refuse it, or the archive
+    /// cannot be written.
     pub(super) fn execute(self) -> Result<ExitReason, Failure> {
         let nas = self.flags.settings().section(Nas::read).map_err(Failure::bad_configuration)?;
-        let packed = pack(&self.dir, &nas.policy.policy().archive).map_err(|error| {
-            let hint = match &error {
-                PackError::Refused { .. } | PackError::TooLarge { .. } => {
-                    "move what is no part of the submission out of the folder"
-                }
-                PackError::NotAFile { .. } => "replace links and devices by plain files",
-                PackError::Read { .. }
-                | PackError::NameNotText { .. }
-                | PackError::Write { .. } => "name the folder that holds `architecture.py`",
-            };
-            Failure::new(ExitReason::Failed, error).hint(hint)
-        })?;
-        let path = self.out.unwrap_or_else(|| PathBuf::from(format!("{}.zip", packed.digest)));
-        std::fs::write(&path, &packed.bytes).map_err(|source| {
+        let policy = nas.policy.policy();
+        let packed = pack(&self.dir, &policy.archive).map_err(pack_failure)?;
+        let submission = judge_archive(packed.bytes, &policy);
+        let content = submission.admitted()?;
+        let path = self.out.unwrap_or_else(|| PathBuf::from(format!("{content}.zip")));
+        std::fs::write(&path, &submission.bytes).map_err(|source| {
             Failure::new(ExitReason::Failed, WriteError { path: path.clone(), source })
         })?;
-        let bare = Commitment { content: packed.digest, location: Location::Peers };
+        let bare = Commitment { content, location: Location::Peers };
         let text = format!(
-            "archive     {} ({} bytes)\ncontent     {}\ncommitment  {bare}<location>",
+            "archive     {} ({} bytes)\nverdict     {}\ncontent     {content}\n\
+             commitment  {bare}<location>",
             path.display(),
-            packed.bytes.len(),
-            packed.digest,
+            submission.bytes.len(),
+            verdict_text(&submission.verdict),
         );
         output::print(&text)?;
         Ok(ExitReason::Done)
     }
+}
+
+fn pack_failure(error: PackError) -> Failure {
+    let hint = match &error {
+        PackError::Refused { .. } | PackError::TooLarge { .. } => {
+            "move what is no part of the submission out of the folder"
+        }
+        PackError::NotAFile { .. } => "replace links and devices by plain files",
+        PackError::Read { .. } | PackError::NameNotText { .. } | PackError::Write { .. } => {
+            "name the folder that holds `architecture.py`"
+        }
+    };
+    Failure::new(ExitReason::Failed, error).hint(hint)
 }

@@ -54,11 +54,41 @@ pub(super) fn judge(path: &Path, policy: &Policy) -> Result<Submission, Failure>
                 .hint("name a project's folder, or the archive that `assay miner pack` wrote")
         })?
     };
+    Ok(judge_archive(bytes, policy))
+}
+
+/// Judges an archive exactly as a validator does.
+pub(super) fn judge_archive(bytes: Vec<u8>, policy: &Policy) -> Submission {
     let archive = read_archive(&bytes, &policy.archive).ok();
     let digest = archive.map(|archive| content_digest(&archive.files));
     // Without a digest the archive is refused before digests are compared.
     let (verdict, _) = admit(&bytes, &digest.unwrap_or(ContentDigest([0; 32])), policy);
-    Ok(Submission { bytes, digest, verdict })
+    Submission { bytes, digest, verdict }
+}
+
+/// A validator would refuse it.
+#[derive(Debug, thiserror::Error)]
+#[error("validators would refuse the submission: {verdict}")]
+struct NotAdmitted {
+    verdict: String,
+}
+
+impl Submission {
+    /// Its content's digest, if a validator would admit it.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] with the verdict otherwise.
+    pub(super) fn admitted(&self) -> Result<ContentDigest, Failure> {
+        match (&self.verdict, self.digest) {
+            (Verdict::Admitted { .. }, Some(digest)) => Ok(digest),
+            (verdict, _) => {
+                let verdict = verdict_text(verdict);
+                Err(Failure::new(ExitReason::Failed, NotAdmitted { verdict })
+                    .hint("`assay miner check` says the same, as often as you like"))
+            }
+        }
+    }
 }
 
 /// One byte more than allowed is enough to be refused for its size.

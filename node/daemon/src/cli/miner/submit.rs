@@ -5,12 +5,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use node_chain::{ChainClient, ChainConfig, HotkeyFile, SubmitError};
-use node_core::admission::Verdict;
 use node_core::commitment::{Commitment, CommitmentError, Location};
 use node_core::id::ContentDigest;
 use node_core::limits::COMMITMENT_BYTES_MAX;
 
-use super::submission::{judge, verdict_text, Submission};
+use super::submission::judge;
 use crate::cli::flags::ConfigFlags;
 use crate::cli::keys::read_hotkey;
 use crate::config::{Chain, Nas, Wallet};
@@ -22,11 +21,14 @@ const EXAMPLES: &str = "\
 Examples:
   assay miner submit my-model.zip --location https://example.org/my-model.zip \\
       --netuid 3 --wallet.name miner
-  assay miner submit my-model.zip --location hf:org/repo@0123abc --netuid 3 --wallet.name miner
   assay miner submit my-model/ --copy-to /srv/submissions --netuid 3 --wallet.name miner
 
 The commitment names the content by its digest; the location only says where to fetch it. It can be
 anywhere from which every validator can fetch the archive within its limits.";
+
+/// What a refused location could be instead.
+const LOCATION_HINT: &str =
+    "write `--location https://...`, or none where validators share a folder (`--copy-to`)";
 
 /// Check an archive and commit to it on chain.
 ///
@@ -38,8 +40,8 @@ pub(super) struct SubmitCommand {
     /// An archive, or a project's folder
     path: PathBuf,
 
-    /// Where validators fetch it: `https://...`, `hf:org/repo@revision`; without it they look in
-    /// their own folders and ask each other
+    /// Where validators fetch it: `https://...`; without it they look in their own folders and ask
+    /// each other
     #[arg(long, value_name = "LOCATION", default_value = "", hide_default_value = true)]
     location: String,
 
@@ -54,8 +56,8 @@ pub(super) struct SubmitCommand {
 /// Why nothing was committed.
 #[derive(Debug, thiserror::Error)]
 enum SubmitRefused {
-    #[error("validators would refuse the submission: {verdict}")]
-    NotAdmitted { verdict: String },
+    #[error("no validator could fetch `{location}`: `hf:` is reserved for a later version")]
+    NotFetched { location: Location },
     #[error("the location cannot be committed")]
     Location(#[source] CommitmentError),
     #[error("the commitment `{commitment}` has {bytes} bytes, more than {COMMITMENT_BYTES_MAX}")]
@@ -85,7 +87,7 @@ impl SubmitCommand {
             })
             .map_err(Failure::bad_configuration)?;
         let submission = judge(&self.path, &nas.policy.policy())?;
-        let digest = admitted(&submission)?;
+        let digest = submission.admitted()?;
         let commitment = self.commitment(digest)?;
         let hotkey = read_hotkey(&wallet)?;
         if let Some(dir) = &self.copy_to {
@@ -100,9 +102,13 @@ impl SubmitCommand {
 
     fn commitment(&self, content: ContentDigest) -> Result<Commitment, Failure> {
         let location = Location::parse(&self.location).map_err(|error| {
-            Failure::bad_configuration(SubmitRefused::Location(error))
-                .hint("write `--location https://...` or `--location hf:org/repo@revision`")
+            Failure::bad_configuration(SubmitRefused::Location(error)).hint(LOCATION_HINT)
         })?;
+        // The protocol knows it; the node does not fetch from there yet.
+        if matches!(location, Location::HuggingFace(_)) {
+            let refused = SubmitRefused::NotFetched { location };
+            return Err(Failure::bad_configuration(refused).hint(LOCATION_HINT));
+        }
         let commitment = Commitment { content, location };
         let text = commitment.to_string();
         if text.len() > COMMITMENT_BYTES_MAX {
@@ -116,17 +122,6 @@ impl SubmitCommand {
         // What validators read must be what was meant: the same parser decides.
         Commitment::parse(text.as_bytes())
             .map_err(|error| Failure::bad_configuration(SubmitRefused::Location(error)))
-    }
-}
-
-fn admitted(submission: &Submission) -> Result<ContentDigest, Failure> {
-    match (&submission.verdict, submission.digest) {
-        (Verdict::Admitted { .. }, Some(digest)) => Ok(digest),
-        (verdict, _) => {
-            let verdict = verdict_text(verdict);
-            Err(Failure::new(ExitReason::Failed, SubmitRefused::NotAdmitted { verdict })
-                .hint("`assay miner check` says the same, as often as you like"))
-        }
     }
 }
 
