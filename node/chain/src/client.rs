@@ -1,21 +1,25 @@
 //! The door to the chain: one client per subnet, cheap to clone.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use node_core::id::{BlockHash, Hotkey, Netuid};
 use node_core::unit::BlockNumber;
 use node_core::view::ChainView;
+use tokio::sync::Mutex;
 
+use crate::endpoint::Endpoint;
 use crate::follow::{follow, newest_finalized, FinalizedHead, Heads};
 use crate::link::{CallError, ConnectError, Endpoints, Links};
 use crate::read::{block_hash, ReadError, Reader, SeedHashes, Subject};
 use crate::runtime::Runtimes;
 
 /// How to reach the chain, and what of it is of interest.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ChainConfig {
-    /// WebSocket addresses, in order of preference.
+    /// WebSocket addresses, in order of preference. They may hold credentials, which connect and
+    /// are never shown.
     pub endpoints: Vec<String>,
     /// Whether `ws://` to other machines is accepted. Anyone on the way could then invent blocks.
     pub allow_insecure: bool,
@@ -35,6 +39,26 @@ pub struct ChainConfig {
     pub silence_max: Duration,
     /// How long a submission may take to become final.
     pub finality_timeout: Duration,
+}
+
+impl fmt::Debug for ChainConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChainConfig")
+            .field("endpoints", &listed(self.endpoints.clone()))
+            .field("allow_insecure", &self.allow_insecure)
+            .field("expected_genesis", &self.expected_genesis)
+            .field("netuid", &self.netuid)
+            .field("mechanism", &self.mechanism)
+            .field("own_hotkey", &self.own_hotkey)
+            .field("call_timeout", &self.call_timeout)
+            .field("silence_max", &self.silence_max)
+            .field("finality_timeout", &self.finality_timeout)
+            .finish()
+    }
+}
+
+fn listed(urls: Vec<String>) -> Vec<Endpoint> {
+    urls.into_iter().enumerate().map(|(index, url)| Endpoint::new(index, url)).collect()
 }
 
 impl ChainConfig {
@@ -70,6 +94,7 @@ struct Inner {
     subject: Subject,
     silence_max: Duration,
     finality_timeout: Duration,
+    nonces: Arc<Mutex<()>>,
 }
 
 impl ChainClient {
@@ -80,7 +105,7 @@ impl ChainClient {
     /// [`ConnectError`] with one reason per endpoint.
     pub async fn connect(config: ChainConfig) -> Result<Self, ConnectError> {
         let endpoints = Endpoints {
-            urls: config.endpoints,
+            list: listed(config.endpoints),
             allow_insecure: config.allow_insecure,
             call_timeout: config.call_timeout,
         };
@@ -98,6 +123,7 @@ impl ChainClient {
                 subject,
                 silence_max: config.silence_max,
                 finality_timeout: config.finality_timeout,
+                nonces: Arc::default(),
             }),
         })
     }
@@ -144,16 +170,34 @@ impl ChainClient {
     ///
     /// # Errors
     ///
-    /// [`ReadError`]. Nothing is cached from a failed read but what is final.
+    /// [`ReadError`]; [`ReadError::NoSuchSubnet`] if no subnet has this netuid. Nothing is cached
+    /// from a failed read but what is final.
     pub async fn view_at(&self, block: BlockHash) -> Result<ChainView, ReadError> {
-        let reader = Reader {
+        self.reader(block).view().await
+    }
+
+    /// Whether the subnet exists in a block, for telling a wrong netuid at start: three calls
+    /// instead of a view's dozen.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if the block cannot be read; never [`ReadError::NoSuchSubnet`].
+    pub async fn subnet_exists(&self, block: BlockHash) -> Result<bool, ReadError> {
+        self.reader(block).subnet_exists().await
+    }
+
+    fn reader(&self, block: BlockHash) -> Reader<'_> {
+        Reader {
             links: &self.inner.links,
             runtimes: &self.inner.runtimes,
             seeds: &self.inner.seeds,
             subject: self.inner.subject,
             block,
-        };
-        reader.view().await
+        }
+    }
+
+    pub(crate) fn nonces(&self) -> Arc<Mutex<()>> {
+        Arc::clone(&self.inner.nonces)
     }
 
     pub(crate) fn links(&self) -> &Links {

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::endpoint::Endpoint;
 use crate::link::{CallError, Links};
 
 /// First pause after a lost connection. Lower: a restarting node is hammered. Higher: blocks are
@@ -40,8 +41,10 @@ pub struct FinalizedHead {
 pub struct FollowState {
     /// The newest head seen.
     pub head: Option<FinalizedHead>,
-    /// The endpoint in use; `None` while there is none.
+    /// The endpoint in use, without credentials; `None` while there is none.
     pub endpoint: Option<String>,
+    /// Its place in `ChainConfig::endpoints`, from zero; `None` while there is none.
+    pub endpoint_index: Option<usize>,
     /// Connections lost since the start.
     pub disconnects: u64,
     /// Why the last one was lost.
@@ -50,7 +53,7 @@ pub struct FollowState {
 
 /// Why a subscription ended.
 #[derive(Debug, thiserror::Error)]
-enum FollowError {
+pub(crate) enum FollowError {
     #[error("{}", with_causes(.0))]
     Call(CallError),
     #[error("the subscription at `{endpoint}` broke: {detail}")]
@@ -129,6 +132,7 @@ async fn run(links: Arc<Links>, silence_max: Duration, state: watch::Sender<Foll
         tracing::warn!(reason = %error, "chain subscription ended");
         state.send_modify(|state| {
             state.endpoint = None;
+            state.endpoint_index = None;
             state.disconnects = state.disconnects.saturating_add(1);
             state.last_error = Some(error.to_string());
         });
@@ -157,7 +161,7 @@ async fn subscribe_once(
     state: &watch::Sender<FollowState>,
 ) -> Result<std::convert::Infallible, FollowError> {
     let link = links.get().await.map_err(FollowError::Call)?;
-    let endpoint = link.endpoint.clone();
+    let endpoint = &link.endpoint;
     let mut subscription = links
         .call("chain_subscribeFinalizedHeads", |methods| async move {
             methods.chain_subscribe_finalized_heads().await
@@ -166,13 +170,14 @@ async fn subscribe_once(
         .map_err(FollowError::Call)?;
     // The subscription speaks at the next finalized block only.
     let first = finalized_head(links).await?;
-    let first = first.ok_or_else(|| FollowError::NoHeader { endpoint: endpoint.clone() })?;
-    report(state, &endpoint, first);
+    let first =
+        first.ok_or_else(|| FollowError::NoHeader { endpoint: endpoint.shown().to_owned() })?;
+    report(state, endpoint, first);
     let heads = (&mut subscription).map(|header| match header {
         Ok(header) => Ok(head_of(&header)),
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(endpoint.hide(&error.to_string())),
     });
-    let error = watch_heads(heads, &endpoint, silence_max, state).await;
+    let error = watch_heads(heads, endpoint, silence_max, state).await;
     links.give_up(&link).await;
     Err(error)
 }
@@ -181,16 +186,16 @@ async fn subscribe_once(
 /// count: an endpoint that is still catching up is of no use meanwhile.
 async fn watch_heads(
     mut heads: impl Stream<Item = Result<FinalizedHead, String>> + Unpin,
-    endpoint: &str,
+    at: &Endpoint,
     silence_max: Duration,
     state: &watch::Sender<FollowState>,
 ) -> FollowError {
-    let endpoint = endpoint.to_owned();
+    let endpoint = at.shown().to_owned();
     let mut silent_at = Instant::now() + silence_max;
     loop {
         match tokio::time::timeout_at(silent_at, heads.next()).await {
             Ok(Some(Ok(head))) => {
-                if report(state, &endpoint, head) {
+                if report(state, at, head) {
                     silent_at = Instant::now() + silence_max;
                 }
             }
@@ -205,16 +210,17 @@ async fn watch_heads(
 }
 
 /// Whether the head was newer than every one before.
-fn report(state: &watch::Sender<FollowState>, endpoint: &str, head: FinalizedHead) -> bool {
+fn report(state: &watch::Sender<FollowState>, endpoint: &Endpoint, head: FinalizedHead) -> bool {
     let mut is_newer = false;
     state.send_if_modified(|state| {
         is_newer = state.head.is_none_or(|known| head.number > known.number);
-        let is_other = state.endpoint.as_deref() != Some(endpoint);
+        let is_other = state.endpoint_index != Some(endpoint.index());
         if is_newer {
             state.head = Some(head);
         }
         if is_other {
-            state.endpoint = Some(endpoint.to_owned());
+            state.endpoint = Some(endpoint.shown().to_owned());
+            state.endpoint_index = Some(endpoint.index());
         }
         is_newer || is_other
     });
@@ -260,6 +266,10 @@ mod tests {
         FinalizedHead { number: BlockNumber(number), hash: BlockHash([1; 32]) }
     }
 
+    fn endpoint(index: usize, url: &str) -> Endpoint {
+        Endpoint::new(index, url.to_owned())
+    }
+
     fn heads() -> (watch::Sender<FollowState>, Heads) {
         let (sender, state) = watch::channel(FollowState::default());
         (sender, Heads { state, last: None, task: tokio::spawn(std::future::pending()) })
@@ -269,21 +279,22 @@ mod tests {
     async fn a_slow_reader_gets_the_newest_head_and_no_older_one() {
         let (sender, mut heads) = heads();
         for number in [1, 2, 3] {
-            report(&sender, "ws://a", head(number));
+            report(&sender, &endpoint(0, "ws://a"), head(number));
         }
         assert_eq!(heads.next().await, Some(head(3)));
-        report(&sender, "ws://a", head(4));
+        report(&sender, &endpoint(0, "ws://a"), head(4));
         assert_eq!(heads.next().await, Some(head(4)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_lagging_endpoint_does_not_take_the_head_back() {
         let (sender, mut heads) = heads();
-        report(&sender, "ws://a", head(9));
+        report(&sender, &endpoint(0, "ws://a"), head(9));
         assert_eq!(heads.next().await, Some(head(9)));
-        report(&sender, "ws://b", head(5));
+        report(&sender, &endpoint(1, "ws://b"), head(5));
         assert_eq!(heads.state().head, Some(head(9)));
-        assert_eq!(heads.state().endpoint.as_deref(), Some("ws://b"));
+        assert_eq!(heads.state().endpoint.as_deref(), Some("ws://b:80"));
+        assert_eq!(heads.state().endpoint_index, Some(1));
         let waited = tokio::time::timeout(Duration::from_secs(60), heads.next()).await;
         assert!(waited.is_err(), "an older head was reported");
     }
@@ -298,7 +309,7 @@ mod tests {
             Some((Ok(head(if number <= 3 { number } else { 2 })), number + 1))
         });
         let limit = Duration::from_secs(10);
-        let error = watch_heads(Box::pin(stream), "ws://a", limit, &sender).await;
+        let error = watch_heads(Box::pin(stream), &endpoint(0, "ws://a"), limit, &sender).await;
         assert!(matches!(error, FollowError::Silent { after_ms: 10_000, .. }), "{error}");
         assert_eq!(started.elapsed(), Duration::from_secs(13));
         assert_eq!(heads.state().head, Some(head(3)));
@@ -309,10 +320,10 @@ mod tests {
         let (sender, _heads) = heads();
         let limit = Duration::from_secs(10);
         let broken = futures_util::stream::iter([Ok(head(1)), Err("reset".to_owned())]);
-        let error = watch_heads(broken, "ws://a", limit, &sender).await;
+        let error = watch_heads(broken, &endpoint(0, "ws://a"), limit, &sender).await;
         assert!(matches!(error, FollowError::Broken { .. }), "{error}");
         let ended = futures_util::stream::iter([Ok(head(2))]);
-        let error = watch_heads(ended, "ws://a", limit, &sender).await;
+        let error = watch_heads(ended, &endpoint(0, "ws://a"), limit, &sender).await;
         assert!(matches!(error, FollowError::Closed { .. }), "{error}");
     }
 }

@@ -10,11 +10,13 @@
 mod client;
 mod decode;
 mod encode;
+mod endpoint;
 mod epoch;
 mod era;
 mod follow;
 mod keypair;
 mod link;
+mod nonce;
 mod read;
 mod refusal;
 mod runtime;
@@ -24,6 +26,8 @@ mod subnet;
 mod wallet;
 
 #[cfg(test)]
+mod credentials_tests;
+#[cfg(test)]
 mod golden_tests;
 
 pub use client::{ChainClient, ChainConfig};
@@ -32,6 +36,7 @@ pub use encode::{EncodeError, WeightsCall};
 pub use follow::{FinalizedHead, FollowState, Heads};
 pub use keypair::{Keypair, NotASecret, Sr25519Verifier};
 pub use link::{BoxedError, CallError, ConnectError, EndpointError, EndpointFailure, RpcRefusal};
+pub use nonce::NonceGuard;
 pub use read::ReadError;
 pub use refusal::{SendAccepted, SendRefused};
 pub use runtime::RuntimeError;

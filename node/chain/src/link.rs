@@ -5,6 +5,8 @@
 //! and the next call connects again, starting with the endpoint *after* the failed one: a node
 //! that accepts connections and answers nothing must not be chosen for ever.
 //!
+//! Errors name an endpoint by its shown form, without credentials (`endpoint`).
+//!
 //! Not here: comparing the endpoints' heights, and what is asked (`read`, `submit`, `follow`).
 
 use std::future::Future;
@@ -17,8 +19,11 @@ use subxt::SubstrateConfig;
 use subxt_rpcs::methods::legacy::NumberOrHex;
 use subxt_rpcs::{LegacyRpcMethods, RpcClient};
 use tokio::sync::Mutex;
+use tracing::instrument::WithSubscriber as _;
 
-/// Any error of the transport, hidden behind the standard trait.
+use crate::endpoint::Endpoint;
+
+/// An error of the transport: its messages, without the credentials of the endpoint.
 pub type BoxedError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
 pub(crate) type Methods = LegacyRpcMethods<RpcConfigFor<SubstrateConfig>>;
@@ -44,7 +49,7 @@ pub enum CallError {
     /// The endpoint did not answer in time.
     #[error("`{endpoint}` did not answer `{method}` within {after_ms} ms")]
     Deadline {
-        /// The endpoint.
+        /// The endpoint, without credentials.
         endpoint: String,
         /// The RPC method.
         method: &'static str,
@@ -54,7 +59,7 @@ pub enum CallError {
     /// The connection broke, or the answer was not one.
     #[error("the call `{method}` to `{endpoint}` failed")]
     Transport {
-        /// The endpoint.
+        /// The endpoint, without credentials.
         endpoint: String,
         /// The RPC method.
         method: &'static str,
@@ -65,7 +70,7 @@ pub enum CallError {
     /// The node refused the call.
     #[error("`{endpoint}` refused `{method}`")]
     Refused {
-        /// The endpoint.
+        /// The endpoint, without credentials.
         endpoint: String,
         /// The RPC method.
         method: &'static str,
@@ -97,7 +102,7 @@ pub enum ConnectError {
 /// An endpoint and why it cannot be used.
 #[derive(Debug)]
 pub struct EndpointFailure {
-    /// The endpoint.
+    /// The endpoint, without credentials.
     pub endpoint: String,
     /// Why.
     pub error: EndpointError,
@@ -147,7 +152,7 @@ fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
 /// How to reach the chain.
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoints {
-    pub(crate) urls: Vec<String>,
+    pub(crate) list: Vec<Endpoint>,
     pub(crate) allow_insecure: bool,
     pub(crate) call_timeout: Duration,
 }
@@ -155,8 +160,7 @@ pub(crate) struct Endpoints {
 /// An open connection.
 #[derive(Debug)]
 pub(crate) struct Link {
-    index: usize,
-    pub(crate) endpoint: String,
+    pub(crate) endpoint: Endpoint,
     pub(crate) methods: Methods,
 }
 
@@ -183,7 +187,7 @@ impl Links {
         expected: Option<BlockHash>,
     ) -> Result<Self, ConnectError> {
         let (link, genesis) = connect_any(&endpoints, expected, 0).await?;
-        let state = Mutex::new(State { start: link.index, link: Some(Arc::new(link)) });
+        let state = Mutex::new(State { start: link.endpoint.index(), link: Some(Arc::new(link)) });
         Ok(Self { endpoints, genesis, state })
     }
 
@@ -192,7 +196,7 @@ impl Links {
     }
 
     pub(crate) fn endpoint_count(&self) -> usize {
-        self.endpoints.urls.len()
+        self.endpoints.list.len()
     }
 
     /// The open connection, or a new one.
@@ -204,7 +208,7 @@ impl Links {
         let connected = connect_any(&self.endpoints, Some(self.genesis), state.start).await;
         let (link, _) = connected.map_err(CallError::NoEndpoint)?;
         let link = Arc::new(link);
-        state.start = link.index;
+        state.start = link.endpoint.index();
         state.link = Some(Arc::clone(&link));
         Ok(link)
     }
@@ -214,7 +218,7 @@ impl Links {
         let mut state = self.state.lock().await;
         if state.link.as_ref().is_some_and(|open| Arc::ptr_eq(open, link)) {
             state.link = None;
-            state.start = (link.index + 1) % self.endpoints.urls.len().max(1);
+            state.start = (link.endpoint.index() + 1) % self.endpoints.list.len().max(1);
         }
     }
 
@@ -227,11 +231,14 @@ impl Links {
         let link = self.get().await?;
         let timeout = self.endpoints.call_timeout;
         let answer = tokio::time::timeout(timeout, ask(link.methods.clone())).await;
-        let endpoint = link.endpoint.clone();
         let error = match answer {
             Ok(Ok(value)) => return Ok(value),
-            Ok(Err(error)) => call_error(error, endpoint, method),
-            Err(_) => CallError::Deadline { endpoint, method, after_ms: millis(timeout) },
+            Ok(Err(error)) => call_error(error, &link.endpoint, method),
+            Err(_) => CallError::Deadline {
+                endpoint: link.endpoint.shown().to_owned(),
+                method,
+                after_ms: millis(timeout),
+            },
         };
         if error.is_on_the_way() {
             self.give_up(&link).await;
@@ -240,17 +247,23 @@ impl Links {
     }
 }
 
-fn call_error(error: subxt_rpcs::Error, endpoint: String, method: &'static str) -> CallError {
+/// The last place where what a node or the transport says may hold credentials.
+pub(crate) fn call_error(
+    error: subxt_rpcs::Error,
+    at: &Endpoint,
+    method: &'static str,
+) -> CallError {
+    let endpoint = at.shown().to_owned();
     match error {
         subxt_rpcs::Error::User(user) => {
             let source = RpcRefusal {
                 code: user.code,
-                message: user.message,
-                data: user.data.map(|data| plain_text(data.get())),
+                message: at.hide(&user.message),
+                data: user.data.map(|data| at.hide(&plain_text(data.get()))),
             };
             CallError::Refused { endpoint, method, source }
         }
-        other => CallError::Transport { endpoint, method, source: Box::new(other) },
+        other => CallError::Transport { endpoint, method, source: at.told(&other) },
     }
 }
 
@@ -259,21 +272,23 @@ fn plain_text(json: &str) -> String {
     serde_json::from_str::<String>(json).unwrap_or_else(|_| json.to_owned())
 }
 
-async fn connect_any(
+pub(crate) async fn connect_any(
     endpoints: &Endpoints,
     expected: Option<BlockHash>,
     start: usize,
 ) -> Result<(Link, BlockHash), ConnectError> {
-    let count = endpoints.urls.len();
+    let count = endpoints.list.len();
     let mut failures = Vec::new();
     let order = (0..count).map(|step| (start + step) % count);
-    for (index, endpoint) in order.filter_map(|at| Some((at, endpoints.urls.get(at)?))) {
+    for endpoint in order.filter_map(|at| endpoints.list.get(at)) {
         match connect_one(endpoints, endpoint, expected).await {
             Ok((methods, genesis)) => {
-                let link = Link { index, endpoint: endpoint.clone(), methods };
-                return Ok((link, genesis));
+                return Ok((Link { endpoint: endpoint.clone(), methods }, genesis));
             }
-            Err(error) => failures.push(EndpointFailure { endpoint: endpoint.clone(), error }),
+            Err(error) => {
+                let endpoint = endpoint.shown().to_owned();
+                failures.push(EndpointFailure { endpoint, error });
+            }
         }
     }
     if failures.is_empty() {
@@ -284,24 +299,26 @@ async fn connect_any(
 
 async fn connect_one(
     endpoints: &Endpoints,
-    url: &str,
+    endpoint: &Endpoint,
     expected: Option<BlockHash>,
 ) -> Result<(Methods, BlockHash), EndpointError> {
-    let secure = subxt_rpcs::utils::url_is_secure(url)
-        .map_err(|error| EndpointError::NotAUrl(Box::new(error)))?;
+    let secure = subxt_rpcs::utils::url_is_secure(endpoint.url())
+        .map_err(|error| EndpointError::NotAUrl(endpoint.told(&error)))?;
     if !secure && !endpoints.allow_insecure {
         return Err(EndpointError::Insecure);
     }
     let open = async {
-        let client = RpcClient::from_insecure_url(url).await?;
+        let client = RpcClient::from_insecure_url(endpoint.url()).await?;
         let methods = Methods::new(client);
         let genesis = methods.chain_get_block_hash(Some(NumberOrHex::Number(0))).await?;
         Ok::<_, subxt_rpcs::Error>((methods, genesis))
     };
+    // The transport logs the path, the query and the password that it connects with.
+    let open = open.with_subscriber(tracing::Dispatch::none());
     let (methods, genesis) = tokio::time::timeout(endpoints.call_timeout, open)
         .await
         .map_err(|_| EndpointError::Deadline { after_ms: millis(endpoints.call_timeout) })?
-        .map_err(|error| EndpointError::Unreachable(Box::new(error)))?;
+        .map_err(|error| EndpointError::Unreachable(endpoint.told(&error)))?;
     let got = BlockHash(genesis.unwrap_or_default().0);
     match expected {
         Some(expected) if expected != got => Err(EndpointError::WrongGenesis { expected, got }),

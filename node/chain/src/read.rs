@@ -173,6 +173,16 @@ impl Reader<'_> {
         })
     }
 
+    /// Reads whether the subnet exists, and nothing else.
+    pub(crate) async fn subnet_exists(&self) -> Result<bool, ReadError> {
+        let runtime = self.runtime().await?;
+        let mut batch = Batch::new(&runtime);
+        let netuid = self.subject.netuid.0;
+        let slot = batch.add(&items::NETWORKS_ADDED, (netuid,)).map_err(self.encode())?;
+        let answers = batch.fetch(self.links, self.block).await.map_err(self.call("the subnet"))?;
+        answers.required(&items::NETWORKS_ADDED, slot).map_err(self.decode())
+    }
+
     async fn number(&self) -> Result<BlockNumber, ReadError> {
         let block = H256(self.block.0);
         let header = self

@@ -5,16 +5,16 @@
 //! whether weights landed is read from a view, and [`ChainClient::find_extrinsic`] gives the
 //! reason when an included call failed.
 //!
-//! Not here: when to sign, and whether to sign again (`node/core`).
+//! Not here: nonces (`nonce`), when to sign, and whether to sign again (`node/core`).
 
 use std::net::SocketAddr;
 
 use chain_metadata::storage as items;
-use node_core::id::{BlockHash, Digest, Hotkey, Netuid};
+use node_core::id::{BlockHash, Digest, Netuid};
 use node_core::limits::EXTRINSIC_ERA_BLOCKS;
 use node_core::rows::SignedExtrinsic;
 use node_core::unit::{BlockCount, BlockNumber};
-use subxt::config::substrate::{AccountId32, H256};
+use subxt::config::substrate::H256;
 use subxt::ext::scale_value::{Value, ValueDef};
 
 use crate::client::ChainClient;
@@ -25,6 +25,7 @@ use crate::encode::{
 use crate::follow::{newest_finalized, FinalizedHead};
 use crate::keypair::Keypair;
 use crate::link::CallError;
+use crate::nonce::NonceGuard;
 use crate::read::{block_hash, ReadError};
 use crate::refusal::{classify, SendAccepted, SendRefused};
 use crate::runtime::RuntimeError;
@@ -109,6 +110,14 @@ pub enum SubmitError {
     /// The endpoint contradicts itself about its finalized head.
     #[error("the endpoint does not know its own finalized head")]
     NoHead,
+    /// Another signature was being made all the while; nothing was signed.
+    #[error("`{call}` waited {after_ms} ms for another extrinsic of this node to be sent")]
+    NonceHeld {
+        /// The call.
+        call: &'static str,
+        /// The deadline.
+        after_ms: u128,
+    },
     /// It was not signed.
     #[error("cannot sign `{call}`")]
     Sign {
@@ -298,21 +307,6 @@ impl ChainClient {
         }
     }
 
-    /// The next unused nonce, counting what waits in the endpoint's pool.
-    ///
-    /// # Errors
-    ///
-    /// [`CallError`] if the endpoint cannot be asked, also for a nonce beyond 32 bits.
-    pub async fn next_nonce(&self, hotkey: &Hotkey) -> Result<u32, CallError> {
-        let account = AccountId32(hotkey.0);
-        self.links()
-            .call("system_accountNextIndex", |methods| async move {
-                let nonce = methods.system_account_next_index(&account).await?;
-                u32::try_from(nonce).map_err(|error| subxt_rpcs::Error::Client(Box::new(error)))
-            })
-            .await
-    }
-
     /// How an extrinsic's call went, if the block has it.
     ///
     /// # Errors
@@ -416,22 +410,38 @@ impl ChainClient {
         call: CallValue,
     ) -> Result<FinalizedHead, SubmitError> {
         let name = call.name();
+        let deadline = self.finality_timeout();
+        let held = tokio::time::timeout(deadline, self.reserve_nonce())
+            .await
+            .map_err(|_| SubmitError::NonceHeld { call: name, after_ms: deadline.as_millis() })?;
+        let (anchor, signed) = self.sign_and_send(signer, &call, &held).await?;
+        // From here on the pool counts the nonce; finality must not keep other extrinsics waiting.
+        drop(held);
+        let landed = self.wait_for(name, &signed, anchor);
+        tokio::time::timeout(deadline, landed).await.unwrap_or_else(|_| {
+            Err(SubmitError::Deadline { call: name, after_ms: deadline.as_millis() })
+        })
+    }
+
+    async fn sign_and_send(
+        &self,
+        signer: &Keypair,
+        call: &CallValue,
+        _held: &NonceGuard,
+    ) -> Result<(BlockNumber, SignedExtrinsic), SubmitError> {
+        let name = call.name();
         let asked = |source| SubmitError::Call { call: name, source };
         let anchor =
             newest_finalized(self.links()).await.map_err(asked)?.ok_or(SubmitError::NoHead)?;
         let nonce = self.next_nonce(&signer.public()).await.map_err(asked)?;
         let signed = self
-            .sign_at(&call, signer, anchor, nonce)
+            .sign_at(call, signer, anchor, nonce)
             .await
             .map_err(|source| SubmitError::Sign { call: name, source: Box::new(source) })?;
         self.send_signed(&signed.bytes, Some(signed.era_end))
             .await
             .map_err(|source| SubmitError::Refused { call: name, source })?;
-        let deadline = self.finality_timeout();
-        let landed = self.wait_for(name, &signed, anchor.number);
-        tokio::time::timeout(deadline, landed).await.unwrap_or_else(|_| {
-            Err(SubmitError::Deadline { call: name, after_ms: deadline.as_millis() })
-        })
+        Ok((anchor.number, signed))
     }
 
     async fn sign_at(

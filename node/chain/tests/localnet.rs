@@ -9,6 +9,8 @@ mod support;
 
 #[path = "localnet_tests/connect.rs"]
 mod connect;
+#[path = "localnet_tests/credentials.rs"]
+mod credentials;
 #[path = "localnet_tests/submit.rs"]
 mod submit;
 #[path = "localnet_tests/view.rs"]

@@ -181,4 +181,5 @@ async fn a_stalled_endpoint_is_left_for_one_that_goes_on() {
     let next = soon("the other node's head", heads.next()).await.unwrap();
     assert_eq!(client.view_at(next.hash).await.unwrap().number, next.number);
     assert_eq!(heads.state().endpoint, Some(going.localnet.url()));
+    assert_eq!(heads.state().endpoint_index, Some(1));
 }

@@ -209,6 +209,59 @@ async fn weights_of_another_mechanism_lie_under_their_own_index() {
     assert_eq!(chain.view(&first).await.weights_of(Uid(0)), []);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn extrinsics_of_one_key_at_once_get_a_nonce_each() {
+    let chain = Chain::start_sealing(neurons(&[10], 1)).await;
+    let client = chain.client().await;
+    let own = miner(0);
+    let address = "10.0.0.1:80".parse().unwrap();
+    let both =
+        async { tokio::join!(client.set_commitment(&own, b"x"), client.serve_axon(&own, address)) };
+    let (committed, served) = soon("both to land", both).await;
+    committed.unwrap();
+    served.unwrap();
+    assert_eq!(client.next_nonce(&own.public()).await.unwrap(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reserved_nonce_is_used_by_nothing_else_until_it_is_sent() {
+    let chain = Chain::start_sealing(neurons(&[10], 2)).await;
+    let client = chain.client_of(validator(0).public()).await;
+    let mut heads = client.follow();
+    while soon("a few blocks", heads.next()).await.unwrap().number < BlockNumber(6) {}
+    let own = validator(0);
+    let held = client.reserve_nonce().await;
+    let nonce = client.next_nonce(&own.public()).await.unwrap();
+    let signed = prepared(&client, &chain, nonce, &VECTOR).await;
+    let address = "10.0.0.1:80".parse().unwrap();
+    let served = client.serve_axon(&own, address);
+    let sent = async {
+        // The other call is polled first, and would have asked for its nonce by now.
+        let waited = heads.next().await.unwrap().number;
+        while heads.next().await.unwrap().number.0 < waited.0 + 3 {}
+        let sent = client.send_signed(&signed.bytes, Some(signed.era_end)).await;
+        drop(held);
+        sent
+    };
+    let (served, sent) = soon("both to land", async { tokio::join!(biased; served, sent) }).await;
+    assert_eq!(sent.unwrap(), SendAccepted::New);
+    let served = served.unwrap();
+    let landed = found(&client, &chain, &signed).await.unwrap();
+    assert!(landed.block.number <= served.number, "the weights' nonce comes first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nonce_that_is_held_for_ever_fails_a_call_and_does_not_hang_it() {
+    let chain = Chain::start(neurons(&[10], 1)).await;
+    let finality_timeout = std::time::Duration::from_millis(50);
+    let config = ChainConfig { finality_timeout, ..chain.config() };
+    let client = ChainClient::connect(config).await.unwrap();
+    let _held = client.reserve_nonce().await;
+    let error = soon("the deadline", client.set_commitment(&miner(0), b"x")).await.unwrap_err();
+    assert!(matches!(error, SubmitError::NonceHeld { after_ms: 50, .. }), "{error}");
+    assert_eq!(chain.pending(), 0);
+}
+
 /// Two nodes of one chain: the same genesis and the same blocks.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_bytes_go_to_the_next_endpoint_when_the_first_is_gone() {

@@ -123,4 +123,7 @@ async fn an_unknown_block_or_subnet_is_named() {
     let other = ChainClient::connect(other).await.unwrap();
     let error = other.view_at(chain.head().hash).await.unwrap_err();
     assert!(matches!(error, ReadError::NoSuchSubnet { netuid: Netuid(9), .. }), "{error}");
+    assert!(!other.subnet_exists(chain.head().hash).await.unwrap());
+    assert!(client.subnet_exists(chain.head().hash).await.unwrap());
+    assert!(client.subnet_exists(BlockHash([7; 32])).await.is_err());
 }
