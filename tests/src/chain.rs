@@ -54,6 +54,11 @@ impl Chain {
     pub async fn start(dir: &Path, options: &ChainOptions) -> anyhow::Result<Self> {
         let wallets = dir.join("wallets");
         let ready = dir.join("chain.url");
+        // Of an earlier chain in this directory: its address is not this one's.
+        match std::fs::remove_file(&ready) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+            Ok(()) | Err(_) => {}
+        }
         let mut command = Command::new(binary("localnet")?);
         command
             .args(["--listen", "127.0.0.1:0", "--allow-loopback-axons"])

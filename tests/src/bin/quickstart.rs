@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use assay_tests::chain::ChainOptions;
 use assay_tests::lab::{Lab, NETUID};
-use assay_tests::node::Node;
+use assay_tests::node::{node_dir, Node};
 use assay_tests::submissions::{packed_fixture, packed_traversal, Packed};
 use clap::Parser;
 use comfy_table::{presets, Table};
@@ -107,6 +107,9 @@ async fn interrupted() {
 async fn story(dir: &Path, nodes: &mut Vec<Node>, keep: bool) -> anyhow::Result<()> {
     let started = Instant::now();
     step(&started, "starting the local chain: 2 validators, 6 miners, an epoch each 30 blocks");
+    for validator in 0..2 {
+        forget(&node_dir(dir, &format!("validator{validator}")).join("data"))?;
+    }
     let lab = Lab::start(dir, &ChainOptions::default()).await?;
     let miners = miners()?;
     step(&started, &format!("chain at {}; files in {}", lab.chain.url(), dir.display()));
@@ -137,6 +140,23 @@ async fn story(dir: &Path, nodes: &mut Vec<Node>, keep: bool) -> anyhow::Result<
     say("\nEverything is as expected.");
     if keep {
         keep_running(nodes).await?;
+    }
+    Ok(())
+}
+
+/// Deletes what a node of an earlier quickstart in this directory stored: its chain is gone, and
+/// the new one has the same first block. Its name stays, by which it finds containers it left.
+fn forget(data_dir: &Path) -> anyhow::Result<()> {
+    if !data_dir.join("identity.json").exists() {
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(data_dir)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            std::fs::remove_dir_all(&path)?;
+        } else if path.file_name().is_some_and(|name| name != "instance") {
+            std::fs::remove_file(&path)?;
+        }
     }
     Ok(())
 }
