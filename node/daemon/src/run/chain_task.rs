@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use node_chain::{ChainClient, FinalizedHead, Heads, Keypair, WeightsCall};
+use node_chain::{ChainClient, FinalizedHead, Heads, Keypair, NonceGuard, WeightsCall};
 use node_core::id::IntentId;
 use node_core::machine::effect::WeightsToSign;
 use node_core::machine::event::Event;
 use node_core::rows::SignedExtrinsic;
 use node_core::unit::{BlockNumber, UnixMs};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, watch, Mutex};
 
 use super::heart::unix_now;
 use super::perform::{answer, describe, LOST};
@@ -25,6 +25,8 @@ const READ_TRIES: u32 = 3;
 pub(crate) struct ChainFacts {
     /// The endpoint in use; `None` while there is none.
     pub(crate) endpoint: Option<String>,
+    /// Its place in the configuration, from zero.
+    pub(crate) endpoint_index: Option<usize>,
     /// Why the connection was lost the last time, or a view could not be read.
     pub(crate) last_error: Option<String>,
     /// When the latest view arrived.
@@ -72,8 +74,9 @@ pub(crate) async fn follow(
 fn note_connection(heads: &Heads, facts: &watch::Sender<ChainFacts>) {
     let state = heads.state();
     facts.send_if_modified(|facts| {
-        let is_new = facts.endpoint != state.endpoint;
+        let is_new = facts.endpoint_index != state.endpoint_index;
         facts.endpoint = state.endpoint;
+        facts.endpoint_index = state.endpoint_index;
         if state.last_error.is_some() {
             facts.last_error = state.last_error;
         }
@@ -114,6 +117,9 @@ pub(crate) struct ChainCommands {
     pub(crate) client: ChainClient,
     pub(crate) keypair: Arc<Keypair>,
     pub(crate) events: mpsc::Sender<Event>,
+    /// Held from a signature until its bytes were sent, so that no other call of the hotkey takes
+    /// the same nonce and makes the vector wait for its era to end.
+    pub(crate) nonce: Arc<Mutex<Option<NonceGuard>>>,
 }
 
 impl ChainCommands {
@@ -131,6 +137,7 @@ impl ChainCommands {
                 let lost = Event::WeightsSent { intent, result: Err(LOST.to_owned()) };
                 answer(&self.events, lost, async move {
                     let sent = this.client.send_signed(&bytes, Some(era_end)).await;
+                    this.nonce.lock().await.take();
                     let result = sent.map(|_| ()).map_err(|error| describe(&error));
                     Event::WeightsSent { intent, result }
                 });
@@ -139,6 +146,10 @@ impl ChainCommands {
     }
 
     async fn sign(&self, to_sign: &WeightsToSign) -> Result<SignedExtrinsic, String> {
+        let mut held = self.nonce.lock().await;
+        // That of an earlier signature whose bytes were never sent.
+        held.take();
+        let guard = self.client.reserve_nonce().await;
         let nonce = self
             .client
             .next_nonce(&self.keypair.public())
@@ -150,9 +161,12 @@ impl ChainCommands {
             vector: &to_sign.vector,
             version_key: to_sign.version_key,
         };
-        self.client
+        let signed = self
+            .client
             .prepare_weights(&call, &self.keypair, to_sign.anchor, nonce)
             .await
-            .map_err(|error| describe(&error))
+            .map_err(|error| describe(&error))?;
+        *held = Some(guard);
+        Ok(signed)
     }
 }

@@ -27,7 +27,8 @@ const BLOCK_AGE_MS_MAX: u64 = 60_000;
 pub(crate) struct Reporter {
     pub(crate) reports: watch::Sender<StatusReport>,
     pub(crate) chain: watch::Receiver<ChainFacts>,
-    pub(crate) endpoints: Vec<String>,
+    /// How many there are.
+    pub(crate) endpoints: usize,
     pub(crate) weights_mode: String,
     pub(crate) started_at: UnixMs,
     pub(crate) metrics: Arc<Metrics>,
@@ -39,15 +40,14 @@ impl Reporter {
     pub(crate) fn publish(&self, machine: &Machine, performer: &Performer) {
         let chain = self.chain.borrow().clone();
         let endpoint = chain.endpoint.clone().unwrap_or_default();
-        let place = self.endpoints.iter().position(|known| *known == endpoint);
-        let index = place.map_or(0, |place| place.saturating_add(1));
+        let index = chain.endpoint_index.map_or(0, |at| at.saturating_add(1));
         let facts = HostFacts {
             now: unix_now(),
             started_at: self.started_at,
             ready: self.readiness(machine, &chain),
             endpoint,
             endpoint_index: u32::try_from(index).unwrap_or(u32::MAX),
-            endpoints: u32::try_from(self.endpoints.len()).unwrap_or(u32::MAX),
+            endpoints: u32::try_from(self.endpoints).unwrap_or(u32::MAX),
             view_seen_at: chain.view_seen_at.unwrap_or_default(),
             weights_mode: self.weights_mode.clone(),
             progress: progress(machine, performer),

@@ -340,7 +340,6 @@ impl Parts<'_> {
         let (facts, facts_watch) = watch::channel(ChainFacts::default());
         let contents = self.open_contents()?;
         let server = self.serve_peers(calls, &contents, directory_watch.clone()).await?;
-        let evaluator = self.evaluator()?;
         let first = Event::Restarted(Box::new(Restarted {
             rows: self.loaded.rows.clone(),
             journal: self.loaded.journal.clone(),
@@ -349,35 +348,11 @@ impl Parts<'_> {
             has_lost_rows: !self.loaded.is_complete(),
         }));
         let machine = Machine::new(self.machine_config(server.local_addr()));
-        let peers = Arc::new(PeerClient::new(
-            self.node_identity(),
-            Arc::clone(&self.keypair) as Arc<dyn HotkeySigner>,
-            Arc::new(SystemClock),
-        ));
-        let performer = Performer {
-            events: events.clone(),
-            signer: Arc::clone(&self.keypair) as Arc<dyn HotkeySigner>,
-            peers: Arc::clone(&peers),
-            chain: ChainCommands {
-                client: self.prepared.client.clone(),
-                keypair: Arc::clone(&self.keypair),
-                events: events.clone(),
-            },
-            fetcher: Fetcher {
-                contents,
-                peers,
-                limits: self.prepared.policy.archive.clone(),
-                own: self.prepared.own.hotkey,
-                private_locations: self.config.challenge.nas.private_locations,
-                at_once: Arc::new(Semaphore::new(FETCHES_MAX)),
-            },
-            evaluator: Arc::new(evaluator),
-            runs: BTreeMap::new(),
-        };
+        let performer = self.performer(events.clone(), contents)?;
         let reporter = Reporter {
             reports: faces.reports.clone(),
             chain: facts_watch,
-            endpoints: self.config.chain.endpoints.iter().map(|e| e.url().to_owned()).collect(),
+            endpoints: self.config.chain.endpoints.len(),
             weights_mode: mode_name(&self.config.weights.mode).to_owned(),
             started_at: unix_now(),
             metrics: Arc::clone(&faces.metrics),
@@ -402,6 +377,39 @@ impl Parts<'_> {
         let sources = Sources { events: event_source, peers: call_source, stop: signals };
         let stopping = Stopping::new(self.config.stop.grace);
         Ok(Assembled { heart, first, sources, stopping, server, follower, publisher })
+    }
+
+    fn performer(
+        &self,
+        events: mpsc::Sender<Event>,
+        contents: Contents,
+    ) -> Result<Performer, Failure> {
+        let peers = Arc::new(PeerClient::new(
+            self.node_identity(),
+            Arc::clone(&self.keypair) as Arc<dyn HotkeySigner>,
+            Arc::new(SystemClock),
+        ));
+        Ok(Performer {
+            events: events.clone(),
+            signer: Arc::clone(&self.keypair) as Arc<dyn HotkeySigner>,
+            peers: Arc::clone(&peers),
+            chain: ChainCommands {
+                client: self.prepared.client.clone(),
+                keypair: Arc::clone(&self.keypair),
+                events,
+                nonce: Arc::default(),
+            },
+            fetcher: Fetcher {
+                contents,
+                peers,
+                limits: self.prepared.policy.archive.clone(),
+                own: self.prepared.own.hotkey,
+                private_locations: self.config.challenge.nas.private_locations,
+                at_once: Arc::new(Semaphore::new(FETCHES_MAX)),
+            },
+            evaluator: Arc::new(self.evaluator()?),
+            runs: BTreeMap::new(),
+        })
     }
 
     fn open_contents(&self) -> Result<Contents, Failure> {
