@@ -1,9 +1,10 @@
 """Acts as a miner's Python client on a chain: reads, commits, waits for finality, reads again.
 
-Usage: substrate_client.py ENDPOINT NETUID HOTKEY TEXT
+Usage: substrate_client.py ENDPOINT NETUID HOTKEY [TEXT]
 
-HOTKEY is a derivation path (//miner//0//hotkey) or a 0x seed of 32 bytes. Prints one JSON object
-with what was read. Exits 1 with the chain's reason if the commitment does not land.
+HOTKEY is a derivation path (//miner//0//hotkey) or a 0x seed of 32 bytes. Without TEXT it commits
+nothing. Prints one JSON object with what was read. Exits 1 with the chain's reason if the
+commitment does not land.
 """
 
 import argparse
@@ -23,12 +24,17 @@ def main() -> int:
     keypair = load_keypair(args.hotkey)
     substrate = SubstrateInterface(url=args.endpoint, ss58_format=42)
     try:
-        report = run(substrate, args.netuid, keypair, args.text.encode())
+        report = read_all(substrate, args.netuid, keypair.ss58_address)
+        if args.text is not None:
+            report |= commit(substrate, args.netuid, keypair, args.text.encode())
+        report["commitment"] = read(
+            substrate, "Commitments", "CommitmentOf", [args.netuid, keypair.ss58_address]
+        )
     finally:
         # Without this the client's thread keeps the process alive for ever.
         substrate.close()
     print(json.dumps(report, indent=2, sort_keys=True))
-    return 0 if report["success"] else 1
+    return 0 if report.get("success", True) else 1
 
 
 def parse_args() -> argparse.Namespace:
@@ -36,9 +42,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("endpoint", help="for example ws://127.0.0.1:9944")
     parser.add_argument("netuid", type=int)
     parser.add_argument("hotkey", help="derivation path or 0x seed")
-    parser.add_argument("text", help=f"what to commit, up to {RAW_BYTES_MAX} bytes")
+    parser.add_argument("text", nargs="?", help=f"what to commit, up to {RAW_BYTES_MAX} bytes")
     args = parser.parse_args()
-    if len(args.text.encode()) > RAW_BYTES_MAX:
+    if args.text is not None and len(args.text.encode()) > RAW_BYTES_MAX:
         parser.error(f"the text is longer than {RAW_BYTES_MAX} bytes")
     return args
 
@@ -49,31 +55,32 @@ def load_keypair(hotkey: str) -> Keypair:
     return Keypair.create_from_uri(hotkey)
 
 
-def run(substrate, netuid: int, keypair: Keypair, text: bytes) -> dict:
-    report = {
-        "hotkey": keypair.ss58_address,
+def read_all(substrate, netuid: int, hotkey: str) -> dict:
+    return {
+        "hotkey": hotkey,
         "specVersion": substrate.runtime.runtime_version,
         "tempo": read(substrate, "SubtensorModule", "Tempo", [netuid]),
-        "uid": read(substrate, "SubtensorModule", "Uids", [netuid, keypair.ss58_address]),
+        "uid": read(substrate, "SubtensorModule", "Uids", [netuid, hotkey]),
         "weights": read_weights(substrate, netuid),
         "slotDurationMs": plain(substrate.get_constant("Aura", "SlotDuration")),
         "nextEpoch": plain(
             substrate.runtime_call("SubnetInfoRuntimeApi", "get_next_epoch_start_block", [netuid])
         ),
     }
+
+
+def commit(substrate, netuid: int, keypair: Keypair, text: bytes) -> dict:
     receipt = set_commitment(substrate, netuid, keypair, text)
-    report["success"] = receipt.is_success
-    report["error"] = receipt.error_message
-    report["blockHash"] = receipt.block_hash
-    report["fee"] = receipt.total_fee_amount
-    report["events"] = sorted(
-        f"{event['event']['module_id']}.{event['event']['event_id']}"
-        for event in receipt.triggered_events
-    )
-    report["commitment"] = read(
-        substrate, "Commitments", "CommitmentOf", [netuid, keypair.ss58_address]
-    )
-    return report
+    return {
+        "success": receipt.is_success,
+        "error": receipt.error_message,
+        "blockHash": receipt.block_hash,
+        "fee": receipt.total_fee_amount,
+        "events": sorted(
+            f"{event['event']['module_id']}.{event['event']['event_id']}"
+            for event in receipt.triggered_events
+        ),
+    }
 
 
 def plain(found):

@@ -52,14 +52,11 @@ impl Lab {
         self.dir.join(format!("contents-validator{validator}"))
     }
 
-    /// A validator's node, not started.
-    ///
-    /// # Errors
-    ///
-    /// If its configuration cannot be written.
-    pub fn node(&self, validator: u16, extra: &str) -> anyhow::Result<Node> {
+    /// What a validator's node is configured with, unless a test wants something else.
+    #[must_use]
+    pub fn node_options(&self, validator: u16) -> NodeOptions {
         let wallet = format!("validator{validator}");
-        Node::new(NodeOptions {
+        NodeOptions {
             dir: node_dir(&self.dir, &wallet),
             wallet,
             wallets: self.chain.wallets().to_owned(),
@@ -69,8 +66,17 @@ impl Lab {
             content_dirs: vec![self.shared_contents(), self.own_contents(validator)],
             cpu_slots: 1,
             image: IMAGE.to_owned(),
-            extra: extra.to_owned(),
-        })
+            extra: String::new(),
+        }
+    }
+
+    /// A validator's node, not started.
+    ///
+    /// # Errors
+    ///
+    /// If its configuration cannot be written.
+    pub fn node(&self, validator: u16, extra: &str) -> anyhow::Result<Node> {
+        Node::new(NodeOptions { extra: extra.to_owned(), ..self.node_options(validator) })
     }
 
     /// Puts an archive into `contents` and has a miner commit to it, as a miner would: with the

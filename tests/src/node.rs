@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{anyhow, Context as _};
 use node_daemon::admin::AddressFile;
 use node_daemon::status::StatusReport;
+use node_runner::{Engine, EngineConfig};
 use tokio::process::Command;
 use tokio::time::Instant;
 
@@ -110,6 +111,17 @@ impl Node {
     #[must_use]
     pub fn log_file(&self) -> PathBuf {
         self.options.dir.join("node.log")
+    }
+
+    /// How many containers carry its name, running or not.
+    ///
+    /// # Errors
+    ///
+    /// If it never started, or the engine does not answer.
+    pub async fn containers(&self) -> anyhow::Result<usize> {
+        let name = std::fs::read_to_string(self.data_dir().join("instance"))?.trim().to_owned();
+        let config = EngineConfig { host: None, runtime: None, node: name };
+        Ok(Engine::connect(config).await?.leftovers().await?.len())
     }
 
     /// Sets a variable for all its lives.

@@ -11,7 +11,6 @@ use assay_tests::lab::{Lab, NETUID};
 use assay_tests::node::Node;
 use assay_tests::submissions::packed_fixture;
 use node_daemon::status::StatusReport;
-use node_runner::{Engine, EngineConfig};
 use serde_json::json;
 
 /// How long a small submission may take from commitment to score.
@@ -58,13 +57,6 @@ async fn check_once_on_chain(lab: &Lab, node: &mut Node) {
     assert_eq!(nonce.as_u64(), Some(landed), "{report:#?}");
 }
 
-/// Containers that carry the node's name, running or not.
-async fn containers_of(node: &Node) -> usize {
-    let name = std::fs::read_to_string(node.data_dir().join("instance")).unwrap();
-    let config = EngineConfig { host: None, runtime: None, node: name.trim().to_owned() };
-    Engine::connect(config).await.unwrap().leftovers().await.unwrap().len()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn case_01_killed_during_a_run_the_run_is_done_again_and_scored_once() {
     let dir = tempfile::tempdir().unwrap();
@@ -76,7 +68,7 @@ async fn case_01_killed_during_a_run_the_run_is_done_again_and_scored_once() {
     };
     node.wait_for("a run that measures", SCORE_MAX, measuring).await.unwrap();
     node.kill().await.unwrap();
-    assert_eq!(containers_of(&node).await, 1, "the killed node leaves its container");
+    assert_eq!(node.containers().await.unwrap(), 1, "the killed node leaves its container");
 
     node.start(None).unwrap();
     let adopted = |report: &StatusReport| {
@@ -85,7 +77,7 @@ async fn case_01_killed_during_a_run_the_run_is_done_again_and_scored_once() {
     node.wait_for("ready again", Duration::from_secs(60), adopted).await.unwrap();
     let scored = |report: &StatusReport| report.submission_counts.scored == 1;
     node.wait_for("a score", SCORE_MAX, scored).await.unwrap();
-    assert_eq!(containers_of(&node).await, 0, "nothing runs that nobody waits for");
+    assert_eq!(node.containers().await.unwrap(), 0, "nothing runs that nobody waits for");
     check_once_on_chain(&lab, &mut node).await;
     node.end().await;
 }
@@ -102,7 +94,7 @@ async fn case_01_killed_during_completion_the_receipt_counts_once() {
     let acknowledged =
         |report: &StatusReport| report.submission_counts.scored == 1 && report.runs.is_empty();
     node.wait_for("an acknowledged result", SCORE_MAX, acknowledged).await.unwrap();
-    assert_eq!(containers_of(&node).await, 0);
+    assert_eq!(node.containers().await.unwrap(), 0);
     check_once_on_chain(&lab, &mut node).await;
     node.end().await;
 }

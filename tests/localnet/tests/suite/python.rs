@@ -3,13 +3,12 @@
 use crate::process::Process;
 use serde_json::{json, Value};
 use std::{
-    fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-fn scripts() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../python")
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 fn succeed(command: &mut Command) -> String {
@@ -19,32 +18,12 @@ fn succeed(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// A virtual environment with the pinned requirements, kept between runs and made anew when they
-/// change.
-fn python() -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python-client");
-    let requirements = scripts().join("requirements.txt");
-    let wanted = fs::read_to_string(&requirements).unwrap();
-    let done = dir.join("installed.txt");
-    let python = dir.join("bin/python");
-    if fs::read_to_string(&done).is_ok_and(|installed| installed == wanted) {
-        return python;
-    }
-    succeed(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&dir));
-    succeed(
-        Command::new(&python)
-            .args(["-m", "pip", "install", "--quiet", "--requirement"])
-            .arg(&requirements),
-    );
-    fs::write(done, wanted).unwrap();
-    python
-}
-
 #[test]
 fn a_python_miner_commits_and_reads_its_commitment() {
-    let python = python();
+    let python = succeed(&mut Command::new(repository().join("scripts/python-venv")));
     let process = Process::start(&["--block-time", "200ms"]);
-    let output = succeed(Command::new(python).arg(scripts().join("substrate_client.py")).args([
+    let client = repository().join("tests/python/substrate_client.py");
+    let output = succeed(Command::new(python.trim()).arg(client).args([
         &process.url,
         "1",
         "//miner//1//hotkey",
