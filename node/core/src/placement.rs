@@ -7,12 +7,18 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::inventory::{Device, DeviceId, DeviceKind};
+use crate::policy::RunLimits;
 
 /// Why no device was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PlacementRefusal {
     /// The host has no device of that kind.
     NoneOfKind(DeviceKind),
+    /// It has some, each with less memory than a run may use.
+    TooSmall {
+        /// Memory of a run, MiB.
+        wanted_mib: u64,
+    },
     /// All of them are busy.
     AllBusy(DeviceKind),
 }
@@ -21,12 +27,28 @@ impl fmt::Display for PlacementRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoneOfKind(kind) => write!(f, "this host has no device of kind {kind}"),
+            Self::TooSmall { wanted_mib } => {
+                write!(f, "every device has less than the {wanted_mib} MiB that a run may use")
+            }
             Self::AllBusy(kind) => write!(f, "every device of kind {kind} is busy"),
         }
     }
 }
 
-/// Chooses a device of `kind` that is not `busy`.
+/// Whether a run with these limits fits on a device, busy or not.
+///
+/// A CPU slot has to have the memory that the policy allows: with less, an honest submission would
+/// run out of it, and that would count against the submission. A GPU's memory is its own; what the
+/// container may use is the host's.
+fn fits(device: &Device, limits: &RunLimits) -> bool {
+    let has_memory = match device.kind {
+        DeviceKind::CpuSlot => device.memory_mib >= limits.memory_mib,
+        DeviceKind::Gpu => true,
+    };
+    device.kind == limits.device && has_memory
+}
+
+/// Chooses a device that is not `busy` for a run with these limits.
 ///
 /// # Errors
 ///
@@ -34,45 +56,72 @@ impl fmt::Display for PlacementRefusal {
 pub fn choose<'a>(
     devices: &'a [Device],
     busy: &BTreeSet<DeviceId>,
-    kind: DeviceKind,
+    limits: &RunLimits,
 ) -> Result<&'a Device, PlacementRefusal> {
-    let mut of_kind = devices.iter().filter(|device| device.kind == kind).peekable();
-    if of_kind.peek().is_none() {
-        return Err(PlacementRefusal::NoneOfKind(kind));
-    }
-    of_kind.find(|device| !busy.contains(&device.id)).ok_or(PlacementRefusal::AllBusy(kind))
+    check_host(devices, limits)?;
+    let mut fitting = devices.iter().filter(|device| fits(device, limits));
+    fitting
+        .find(|device| !busy.contains(&device.id))
+        .ok_or(PlacementRefusal::AllBusy(limits.device))
 }
 
-/// How many devices of `kind` are free.
+/// Whether any device of the host could ever run something with these limits.
+///
+/// # Errors
+///
+/// [`PlacementRefusal`], never [`PlacementRefusal::AllBusy`].
+pub fn check_host(devices: &[Device], limits: &RunLimits) -> Result<(), PlacementRefusal> {
+    if !devices.iter().any(|device| device.kind == limits.device) {
+        return Err(PlacementRefusal::NoneOfKind(limits.device));
+    }
+    if !devices.iter().any(|device| fits(device, limits)) {
+        return Err(PlacementRefusal::TooSmall { wanted_mib: limits.memory_mib });
+    }
+    Ok(())
+}
+
+/// How many devices are free for runs with these limits.
 #[must_use]
-pub fn free_count(devices: &[Device], busy: &BTreeSet<DeviceId>, kind: DeviceKind) -> usize {
-    devices.iter().filter(|device| device.kind == kind && !busy.contains(&device.id)).count()
+pub fn free_count(devices: &[Device], busy: &BTreeSet<DeviceId>, limits: &RunLimits) -> usize {
+    devices.iter().filter(|device| fits(device, limits) && !busy.contains(&device.id)).count()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Policy;
 
-    fn slot(name: &str) -> Device {
+    fn slot(name: &str, memory_mib: u64) -> Device {
         Device {
             id: DeviceId(name.to_owned()),
             kind: DeviceKind::CpuSlot,
             label: "one CPU".to_owned(),
-            memory_mib: 1024,
+            memory_mib,
         }
     }
 
     #[test]
     fn two_runs_never_share_a_device() {
-        let devices = [slot("cpu-0"), slot("cpu-1")];
+        let limits = Policy::dev().run;
+        let devices = [slot("cpu-0", limits.memory_mib), slot("cpu-1", limits.memory_mib)];
         let mut busy = BTreeSet::new();
         for _ in 0..2 {
-            let device = choose(&devices, &busy, DeviceKind::CpuSlot).unwrap();
+            let device = choose(&devices, &busy, &limits).unwrap();
             assert!(busy.insert(device.id.clone()), "chosen twice");
         }
-        let refusal = choose(&devices, &busy, DeviceKind::CpuSlot).unwrap_err();
+        let refusal = choose(&devices, &busy, &limits).unwrap_err();
         assert_eq!(refusal, PlacementRefusal::AllBusy(DeviceKind::CpuSlot));
-        let refusal = choose(&devices, &busy, DeviceKind::Gpu).unwrap_err();
+        let on_gpus = RunLimits { device: DeviceKind::Gpu, ..limits };
+        let refusal = choose(&devices, &busy, &on_gpus).unwrap_err();
         assert_eq!(refusal, PlacementRefusal::NoneOfKind(DeviceKind::Gpu));
+    }
+
+    #[test]
+    fn a_slot_with_less_memory_than_the_policy_allows_runs_nothing() {
+        let limits = Policy::dev().run;
+        let devices = [slot("cpu-0", limits.memory_mib - 1)];
+        let refusal = choose(&devices, &BTreeSet::new(), &limits).unwrap_err();
+        assert_eq!(refusal, PlacementRefusal::TooSmall { wanted_mib: limits.memory_mib });
+        assert_eq!(free_count(&devices, &BTreeSet::new(), &limits), 0);
     }
 }

@@ -107,8 +107,9 @@ fn run_id(worker: &Hotkey, grant: &Grant) -> RunId {
 impl Machine {
     /// Asks coordinators of unsettled submissions for work, one question each at a time.
     pub(super) fn acquire_work(&mut self, now: Now, out: &mut Outcome) {
-        let kind = self.config.policy.run.device;
-        let free = placement::free_count(&self.devices, &self.busy_devices(), kind);
+        let limits = &self.config.policy.run;
+        let kind = limits.device;
+        let free = placement::free_count(&self.devices, &self.busy_devices(), limits);
         let is_asking = self.peers.values().any(|peer| peer.acquire_asked_at.is_some());
         if self.is_stopping || free == 0 || is_asking {
             return;
@@ -192,12 +193,11 @@ impl Machine {
 
     fn begin(&mut self, now: Now, asked_at: MonoMs, grant: Grant, out: &mut Outcome) {
         let run = run_id(&self.config.hotkey, &grant);
-        let kind = self.config.policy.run.device;
         let chosen = if self.is_stopping {
             Err(ReleaseReason::RunEnded { ending: Ending::Stopped })
         } else {
             // None is free: the coordinator granted more than was asked for.
-            placement::choose(&self.devices, &self.busy_devices(), kind)
+            placement::choose(&self.devices, &self.busy_devices(), &self.config.policy.run)
                 .cloned()
                 .map_err(|_| ReleaseReason::NoDevice)
         };

@@ -217,8 +217,6 @@ impl Evaluator {
             DeviceKind::CpuSlot => Vec::new(),
             DeviceKind::Gpu => vec![spec.device.id.to_string()],
         };
-        let mut limits = self.policy.run.clone();
-        limits.memory_mib = limits.memory_mib.min(spec.device.memory_mib);
         SandboxSpec {
             run: spec.run,
             assignment: spec.assignment.id,
@@ -229,7 +227,7 @@ impl Evaluator {
                 .map(str::to_owned)
                 .to_vec(),
             binds,
-            limits,
+            limits: self.policy.run.clone(),
             gpus,
         }
     }

@@ -276,9 +276,8 @@ fn find_devices(config: &Config, policy: &Policy) -> (Vec<Device>, Vec<String>) 
             Err(absence) => tracing::info!(%absence, "no GPUs"),
         }
     }
-    let kind = policy.run.device;
-    if !devices.iter().any(|device| device.kind == kind) {
-        reasons.push(format!("this host has no device of kind {kind}: it evaluates nothing"));
+    if let Err(refusal) = node_core::placement::check_host(&devices, &policy.run) {
+        reasons.push(format!("{refusal}: this node evaluates nothing"));
     }
     (devices, reasons)
 }
