@@ -8,6 +8,7 @@
 #![deny(missing_docs)]
 
 mod client;
+pub mod commit;
 mod decode;
 mod encode;
 mod endpoint;
@@ -23,6 +24,7 @@ mod runtime;
 mod storage;
 mod submit;
 mod subnet;
+pub mod timelock;
 mod wallet;
 
 #[cfg(test)]
