@@ -5,20 +5,19 @@
 
 use std::path::PathBuf;
 
-use chain_metadata::storage::{self as items, Hasher, KeyPart, StorageItem};
-use chain_metadata::{api, call, event, Absent};
+use chain_metadata::storage::{self as items, StorageItem};
+use chain_metadata::{call, Absent};
 use node_core::id::{BlockHash, Netuid, Uid};
 use node_core::unit::BlockNumber;
 use subxt::ext::codec::{Decode as _, Encode as _};
-use subxt::ext::frame_decode::storage::StorageHasher;
 use subxt::ext::scale_encode::EncodeAsType as _;
 use subxt::ext::scale_value::Value;
 use subxt::Metadata;
 
 use crate::decode::{committed, outcome, stored, AxonInfo, Committed, DispatchOutcome};
 use crate::encode::{
-    call_bytes, era_end, has_call, has_item, serve_axon_call, set_commitment_call, sign,
-    storage_key, weights_call, WeightsCall,
+    call_bytes, era_end, has_call, serve_axon_call, set_commitment_call, sign, storage_key,
+    weights_call, WeightsCall,
 };
 use crate::follow::FinalizedHead;
 use crate::keypair::Keypair;
@@ -197,51 +196,6 @@ fn a_mechanism_without_its_call_is_refused_by_name() {
         assert_eq!(error.to_string(), "this runtime has no `SubtensorModule.NoSuchItem`");
         let fallback = StorageItem { absent: Absent::Fallback("none"), ..missing };
         assert_eq!(storage_key(runtime.metadata(), &fallback, (1u16,)).unwrap(), None);
-    }
-}
-
-/// Every address of `chain-metadata`, held against the real chain.
-#[test]
-fn every_hand_written_address_is_in_the_real_metadata() {
-    for runtime in runtimes() {
-        let metadata = runtime.metadata();
-        for item in items::ALL {
-            if !has_item(metadata, item) {
-                assert_ne!(item.absent, Absent::Fatal, "{} {}", runtime.spec_version, item.name);
-                continue;
-            }
-            let entry = metadata.pallet_by_name(item.pallet).unwrap().storage().unwrap();
-            let entry = entry.entry_by_name(item.name).unwrap();
-            let hashers: Vec<StorageHasher> = entry.keys().map(|key| key.hasher).collect();
-            let expected: Vec<StorageHasher> = item.keys.iter().map(hasher).collect();
-            assert_eq!(hashers, expected, "{}", item.name);
-        }
-        for call in call::ALL {
-            let variant = metadata.pallet_by_name(call.pallet).unwrap();
-            let variant = variant.call_variant_by_name(call.name).unwrap();
-            let names: Vec<_> = variant.fields.iter().filter_map(|f| f.name.as_deref()).collect();
-            let expected: Vec<_> = call.args.iter().map(|(name, _)| *name).collect();
-            assert_eq!(names, expected, "{}", call.name);
-        }
-        for event in event::ALL {
-            let variants = metadata.pallet_by_name(event.pallet).unwrap();
-            let variants = variants.event_variants().unwrap();
-            assert!(variants.iter().any(|variant| variant.name == event.name), "{}", event.name);
-        }
-        for api in api::ALL {
-            let method = metadata
-                .runtime_api_trait_by_name(api.api)
-                .and_then(|known| known.method_by_name(api.method));
-            assert_eq!(method.is_some(), runtime.spec_version >= 425, "{}", api.method);
-        }
-    }
-}
-
-fn hasher(key: &KeyPart) -> StorageHasher {
-    match key.hasher {
-        Hasher::Identity => StorageHasher::Identity,
-        Hasher::Blake2Concat => StorageHasher::Blake2_128Concat,
-        Hasher::TwoxConcat => StorageHasher::Twox64Concat,
     }
 }
 
