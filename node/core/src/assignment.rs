@@ -82,8 +82,8 @@ mod tests {
     use super::*;
     use crate::commitment::Location;
     use crate::id::{BlockHash, Netuid, Uid};
-    use crate::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
-    use crate::view::{EpochClock, Neuron, SubnetParams};
+    use crate::unit::{BlockCount, BlockNumber, UnixMs};
+    use crate::view::{Neuron, SubnetParams};
 
     fn view(validators: &[u8]) -> ChainView {
         let neuron = |(uid, key): (u16, &u8)| Neuron {
@@ -91,9 +91,7 @@ mod tests {
             hotkey: Hotkey([*key; 32]),
             stake_rao: 10,
             validator_permit: true,
-            axon: None,
-            registered_at: BlockNumber(0),
-            last_update: BlockNumber(0),
+            ..Neuron::default()
         };
         ChainView {
             genesis: BlockHash([0; 32]),
@@ -107,18 +105,10 @@ mod tests {
                 tempo: BlockCount(10),
                 min_allowed_weights: 1,
                 weights_rate_limit: BlockCount(1),
-                weights_version_key: 0,
-                commit_reveal_enabled: false,
                 stake_threshold_rao: 10,
+                ..SubnetParams::default()
             },
-            epoch: EpochClock {
-                index: EpochIndex(0),
-                last_epoch_block: BlockNumber(0),
-                next_epoch_block: None,
-            },
-            commitments: Vec::new(),
-            weights: Vec::new(),
-            own_nonce: 0,
+            ..ChainView::default()
         }
     }
 

@@ -137,6 +137,13 @@ hex_id!(
     IntentId,
     32
 );
+/// All zero: no block has this hash.
+impl Default for BlockHash {
+    fn default() -> Self {
+        Self([0; 32])
+    }
+}
+
 hex_id!(
     /// An sr25519 signature.
     Signature,

@@ -32,6 +32,8 @@ pub mod unit;
 
 pub mod limits;
 
+pub mod epoch;
+
 pub mod inventory;
 pub mod view;
 

@@ -76,14 +76,26 @@ pub const DETAIL_CHARS_MAX: usize = 400;
 /// decides is older than the world it decides for.
 pub const EVENTS_QUEUED_MAX: usize = 1024;
 
-/// Blocks before the epoch's end at which the vector is sent: far enough for inclusion and one
-/// retry, late enough for the newest receipts.
-pub const WEIGHTS_LEAD_BLOCKS: u64 = 10;
+/// Blocks before the epoch's end from which on the vector is sent: long enough that an outage of
+/// minutes costs no epoch, late enough that most of the epoch's receipts count.
+pub const WEIGHTS_LEAD_BLOCKS: u64 = 100;
 
-/// Blocks for which a signed extrinsic stays valid. Short, because a stuck one can neither be
-/// replaced nor outbid; a power of two, because the era's encoding wants it.
-pub const EXTRINSIC_ERA_BLOCKS: u64 = 16;
-const _: () = assert!(EXTRINSIC_ERA_BLOCKS.is_power_of_two());
+/// Blocks after the best one for which a signed extrinsic stays valid at least. Lower: a retry
+/// needs a new signature. Higher: a stuck one, which can neither be replaced nor outbid, keeps the
+/// next from being signed for longer.
+pub const ERA_LIFE_BLOCKS: u64 = 12;
+
+/// Shortest era, counted from the finalized block.
+pub const ERA_BLOCKS_MIN: u64 = 16;
+
+/// Longest era. The chain forgets block hashes after 2400 blocks.
+pub const ERA_BLOCKS_MAX: u64 = 2048;
+const _: () = assert!(ERA_LIFE_BLOCKS <= ERA_BLOCKS_MIN && ERA_BLOCKS_MIN < ERA_BLOCKS_MAX);
+const _: () = assert!(ERA_BLOCKS_MIN.is_power_of_two() && ERA_BLOCKS_MAX.is_power_of_two());
+
+/// Blocks for which a node that meets a used hotkey without its journal signs nothing: whatever
+/// was signed elsewhere is dead by then.
+pub const SETTLING_BLOCKS: u64 = 64;
 
 /// Most uids a subnet can have.
 pub const UIDS_MAX: usize = 4096;

@@ -208,8 +208,14 @@ pub struct IntentRow {
     pub version_key: u64,
     /// The block from whose view it was computed.
     pub computed_at: BlockNumber,
-    /// Signatures made for it; at most one of them is live.
+    /// Signatures made for it; at most one of them can land.
     pub signings: Vec<SignedExtrinsic>,
+    /// Signatures of reveals, where the vector was committed as a hash; at most one can land.
+    #[serde(default)]
+    pub reveals: Vec<SignedExtrinsic>,
+    /// In which block the hotkey's `LastUpdate` moved by it.
+    #[serde(default)]
+    pub updated_at: Option<BlockNumber>,
     /// How it stands.
     pub state: IntentState,
 }
@@ -224,8 +230,44 @@ pub struct SignedExtrinsic {
     pub hash: Digest,
     /// The nonce it uses.
     pub nonce: u32,
+    /// The block in which its era begins, as anchored; it can be in later blocks only.
+    #[serde(default)]
+    pub anchor: BlockNumber,
     /// The first block in which it is no longer valid.
     pub era_end: BlockNumber,
+    /// The runtime it was signed for; no other accepts it.
+    #[serde(default)]
+    pub spec_version: u32,
+    /// In which form it carries the vector.
+    #[serde(default)]
+    pub carries: Carries,
+}
+
+/// In which form an extrinsic carries a vector.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "form")]
+pub enum Carries {
+    /// Open, for at once.
+    #[default]
+    Plain,
+    /// Encrypted for a round of the beacon; the chain opens it by itself.
+    Timelocked {
+        /// Blake2-256 of the encrypted bytes, as the chain's event names it.
+        commit: Digest,
+        /// The round that opens it.
+        reveal_round: u64,
+        /// The epoch in which it was computed to open.
+        reveal_epoch: EpochIndex,
+    },
+    /// Its hash; the vector follows in a reveal.
+    Hashed {
+        /// The hash.
+        commit: Digest,
+        /// What was hashed with the vector: without it nothing can be revealed.
+        salt: Vec<u16>,
+    },
+    /// The reveal of an earlier hash.
+    Reveal,
 }
 
 /// How an intent stands.
@@ -234,18 +276,49 @@ pub struct SignedExtrinsic {
 pub enum IntentState {
     /// Journalled; a signature may exist that we have not seen.
     Open,
-    /// The last of its signings is live.
+    /// The last of its signings may land.
     Signed,
-    /// Found on the finalized chain, equal to the vector.
+    /// A plain vector: found on the finalized chain, equal to ours.
     Landed {
         /// In which block.
         block: BlockNumber,
+    },
+    /// A commit: found on the finalized chain; its reveal is awaited.
+    Committed {
+        /// In which block.
+        block: BlockNumber,
+        /// The epoch that the chain counts it to.
+        epoch: EpochIndex,
+    },
+    /// A commit that was opened: the chain's row equals our vector.
+    Revealed {
+        /// The block in whose state the row was first read.
+        block: BlockNumber,
+    },
+    /// A commit that landed and was never opened, and why.
+    Lost {
+        /// Why.
+        reason: String,
     },
     /// It will never land, and why.
     Abandoned {
         /// Why.
         reason: String,
     },
+}
+
+impl IntentState {
+    /// Whether a vector is still on its way to the chain.
+    #[must_use]
+    pub fn is_on_its_way(&self) -> bool {
+        matches!(self, Self::Open | Self::Signed)
+    }
+
+    /// Whether nothing more can become of it.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        !matches!(self, Self::Open | Self::Signed | Self::Committed { .. })
+    }
 }
 
 /// How far receipts of a peer have been fetched.
@@ -293,14 +366,41 @@ pub enum JournalStep {
         /// The signed extrinsic.
         signed: SignedExtrinsic,
     },
-    /// Found on the finalized chain.
+    /// The reveal of a hash commit was signed and may be on its way.
+    RevealSigned {
+        /// The signed extrinsic.
+        signed: SignedExtrinsic,
+    },
+    /// A plain vector: found on the finalized chain.
     Landed {
         /// In which block.
         block: BlockNumber,
+    },
+    /// A commit: found on the finalized chain.
+    Committed {
+        /// In which block.
+        block: BlockNumber,
+        /// The epoch that the chain counts it to.
+        epoch: EpochIndex,
+    },
+    /// A commit that was opened: the chain's row equals the vector.
+    Revealed {
+        /// The block in whose state the row was first read.
+        block: BlockNumber,
+    },
+    /// A commit that landed and was never opened.
+    Lost {
+        /// Why.
+        reason: String,
     },
     /// Given up.
     Abandoned {
         /// Why.
         reason: String,
+    },
+    /// The operator vouches for whatever updated the hotkey up to this block: it was stopped.
+    Adopted {
+        /// The block.
+        block: BlockNumber,
     },
 }

@@ -1,30 +1,121 @@
-//! May a vector be signed now? The last gate before the key.
+//! May a vector be signed now, and in which form? The last gate before the key.
 //!
 //! Fails closed: anything ambiguous is [`NotSafe`] with its reason. The check and the record of
 //! the intent are committed together, so two answers "safe" for one epoch cannot exist.
+//!
+//! Two blocks are looked at. Timing, form, nonce and uids come from the *best* block: it is what
+//! the signature will be included after. Whether an older signature is dead is read from the
+//! *finalized* one, which no reorganisation takes back. There is one exception: a signature whose
+//! era is over after the best block may be replaced by one with the same nonce. Whatever fork
+//! wins, the chain takes a nonce once, so at most one of the two lands.
 
-use crate::id::{DigestBuilder, Hotkey, IntentId, Netuid};
-use crate::limits::EXTRINSIC_ERA_BLOCKS;
-use crate::rows::{IntentRow, IntentState};
-use crate::unit::{BlockCount, EpochIndex};
-use crate::view::ChainView;
+use crate::id::{BlockHash, DigestBuilder, Hotkey, IntentId, Netuid};
+use crate::limits::{ERA_BLOCKS_MAX, ERA_BLOCKS_MIN, ERA_LIFE_BLOCKS};
+use crate::rows::{IntentRow, IntentState, SignedExtrinsic};
+use crate::unit::{BlockCount, BlockNumber, EpochIndex};
+use crate::view::{ChainView, ConsensusMode};
 
 /// Fewest blocks before the epoch's end at which a signature is still worth making: one to be
 /// included in, one to spare.
 const BLOCKS_LEFT_MIN: u64 = 2;
 
-/// A vector for this epoch may be signed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The commit format that this build writes.
+const COMMIT_VERSION: u16 = 4;
+
+/// What is known of the chain at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Sight<'a> {
+    /// The best block, or the finalized one if it is the newest.
+    pub head: &'a ChainView,
+    /// The finalized block.
+    pub finalized: &'a ChainView,
+}
+
+/// Who asks, and how weights are to be set.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// Our hotkey.
+    pub hotkey: Hotkey,
+    /// The mechanism.
+    pub mechanism: u8,
+    /// Blocks before the epoch's end from which on a vector may be signed.
+    pub lead: BlockCount,
+    /// How weights are concealed where the subnet conceals them.
+    pub commit: CommitForm,
+}
+
+/// How weights are concealed where the subnet conceals them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CommitForm {
+    /// Encrypted to the beacon; the chain opens them. Hashes where a runtime knows only these.
+    #[default]
+    Timelocked,
+    /// Hashed; we reveal them.
+    Hashed,
+}
+
+/// A vector for this epoch may be signed, with these terms.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Safe {
     /// The epoch it is for.
     pub epoch: EpochIndex,
     /// The version key to sign with.
     pub version_key: u64,
+    /// In which form.
+    pub form: WeightsForm,
+    /// How the extrinsic is bound to the chain.
+    pub binding: Binding,
+}
+
+/// In which form a vector is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WeightsForm {
+    /// Open, for at once.
+    Plain,
+    /// Encrypted to the beacon.
+    Timelocked {
+        /// The format that the chain demands.
+        commit_version: u16,
+        /// The beacon's compressed public key.
+        beacon_key: Vec<u8>,
+        /// The round that opens it.
+        reveal_round: u64,
+        /// The epoch in which the chain opens it.
+        reveal_epoch: EpochIndex,
+    },
+    /// Hashed with a salt that the signer draws and returns.
+    Hashed,
+    /// The reveal of such a hash.
+    Reveal {
+        /// The salt drawn for it.
+        salt: Vec<u16>,
+    },
+}
+
+/// How an extrinsic is bound to the chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The nonce in the best block.
+    pub nonce: u32,
+    /// The best block.
+    pub head: BlockHash,
+    /// Height of the finalized block in which the era begins.
+    pub anchor: BlockNumber,
+    /// Its hash.
+    pub anchor_hash: BlockHash,
+    /// Blocks of the era, a power of two.
+    pub era_blocks: u64,
 }
 
 /// Why nothing is signed now.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotSafe {
+    /// Something else signs with our hotkey.
+    #[error("something else updated this hotkey's weights in block {block}; stop it first")]
+    OtherSigner {
+        /// When.
+        block: BlockNumber,
+    },
     /// Our hotkey has no uid.
     #[error("hotkey {hotkey} is not registered on this subnet")]
     NotRegistered {
@@ -42,12 +133,64 @@ pub enum NotSafe {
         /// The chain's.
         threshold_rao: u64,
     },
-    /// The subnet conceals weights; this build cannot do that yet.
-    #[error("the subnet has commit-reveal on, which this build does not support yet")]
-    CommitReveal,
+    /// The subnet's epochs do not run Yuma consensus.
+    #[error("the subnet's consensus mode `{mode}` is not supported")]
+    UnknownConsensus {
+        /// Its name.
+        mode: String,
+    },
+    /// The mechanism does not exist.
+    #[error("the subnet has {count} mechanisms, there is no mechanism {mechanism}")]
+    NoSuchMechanism {
+        /// Ours.
+        mechanism: u8,
+        /// The subnet's.
+        count: u8,
+    },
+    /// The chain refuses ordinary calls.
+    #[error("the chain is in safe mode until block {until}")]
+    SafeMode {
+        /// Until when.
+        until: BlockNumber,
+    },
+    /// The chain demands a commit format that this build does not know.
+    #[error("the chain demands commit format {version}, this build writes {COMMIT_VERSION}")]
+    UnknownCommitVersion {
+        /// The chain's.
+        version: u16,
+    },
+    /// The runtime's call has a shape that this build does not know.
+    #[error("the runtime's call for {form} has an unknown shape; see `assay chain check`")]
+    UnknownCall {
+        /// For what.
+        form: &'static str,
+    },
+    /// The runtime has no beacon, or its schedule gives no round.
+    #[error("the subnet conceals weights, but the chain has no usable randomness beacon")]
+    NoBeacon,
+    /// The round that a commit needs is published already: what we see of the chain is old.
+    #[error("round {round} of the beacon is published already; the chain's head looks stale")]
+    RoundPassed {
+        /// Which.
+        round: u64,
+    },
     /// The node has forgotten what it knew, and was not told again yet.
     #[error("the store lost rows; waiting for peers' receipts")]
     CatchingUp,
+    /// The hotkey has a history, and this node does not know it.
+    #[error(
+        "this hotkey was used elsewhere before; waiting {blocks} blocks for its signatures to die"
+    )]
+    Settling {
+        /// How many.
+        blocks: BlockCount,
+    },
+    /// Finality is so far behind that no era reaches from there to now.
+    #[error("finality is {blocks} blocks behind, too far for an extrinsic's era")]
+    FinalityTooFar {
+        /// How far.
+        blocks: BlockCount,
+    },
     /// The subnet runs no epochs.
     #[error("the subnet runs no epochs (tempo 0)")]
     NoEpochs,
@@ -57,7 +200,7 @@ pub enum NotSafe {
         /// Which.
         epoch: EpochIndex,
     },
-    /// A signature for an earlier epoch could still land.
+    /// An earlier signature could still land.
     #[error("a signature for epoch {epoch} is still valid")]
     OlderSignatureLive {
         /// Which.
@@ -94,72 +237,208 @@ pub fn intent_id(hotkey: &Hotkey, netuid: Netuid, mechanism: u8, epoch: EpochInd
     IntentId(digest.finish())
 }
 
-/// Whether a new vector may be signed as of `view`.
+/// Whether a new vector may be signed.
 ///
-/// - `intents`: every intent of this hotkey and mechanism that is known.
-/// - `lead`: blocks before the epoch's end from which on it may be signed.
+/// `intents`: every intent of this hotkey and mechanism that is known.
 ///
 /// # Errors
 ///
 /// [`NotSafe`], permanent reasons first.
 pub fn may_sign<'a>(
-    view: &ChainView,
-    hotkey: &Hotkey,
+    sight: Sight<'_>,
+    terms: &Terms,
     intents: impl Iterator<Item = &'a IntentRow>,
-    lead: BlockCount,
 ) -> Result<Safe, NotSafe> {
-    check_standing(view, hotkey)?;
-    let epoch = view.epoch.index;
+    check_standing(sight.head, &terms.hotkey)?;
+    let form = form(sight.head, terms)?;
+    let epoch = sight.head.epoch.index;
     for intent in intents {
-        // A later one means that this view is older than what was signed for already.
+        // A later one means that this head is older than what was signed for already.
         if intent.epoch >= epoch {
             return Err(NotSafe::AlreadyIntended { epoch: intent.epoch });
         }
-        if is_live(intent, view) {
-            return Err(NotSafe::OlderSignatureLive { epoch: intent.epoch });
-        }
+        check_older(sight, intent)?;
     }
-    check_window(view, hotkey, lead)?;
-    Ok(Safe { epoch, version_key: view.params.weights_version_key })
+    check_window(sight.head, terms)?;
+    let version_key = sight.head.params.weights_version_key;
+    Ok(Safe { epoch, version_key, form, binding: binding(sight)? })
 }
 
-/// Whether the same intent may be signed again: every earlier signature is dead and the epoch
-/// still has room.
+/// Whether the same intent may be signed again: no earlier signature can land beside the new one,
+/// and the epoch still has room.
+///
+/// `others`: every other intent.
 ///
 /// # Errors
 ///
 /// [`NotSafe`], as [`may_sign`].
-pub fn may_sign_again(
-    view: &ChainView,
-    hotkey: &Hotkey,
+pub fn may_sign_again<'a>(
+    sight: Sight<'_>,
+    terms: &Terms,
     intent: &IntentRow,
+    others: impl Iterator<Item = &'a IntentRow>,
 ) -> Result<Safe, NotSafe> {
-    check_standing(view, hotkey)?;
-    if is_live(intent, view) {
+    check_standing(sight.head, &terms.hotkey)?;
+    let form = form(sight.head, terms)?;
+    let can_land = |signed: &SignedExtrinsic| can_land_beside(signed, sight);
+    if intent.signings.iter().any(can_land) {
         return Err(NotSafe::OlderSignatureLive { epoch: intent.epoch });
     }
-    if intent.epoch != view.epoch.index {
+    for other in others {
+        check_older(sight, other)?;
+    }
+    if intent.epoch != sight.head.epoch.index {
         return Err(NotSafe::Late { blocks: BlockCount(0) });
     }
-    check_window(view, hotkey, BlockCount(u64::MAX))?;
-    Ok(Safe { epoch: intent.epoch, version_key: view.params.weights_version_key })
+    check_window(sight.head, &Terms { lead: BlockCount(u64::MAX), ..*terms })?;
+    let version_key = sight.head.params.weights_version_key;
+    Ok(Safe { epoch: intent.epoch, version_key, form, binding: binding(sight)? })
 }
 
-/// Whether a signature made for `intent` could still be included after `view`.
-#[must_use]
-pub fn is_live(intent: &IntentRow, view: &ChainView) -> bool {
-    match intent.state {
-        IntentState::Landed { .. } | IntentState::Abandoned { .. } => false,
-        IntentState::Open | IntentState::Signed => {
-            intent.signings.last().is_some_and(|signed| view.number < signed.era_end)
-        }
+/// Whether the reveal of a hash commit may be signed now.
+///
+/// # Errors
+///
+/// [`NotSafe`]: no standing, a signature of ours that can still land, or not the epoch for it.
+pub fn may_reveal<'a>(
+    sight: Sight<'_>,
+    terms: &Terms,
+    intent: &IntentRow,
+    intents: impl Iterator<Item = &'a IntentRow>,
+) -> Result<Binding, NotSafe> {
+    check_standing(sight.head, &terms.hotkey)?;
+    if !sight.head.abilities.hashed {
+        return Err(NotSafe::UnknownCall { form: "reveals" });
     }
+    if intent.reveals.iter().any(|signed| can_land_beside(signed, sight)) {
+        return Err(NotSafe::OlderSignatureLive { epoch: intent.epoch });
+    }
+    for other in intents.filter(|other| other.id != intent.id) {
+        check_older(sight, other)?;
+    }
+    binding(sight)
+}
+
+/// Whether `signed` may still be included on the finalized chain's continuation.
+#[must_use]
+pub fn can_land(signed: &SignedExtrinsic, sight: Sight<'_>) -> bool {
+    sight.finalized.number < signed.era_end
+        && sight.finalized.own_nonce <= signed.nonce
+        && sight.head.spec_version == signed.spec_version
+}
+
+/// Whether `signed` may still be included besides an extrinsic with the best block's nonce.
+fn can_land_beside(signed: &SignedExtrinsic, sight: Sight<'_>) -> bool {
+    let next = sight.head.number.plus(BlockCount(1));
+    let is_excluded = signed.nonce == sight.head.own_nonce && next >= signed.era_end;
+    can_land(signed, sight) && !is_excluded
+}
+
+/// Whether the best block, or one before it, used the nonce of `signed`.
+#[must_use]
+pub fn is_included(signed: &SignedExtrinsic, head: &ChainView) -> bool {
+    head.own_nonce > signed.nonce
+}
+
+/// Signatures of another intent must be dead, or included already: then the new one follows them.
+fn check_older(sight: Sight<'_>, other: &IntentRow) -> Result<(), NotSafe> {
+    let may_come = |signed: &SignedExtrinsic| {
+        can_land_beside(signed, sight) && !is_included(signed, sight.head)
+    };
+    let mut signatures = Vec::new();
+    if other.state.is_on_its_way() {
+        signatures.extend(&other.signings);
+    }
+    if matches!(other.state, IntentState::Committed { .. }) {
+        signatures.extend(&other.reveals);
+    }
+    if signatures.into_iter().any(may_come) {
+        return Err(NotSafe::OlderSignatureLive { epoch: other.epoch });
+    }
+    Ok(())
+}
+
+/// Anchored in the finalized block, so that no reorganisation makes the signature bad, and long
+/// enough to live for some blocks after the best one.
+fn binding(sight: Sight<'_>) -> Result<Binding, NotSafe> {
+    let (head, anchor) = (sight.head, sight.finalized);
+    let lag = head.number.since(anchor.number);
+    let era_blocks = lag
+        .0
+        .saturating_add(ERA_LIFE_BLOCKS)
+        .checked_next_power_of_two()
+        .map(|blocks| blocks.max(ERA_BLOCKS_MIN))
+        .filter(|blocks| *blocks <= ERA_BLOCKS_MAX)
+        .ok_or(NotSafe::FinalityTooFar { blocks: lag })?;
+    Ok(Binding {
+        nonce: head.own_nonce,
+        head: head.hash,
+        anchor: anchor.number,
+        anchor_hash: anchor.hash,
+        era_blocks,
+    })
+}
+
+/// In which form the subnet takes weights after `head`.
+fn form(head: &ChainView, terms: &Terms) -> Result<WeightsForm, NotSafe> {
+    let params = &head.params;
+    if let ConsensusMode::Other(mode) = &params.consensus {
+        return Err(NotSafe::UnknownConsensus { mode: mode.clone() });
+    }
+    let count = params.mechanism_count.max(1);
+    if terms.mechanism >= count {
+        return Err(NotSafe::NoSuchMechanism { mechanism: terms.mechanism, count });
+    }
+    if let Some(until) = head.safe_mode_until.filter(|until| *until > head.number) {
+        return Err(NotSafe::SafeMode { until });
+    }
+    if !params.commit_reveal_enabled {
+        let plain = head.abilities.plain.then_some(WeightsForm::Plain);
+        return plain.ok_or(NotSafe::UnknownCall { form: "plain weights" });
+    }
+    match (params.commit_reveal_version, terms.commit) {
+        (None, _) | (_, CommitForm::Hashed) => {
+            let hashed = head.abilities.hashed.then_some(WeightsForm::Hashed);
+            hashed.ok_or(NotSafe::UnknownCall { form: "hash commits" })
+        }
+        (Some(COMMIT_VERSION), CommitForm::Timelocked) => timelocked(head),
+        (Some(version), CommitForm::Timelocked) => Err(NotSafe::UnknownCommitVersion { version }),
+    }
+}
+
+/// The round for a commit that the next block includes.
+fn timelocked(head: &ChainView) -> Result<WeightsForm, NotSafe> {
+    if !head.abilities.timelocked {
+        return Err(NotSafe::UnknownCall { form: "timelocked commits" });
+    }
+    let beacon = head.beacon.as_ref().ok_or(NotSafe::NoBeacon)?;
+    let period = head.params.reveal_period.max(1);
+    let included = head.number.plus(BlockCount(1));
+    let reveal = head
+        .epoch
+        .reveal(head.number, head.params.tempo, included, period)
+        .ok_or(NotSafe::NoEpochs)?;
+    let target = reveal.block.plus(BlockCount(crate::epoch::REVEAL_SLACK_BLOCKS));
+    let round = beacon
+        .schedule
+        .round_for(head.number, head.timestamp, head.block_ms, target)
+        .ok_or(NotSafe::NoBeacon)?;
+    if round <= beacon.last_stored_round {
+        return Err(NotSafe::RoundPassed { round });
+    }
+    Ok(WeightsForm::Timelocked {
+        commit_version: COMMIT_VERSION,
+        beacon_key: beacon.public_key.clone(),
+        reveal_round: round,
+        reveal_epoch: reveal.epoch,
+    })
 }
 
 fn check_standing(view: &ChainView, hotkey: &Hotkey) -> Result<(), NotSafe> {
     let own = view.neuron(hotkey).ok_or(NotSafe::NotRegistered { hotkey: *hotkey })?;
-    if view.params.commit_reveal_enabled {
-        return Err(NotSafe::CommitReveal);
+    // The chain asks neither of the subnet's owner.
+    if view.params.owner_hotkey == Some(*hotkey) {
+        return Ok(());
     }
     if own.stake_rao < view.params.stake_threshold_rao {
         return Err(NotSafe::StakeTooLow {
@@ -174,18 +453,16 @@ fn check_standing(view: &ChainView, hotkey: &Hotkey) -> Result<(), NotSafe> {
     }
 }
 
-fn check_window(view: &ChainView, hotkey: &Hotkey, lead: BlockCount) -> Result<(), NotSafe> {
+fn check_window(view: &ChainView, terms: &Terms) -> Result<(), NotSafe> {
     let next_epoch = view.epoch.next_epoch_block.ok_or(NotSafe::NoEpochs)?;
     let left = next_epoch.since(view.number);
     if left.0 < BLOCKS_LEFT_MIN {
         return Err(NotSafe::Late { blocks: left });
     }
-    // Half of the epoch at most, so that a subnet with a short tempo is not always "due".
-    let lead = lead.0.min(view.params.tempo.0.div_ceil(2).max(BLOCKS_LEFT_MIN));
-    if left.0 > lead {
-        return Err(NotSafe::Early { blocks: BlockCount(left.0.saturating_sub(lead)) });
+    if left > terms.lead {
+        return Err(NotSafe::Early { blocks: BlockCount(left.0.saturating_sub(terms.lead.0)) });
     }
-    let last_update = view.neuron(hotkey).map_or(view.number, |own| own.last_update);
+    let last_update = view.neuron(&terms.hotkey).map_or(view.number, |own| own.last_update);
     let since = view.number.plus(BlockCount(1)).since(last_update);
     let limit = view.params.weights_rate_limit;
     if last_update.0 > 0 && since < limit {
@@ -194,193 +471,7 @@ fn check_window(view: &ChainView, hotkey: &Hotkey, lead: BlockCount) -> Result<(
     Ok(())
 }
 
-const _: () = assert!(EXTRINSIC_ERA_BLOCKS > BLOCKS_LEFT_MIN);
+const _: () = assert!(ERA_LIFE_BLOCKS > BLOCKS_LEFT_MIN);
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::id::{BlockHash, Digest, Uid};
-    use crate::rows::SignedExtrinsic;
-    use crate::unit::{BlockNumber, UnixMs};
-    use crate::view::{EpochClock, Neuron, SubnetParams};
-
-    const OWN: Hotkey = Hotkey([1; 32]);
-    const LEAD: BlockCount = BlockCount(10);
-
-    /// Block 95 of epoch 3, which ends at 100; last updated long ago, everything in order.
-    fn view() -> ChainView {
-        ChainView {
-            genesis: BlockHash([0; 32]),
-            netuid: Netuid(1),
-            number: BlockNumber(95),
-            hash: BlockHash([1; 32]),
-            timestamp: UnixMs(0),
-            spec_version: 1,
-            neurons: vec![Neuron {
-                uid: Uid(0),
-                hotkey: OWN,
-                stake_rao: 10,
-                validator_permit: true,
-                axon: None,
-                registered_at: BlockNumber(1),
-                last_update: BlockNumber(1),
-            }],
-            params: SubnetParams {
-                tempo: BlockCount(50),
-                min_allowed_weights: 1,
-                weights_rate_limit: BlockCount(20),
-                weights_version_key: 77,
-                commit_reveal_enabled: false,
-                stake_threshold_rao: 10,
-            },
-            epoch: EpochClock {
-                index: EpochIndex(3),
-                last_epoch_block: BlockNumber(50),
-                next_epoch_block: Some(BlockNumber(100)),
-            },
-            commitments: Vec::new(),
-            weights: Vec::new(),
-            own_nonce: 0,
-        }
-    }
-
-    fn intent(epoch: u64, era_end: Option<u64>, state: IntentState) -> IntentRow {
-        let signing = |era_end| SignedExtrinsic {
-            bytes: vec![1],
-            hash: Digest([0; 32]),
-            nonce: 0,
-            era_end: BlockNumber(era_end),
-        };
-        IntentRow {
-            id: intent_id(&OWN, Netuid(1), 0, EpochIndex(epoch)),
-            netuid: Netuid(1),
-            mechanism: 0,
-            epoch: EpochIndex(epoch),
-            vector: vec![(Uid(0), u16::MAX)],
-            version_key: 0,
-            computed_at: BlockNumber(90),
-            signings: era_end.map(signing).into_iter().collect(),
-            state,
-        }
-    }
-
-    fn with(change: impl Fn(&mut ChainView)) -> ChainView {
-        let mut view = view();
-        change(&mut view);
-        view
-    }
-
-    fn ask(view: &ChainView, intents: &[IntentRow]) -> Result<Safe, NotSafe> {
-        may_sign(view, &OWN, intents.iter(), LEAD)
-    }
-
-    #[test]
-    fn a_vector_that_is_due_is_safe_with_the_chains_version_key() {
-        let safe = Safe { epoch: EpochIndex(3), version_key: 77 };
-        assert_eq!(ask(&view(), &[]), Ok(safe));
-    }
-
-    #[test]
-    fn each_reason_not_to_sign_is_given() {
-        let refused = |change: &dyn Fn(&mut ChainView)| ask(&with(change), &[]).unwrap_err();
-        assert_eq!(refused(&|v| v.neurons.clear()), NotSafe::NotRegistered { hotkey: OWN });
-        assert_eq!(refused(&|v| v.neurons[0].validator_permit = false), NotSafe::NoPermit);
-        assert_eq!(refused(&|v| v.params.commit_reveal_enabled = true), NotSafe::CommitReveal);
-        let stake = NotSafe::StakeTooLow { stake_rao: 9, threshold_rao: 10 };
-        assert_eq!(refused(&|v| v.neurons[0].stake_rao = 9), stake);
-        assert_eq!(refused(&|v| v.epoch.next_epoch_block = None), NotSafe::NoEpochs);
-        let early = NotSafe::Early { blocks: BlockCount(1) };
-        assert_eq!(refused(&|v| v.number = BlockNumber(89)), early);
-        let late = |blocks| NotSafe::Late { blocks: BlockCount(blocks) };
-        assert_eq!(refused(&|v| v.number = BlockNumber(99)), late(1));
-        assert_eq!(refused(&|v| v.number = BlockNumber(104)), late(0));
-    }
-
-    #[test]
-    fn the_window_opens_and_closes_where_it_says() {
-        for (number, is_safe) in [(89, false), (90, true), (98, true), (99, false)] {
-            let view = with(|v| v.number = BlockNumber(number));
-            assert_eq!(ask(&view, &[]).is_ok(), is_safe, "block {number}");
-        }
-    }
-
-    #[test]
-    fn a_short_tempo_is_not_always_due() {
-        let view = with(|v| {
-            v.params.tempo = BlockCount(10);
-            v.epoch.next_epoch_block = Some(BlockNumber(101));
-        });
-        assert_eq!(ask(&view, &[]), Err(NotSafe::Early { blocks: BlockCount(1) }));
-    }
-
-    #[test]
-    fn the_rate_limit_counts_to_the_block_that_would_include_it() {
-        let since = |last_update| with(|v| v.neurons[0].last_update = BlockNumber(last_update));
-        assert!(ask(&since(76), &[]).is_ok(), "block 96 is 20 after 76");
-        let one_more = NotSafe::RateLimited { blocks: BlockCount(1) };
-        assert_eq!(ask(&since(77), &[]), Err(one_more));
-        assert!(ask(&since(0), &[]).is_ok(), "never updated");
-    }
-
-    #[test]
-    fn an_epoch_has_one_intent_whatever_became_of_it() {
-        let states = [
-            IntentState::Open,
-            IntentState::Signed,
-            IntentState::Landed { block: BlockNumber(92) },
-            IntentState::Abandoned { reason: String::new() },
-        ];
-        for state in states {
-            let intents = [intent(3, Some(94), state)];
-            let refused = Err(NotSafe::AlreadyIntended { epoch: EpochIndex(3) });
-            assert_eq!(ask(&view(), &intents), refused);
-        }
-    }
-
-    #[test]
-    fn a_view_of_an_epoch_before_the_last_intent_is_not_safe() {
-        let intents = [intent(4, Some(94), IntentState::Landed { block: BlockNumber(92) })];
-        let refused = Err(NotSafe::AlreadyIntended { epoch: EpochIndex(4) });
-        assert_eq!(ask(&view(), &intents), refused);
-    }
-
-    #[test]
-    fn an_older_signature_binds_until_its_era_is_over_or_it_landed() {
-        let live = intent(2, Some(96), IntentState::Signed);
-        let refused = Err(NotSafe::OlderSignatureLive { epoch: EpochIndex(2) });
-        assert_eq!(ask(&view(), &[live]), refused);
-        assert!(ask(&view(), &[intent(2, Some(95), IntentState::Signed)]).is_ok());
-        let landed = IntentState::Landed { block: BlockNumber(93) };
-        assert!(ask(&view(), &[intent(2, Some(96), landed)]).is_ok());
-    }
-
-    #[test]
-    fn signing_again_needs_the_same_epoch_a_dead_signature_and_good_standing() {
-        let again = |view: &ChainView, intent: &IntentRow| may_sign_again(view, &OWN, intent);
-        let dead = intent(3, Some(95), IntentState::Signed);
-        assert!(again(&view(), &dead).is_ok());
-        assert!(again(&view(), &intent(3, None, IntentState::Open)).is_ok());
-        let live = intent(3, Some(96), IntentState::Signed);
-        let refused = Err(NotSafe::OlderSignatureLive { epoch: EpochIndex(3) });
-        assert_eq!(again(&view(), &live), refused);
-        let over = intent(2, Some(95), IntentState::Signed);
-        assert_eq!(again(&view(), &over), Err(NotSafe::Late { blocks: BlockCount(0) }));
-        let no_permit = with(|v| v.neurons[0].validator_permit = false);
-        assert_eq!(again(&no_permit, &dead), Err(NotSafe::NoPermit));
-        let too_late = with(|v| v.number = BlockNumber(99));
-        assert_eq!(again(&too_late, &dead), Err(NotSafe::Late { blocks: BlockCount(1) }));
-    }
-
-    #[test]
-    fn intents_of_other_epochs_mechanisms_and_hotkeys_have_other_ids() {
-        let id = intent_id(&OWN, Netuid(1), 0, EpochIndex(3));
-        for other in [
-            intent_id(&Hotkey([2; 32]), Netuid(1), 0, EpochIndex(3)),
-            intent_id(&OWN, Netuid(2), 0, EpochIndex(3)),
-            intent_id(&OWN, Netuid(1), 1, EpochIndex(3)),
-            intent_id(&OWN, Netuid(1), 0, EpochIndex(4)),
-        ] {
-            assert_ne!(id, other);
-        }
-    }
-}
+mod tests;

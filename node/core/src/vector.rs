@@ -151,8 +151,8 @@ pub fn digest(vector: &[(Uid, u16)]) -> Digest {
 mod tests {
     use super::*;
     use crate::id::{BlockHash, Netuid};
-    use crate::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
-    use crate::view::{EpochClock, Neuron, SubnetParams};
+    use crate::unit::{BlockCount, BlockNumber, UnixMs};
+    use crate::view::{Neuron, SubnetParams};
     use proptest::prelude::*;
 
     fn view(neurons: u8, min_allowed_weights: u16) -> ChainView {
@@ -161,9 +161,7 @@ mod tests {
             hotkey: Hotkey([uid; 32]),
             stake_rao: 0,
             validator_permit: false,
-            axon: None,
-            registered_at: BlockNumber(0),
-            last_update: BlockNumber(0),
+            ..Neuron::default()
         };
         ChainView {
             genesis: BlockHash([0; 32]),
@@ -177,18 +175,10 @@ mod tests {
                 tempo: BlockCount(10),
                 min_allowed_weights,
                 weights_rate_limit: BlockCount(1),
-                weights_version_key: 0,
-                commit_reveal_enabled: false,
                 stake_threshold_rao: 10,
+                ..SubnetParams::default()
             },
-            epoch: EpochClock {
-                index: EpochIndex(0),
-                last_epoch_block: BlockNumber(0),
-                next_epoch_block: None,
-            },
-            commitments: Vec::new(),
-            weights: Vec::new(),
-            own_nonce: 0,
+            ..ChainView::default()
         }
     }
 

@@ -10,12 +10,13 @@ use serde::Serialize;
 use crate::assignment::Assignment;
 use crate::commitment::Location;
 use crate::evidence::Evidence;
-use crate::id::{ContentDigest, Hotkey, IntentId, Netuid, RunId, SubmissionId, Uid};
+use crate::id::{ContentDigest, Digest, Hotkey, IntentId, Netuid, RunId, SubmissionId, Uid};
 use crate::inventory::Device;
 use crate::lease::{PeerAnswer, PeerRequest};
 use crate::machine::event::{CallId, Question};
 use crate::outcome::Ending;
 use crate::rows::Write;
+use crate::submit_guard::{Binding, WeightsForm};
 use crate::unit::BlockNumber;
 
 /// The result of one event.
@@ -98,6 +99,19 @@ pub enum Effect {
     },
     /// Sign a vector; nothing leaves the node.
     SignWeights(WeightsToSign),
+    /// Find out what became of signed extrinsics whose nonce was used on the finalized chain.
+    TraceWeights {
+        /// Of which intent.
+        intent: IntentId,
+        /// Blake2-256 of the bytes of each; at most one of them can be found.
+        hashes: Vec<Digest>,
+        /// The last block that cannot hold them.
+        after: BlockNumber,
+        /// The last finalized block to search.
+        until: BlockNumber,
+    },
+    /// Stop the process for good, with the exit code that says so.
+    Halt(Halt),
     /// Hand signed bytes to the chain. Harmless to repeat.
     SendWeights {
         /// For which intent.
@@ -106,6 +120,17 @@ pub enum Effect {
         bytes: Vec<u8>,
         /// The first block in which it is no longer valid.
         era_end: BlockNumber,
+    },
+}
+
+/// Why the process must not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Halt {
+    /// Something else updates weights with this hotkey.
+    OtherSigner {
+        /// In which block it did.
+        block: BlockNumber,
     },
 }
 
@@ -137,8 +162,10 @@ pub struct WeightsToSign {
     pub vector: Vec<(Uid, u16)>,
     /// The version key.
     pub version_key: u64,
-    /// The finalized block that anchors its era.
-    pub anchor: BlockNumber,
+    /// In which form.
+    pub form: WeightsForm,
+    /// How it is bound to the chain.
+    pub binding: Binding,
 }
 
 /// Something an operator may want to know: one log line and one counter per kind.
@@ -176,7 +203,17 @@ pub enum Note {
     WeightsNotSigned { epoch: u64, reason: String },
     WeightsRefused { epoch: u64, reason: String },
     WeightsLanded { epoch: u64, block: BlockNumber },
+    WeightsCommitted { epoch: u64, block: BlockNumber, commit_epoch: u64 },
+    WeightsRevealed { epoch: u64, block: BlockNumber },
+    WeightsLost { epoch: u64, reason: String },
+    WeightsFailed { epoch: u64, block: BlockNumber, error: String },
+    WeightsUntraced { epoch: u64, reason: String },
+    WeightsDiffer { epoch: u64, block: BlockNumber },
+    RevealSigned { epoch: u64, nonce: u32, era_end: BlockNumber },
     WeightsAbandoned { epoch: u64, reason: String },
+    NonceUsedElsewhere { nonce: u32 },
+    HotkeyAdopted { block: BlockNumber },
+    OtherSigner { block: BlockNumber },
     UnexpectedAnswer { peer: Hotkey },
     CaughtUp { block: BlockNumber },
 }

@@ -2,12 +2,12 @@
 
 use crate::admission::{Rejection, Verdict};
 use crate::evidence::{Metrics, Receipt};
-use crate::id::{Hotkey, IntentId, RunId, SubmissionId};
+use crate::id::{Digest, Hotkey, IntentId, RunId, SubmissionId};
 use crate::inventory::Device;
 use crate::lease::{PeerAnswer, PeerRequest};
 use crate::outcome::Ending;
 use crate::rows::{JournalEntry, Row, SignedExtrinsic};
-use crate::unit::UnixMs;
+use crate::unit::{BlockNumber, UnixMs};
 use crate::view::ChainView;
 
 /// Matches an answer to the call that waits for it. Given by the daemon, never reused.
@@ -21,6 +21,8 @@ pub enum Event {
     Restarted(Box<Restarted>),
     /// A block was finalized and read.
     BlockFinalized(Box<ChainView>),
+    /// The best block was read: newer than the finalized one, and not sure to stay.
+    BestBlock(Box<ChainView>),
     /// A fetch ended.
     ContentFetched {
         /// For which submission.
@@ -98,12 +100,42 @@ pub enum Event {
         /// Why not, if refused.
         result: Result<(), String>,
     },
+    /// A search for a signed extrinsic ended.
+    WeightsTraced {
+        /// Of which intent.
+        intent: IntentId,
+        /// What became of the extrinsics, or why that is not known.
+        result: Result<Traced, String>,
+    },
     /// Time passed.
     Ticked,
     /// The operator asked the node to stop: take nothing new.
     StopRequested,
     /// The grace is over: stop what runs.
     StopForced,
+}
+
+/// What became of signed extrinsics on the finalized chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Traced {
+    /// None of them is in any of the blocks.
+    NotFound,
+    /// One was included and did what it says.
+    Succeeded {
+        /// Which.
+        hash: Digest,
+        /// In which block.
+        block: BlockNumber,
+    },
+    /// One was included and failed; its nonce is used.
+    Failed {
+        /// Which.
+        hash: Digest,
+        /// In which block.
+        block: BlockNumber,
+        /// The chain's error by name.
+        error: String,
+    },
 }
 
 /// What the process found when it started.

@@ -36,9 +36,11 @@ use crate::machine::event::Event;
 use crate::policy::Policy;
 use crate::rows::{IntentRow, ReceiptRow};
 use crate::submission::{Submission, SubmissionState};
-use crate::submit_guard::NotSafe;
+use crate::submit_guard::{CommitForm, NotSafe};
 use crate::unit::{BlockCount, BlockNumber, EpochIndex, MonoMs, Now};
 use crate::view::ChainView;
+
+use weights::Signers;
 
 pub use exchange::PeerState;
 pub use work::Run;
@@ -62,8 +64,10 @@ pub struct MachineConfig {
     pub endpoints: BTreeMap<Hotkey, SocketAddr>,
     /// What becomes of vectors.
     pub weights: WeightsMode,
-    /// Blocks before the epoch's end at which the vector is sent.
+    /// Blocks before the epoch's end from which on the vector is sent.
     pub weights_lead: BlockCount,
+    /// How weights are concealed where the subnet conceals them.
+    pub commit_form: CommitForm,
 }
 
 /// What becomes of a vector.
@@ -83,6 +87,8 @@ pub struct Machine {
     config: MachineConfig,
     policy_digest: Digest,
     view: Option<ChainView>,
+    /// The best block, if one newer than the finalized block was read.
+    head: Option<ChainView>,
     is_stopping: bool,
     catching_up: Option<CatchingUp>,
     devices: Vec<Device>,
@@ -102,7 +108,12 @@ pub struct Machine {
     intents: BTreeMap<IntentId, IntentRow>,
     /// Intents whose signature was asked for in this life.
     signing: BTreeSet<IntentId>,
+    /// Intents whose extrinsics are searched for.
+    tracing: BTreeSet<IntentId>,
+    /// Signed extrinsics of unfinished intents that were found dead: their nonce is used.
+    spent: BTreeSet<Digest>,
     sent_at: BTreeMap<IntentId, BlockNumber>,
+    signers: Signers,
     /// The epoch for which it was said that there is nothing to send.
     no_vector_epoch: Option<EpochIndex>,
     not_safe: Option<NotSafe>,
@@ -125,6 +136,7 @@ impl Machine {
             config,
             policy_digest,
             view: None,
+            head: None,
             is_stopping: false,
             catching_up: None,
             devices: Vec::new(),
@@ -141,7 +153,10 @@ impl Machine {
             peers: BTreeMap::new(),
             intents: BTreeMap::new(),
             signing: BTreeSet::new(),
+            tracing: BTreeSet::new(),
+            spent: BTreeSet::new(),
             sent_at: BTreeMap::new(),
+            signers: Signers::default(),
             no_vector_epoch: None,
             not_safe: None,
         }
@@ -156,6 +171,10 @@ impl Machine {
         match event {
             Event::Restarted(found) => self.on_restarted(now, *found, &mut out),
             Event::BlockFinalized(view) => self.on_block(now, *view, &mut out),
+            Event::BestBlock(view) => {
+                self.head = Some(*view);
+                self.on_best_weights(&mut out);
+            }
             Event::ContentFetched { submission, result } => {
                 self.on_fetched(now, submission, result, &mut out);
             }
@@ -185,6 +204,9 @@ impl Machine {
                 self.on_weights_signed(intent, result, &mut out);
             }
             Event::WeightsSent { intent, result } => self.on_weights_sent(intent, result, &mut out),
+            Event::WeightsTraced { intent, result } => {
+                self.on_weights_traced(intent, result, &mut out);
+            }
             Event::Ticked => self.on_tick(now, &mut out),
             Event::StopRequested => self.is_stopping = true,
             Event::StopForced => self.on_stop_forced(&mut out),
@@ -204,7 +226,7 @@ impl Machine {
         self.adopt_orphans(out);
         self.settle_all(out);
         self.check_caught_up(out);
-        self.follow_weights(out);
+        self.on_finalized_weights(out);
     }
 
     fn on_tick(&mut self, now: Now, out: &mut Outcome) {
@@ -269,6 +291,15 @@ impl Machine {
     #[must_use]
     pub fn view(&self) -> Option<&ChainView> {
         self.view.as_ref()
+    }
+
+    /// The newest view: of the best block where that was read, else of the finalized one.
+    #[must_use]
+    pub fn head(&self) -> Option<&ChainView> {
+        let newer = |head: &&ChainView| {
+            self.view.as_ref().is_none_or(|finalized| head.number > finalized.number)
+        };
+        self.head.as_ref().filter(newer).or(self.view.as_ref())
     }
 
     /// The host's devices.

@@ -68,25 +68,42 @@ impl Machine {
                 && entry.netuid == self.config.netuid
                 && entry.mechanism == self.config.mechanism
         });
-        for (id, journalled) in replay(own) {
+        let entries: Vec<&JournalEntry> = own.collect();
+        for (id, journalled) in replay(entries.iter().copied()) {
             let known = self.intents.get(&id);
             if known.is_some_and(|row| is_at_least(row, &journalled)) {
                 continue;
             }
-            let is_finished = !matches!(journalled.state, IntentState::Open | IntentState::Signed);
-            if known.is_none() && is_finished {
+            if known.is_none() && journalled.state.is_finished() {
                 // Finished long ago and dropped from the rows.
                 continue;
             }
             out.put(Row::Intent(journalled.clone()));
             self.intents.insert(id, journalled);
         }
+        self.signers.resume(entries.into_iter(), self.intents.values());
     }
 }
 
+/// Whether the row knows at least what the journal knows.
 fn is_at_least(row: &IntentRow, journalled: &IntentRow) -> bool {
-    let is_finished = !matches!(row.state, IntentState::Open | IntentState::Signed);
-    is_finished || row.signings.len() >= journalled.signings.len()
+    let has_signatures = row.signings.len() >= journalled.signings.len()
+        && row.reveals.len() >= journalled.reveals.len();
+    row.state.is_finished()
+        || (progress(&row.state) >= progress(&journalled.state) && has_signatures)
+}
+
+/// How far along its way a state is.
+fn progress(state: &IntentState) -> u8 {
+    match state {
+        IntentState::Open => 0,
+        IntentState::Signed => 1,
+        IntentState::Committed { .. } => 2,
+        IntentState::Landed { .. }
+        | IntentState::Revealed { .. }
+        | IntentState::Lost { .. }
+        | IntentState::Abandoned { .. } => 3,
+    }
 }
 
 /// The intents that the journal tells of.
@@ -104,29 +121,47 @@ fn replay<'a>(journal: impl Iterator<Item = &'a JournalEntry>) -> BTreeMap<Inten
                     version_key: *version_key,
                     computed_at: *computed_at,
                     signings: Vec::new(),
+                    reveals: Vec::new(),
+                    updated_at: None,
                     state: IntentState::Open,
                 });
                 // A later line replaces the vector of an earlier one, before it is signed again.
                 intent.vector.clone_from(vector);
                 (intent.version_key, intent.computed_at) = (*version_key, *computed_at);
             }
-            JournalStep::Signed { signed } => {
+            step => {
                 if let Some(intent) = intents.get_mut(&entry.intent) {
-                    intent.signings.push(signed.clone());
-                    intent.state = IntentState::Signed;
-                }
-            }
-            JournalStep::Landed { block } => {
-                if let Some(intent) = intents.get_mut(&entry.intent) {
-                    intent.state = IntentState::Landed { block: *block };
-                }
-            }
-            JournalStep::Abandoned { reason } => {
-                if let Some(intent) = intents.get_mut(&entry.intent) {
-                    intent.state = IntentState::Abandoned { reason: reason.clone() };
+                    replay_step(intent, step);
                 }
             }
         }
     }
     intents
+}
+
+/// What a later line says of an intent.
+fn replay_step(intent: &mut IntentRow, step: &JournalStep) {
+    match step {
+        JournalStep::Intended { .. } | JournalStep::Adopted { .. } => {}
+        JournalStep::Signed { signed } => {
+            intent.signings.push(signed.clone());
+            intent.state = IntentState::Signed;
+        }
+        JournalStep::RevealSigned { signed } => intent.reveals.push(signed.clone()),
+        JournalStep::Landed { block } => {
+            intent.updated_at = Some(*block);
+            intent.state = IntentState::Landed { block: *block };
+        }
+        JournalStep::Committed { block, epoch } => {
+            intent.updated_at = Some(*block);
+            intent.state = IntentState::Committed { block: *block, epoch: *epoch };
+        }
+        JournalStep::Revealed { block } => intent.state = IntentState::Revealed { block: *block },
+        JournalStep::Lost { reason } => {
+            intent.state = IntentState::Lost { reason: reason.clone() };
+        }
+        JournalStep::Abandoned { reason } => {
+            intent.state = IntentState::Abandoned { reason: reason.clone() };
+        }
+    }
 }

@@ -8,12 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{BlockHash, DigestBuilder, Hotkey, IntentId, Netuid, Uid};
+use crate::id::{sha256, BlockHash, Digest, DigestBuilder, Hotkey, IntentId, Netuid, Uid};
+use crate::machine::event::Traced;
 use crate::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 use crate::view::{ChainView, CommitmentRecord, EpochClock, Neuron, SubnetParams};
 
 pub(super) const NETUID: Netuid = Netuid(7);
 pub(super) const TEMPO: u64 = 20;
+pub(super) const SPEC_VERSION: u32 = 1;
 const STAKE_THRESHOLD: u64 = 1_000;
 
 /// What a signed extrinsic of this world says.
@@ -51,6 +53,8 @@ pub(super) struct Chain {
     weights: BTreeMap<Uid, Vec<(Uid, u16)>>,
     nonces: BTreeMap<Hotkey, u32>,
     pool: Vec<(u64, SetWeights)>,
+    /// Every extrinsic in a block, by its hash, and whether its call succeeded.
+    included: Vec<(Digest, BlockNumber, Result<(), String>)>,
     sent: BTreeSet<SetWeights>,
     history: Vec<ChainView>,
     nonce_history: Vec<BTreeMap<Hotkey, u32>>,
@@ -63,9 +67,7 @@ impl Chain {
             hotkey: *hotkey,
             stake_rao: if validators.contains(hotkey) { STAKE_THRESHOLD } else { 0 },
             validator_permit: validators.contains(hotkey),
-            axon: None,
-            registered_at: BlockNumber(0),
-            last_update: BlockNumber(0),
+            ..Neuron::default()
         };
         let mut chain = Self {
             params: SubnetParams {
@@ -73,8 +75,8 @@ impl Chain {
                 min_allowed_weights: 1,
                 weights_rate_limit: BlockCount(5),
                 weights_version_key: 3,
-                commit_reveal_enabled: false,
                 stake_threshold_rao: STAKE_THRESHOLD,
+                ..SubnetParams::default()
             },
             neurons: (0..).zip(validators.iter().chain(miners)).map(neuron).collect(),
             include_after: 1,
@@ -86,11 +88,13 @@ impl Chain {
                 index: EpochIndex(0),
                 last_epoch_block: BlockNumber(0),
                 next_epoch_block: Some(BlockNumber(TEMPO)),
+                ..EpochClock::default()
             },
             commitments: BTreeMap::new(),
             weights: BTreeMap::new(),
             nonces: BTreeMap::new(),
             pool: Vec::new(),
+            included: Vec::new(),
             sent: BTreeSet::new(),
             history: Vec::new(),
             nonce_history: Vec::new(),
@@ -174,6 +178,7 @@ impl Chain {
                 index: EpochIndex(self.epoch.index.0 + 1),
                 last_epoch_block: BlockNumber(self.best),
                 next_epoch_block: Some(BlockNumber(self.best + self.params.tempo.0)),
+                ..EpochClock::default()
             };
         }
         let (due, waiting) = self.pool.drain(..).partition(|(due_at, _)| *due_at <= self.best);
@@ -191,10 +196,15 @@ impl Chain {
         }
         // The nonce is used even if the call then fails.
         self.nonces.insert(call.hotkey, nonce + 1);
+        let hash = sha256(&serde_json::to_vec(&call).unwrap());
+        let result = self.set_weights(call);
+        self.included.push((hash, BlockNumber(self.best), result));
+    }
+
+    fn set_weights(&mut self, call: SetWeights) -> Result<(), String> {
         let (best, params) = (BlockNumber(self.best), self.params.clone());
-        let Some(own) = self.neurons.iter_mut().find(|neuron| neuron.hotkey == call.hotkey) else {
-            return;
-        };
+        let own = self.neurons.iter_mut().find(|neuron| neuron.hotkey == call.hotkey);
+        let own = own.ok_or("HotKeyNotRegisteredInSubNet")?;
         let is_too_fast =
             own.last_update.0 > 0 && best.since(own.last_update) < params.weights_rate_limit;
         let is_refused = is_too_fast
@@ -204,11 +214,29 @@ impl Chain {
             || call.version_key < params.weights_version_key
             || call.vector.len() < usize::from(params.min_allowed_weights);
         if is_refused {
-            return;
+            return Err("Refused".to_owned());
         }
         own.last_update = best;
         self.weights.insert(own.uid, call.vector.clone());
         self.landed.push(Landed { call, block: best });
+        Ok(())
+    }
+
+    /// What became of an extrinsic, as a search of the blocks finds it.
+    pub(super) fn trace(
+        &self,
+        hashes: &[Digest],
+        after: BlockNumber,
+        until: BlockNumber,
+    ) -> Traced {
+        let is_meant = |(hash, block, _): &&(Digest, BlockNumber, Result<(), String>)| {
+            hashes.contains(hash) && *block > after && *block <= until
+        };
+        match self.included.iter().find(is_meant).cloned() {
+            None => Traced::NotFound,
+            Some((hash, block, Ok(()))) => Traced::Succeeded { hash, block },
+            Some((hash, block, Err(error))) => Traced::Failed { hash, block, error },
+        }
     }
 
     fn hash(height: u64) -> BlockHash {
@@ -231,13 +259,13 @@ impl Chain {
             number: BlockNumber(self.best),
             hash: Self::hash(self.best),
             timestamp: UnixMs(self.best * 12_000),
-            spec_version: 1,
+            spec_version: SPEC_VERSION,
             neurons: self.neurons.clone(),
             params: self.params.clone(),
             epoch: self.epoch,
             commitments: commitments.collect(),
             weights: self.weights.iter().map(|(uid, row)| (*uid, row.clone())).collect(),
-            own_nonce: 0,
+            ..ChainView::default()
         });
         self.nonce_history.push(self.nonces.clone());
     }

@@ -1,15 +1,15 @@
 //! How this world performs effects: what the daemon's adapters would do, with delays and faults.
 
-use super::chain::SetWeights;
+use super::chain::{SetWeights, SPEC_VERSION};
 use super::world::{validator, Asked, Fate, Happening, World};
 use crate::admission::Verdict;
 use crate::evidence::Receipt;
 use crate::id::{sha256, ContentDigest, Hotkey, Signature, SubmissionId};
 use crate::lease::{PeerAnswer, PeerRequest};
-use crate::limits::{EXTRINSIC_ERA_BLOCKS, PEER_CALL_MS_MAX};
+use crate::limits::PEER_CALL_MS_MAX;
 use crate::machine::effect::{Effect, WeightsToSign};
 use crate::machine::event::{CallId, Event, Question};
-use crate::rows::SignedExtrinsic;
+use crate::rows::{Carries, SignedExtrinsic};
 use crate::unit::BlockCount;
 
 const FETCH_MS: u64 = 200;
@@ -54,6 +54,11 @@ impl World {
                 let result = if is_lost { Err("connection reset".to_owned()) } else { sent };
                 self.report(node, LATENCY_MS, Event::WeightsSent { intent, result });
             }
+            Effect::TraceWeights { intent, hashes, after, until } => {
+                let result = Ok(self.chain.trace(&hashes, after, until));
+                self.report(node, LATENCY_MS, Event::WeightsTraced { intent, result });
+            }
+            Effect::Halt(halt) => panic!("node {node} halts: {halt:?}"),
         }
     }
 
@@ -81,8 +86,9 @@ impl World {
 
     fn sign(&mut self, node: usize, to_sign: WeightsToSign) {
         let hotkey = validator(node);
-        let era_end = to_sign.anchor.plus(BlockCount(EXTRINSIC_ERA_BLOCKS));
-        let nonce = self.chain.nonce(&hotkey);
+        let binding = to_sign.binding;
+        let era_end = binding.anchor.plus(BlockCount(binding.era_blocks));
+        let nonce = binding.nonce;
         let call = SetWeights {
             hotkey,
             intent: to_sign.intent,
@@ -93,7 +99,9 @@ impl World {
         };
         let bytes = serde_json::to_vec(&call).unwrap();
         let hash = sha256(&bytes);
-        let result = Ok(SignedExtrinsic { bytes, hash, nonce, era_end });
+        let (anchor, spec_version, carries) = (binding.anchor, SPEC_VERSION, Carries::Plain);
+        let result =
+            Ok(SignedExtrinsic { bytes, hash, nonce, anchor, era_end, spec_version, carries });
         self.report(node, SIGN_MS, Event::WeightsSigned { intent: to_sign.intent, result });
     }
 

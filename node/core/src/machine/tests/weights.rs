@@ -126,7 +126,9 @@ fn a_vector_is_signed_anew_only_when_the_era_of_the_old_one_is_over() {
     let intents: Vec<_> = world.hosts[0].machine().intents().cloned().collect();
     let intent = intents.iter().max_by_key(|intent| intent.epoch).unwrap();
     let [first, second] = intent.signings.as_slice() else { panic!("{intent:?}") };
-    assert!(world.hosts[0].machine().view().unwrap().number >= first.era_end);
+    // The next block is the first that could not hold the old one.
+    let next = world.hosts[0].machine().view().unwrap().number.plus(BlockCount(1));
+    assert!(next >= first.era_end);
     assert_eq!(first.nonce, second.nonce, "the first one was never used");
     world.chain.is_forgetful = false;
     world.run_until(8 * BLOCK_MS, "landed", |world| world.landed(0) == before + 1);
@@ -177,7 +179,7 @@ fn without_points_nothing_is_signed_and_it_is_said_once_per_epoch() {
 }
 
 #[test]
-fn nothing_is_signed_without_a_permit_with_commit_reveal_or_within_the_rate_limit() {
+fn nothing_is_signed_without_a_permit_with_an_unknown_commit_format_or_within_the_rate_limit() {
     type Case = (fn(&mut World), fn(&NotSafe) -> bool);
     let forbid: [Case; 5] = [
         (
@@ -189,8 +191,11 @@ fn nothing_is_signed_without_a_permit_with_commit_reveal_or_within_the_rate_limi
             |reason| matches!(reason, NotSafe::StakeTooLow { .. }),
         ),
         (
-            |world| world.chain.params.commit_reveal_enabled = true,
-            |reason| matches!(reason, NotSafe::CommitReveal),
+            |world| {
+                world.chain.params.commit_reveal_enabled = true;
+                world.chain.params.commit_reveal_version = Some(5);
+            },
+            |reason| matches!(reason, NotSafe::UnknownCommitVersion { .. }),
         ),
         (
             |world| world.chain.params.weights_rate_limit = BlockCount(1_000),
@@ -239,10 +244,7 @@ fn a_dry_run_computes_each_epochs_vector_and_signs_none() {
     world.start(0);
     world.run_for(3 * EPOCH_MS);
     assert_eq!(signings(&world), signed);
-    let is_dry = |intent: &&IntentRow| match &intent.state {
-        IntentState::Abandoned { reason } => reason.contains("dry run"),
-        IntentState::Open | IntentState::Signed | IntentState::Landed { .. } => false,
-    };
+    let is_dry = |intent: &&IntentRow| matches!(&intent.state, IntentState::Abandoned { reason } if reason.contains("dry run"));
     let dry: Vec<_> = world.hosts[0].machine().intents().filter(is_dry).collect();
     assert!(dry.len() >= 2, "{dry:?}");
     assert!(dry.iter().all(|intent| intent.vector == vec![(Uid(1), u16::MAX)]), "{dry:?}");

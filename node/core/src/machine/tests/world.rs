@@ -23,6 +23,7 @@ use crate::machine::{MachineConfig, WeightsMode};
 use crate::outcome::{Ending, Fault};
 use crate::policy::Policy;
 use crate::submission::{Submission, SubmissionState};
+use crate::submit_guard::CommitForm;
 use crate::unit::{BlockCount, BlockNumber};
 
 pub(super) const BLOCK_MS: u64 = 3_000;
@@ -150,6 +151,7 @@ impl World {
             endpoints: endpoints.clone(),
             weights: WeightsMode::Submit,
             weights_lead: BlockCount(10),
+            commit_form: CommitForm::default(),
         };
         let mut world = Self {
             seed,

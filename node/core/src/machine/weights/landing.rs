@@ -1,0 +1,256 @@
+//! What became of a signed vector, as the finalized chain tells it.
+
+use std::collections::BTreeSet;
+
+use super::{stored_at, Seen};
+use crate::id::{Digest, IntentId};
+use crate::limits::clip_detail;
+use crate::machine::effect::{Effect, Note, Outcome};
+use crate::machine::event::Traced;
+use crate::machine::Machine;
+use crate::rows::{Carries, IntentRow, IntentState, JournalStep, Row, SignedExtrinsic};
+use crate::submit_guard::can_land;
+use crate::unit::{BlockCount, BlockNumber, EpochIndex};
+use crate::view::ChainView;
+
+impl Machine {
+    /// Looks at an unfinished intent in the light of a new finalized block.
+    pub(super) fn follow_landing(&mut self, seen: &Seen, id: IntentId, out: &mut Outcome) {
+        let Some(intent) = self.intents.get(&id) else { return };
+        if let IntentState::Committed { block, epoch } = intent.state {
+            self.follow_reveal(seen, id, (block, epoch), out);
+            return;
+        }
+        if self.tracing.contains(&id) {
+            return;
+        }
+        let suspects = self.suspects(&seen.finalized, &intent.signings);
+        if !suspects.is_empty() {
+            self.trace(seen, id, suspects, out);
+            return;
+        }
+        let is_dead = !intent.signings.iter().any(|signed| can_land(signed, seen.sight()));
+        if is_dead && intent.epoch < seen.finalized.epoch.index && !self.signing.contains(&id) {
+            let reason = "the epoch ended before the vector landed".to_owned();
+            self.close(id, IntentState::Abandoned { reason }, out);
+        }
+    }
+
+    /// Signed extrinsics whose nonce was used, by them or by something else.
+    pub(super) fn suspects(&self, view: &ChainView, signed: &[SignedExtrinsic]) -> Vec<Digest> {
+        let is_suspect = |signed: &&SignedExtrinsic| {
+            view.own_nonce > signed.nonce && !self.spent.contains(&signed.hash)
+        };
+        signed.iter().filter(is_suspect).map(|signed| signed.hash).collect()
+    }
+
+    pub(super) fn trace(
+        &mut self,
+        seen: &Seen,
+        id: IntentId,
+        hashes: Vec<Digest>,
+        out: &mut Outcome,
+    ) {
+        let Some(intent) = self.intents.get(&id) else { return };
+        let signed = intent.signings.iter().chain(&intent.reveals);
+        let first =
+            signed.filter(|signed| hashes.contains(&signed.hash)).map(|signed| signed.anchor).min();
+        self.tracing.insert(id);
+        out.perform(Effect::TraceWeights {
+            intent: id,
+            hashes,
+            after: first.unwrap_or(intent.computed_at),
+            until: seen.finalized.number,
+        });
+    }
+
+    pub(in crate::machine) fn on_weights_traced(
+        &mut self,
+        id: IntentId,
+        result: Result<Traced, String>,
+        out: &mut Outcome,
+    ) {
+        if !self.tracing.remove(&id) {
+            return;
+        }
+        let (Some(intent), Some(seen)) = (self.intents.get(&id), self.seen()) else { return };
+        let epoch = intent.epoch.0;
+        match result {
+            Ok(Traced::Succeeded { hash, block }) => self.on_included(&seen, id, hash, block, out),
+            Ok(Traced::Failed { hash, block, error }) => {
+                let error = clip_detail(&error);
+                out.note(Note::WeightsFailed { epoch, block, error });
+                self.spend_nonce_of(id, hash);
+            }
+            Ok(Traced::NotFound) => self.on_not_found(&seen, id, out),
+            Err(reason) => self.on_untraced(&seen, id, &clip_detail(&reason), out),
+        }
+        self.check_signers(&seen, out);
+        self.send_weights(&seen, out);
+    }
+
+    fn on_included(
+        &mut self,
+        seen: &Seen,
+        id: IntentId,
+        hash: Digest,
+        block: BlockNumber,
+        out: &mut Outcome,
+    ) {
+        let Some(intent) = self.intents.get_mut(&id) else { return };
+        if intent.reveals.iter().any(|signed| signed.hash == hash) {
+            self.close(id, IntentState::Revealed { block }, out);
+            return;
+        }
+        let Some(at) = intent.signings.iter().position(|signed| signed.hash == hash) else {
+            return;
+        };
+        // The one that landed comes last: its salt or round is the one that counts.
+        let signed = intent.signings.remove(at);
+        intent.signings.push(signed.clone());
+        self.land(&seen.finalized, id, &signed, block, out);
+    }
+
+    fn land(
+        &mut self,
+        view: &ChainView,
+        id: IntentId,
+        signed: &SignedExtrinsic,
+        block: BlockNumber,
+        out: &mut Outcome,
+    ) {
+        let Some(intent) = self.intents.get_mut(&id) else { return };
+        intent.updated_at = Some(block);
+        self.signers.vouch(block);
+        let epoch = intent.epoch.0;
+        match &signed.carries {
+            Carries::Plain | Carries::Reveal => {
+                let own = view.neuron(&self.config.hotkey);
+                let differs = own.is_some_and(|own| {
+                    own.last_update == block && view.weights_of(own.uid) != intent.vector
+                });
+                if differs {
+                    out.note(Note::WeightsDiffer { epoch, block });
+                }
+                self.close(id, IntentState::Landed { block }, out);
+            }
+            Carries::Timelocked { commit, .. } | Carries::Hashed { commit, .. } => {
+                let commit_epoch = self.commit_epoch(view, id, commit, signed);
+                self.close(id, IntentState::Committed { block, epoch: commit_epoch }, out);
+            }
+        }
+    }
+
+    /// The epoch that the chain counts a commit to: as it says while it keeps the commit, else as
+    /// the commit was computed.
+    fn commit_epoch(
+        &self,
+        view: &ChainView,
+        id: IntentId,
+        commit: &Digest,
+        signed: &SignedExtrinsic,
+    ) -> EpochIndex {
+        let kept = view.own_commits.iter().find(|kept| kept.hash == *commit);
+        if let Some(kept) = kept {
+            return kept.epoch;
+        }
+        if let Carries::Timelocked { reveal_epoch, .. } = signed.carries {
+            let period = view.params.reveal_period.max(1);
+            return EpochIndex(reveal_epoch.0.saturating_sub(period));
+        }
+        self.intents.get(&id).map_or(view.epoch.index, |intent| intent.epoch)
+    }
+
+    /// A nonce is used once: whatever else was signed with it is dead.
+    fn spend_nonce_of(&mut self, id: IntentId, hash: Digest) {
+        let Some(intent) = self.intents.get(&id) else { return };
+        let all = || intent.signings.iter().chain(&intent.reveals);
+        let Some(nonce) = all().find(|signed| signed.hash == hash).map(|signed| signed.nonce)
+        else {
+            return;
+        };
+        let spent: BTreeSet<Digest> =
+            all().filter(|signed| signed.nonce == nonce).map(|signed| signed.hash).collect();
+        self.spent.extend(spent);
+    }
+
+    fn on_not_found(&mut self, seen: &Seen, id: IntentId, out: &mut Outcome) {
+        let Some(intent) = self.intents.get(&id) else { return };
+        let all = intent.signings.iter().chain(&intent.reveals);
+        let used: Vec<(Digest, u32)> = all
+            .filter(|signed| seen.finalized.own_nonce > signed.nonce)
+            .map(|signed| (signed.hash, signed.nonce))
+            .collect();
+        for (hash, nonce) in used {
+            if self.spent.insert(hash) {
+                out.note(Note::NonceUsedElsewhere { nonce });
+            }
+        }
+    }
+
+    /// The chain's blocks could not be searched: the row decides, if it says anything.
+    fn on_untraced(&mut self, seen: &Seen, id: IntentId, reason: &str, out: &mut Outcome) {
+        let Some(intent) = self.intents.get(&id) else { return };
+        let epoch = intent.epoch.0;
+        out.note(Note::WeightsUntraced { epoch, reason: reason.to_owned() });
+        let Some(signed) = intent.signings.last().cloned() else { return };
+        let view = &seen.finalized;
+        let found = match &signed.carries {
+            Carries::Plain | Carries::Reveal => stored_at(view, &self.config.hotkey, intent),
+            Carries::Timelocked { commit, .. } | Carries::Hashed { commit, .. } => {
+                let kept = view.own_commits.iter().find(|kept| kept.hash == *commit);
+                kept.map(|kept| kept.block)
+            }
+        };
+        if let Some(block) = found.filter(|_| intent.state.is_on_its_way()) {
+            self.land(view, id, &signed, block, out);
+        } else if view.number.since(signed.era_end) > BlockCount(UNTRACED_BLOCKS_MAX) {
+            // Nobody has these blocks any more; never signed again, so nothing lands twice.
+            let reason = format!("what became of it cannot be found out: {reason}");
+            self.close(id, IntentState::Abandoned { reason }, out);
+        }
+    }
+
+    /// Moves an intent on, in the journal too.
+    pub(super) fn close(&mut self, id: IntentId, state: IntentState, out: &mut Outcome) {
+        self.sent_at.remove(&id);
+        self.signing.remove(&id);
+        let Some(intent) = self.intents.get_mut(&id) else { return };
+        let Some((step, note)) = told(intent, &state) else { return };
+        out.note(note);
+        intent.state = state;
+        let intent = intent.clone();
+        for signed in intent.signings.iter().chain(&intent.reveals) {
+            self.spent.remove(&signed.hash);
+        }
+        self.journal(&intent, step, out);
+        out.put(Row::Intent(intent));
+    }
+}
+
+/// Blocks after the end of an era for which a search that fails is repeated.
+const UNTRACED_BLOCKS_MAX: u64 = 300;
+
+fn told(intent: &IntentRow, state: &IntentState) -> Option<(JournalStep, Note)> {
+    let epoch = intent.epoch.0;
+    Some(match state.clone() {
+        IntentState::Open | IntentState::Signed => return None,
+        IntentState::Landed { block } => {
+            (JournalStep::Landed { block }, Note::WeightsLanded { epoch, block })
+        }
+        IntentState::Committed { block, epoch: commit_epoch } => (
+            JournalStep::Committed { block, epoch: commit_epoch },
+            Note::WeightsCommitted { epoch, block, commit_epoch: commit_epoch.0 },
+        ),
+        IntentState::Revealed { block } => {
+            (JournalStep::Revealed { block }, Note::WeightsRevealed { epoch, block })
+        }
+        IntentState::Lost { reason } => {
+            (JournalStep::Lost { reason: reason.clone() }, Note::WeightsLost { epoch, reason })
+        }
+        IntentState::Abandoned { reason } => {
+            let step = JournalStep::Abandoned { reason: reason.clone() };
+            (step, Note::WeightsAbandoned { epoch, reason })
+        }
+    })
+}

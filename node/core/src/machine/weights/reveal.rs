@@ -1,0 +1,114 @@
+//! Commits after they landed: the chain opens a timelocked one by itself and says nothing when it
+//! fails; a hash commit we open ourselves, in exactly one epoch.
+
+use super::Seen;
+use crate::id::IntentId;
+use crate::machine::effect::Outcome;
+use crate::machine::{Machine, WeightsMode};
+use crate::rows::{Carries, IntentRow, IntentState};
+use crate::submit_guard::{can_land, is_included, may_reveal, WeightsForm};
+use crate::unit::{BlockNumber, EpochIndex};
+use crate::view::ChainView;
+
+impl Machine {
+    /// Whether a commit was opened, in the light of a new finalized block.
+    pub(super) fn follow_reveal(
+        &mut self,
+        seen: &Seen,
+        id: IntentId,
+        (block, epoch): (BlockNumber, EpochIndex),
+        out: &mut Outcome,
+    ) {
+        let view = &seen.finalized;
+        let Some(intent) = self.intents.get(&id) else { return };
+        if self.tracing.contains(&id) || view.number <= block {
+            return;
+        }
+        let suspects = self.suspects(view, &intent.reveals);
+        let is_kept = is_kept(view, intent);
+        if !suspects.is_empty() {
+            self.trace(seen, id, suspects, out);
+        } else if !is_kept && self.own_row_is(view, intent) {
+            self.close(id, IntentState::Revealed { block: view.number }, out);
+        } else if view.epoch.index > reveal_epoch(view, epoch) {
+            let can_come = intent.reveals.iter().any(|signed| can_land(signed, seen.sight()));
+            if !can_come {
+                let reason = self.why_lost(view, intent);
+                self.close(id, IntentState::Lost { reason }, out);
+            }
+        }
+    }
+
+    fn own_row_is(&self, view: &ChainView, intent: &IntentRow) -> bool {
+        view.neuron(&self.config.hotkey)
+            .is_some_and(|own| view.weights_of(own.uid) == intent.vector)
+    }
+
+    fn why_lost(&self, view: &ChainView, intent: &IntentRow) -> String {
+        let is_overtaken = self.intents.values().any(|other| {
+            other.epoch > intent.epoch
+                && matches!(other.state, IntentState::Revealed { .. })
+                && self.own_row_is(view, other)
+        });
+        if is_overtaken {
+            return "not seen opened before the next vector took its place".to_owned();
+        }
+        match intent.signings.last().map(|signed| &signed.carries) {
+            Some(Carries::Timelocked { reveal_round, .. }) => {
+                let newest = view.beacon.as_ref().map_or(0, |beacon| beacon.last_stored_round);
+                format!(
+                    "the chain did not open it: round {reveal_round}, newest round there {newest}"
+                )
+            }
+            _ => "its epoch passed without a reveal".to_owned(),
+        }
+    }
+
+    /// Opens a hash commit when its epoch has come, and hands the same bytes over again.
+    pub(super) fn reveal(&mut self, seen: &Seen, id: IntentId, out: &mut Outcome) {
+        let Some(intent) = self.intents.get(&id) else { return };
+        let IntentState::Committed { epoch, .. } = intent.state else { return };
+        let Some(salt) = intent.signings.last().and_then(|signed| match &signed.carries {
+            Carries::Hashed { salt, .. } => Some(salt.clone()),
+            Carries::Plain | Carries::Timelocked { .. } | Carries::Reveal => None,
+        }) else {
+            return;
+        };
+        let is_its_epoch = seen.head.epoch.index == reveal_epoch(&seen.head, epoch);
+        let is_submitting = self.config.weights == WeightsMode::Submit;
+        let is_busy = self.signing.contains(&id) || self.tracing.contains(&id);
+        if !is_its_epoch || !is_submitting || is_busy {
+            return;
+        }
+        let version_key = intent.version_key;
+        let live = intent.reveals.last().filter(|signed| can_land(signed, seen.sight()));
+        if let Some(signed) = live.cloned() {
+            if !is_included(&signed, &seen.head) {
+                self.send_when_due(&seen.head, id, signed, out);
+            }
+            return;
+        }
+        let binding = may_reveal(seen.sight(), &self.terms(), intent, self.intents.values());
+        match binding {
+            Ok(binding) => {
+                let form = WeightsForm::Reveal { salt };
+                self.ask_for_signature(id, version_key, form, binding, out);
+            }
+            Err(not_safe) => self.not_safe = Some(not_safe),
+        }
+    }
+}
+
+/// Whether the chain still keeps the intent's commit closed.
+fn is_kept(view: &ChainView, intent: &IntentRow) -> bool {
+    let commit = intent.signings.last().and_then(|signed| match signed.carries {
+        Carries::Timelocked { commit, .. } | Carries::Hashed { commit, .. } => Some(commit),
+        Carries::Plain | Carries::Reveal => None,
+    });
+    view.own_commits.iter().any(|kept| Some(kept.hash) == commit)
+}
+
+/// The epoch in which the chain opens a commit of `commit_epoch`, or takes its reveal.
+fn reveal_epoch(view: &ChainView, commit_epoch: EpochIndex) -> EpochIndex {
+    EpochIndex(commit_epoch.0.saturating_add(view.params.reveal_period.max(1)))
+}

@@ -1,0 +1,109 @@
+//! Is anybody else using our hotkey?
+//!
+//! The chain keeps the block of the hotkey's last update. Every update of ours is in the journal;
+//! one that is not was made by something else, and then nothing is signed any more.
+
+use super::Seen;
+use crate::limits::SETTLING_BLOCKS;
+use crate::machine::effect::{Effect, Halt, Note, Outcome};
+use crate::machine::Machine;
+use crate::rows::{IntentRow, JournalEntry, JournalStep};
+use crate::submit_guard::NotSafe;
+use crate::unit::{BlockCount, BlockNumber};
+
+/// What is known of the hotkey's updates.
+#[derive(Debug, Default)]
+pub(in crate::machine) struct Signers {
+    /// Updates up to here are ours, or were vouched for; `None` until one is known.
+    vouched_until: Option<BlockNumber>,
+    /// Signatures made before this node knew the hotkey may live until here.
+    settling_until: Option<BlockNumber>,
+    halt: Option<Halt>,
+}
+
+impl Signers {
+    /// Updates up to `block` are ours.
+    pub(super) fn vouch(&mut self, block: BlockNumber) {
+        self.vouched_until = self.vouched_until.max(Some(block));
+    }
+
+    /// Takes in what the journal and the rows tell.
+    pub(in crate::machine) fn resume<'a>(
+        &mut self,
+        journal: impl Iterator<Item = &'a JournalEntry>,
+        intents: impl Iterator<Item = &'a IntentRow>,
+    ) {
+        for entry in journal {
+            if let JournalStep::Landed { block }
+            | JournalStep::Committed { block, .. }
+            | JournalStep::Adopted { block } = entry.step
+            {
+                self.vouch(block);
+            }
+        }
+        for block in intents.filter_map(|intent| intent.updated_at) {
+            self.vouch(block);
+        }
+    }
+
+    pub(super) fn check(&self, head: BlockNumber) -> Result<(), NotSafe> {
+        if let Some(Halt::OtherSigner { block }) = self.halt {
+            return Err(NotSafe::OtherSigner { block });
+        }
+        let left = self.settling_until.map_or(BlockCount(0), |until| until.since(head));
+        if left.0 > 0 {
+            return Err(NotSafe::Settling { blocks: left });
+        }
+        Ok(())
+    }
+}
+
+impl Machine {
+    /// Compares the hotkey's last update on the finalized chain with what we know we did.
+    pub(super) fn check_signers(&mut self, seen: &Seen, out: &mut Outcome) {
+        let view = &seen.finalized;
+        let Some(own) = view.neuron(&self.config.hotkey) else { return };
+        let block = own.last_update;
+        if block <= own.registered_at || self.signers.halt.is_some() {
+            return;
+        }
+        let Some(known) = self.signers.vouched_until else {
+            let has_history = self.intents.values().any(|intent| !intent.signings.is_empty());
+            if !has_history {
+                self.adopt_history(seen, block, out);
+                return;
+            }
+            if !self.has_unexplained_signing(seen) {
+                self.halt(block, out);
+            }
+            return;
+        };
+        if block > known && !self.has_unexplained_signing(seen) {
+            self.halt(block, out);
+        }
+    }
+
+    /// A hotkey that was used before, by something that kept no journal here.
+    fn adopt_history(&mut self, seen: &Seen, block: BlockNumber, out: &mut Outcome) {
+        self.signers.vouch(block);
+        let until = seen.head.number.plus(BlockCount(SETTLING_BLOCKS));
+        self.signers.settling_until = Some(until);
+        out.note(Note::HotkeyAdopted { block });
+    }
+
+    /// Whether a signature of ours may explain an update: its nonce is used, and the search for it
+    /// has not ended yet.
+    fn has_unexplained_signing(&self, seen: &Seen) -> bool {
+        self.intents.values().filter(|intent| !intent.state.is_finished()).any(|intent| {
+            !self.suspects(&seen.finalized, &intent.signings).is_empty()
+                || self.tracing.contains(&intent.id)
+        })
+    }
+
+    fn halt(&mut self, block: BlockNumber, out: &mut Outcome) {
+        let halt = Halt::OtherSigner { block };
+        self.signers.halt = Some(halt);
+        out.note(Note::OtherSigner { block });
+        out.perform(Effect::Halt(halt));
+    }
+}

@@ -1,0 +1,338 @@
+use super::*;
+use crate::epoch::{BeaconSchedule, EpochClock};
+use crate::id::{Digest, Uid};
+use crate::rows::{Carries, IntentState};
+use crate::unit::UnixMs;
+use crate::view::{Beacon, Neuron, SubnetParams};
+
+const OWN: Hotkey = Hotkey([1; 32]);
+const TERMS: Terms =
+    Terms { hotkey: OWN, mechanism: 0, lead: BlockCount(10), commit: CommitForm::Timelocked };
+
+/// Block 95 of epoch 3, which ends at 100; last updated long ago, everything in order.
+fn view() -> ChainView {
+    ChainView {
+        netuid: Netuid(1),
+        number: BlockNumber(95),
+        hash: BlockHash([1; 32]),
+        timestamp: UnixMs(95 * 12_000),
+        spec_version: 1,
+        block_ms: 12_000,
+        neurons: vec![Neuron {
+            hotkey: OWN,
+            stake_rao: 10,
+            validator_permit: true,
+            registered_at: BlockNumber(1),
+            last_update: BlockNumber(1),
+            ..Neuron::default()
+        }],
+        params: SubnetParams {
+            tempo: BlockCount(50),
+            min_allowed_weights: 1,
+            weights_rate_limit: BlockCount(20),
+            weights_version_key: 77,
+            commit_reveal_version: Some(4),
+            reveal_period: 1,
+            mechanism_count: 1,
+            stake_threshold_rao: 10,
+            ..SubnetParams::default()
+        },
+        epoch: EpochClock {
+            index: EpochIndex(3),
+            last_epoch_block: BlockNumber(50),
+            next_epoch_block: Some(BlockNumber(100)),
+            ..EpochClock::default()
+        },
+        beacon: Some(Beacon {
+            schedule: BeaconSchedule { genesis: UnixMs(0), period_ms: 3_000 },
+            public_key: vec![7],
+            last_stored_round: 380,
+        }),
+        ..ChainView::default()
+    }
+}
+
+fn signing(nonce: u32, era_end: u64) -> SignedExtrinsic {
+    SignedExtrinsic {
+        bytes: vec![1],
+        hash: Digest([0; 32]),
+        nonce,
+        anchor: BlockNumber(0),
+        era_end: BlockNumber(era_end),
+        spec_version: 1,
+        carries: Carries::Plain,
+    }
+}
+
+fn intent(epoch: u64, era_end: Option<u64>, state: IntentState) -> IntentRow {
+    IntentRow {
+        id: intent_id(&OWN, Netuid(1), 0, EpochIndex(epoch)),
+        netuid: Netuid(1),
+        mechanism: 0,
+        epoch: EpochIndex(epoch),
+        vector: vec![(Uid(0), u16::MAX)],
+        version_key: 0,
+        computed_at: BlockNumber(90),
+        signings: era_end.map(|end| signing(0, end)).into_iter().collect(),
+        reveals: Vec::new(),
+        updated_at: None,
+        state,
+    }
+}
+
+fn with(change: impl Fn(&mut ChainView)) -> ChainView {
+    let mut view = view();
+    change(&mut view);
+    view
+}
+
+/// The best block is final, too.
+fn ask(view: &ChainView, intents: &[IntentRow]) -> Result<Safe, NotSafe> {
+    may_sign(Sight { head: view, finalized: view }, &TERMS, intents.iter())
+}
+
+/// The best block is `lag` blocks ahead of the finalized one.
+fn ask_ahead(lag: u64, head: &ChainView, intents: &[IntentRow]) -> Result<Safe, NotSafe> {
+    let mut finalized = head.clone();
+    finalized.number = head.number.minus(BlockCount(lag));
+    finalized.own_nonce = 0;
+    may_sign(Sight { head, finalized: &finalized }, &TERMS, intents.iter())
+}
+
+fn again(view: &ChainView, intent: &IntentRow) -> Result<Safe, NotSafe> {
+    may_sign_again(Sight { head: view, finalized: view }, &TERMS, intent, [].into_iter())
+}
+
+#[test]
+fn a_vector_that_is_due_is_safe_with_the_chains_version_key_and_the_heads_nonce() {
+    let safe = ask(&with(|v| v.own_nonce = 6), &[]).unwrap();
+    assert_eq!((safe.epoch, safe.version_key), (EpochIndex(3), 77));
+    assert_eq!(safe.form, WeightsForm::Plain);
+    let binding = safe.binding;
+    assert_eq!((binding.nonce, binding.anchor, binding.era_blocks), (6, BlockNumber(95), 16));
+}
+
+#[test]
+fn each_reason_not_to_sign_is_given() {
+    let refused = |change: &dyn Fn(&mut ChainView)| ask(&with(change), &[]).unwrap_err();
+    assert_eq!(refused(&|v| v.neurons.clear()), NotSafe::NotRegistered { hotkey: OWN });
+    assert_eq!(refused(&|v| v.neurons[0].validator_permit = false), NotSafe::NoPermit);
+    let stake = NotSafe::StakeTooLow { stake_rao: 9, threshold_rao: 10 };
+    assert_eq!(refused(&|v| v.neurons[0].stake_rao = 9), stake);
+    assert_eq!(refused(&|v| v.epoch.next_epoch_block = None), NotSafe::NoEpochs);
+    let early = NotSafe::Early { blocks: BlockCount(1) };
+    assert_eq!(refused(&|v| v.number = BlockNumber(89)), early);
+    let late = |blocks| NotSafe::Late { blocks: BlockCount(blocks) };
+    assert_eq!(refused(&|v| v.number = BlockNumber(99)), late(1));
+    assert_eq!(refused(&|v| v.number = BlockNumber(104)), late(0));
+    let until = BlockNumber(200);
+    assert_eq!(refused(&|v| v.safe_mode_until = Some(until)), NotSafe::SafeMode { until });
+    let null = NotSafe::UnknownConsensus { mode: "Null".to_owned() };
+    assert_eq!(refused(&|v| v.params.consensus = ConsensusMode::Other("Null".to_owned())), null);
+    let call = NotSafe::UnknownCall { form: "plain weights" };
+    assert_eq!(refused(&|v| v.abilities.plain = false), call);
+}
+
+#[test]
+fn a_mechanism_that_the_subnet_does_not_have_is_not_safe() {
+    let terms = Terms { mechanism: 1, ..TERMS };
+    let view = view();
+    let sight = Sight { head: &view, finalized: &view };
+    let refused = Err(NotSafe::NoSuchMechanism { mechanism: 1, count: 1 });
+    assert_eq!(may_sign(sight, &terms, [].into_iter()), refused);
+}
+
+#[test]
+fn the_owners_hotkey_needs_neither_permit_nor_stake() {
+    let view = with(|v| {
+        v.params.owner_hotkey = Some(OWN);
+        v.neurons[0].validator_permit = false;
+        v.neurons[0].stake_rao = 0;
+    });
+    assert!(ask(&view, &[]).is_ok());
+}
+
+#[test]
+fn the_window_opens_and_closes_where_it_says() {
+    for (number, is_safe) in [(89, false), (90, true), (98, true), (99, false)] {
+        let view = with(|v| v.number = BlockNumber(number));
+        assert_eq!(ask(&view, &[]).is_ok(), is_safe, "block {number}");
+    }
+}
+
+#[test]
+fn the_rate_limit_counts_to_the_block_that_would_include_it() {
+    let since = |last_update| with(|v| v.neurons[0].last_update = BlockNumber(last_update));
+    assert!(ask(&since(76), &[]).is_ok(), "block 96 is 20 after 76");
+    let one_more = NotSafe::RateLimited { blocks: BlockCount(1) };
+    assert_eq!(ask(&since(77), &[]), Err(one_more));
+    assert!(ask(&since(0), &[]).is_ok(), "never updated");
+}
+
+#[test]
+fn an_epoch_has_one_intent_whatever_became_of_it() {
+    let block = BlockNumber(92);
+    let states = [
+        IntentState::Open,
+        IntentState::Signed,
+        IntentState::Landed { block },
+        IntentState::Committed { block, epoch: EpochIndex(3) },
+        IntentState::Revealed { block },
+        IntentState::Lost { reason: String::new() },
+        IntentState::Abandoned { reason: String::new() },
+    ];
+    for state in states {
+        let intents = [intent(3, Some(94), state)];
+        let refused = Err(NotSafe::AlreadyIntended { epoch: EpochIndex(3) });
+        assert_eq!(ask(&view(), &intents), refused);
+    }
+}
+
+#[test]
+fn a_view_of_an_epoch_before_the_last_intent_is_not_safe() {
+    let intents = [intent(4, Some(94), IntentState::Landed { block: BlockNumber(92) })];
+    let refused = Err(NotSafe::AlreadyIntended { epoch: EpochIndex(4) });
+    assert_eq!(ask(&view(), &intents), refused);
+}
+
+#[test]
+fn an_older_signature_binds_until_it_cannot_land_beside_the_new_one() {
+    let refused = Err(NotSafe::OlderSignatureLive { epoch: EpochIndex(2) });
+    let live = intent(2, Some(97), IntentState::Signed);
+    assert_eq!(ask(&view(), std::slice::from_ref(&live)), refused);
+    // The next block is 96: at its end the era is over after the best block, and one nonce can be
+    // used once.
+    assert!(ask(&view(), &[intent(2, Some(96), IntentState::Signed)]).is_ok());
+    let landed = IntentState::Landed { block: BlockNumber(93) };
+    assert!(ask(&view(), &[intent(2, Some(97), landed)]).is_ok());
+    // Included in the best block, not final yet: the new one follows it.
+    assert!(ask_ahead(5, &with(|v| v.own_nonce = 1), &[live]).is_ok());
+}
+
+#[test]
+fn a_signature_that_is_over_but_not_finally_binds_another_nonce() {
+    let mut stuck = intent(2, Some(96), IntentState::Signed);
+    stuck.signings[0].nonce = 3;
+    let refused = Err(NotSafe::OlderSignatureLive { epoch: EpochIndex(2) });
+    assert_eq!(ask_ahead(5, &view(), std::slice::from_ref(&stuck)), refused);
+    assert!(ask_ahead(0, &view(), std::slice::from_ref(&stuck)).is_err(), "95 is before 96");
+    assert!(ask_ahead(0, &with(|v| v.number = BlockNumber(96)), &[stuck]).is_ok());
+}
+
+#[test]
+fn an_upgrade_kills_signatures_made_for_the_old_runtime() {
+    let old = intent(2, Some(200), IntentState::Signed);
+    assert!(ask(&view(), std::slice::from_ref(&old)).is_err());
+    assert!(ask(&with(|v| v.spec_version = 2), &[old]).is_ok());
+}
+
+#[test]
+fn signing_again_needs_the_same_epoch_a_dead_signature_and_good_standing() {
+    let dead = intent(3, Some(95), IntentState::Signed);
+    assert!(again(&view(), &dead).is_ok());
+    assert!(again(&view(), &intent(3, None, IntentState::Open)).is_ok());
+    let live = intent(3, Some(97), IntentState::Signed);
+    let refused = Err(NotSafe::OlderSignatureLive { epoch: EpochIndex(3) });
+    assert_eq!(again(&view(), &live), refused);
+    let over = intent(2, Some(95), IntentState::Signed);
+    assert_eq!(again(&view(), &over), Err(NotSafe::Late { blocks: BlockCount(0) }));
+    let no_permit = with(|v| v.neurons[0].validator_permit = false);
+    assert_eq!(again(&no_permit, &dead), Err(NotSafe::NoPermit));
+    let too_late = with(|v| v.number = BlockNumber(99));
+    assert_eq!(again(&too_late, &dead), Err(NotSafe::Late { blocks: BlockCount(1) }));
+}
+
+#[test]
+fn an_included_signature_of_the_same_epoch_is_waited_for_until_it_is_final() {
+    let included = intent(3, Some(97), IntentState::Signed);
+    let head = with(|v| v.own_nonce = 1);
+    let mut finalized = view();
+    finalized.number = BlockNumber(93);
+    let sight = Sight { head: &head, finalized: &finalized };
+    let refused = Err(NotSafe::OlderSignatureLive { epoch: EpochIndex(3) });
+    assert_eq!(may_sign_again(sight, &TERMS, &included, [].into_iter()), refused);
+    finalized.own_nonce = 1;
+    let sight = Sight { head: &head, finalized: &finalized };
+    assert!(may_sign_again(sight, &TERMS, &included, [].into_iter()).is_ok(), "it failed");
+}
+
+#[test]
+fn the_era_reaches_over_a_finality_lag() {
+    for (lag, era_blocks) in [(0, 16), (4, 16), (5, 32), (20, 32), (21, 64), (2036, 2048)] {
+        let head = with(|v| {
+            v.number = BlockNumber(9095);
+            v.epoch.next_epoch_block = Some(BlockNumber(9100));
+            v.timestamp = UnixMs(9095 * 12_000);
+        });
+        assert_eq!(ask_ahead(lag, &head, &[]).unwrap().binding.era_blocks, era_blocks, "{lag}");
+    }
+    let head = with(|v| {
+        v.number = BlockNumber(9095);
+        v.epoch.next_epoch_block = Some(BlockNumber(9100));
+    });
+    let refused = Err(NotSafe::FinalityTooFar { blocks: BlockCount(2037) });
+    assert_eq!(ask_ahead(2037, &head, &[]), refused);
+}
+
+#[test]
+fn commit_reveal_is_timelocked_to_a_round_after_the_reveal_epoch_begins() {
+    let view = with(|v| v.params.commit_reveal_enabled = true);
+    // Epoch 4 begins at 100; blocks 100 + 3 at 12 s, rounds every 3 s from zero.
+    let form = WeightsForm::Timelocked {
+        commit_version: 4,
+        beacon_key: vec![7],
+        reveal_round: 103 * 4,
+        reveal_epoch: EpochIndex(4),
+    };
+    assert_eq!(ask(&view, &[]).map(|safe| safe.form), Ok(form));
+}
+
+#[test]
+fn what_commit_reveal_needs_is_asked_for() {
+    let refused = |change: &dyn Fn(&mut ChainView)| {
+        let mut view = with(|v| v.params.commit_reveal_enabled = true);
+        change(&mut view);
+        ask(&view, &[]).unwrap_err()
+    };
+    let version = NotSafe::UnknownCommitVersion { version: 5 };
+    assert_eq!(refused(&|v| v.params.commit_reveal_version = Some(5)), version);
+    assert_eq!(refused(&|v| v.beacon = None), NotSafe::NoBeacon);
+    let call = NotSafe::UnknownCall { form: "timelocked commits" };
+    assert_eq!(refused(&|v| v.abilities.timelocked = false), call);
+    let passed = NotSafe::RoundPassed { round: 412 };
+    assert_eq!(refused(&|v| v.beacon.as_mut().unwrap().last_stored_round = 412), passed);
+}
+
+#[test]
+fn hashes_are_committed_where_asked_for_or_where_nothing_else_is_known() {
+    let view = with(|v| {
+        v.params.commit_reveal_enabled = true;
+        v.params.commit_reveal_version = None;
+    });
+    assert_eq!(ask(&view, &[]).map(|safe| safe.form), Ok(WeightsForm::Hashed));
+    let view = with(|v| v.params.commit_reveal_enabled = true);
+    let terms = Terms { commit: CommitForm::Hashed, ..TERMS };
+    let sight = Sight { head: &view, finalized: &view };
+    let safe = may_sign(sight, &terms, [].into_iter()).unwrap();
+    assert_eq!(safe.form, WeightsForm::Hashed);
+    let unable = with(|v| {
+        v.params.commit_reveal_enabled = true;
+        v.abilities.hashed = false;
+    });
+    let sight = Sight { head: &unable, finalized: &unable };
+    let refused = Err(NotSafe::UnknownCall { form: "hash commits" });
+    assert_eq!(may_sign(sight, &terms, [].into_iter()), refused);
+}
+
+#[test]
+fn intents_of_other_epochs_mechanisms_and_hotkeys_have_other_ids() {
+    let id = intent_id(&OWN, Netuid(1), 0, EpochIndex(3));
+    for other in [
+        intent_id(&Hotkey([2; 32]), Netuid(1), 0, EpochIndex(3)),
+        intent_id(&OWN, Netuid(2), 0, EpochIndex(3)),
+        intent_id(&OWN, Netuid(1), 1, EpochIndex(3)),
+        intent_id(&OWN, Netuid(1), 0, EpochIndex(4)),
+    ] {
+        assert_ne!(id, other);
+    }
+}
