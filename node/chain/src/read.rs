@@ -170,6 +170,7 @@ impl Reader<'_> {
             commitments,
             weights: weights.map(|seat| (seat.uid, seat.row)).collect(),
             own_nonce: subnet.own_nonce,
+            ..ChainView::default()
         })
     }
 

@@ -6,13 +6,12 @@
 
 use chain_metadata::storage as items;
 use node_core::id::{Hotkey, Netuid, Uid};
-use node_core::unit::{BlockCount, BlockNumber, UnixMs};
+use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 use node_core::view::{EpochClock, Neuron, SubnetParams};
 use subxt::ext::scale_value::Value;
 
 use crate::decode::{committed, AccountInfo, AxonInfo, Committed, DecodeError};
 use crate::encode::EncodeError;
-use crate::epoch::{legacy_clock, StatefulClock};
 use crate::read::Subject;
 use crate::storage::{Answers, Batch, Slot};
 
@@ -125,6 +124,7 @@ impl SubnetSlots {
             commit_reveal_enabled: answers
                 .required(&items::COMMIT_REVEAL_WEIGHTS_ENABLED, self.commit_reveal)?,
             stake_threshold_rao: answers.required(&items::STAKE_THRESHOLD, self.threshold)?,
+            ..SubnetParams::default()
         })
     }
 
@@ -138,18 +138,18 @@ impl SubnetSlots {
         let index = answers.optional(&items::SUBNET_EPOCH_INDEX, self.epoch_index)?;
         let last = answers.optional(&items::LAST_EPOCH_BLOCK, self.last_epoch)?;
         let (Some(index), Some(last_epoch_block)) = (index, last) else {
-            return Ok(legacy_clock(now, netuid, tempo));
+            return Ok(EpochClock::legacy(now, BlockCount(tempo), netuid));
         };
-        let clock = StatefulClock {
-            index,
-            last_epoch_block,
-            pending_at: answers
-                .optional(&items::PENDING_EPOCH_AT, self.pending_epoch)?
-                .unwrap_or_default(),
-            blocks_since_last_step: answers
-                .required(&items::BLOCKS_SINCE_LAST_STEP, self.since_step)?,
-        };
-        Ok(clock.at(now, tempo))
+        let pending_at =
+            answers.optional(&items::PENDING_EPOCH_AT, self.pending_epoch)?.unwrap_or_default();
+        Ok(EpochClock::stateful(
+            now,
+            BlockCount(tempo),
+            EpochIndex(index),
+            BlockNumber(last_epoch_block),
+            BlockNumber(pending_at),
+            answers.required(&items::BLOCKS_SINCE_LAST_STEP, self.since_step)?,
+        ))
     }
 }
 
@@ -194,6 +194,7 @@ impl HotkeySlots {
             axon: axon.and_then(|axon| axon.address()),
             registered_at: seat.registered_at,
             last_update: BlockNumber(subnet.updates.get(at).copied().unwrap_or_default()),
+            ..Neuron::default()
         })
     }
 

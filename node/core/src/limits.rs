@@ -93,6 +93,9 @@ pub const ERA_BLOCKS_MAX: u64 = 2048;
 const _: () = assert!(ERA_LIFE_BLOCKS <= ERA_BLOCKS_MIN && ERA_BLOCKS_MIN < ERA_BLOCKS_MAX);
 const _: () = assert!(ERA_BLOCKS_MIN.is_power_of_two() && ERA_BLOCKS_MAX.is_power_of_two());
 
+/// Blocks for which an extrinsic without a plan of its own (an address, a commitment) is valid.
+pub const EXTRINSIC_ERA_BLOCKS: u64 = ERA_BLOCKS_MIN;
+
 /// Blocks for which a node that meets a used hotkey without its journal signs nothing: whatever
 /// was signed elsewhere is dead by then.
 pub const SETTLING_BLOCKS: u64 = 64;
