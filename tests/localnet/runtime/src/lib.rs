@@ -13,6 +13,7 @@ pub mod aura;
 pub mod commitments;
 mod config;
 pub mod extensions;
+pub mod metagraph;
 pub mod subtensor;
 
 pub use apis::{api, RUNTIME_API_VERSIONS};

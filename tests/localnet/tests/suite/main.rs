@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop where it is")]
 
 mod admin;
+mod api_shapes;
 mod checks;
 mod client;
 mod epochs;
+mod metagraph;
 mod pool;
 mod process;
 mod python;

@@ -11,8 +11,9 @@ use super::{
     Active, ActivityCutoffFactorMilli, AdminFreezeWindow, BlocksSinceLastStep, Bonds,
     CommitRevealWeightsEnabled, Config, Error, Event, Keys, LastEpochBlock, LastMechansimStepBlock,
     LastUpdate, MaxAllowedValidators, MaxEpochsPerBlock, MechanismCountCurrent, NetUid,
-    NetworksAdded, Pallet, PendingEpochAt, StakeThreshold, StakeWeight, SubnetEpochIndex,
-    SubnetOwner, SubnetworkN, Tempo, Uid, Uids, ValidatorPermit, ROOT_NETUID, TEMPO_MAX, TEMPO_MIN,
+    NetworksAdded, Pallet, PendingEpochAt, StakeThreshold, StakeWeight, SubnetAlphaOutEmission,
+    SubnetEpochIndex, SubnetOwner, SubnetworkN, Tempo, Uid, Uids, ValidatorPermit, ROOT_NETUID,
+    TEMPO_MAX, TEMPO_MIN,
 };
 use frame_support::ensure;
 use sp_runtime::{DispatchResult, SaturatedConversion};
@@ -76,6 +77,12 @@ impl<T: Config> Pallet<T> {
                 Self::fire_epoch(netuid, block);
             }
         }
+    }
+
+    /// Alpha that an epoch in `block` hands out, in rao.
+    pub(crate) fn pending_emission(netuid: NetUid, block: u64) -> u64 {
+        let blocks = block.saturating_sub(LastMechansimStepBlock::<T>::get(netuid));
+        SubnetAlphaOutEmission::<T>::get(netuid).saturating_mul(blocks)
     }
 
     fn defer_epoch(netuid: NetUid, block: u64) {
@@ -142,7 +149,8 @@ impl<T: Config> Pallet<T> {
         Self::uids(netuid).find(|uid| Self::is_owner_hotkey(netuid, &Keys::<T>::get(netuid, *uid)))
     }
 
-    fn activity_cutoff(netuid: NetUid) -> u64 {
+    /// Blocks without weights after which a validator is inactive.
+    pub(crate) fn activity_cutoff(netuid: NetUid) -> u64 {
         let factor = u64::from(ActivityCutoffFactorMilli::<T>::get(netuid));
         (factor * u64::from(Tempo::<T>::get(netuid)) / 1000).max(1)
     }

@@ -83,6 +83,7 @@ pub struct AxonInfo {
 #[frame_support::pallet]
 pub mod pallet {
     use super::{AxonInfo, MechId, NetUid, NetUidStorageIndex, SubnetGenesis, Uid};
+    use crate::metagraph::SubnetIdentityV3;
     use frame_support::{
         dispatch::{DispatchClass, Pays},
         pallet_prelude::*,
@@ -113,6 +114,17 @@ pub mod pallet {
     #[pallet::type_value]
     pub fn DefaultAlphaValues<T: Config>() -> (u16, u16) {
         (45_875, 58_982)
+    }
+
+    #[pallet::type_value]
+    pub fn DefaultSteepness<T: Config>() -> i16 {
+        1000
+    }
+
+    /// U+1D70F, a slanted tau.
+    #[pallet::type_value]
+    pub fn DefaultTokenSymbol<T: Config>() -> Vec<u8> {
+        "\u{1D70F}".as_bytes().to_vec()
     }
 
     // --- identity and membership -------------------------------------------------------------
@@ -175,6 +187,16 @@ pub mod pallet {
     >;
     #[pallet::storage]
     pub type ServingRateLimit<T> = StorageMap<_, Identity, NetUid, u64, ValueQuery, ConstU64<50>>;
+    #[pallet::storage]
+    pub type SubtokenEnabled<T> = StorageMap<_, Identity, NetUid, bool, ValueQuery>;
+    #[pallet::storage]
+    pub type FirstEmissionBlockNumber<T> = StorageMap<_, Identity, NetUid, u64, OptionQuery>;
+    #[pallet::storage]
+    pub type SubnetIdentitiesV3<T> =
+        StorageMap<_, Blake2_128Concat, NetUid, SubnetIdentityV3, OptionQuery>;
+    #[pallet::storage]
+    pub type TokenSymbol<T: Config> =
+        StorageMap<_, Identity, NetUid, Vec<u8>, ValueQuery, DefaultTokenSymbol<T>>;
 
     // --- epoch clock -------------------------------------------------------------------------
 
@@ -294,6 +316,21 @@ pub mod pallet {
     #[pallet::storage]
     pub type TotalHotkeyAlpha<T: Config> =
         StorageDoubleMap<_, Blake2_128Concat, T::AccountId, Identity, NetUid, u64, ValueQuery>;
+    #[pallet::storage]
+    pub type AlphaSigmoidSteepness<T: Config> =
+        StorageMap<_, Identity, NetUid, i16, ValueQuery, DefaultSteepness<T>>;
+    #[pallet::storage]
+    pub type Delegates<T: Config> =
+        StorageMap<_, Blake2_128Concat, T::AccountId, u16, ValueQuery, ConstU16<11_796>>;
+    #[pallet::storage]
+    pub type AlphaDividendsPerSubnet<T: Config> =
+        StorageDoubleMap<_, Identity, NetUid, Blake2_128Concat, T::AccountId, u64, ValueQuery>;
+    /// Alpha per block for the neurons and the owner.
+    #[pallet::storage]
+    pub type SubnetAlphaOutEmission<T> = StorageMap<_, Identity, NetUid, u64, ValueQuery>;
+    /// The owner's share of it, of 65535.
+    #[pallet::storage]
+    pub type SubnetOwnerCut<T> = StorageValue<_, u16, ValueQuery, ConstU16<11_796>>;
 
     #[pallet::event]
     #[pallet::generate_deposit(pub(super) fn deposit_event)]
