@@ -81,6 +81,7 @@ const DOORS: &[(&str, &[&str])] = &[
 /// Which of our crates each of them may use outside its tests.
 const INTERNAL: &[(&str, &[&str])] = &[
     ("chain-metadata", &[]),
+    ("local-beacon", &[]),
     ("localnet", &["node-subtensor-runtime"]),
     ("node-chain", &["chain-metadata", "node-core"]),
     ("node-core", &[]),
@@ -101,7 +102,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
     ("node-peer", &["node-core", "proto"]),
     ("node-runner", &["node-core"]),
     ("node-store", &["node-core"]),
-    ("node-subtensor-runtime", &[]),
+    ("node-subtensor-runtime", &["local-beacon"]),
     ("proto", &[]),
 ];
 

@@ -208,6 +208,7 @@ impl GenesisSpec {
             serving_rate_limit: self.serving_rate_limit,
             mechanisms: self.mechanisms,
             commit_reveal: self.commit_reveal,
+            reveal_period_epochs: 1,
             neurons,
         }
     }

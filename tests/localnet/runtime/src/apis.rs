@@ -8,7 +8,7 @@ use crate::{
     },
     subtensor::{self, MechanismCountCurrent},
     AccountId, Balance, Block, Executive, InherentDataExt, Nonce, Runtime, System,
-    TransactionPayment, VERSION,
+    TransactionPayment,
 };
 use frame_support::weights::Weight;
 use pallet_transaction_payment_rpc_runtime_api::{FeeDetails, RuntimeDispatchInfo};
@@ -24,7 +24,7 @@ use sp_version::RuntimeVersion;
 impl_runtime_apis! {
     impl sp_api::Core<Block> for Runtime {
         fn version() -> RuntimeVersion {
-            VERSION
+            System::runtime_version()
         }
 
         fn execute_block(block: <Block as BlockT>::LazyBlock) {

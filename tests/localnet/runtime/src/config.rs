@@ -1,9 +1,9 @@
 //! The pallets' parameters.
 
 use crate::{
-    aura, commitments, subtensor, AccountId, Balance, Balances, Block, Hash, Nonce, PalletInfo,
-    Runtime, RuntimeCall, RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason, RuntimeOrigin,
-    RuntimeTask, System, VERSION,
+    aura, commitments, drand, subtensor, upgrade, AccountId, Balance, Balances, Block, Drand, Hash,
+    Nonce, PalletInfo, Runtime, RuntimeCall, RuntimeEvent, RuntimeFreezeReason, RuntimeHoldReason,
+    RuntimeOrigin, RuntimeTask, System,
 };
 use frame_support::{
     derive_impl,
@@ -14,7 +14,6 @@ use frame_support::{
 };
 use pallet_transaction_payment::FungibleAdapter;
 use sp_runtime::{traits::AccountIdLookup, Perbill};
-use sp_version::RuntimeVersion;
 
 /// Blocks for which the chain remembers hashes, and so the longest era.
 pub const BLOCK_HASH_COUNT: u32 = 2400;
@@ -26,7 +25,6 @@ const BLOCK_BYTES_MAX: u32 = 10 * 1024 * 1024;
 const NORMAL_SHARE: Perbill = Perbill::from_percent(75);
 
 parameter_types! {
-    pub const Version: RuntimeVersion = VERSION;
     pub BlockWeights: frame_system::limits::BlockWeights =
         frame_system::limits::BlockWeights::with_sensible_defaults(
             Weight::from_parts(4 * WEIGHT_REF_TIME_PER_SECOND, u64::MAX),
@@ -42,6 +40,10 @@ parameter_types! {
     pub storage SlotDuration: u64 = 12_000;
     /// Whether `serve_axon` takes loopback addresses; kept like `SlotDuration`.
     pub storage AllowLoopbackAxons: bool = false;
+    /// Whether the pool looks at commits as the real chain does since spec 459: the rate limit of
+    /// sealed ones too, and one waiting commit per hotkey and mechanism. At spec 425 both came to
+    /// light in a block only.
+    pub storage StrictCommitPool: bool = true;
 }
 
 #[derive_impl(frame_system::config_preludes::SolochainDefaultConfig)]
@@ -54,10 +56,11 @@ impl frame_system::Config for Runtime {
     type Nonce = Nonce;
     type Hash = Hash;
     type BlockHashCount = ConstU32<BLOCK_HASH_COUNT>;
-    type Version = Version;
+    type Version = upgrade::CurrentVersion;
     type AccountData = pallet_balances::AccountData<Balance>;
     type SS58Prefix = ConstU16<42>;
     type MaxConsumers = ConstU32<16>;
+    type PostTransactions = upgrade::MoveErrors;
 }
 
 impl pallet_timestamp::Config for Runtime {
@@ -110,10 +113,17 @@ impl aura::Config for Runtime {
 impl subtensor::Config for Runtime {
     type Currency = Balances;
     type AllowLoopbackAxons = AllowLoopbackAxons;
+    type Beacon = Drand;
+}
+
+impl drand::Config for Runtime {
+    type UnsignedPriority = ConstU64<{ 1 << 20 }>;
+    type HttpFetchTimeout = ConstU64<1_000>;
 }
 
 impl commitments::Config for Runtime {
     type Subnets = SubtensorSubnets;
+    type Beacon = Drand;
     type MaxFields = ConstU32<{ commitments::FIELDS_MAX }>;
 }
 

@@ -12,12 +12,16 @@ pub mod apis;
 pub mod aura;
 pub mod commitments;
 mod config;
+pub mod drand;
 pub mod extensions;
 pub mod metagraph;
 pub mod subtensor;
+pub mod upgrade;
 
 pub use apis::{api, RUNTIME_API_VERSIONS};
-pub use config::{AllowLoopbackAxons, SlotDuration, BLOCK_HASH_COUNT, EXISTENTIAL_DEPOSIT};
+pub use config::{
+    AllowLoopbackAxons, SlotDuration, StrictCommitPool, BLOCK_HASH_COUNT, EXISTENTIAL_DEPOSIT,
+};
 pub use extensions::{tx_extension, TxExtension};
 pub use frame_system;
 pub use pallet_balances;
@@ -88,6 +92,7 @@ frame_support::construct_runtime!(
         SubtensorModule: subtensor = 7,
         Sudo: pallet_sudo = 12,
         Commitments: commitments = 18,
+        Drand: drand = 26,
     }
 );
 

@@ -2,9 +2,9 @@
 //!
 //! A commitment replaces the one before it. Each write charges at least 100 bytes against a quota
 //! that starts anew with each epoch of the subnet. Entries outlive the hotkey's registration, as
-//! on the real chain.
-//!
-//! Not here: opening timelocked fields, which needs the beacon.
+//! on the real chain. A sealed field opens in the initialisation of the first block that finds its
+//! pulse: it leaves the commitment, and what was inside stands among the ten newest of
+//! `RevealedCommitments`. A field that does not open leaves without a word.
 
 mod data;
 
@@ -16,6 +16,9 @@ pub use pallet::*;
 
 /// Least bytes charged for a write, so that many tiny ones hit the quota too.
 pub const CHARGED_BYTES_MIN: u64 = 100;
+
+/// Revealed fields kept per hotkey and subnet.
+pub const REVEALS_KEPT: usize = 10;
 
 /// What the pallet has to know about subnets.
 pub trait Subnets<AccountId> {
@@ -37,7 +40,9 @@ pub trait Subnets<AccountId> {
 pub mod pallet {
     use super::{
         CommitmentInfo, Data, Registration, Subnets, UsageTracker, CHARGED_BYTES_MIN, FIELDS_MAX,
+        REVEALS_KEPT,
     };
+    use crate::drand::{beacon, PulseSource};
     use frame_support::{
         dispatch::{DispatchClass, Pays},
         pallet_prelude::*,
@@ -54,6 +59,8 @@ pub mod pallet {
     pub trait Config: frame_system::Config<RuntimeEvent: From<Event<Self>>> {
         /// Who may commit, and which epoch it is.
         type Subnets: Subnets<Self::AccountId>;
+        /// The pulses that open sealed fields.
+        type Beacon: PulseSource;
         /// Fields of one commitment.
         #[pallet::constant]
         type MaxFields: Get<u32>;
@@ -91,6 +98,8 @@ pub mod pallet {
         Commitment { netuid: u16, who: T::AccountId },
         /// A commitment with a timelocked field was set.
         TimelockCommitment { netuid: u16, who: T::AccountId, reveal_round: u64 },
+        /// A timelocked field was opened.
+        CommitmentRevealed { netuid: u16, who: T::AccountId },
     }
 
     #[pallet::error]
@@ -101,6 +110,16 @@ pub mod pallet {
         AccountNotAllowedCommit,
         /// The quota of this epoch is used up.
         SpaceLimitExceeded,
+    }
+
+    #[pallet::hooks]
+    impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
+        fn on_initialize(_block: BlockNumberFor<T>) -> Weight {
+            for (netuid, who) in TimelockedIndex::<T>::get() {
+                Self::open_fields(netuid, who);
+            }
+            T::DbWeight::get().reads_writes(2, 2)
+        }
     }
 
     #[pallet::call]
@@ -139,6 +158,60 @@ pub mod pallet {
             );
             UsedSpaceOf::<T>::insert(netuid, who, usage);
             Ok(())
+        }
+
+        /// Opens the fields of a commitment whose pulses are stored.
+        fn open_fields(netuid: u16, who: T::AccountId) {
+            let Some(mut registration) = CommitmentOf::<T>::get(netuid, &who) else {
+                TimelockedIndex::<T>::mutate(|index| index.remove(&(netuid, who)));
+                return;
+            };
+            let (mut left, mut opened) = (Vec::new(), Vec::new());
+            let before = registration.info.fields.len();
+            for field in registration.info.fields {
+                let signature = match &field {
+                    Data::TimelockEncrypted { reveal_round, .. } => {
+                        T::Beacon::signature(*reveal_round)
+                    }
+                    _ => None,
+                };
+                match (field, signature) {
+                    (Data::TimelockEncrypted { encrypted, .. }, Some(signature)) => {
+                        opened.extend(beacon::open(&encrypted, &signature));
+                    }
+                    (field, _) => left.push(field),
+                }
+            }
+            if left.len() == before {
+                return;
+            }
+            Self::note_revealed(netuid, &who, opened);
+            if !left.iter().any(|field| matches!(field, Data::TimelockEncrypted { .. })) {
+                TimelockedIndex::<T>::mutate(|index| index.remove(&(netuid, who.clone())));
+            }
+            if left.is_empty() {
+                CommitmentOf::<T>::remove(netuid, &who);
+            } else {
+                registration.info.fields = BoundedVec::truncate_from(left);
+                CommitmentOf::<T>::insert(netuid, &who, registration);
+            }
+        }
+
+        /// Keeps the newest of what was opened. Nothing inside counts as not opened.
+        fn note_revealed(netuid: u16, who: &T::AccountId, opened: Vec<Vec<u8>>) {
+            let block: u64 = frame_system::Pallet::<T>::block_number().saturated_into();
+            let mut revealed = RevealedCommitments::<T>::get(netuid, who).unwrap_or_default();
+            let before = revealed.len();
+            for bytes in opened.into_iter().filter(|bytes| !bytes.is_empty()) {
+                revealed.push((bytes, block));
+                let who = who.clone();
+                Self::deposit_event(Event::CommitmentRevealed { netuid, who });
+            }
+            if revealed.len() > before {
+                let surplus = revealed.len().saturating_sub(REVEALS_KEPT);
+                revealed.drain(..surplus);
+                RevealedCommitments::<T>::insert(netuid, who, revealed);
+            }
         }
 
         fn store(netuid: u16, who: T::AccountId, info: CommitmentInfo) {

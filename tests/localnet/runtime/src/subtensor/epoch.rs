@@ -18,6 +18,9 @@ use super::{
 use frame_support::ensure;
 use sp_runtime::{DispatchResult, SaturatedConversion};
 
+/// What the owner may set the activity cut-off to, in thousandths of a tempo.
+const ACTIVITY_CUTOFF_FACTORS_MILLI: std::ops::RangeInclusive<u32> = 1_000..=50_000;
+
 impl<T: Config> Pallet<T> {
     /// The block being built, or the block whose state is read.
     pub fn current_block() -> u64 {
@@ -37,6 +40,24 @@ impl<T: Config> Pallet<T> {
             && ((pending > 0 && block >= pending)
                 || BlocksSinceLastStep::<T>::get(netuid) > u64::from(TEMPO_MAX)
                 || block.saturating_sub(LastEpochBlock::<T>::get(netuid)) >= tempo)
+    }
+
+    /// The epoch that a commit in this block belongs to: the one under way, or the next where the
+    /// subnet's epoch is due and has not run yet. So it is before the clock has run, and all through
+    /// a block that defers the epoch.
+    pub fn lookahead_epoch(netuid: NetUid) -> u64 {
+        let due = Self::epoch_due(netuid, Self::current_block());
+        SubnetEpochIndex::<T>::get(netuid).saturating_add(u64::from(due))
+    }
+
+    /// The subnets that have epochs, lowest number first.
+    pub(super) fn netuids() -> Vec<NetUid> {
+        let mut netuids: Vec<NetUid> = NetworksAdded::<T>::iter()
+            .filter_map(|(netuid, added)| (added && netuid != ROOT_NETUID).then_some(netuid))
+            .collect();
+        // The map's own order is that of the little-endian key bytes.
+        netuids.sort_unstable();
+        netuids
     }
 
     /// The next block in which the subnet's epoch is due, seen from the state of this block.
@@ -61,13 +82,8 @@ impl<T: Config> Pallet<T> {
 
     /// Runs in the initialisation of every block.
     pub(super) fn run_epoch_clock(block: u64) {
-        let mut netuids: Vec<NetUid> = NetworksAdded::<T>::iter()
-            .filter_map(|(netuid, added)| (added && netuid != ROOT_NETUID).then_some(netuid))
-            .collect();
-        // The map's own order is that of the little-endian key bytes.
-        netuids.sort_unstable();
         let mut slots = MaxEpochsPerBlock::<T>::get();
-        for netuid in netuids {
+        for netuid in Self::netuids() {
             if !Self::epoch_due(netuid, block) {
                 BlocksSinceLastStep::<T>::mutate(netuid, |blocks| *blocks += 1);
             } else if slots == 0 {
@@ -171,10 +187,39 @@ impl<T: Config> Pallet<T> {
     pub(super) fn do_set_tempo(who: &T::AccountId, netuid: NetUid, tempo: u16) -> DispatchResult {
         Self::check_subnet_owner(who, netuid)?;
         ensure!((TEMPO_MIN..=TEMPO_MAX).contains(&tempo), Error::<T>::TempoOutOfBounds);
+        Self::check_admin_window(netuid)?;
         Tempo::<T>::insert(netuid, tempo);
         LastEpochBlock::<T>::insert(netuid, Self::current_block());
-        PendingEpochAt::<T>::insert(netuid, 0);
         Self::deposit_event(Event::TempoSet(netuid, tempo));
+        Ok(())
+    }
+
+    pub(super) fn do_set_activity_cutoff_factor(
+        who: &T::AccountId,
+        netuid: NetUid,
+        factor_milli: u32,
+    ) -> DispatchResult {
+        Self::check_subnet_owner(who, netuid)?;
+        ensure!(
+            ACTIVITY_CUTOFF_FACTORS_MILLI.contains(&factor_milli),
+            Error::<T>::ActivityCutoffFactorMilliOutOfBounds
+        );
+        Self::check_admin_window(netuid)?;
+        ActivityCutoffFactorMilli::<T>::insert(netuid, factor_milli);
+        Self::deposit_event(Event::ActivityCutoffFactorMilliSet { netuid, factor_milli });
+        Ok(())
+    }
+
+    /// Whether the next epoch is far enough for the owner to change what it depends on: neither
+    /// asked for nor due within `AdminFreezeWindow` blocks.
+    fn check_admin_window(netuid: NetUid) -> DispatchResult {
+        let window = u64::from(AdminFreezeWindow::<T>::get());
+        let last_frozen = Self::current_block().saturating_add(window);
+        let is_near = Self::next_epoch_start_block(netuid).is_some_and(|next| next <= last_frozen);
+        ensure!(
+            window == 0 || (PendingEpochAt::<T>::get(netuid) == 0 && !is_near),
+            Error::<T>::AdminActionProhibitedDuringWeightsWindow
+        );
         Ok(())
     }
 

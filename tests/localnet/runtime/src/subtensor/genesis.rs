@@ -3,8 +3,8 @@
 use super::{
     CommitRevealWeightsEnabled, Config, ImmunityPeriod, MaxAllowedUids, MaxAllowedValidators,
     MechanismCountCurrent, MinAllowedWeights, NetUid, NetworksAdded, Owner, Pallet,
-    ServingRateLimit, SubnetOwner, SubnetOwnerHotkey, Tempo, TotalHotkeyAlpha, ValidatorPermit,
-    WeightsSetRateLimit, WeightsVersionKey,
+    RevealPeriodEpochs, ServingRateLimit, SubnetOwner, SubnetOwnerHotkey, Tempo, TotalHotkeyAlpha,
+    ValidatorPermit, WeightsSetRateLimit, WeightsVersionKey,
 };
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +37,8 @@ pub struct SubnetGenesis<AccountId> {
     pub mechanisms: u8,
     /// Whether plain weights are refused.
     pub commit_reveal: bool,
+    /// Epochs for which commits stay concealed, at least 1.
+    pub reveal_period_epochs: u64,
     /// The neurons.
     pub neurons: Vec<NeuronGenesis<AccountId>>,
 }
@@ -71,6 +73,7 @@ impl<T: Config> Pallet<T> {
         ServingRateLimit::<T>::insert(netuid, subnet.serving_rate_limit);
         MechanismCountCurrent::<T>::insert(netuid, subnet.mechanisms.max(1));
         CommitRevealWeightsEnabled::<T>::insert(netuid, subnet.commit_reveal);
+        RevealPeriodEpochs::<T>::insert(netuid, subnet.reveal_period_epochs.max(1));
         for neuron in &subnet.neurons {
             Owner::<T>::insert(&neuron.hotkey, &neuron.coldkey);
             TotalHotkeyAlpha::<T>::insert(&neuron.hotkey, netuid, neuron.stake);

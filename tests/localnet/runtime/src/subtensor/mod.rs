@@ -2,23 +2,32 @@
 //!
 //! Names, hashers, types and defaults are those of the real pallet at spec version 425, so that a
 //! client reads and signs here as it does there. One file per concern: `weights` (setting them),
-//! `epoch` (the clock and what an epoch writes), `registration`, `serving`, `stake`, `genesis`.
+//! `commit` (hashes of them) and `commit_timelocked` (sealed ones), `epoch` (the clock and what an
+//! epoch writes), `registration`, `serving`, `stake`, `genesis`; `calls` and `events` are parts of
+//! the pallet's declaration.
 //!
-//! Not here: commit-reveal, Yuma consensus, emissions, staking calls, child keys. Their storage is
-//! declared only where a client reads a default from it.
+//! Not here: staking calls, child keys. Their storage is declared only where a client reads a
+//! default from it.
 
+mod calls;
+mod commit;
+mod commit_timelocked;
 mod epoch;
+mod events;
 mod genesis;
 mod registration;
 mod serving;
 mod stake;
 mod weights;
 
+pub use commit::{commit_hash, Reveal};
+pub use commit_timelocked::{SealedWeights, WeightsTlockPayload, SEALED_BYTES_MAX};
 pub use genesis::{NeuronGenesis, SubnetGenesis};
 pub use pallet::*;
 pub use weights::max_upscale;
 
 use codec::{Decode, DecodeWithMemTracking, Encode, MaxEncodedLen};
+use frame_support::{pallet_macros::import_section, traits::ConstU32, BoundedVec};
 use scale_info::TypeInfo;
 
 /// A subnet's number. A plain `u16` in the metadata of spec 425.
@@ -71,26 +80,55 @@ pub struct AxonInfo {
     pub placeholder2: u8,
 }
 
+/// A neuron's certificate, as published with `serve_axon_tls`.
+#[derive(
+    Clone, Debug, Decode, DecodeWithMemTracking, Encode, Eq, MaxEncodedLen, PartialEq, TypeInfo,
+)]
+pub struct NeuronCertificate {
+    /// The key, up to 64 bytes.
+    pub public_key: BoundedVec<u8, ConstU32<64>>,
+    /// Which kind of key.
+    pub algorithm: u8,
+}
+
+impl NeuronCertificate {
+    /// The algorithm is the first byte. `None` for no bytes and for more than 65.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (algorithm, public_key) = bytes.split_first()?;
+        let public_key = public_key.to_vec().try_into().ok()?;
+        Some(Self { public_key, algorithm: *algorithm })
+    }
+}
+
 #[allow(
     missing_debug_implementations,
     missing_docs,
     unreachable_pub,
     clippy::allow_attributes_without_reason,
     clippy::cast_possible_truncation,
+    clippy::missing_errors_doc,
     clippy::too_many_arguments,
     reason = "FRAME's macros generate the types, and the calls have the real chain's arguments"
 )]
+#[import_section(calls::calls)]
+#[import_section(events::events)]
 #[frame_support::pallet]
 pub mod pallet {
-    use super::{AxonInfo, MechId, NetUid, NetUidStorageIndex, SubnetGenesis, Uid};
+    use super::{
+        AxonInfo, MechId, NetUid, NetUidStorageIndex, NeuronCertificate, Reveal, SealedWeights,
+        SubnetGenesis, Uid,
+    };
+    use crate::drand::PulseSource;
     use crate::metagraph::SubnetIdentityV3;
+    use codec::Compact;
     use frame_support::{
         dispatch::{DispatchClass, Pays},
         pallet_prelude::*,
         traits::{fungible, ConstBool, ConstU16, ConstU64, ConstU8, Get},
     };
     use frame_system::pallet_prelude::*;
-    use sp_runtime::SaturatedConversion;
+    use sp_core::H256;
+    use sp_runtime::{DispatchError, SaturatedConversion};
     use std::vec::Vec;
 
     #[pallet::pallet]
@@ -103,6 +141,8 @@ pub mod pallet {
         type Currency: fungible::Mutate<Self::AccountId, Balance = u64>;
         /// Whether `serve_axon` takes loopback addresses, which the real chain refuses.
         type AllowLoopbackAxons: Get<bool>;
+        /// The pulses that open sealed weights.
+        type Beacon: PulseSource;
     }
 
     /// Reads of a missing account give 32 zero bytes.
@@ -186,6 +226,16 @@ pub mod pallet {
         OptionQuery,
     >;
     #[pallet::storage]
+    pub type NeuronCertificates<T: Config> = StorageDoubleMap<
+        _,
+        Identity,
+        NetUid,
+        Blake2_128Concat,
+        T::AccountId,
+        NeuronCertificate,
+        OptionQuery,
+    >;
+    #[pallet::storage]
     pub type ServingRateLimit<T> = StorageMap<_, Identity, NetUid, u64, ValueQuery, ConstU64<50>>;
     #[pallet::storage]
     pub type SubtokenEnabled<T> = StorageMap<_, Identity, NetUid, bool, ValueQuery>;
@@ -263,6 +313,28 @@ pub mod pallet {
     #[pallet::storage]
     pub type RevealPeriodEpochs<T> =
         StorageMap<_, Twox64Concat, NetUid, u64, ValueQuery, ConstU64<1>>;
+    /// By hotkey: hash, epoch of the commit, its block, and a zero that once meant something.
+    #[pallet::storage]
+    pub type WeightCommits<T: Config> = StorageDoubleMap<
+        _,
+        Twox64Concat,
+        NetUidStorageIndex,
+        Twox64Concat,
+        T::AccountId,
+        Vec<(H256, u64, u64, u64)>,
+        OptionQuery,
+    >;
+    /// By epoch of the commit: hotkey, block, sealed bytes, round that opens them.
+    #[pallet::storage]
+    pub type TimelockedWeightCommits<T: Config> = StorageDoubleMap<
+        _,
+        Twox64Concat,
+        NetUidStorageIndex,
+        Twox64Concat,
+        u64,
+        Vec<(T::AccountId, u64, SealedWeights, u64)>,
+        ValueQuery,
+    >;
     #[pallet::storage]
     pub type StakeThreshold<T> = StorageValue<_, u64, ValueQuery>;
     #[pallet::storage]
@@ -332,87 +404,6 @@ pub mod pallet {
     #[pallet::storage]
     pub type SubnetOwnerCut<T> = StorageValue<_, u16, ValueQuery, ConstU16<11_796>>;
 
-    #[pallet::event]
-    #[pallet::generate_deposit(pub(super) fn deposit_event)]
-    pub enum Event<T: Config> {
-        /// A uid's weights were stored: storage index, uid.
-        WeightsSet(NetUidStorageIndex, Uid),
-        /// A hotkey took a uid: subnet, uid, hotkey.
-        NeuronRegistered(NetUid, Uid, T::AccountId),
-        /// A hotkey published its endpoint: subnet, hotkey.
-        AxonServed(NetUid, T::AccountId),
-        /// A subnet's tempo changed: subnet, blocks.
-        TempoSet(NetUid, u16),
-        /// The owner asked for an epoch ahead of time.
-        EpochTriggered { netuid: NetUid, by: T::AccountId, fires_at: u64 },
-        /// Too many epochs were due in one block; this one waits.
-        EpochDeferred { netuid: NetUid, from_block: u64, to_block: u64 },
-        /// The subnet's records contradict each other; its epoch wrote nothing.
-        EpochSkipped { netuid: NetUid, block: u64 },
-    }
-
-    #[pallet::error]
-    pub enum Error<T> {
-        /// The subnet does not exist.
-        SubnetNotExists,
-        /// The mechanism does not exist in this subnet.
-        MechanismDoesNotExist,
-        /// The root subnet takes no weights through this call.
-        CanNotSetRootNetworkWeights,
-        /// Plain weights are refused while commit-reveal is on.
-        CommitRevealEnabled,
-        /// The lists of uids and weights differ in length.
-        WeightVecNotEqualSize,
-        /// More weights than the subnet has uids.
-        UidsLengthExceedUidsInSubNet,
-        /// The hotkey has no uid in this subnet.
-        HotKeyNotRegisteredInSubNet,
-        /// The hotkey has no uid in this subnet (serving).
-        HotKeyNotRegisteredInNetwork,
-        /// The hotkey's stake is below the threshold.
-        NotEnoughStakeToSetWeights,
-        /// The version key is older than the subnet demands.
-        IncorrectWeightVersionKey,
-        /// The rate limit has not passed since the last update.
-        SettingWeightsTooFast,
-        /// The uid holds no validator permit.
-        NeuronNoValidatorPermit,
-        /// A uid appears twice.
-        DuplicateUids,
-        /// A uid is not in the subnet.
-        UidVecContainInvalidOne,
-        /// Fewer weights than the subnet demands.
-        WeightVecLengthIsLow,
-        /// A weight is above the subnet's maximum. Unreachable: the maximum is not enforced.
-        MaxWeightExceeded,
-        /// The address type is neither 4 nor 6.
-        InvalidIpType,
-        /// The address is not one that others can reach.
-        InvalidIpAddress,
-        /// The port is 0.
-        InvalidPort,
-        /// The serving limit has not passed since the last call.
-        ServingRateLimitExceeded,
-        /// The hotkey already has a uid in this subnet.
-        HotKeyAlreadyRegisteredInSubNet,
-        /// The root subnet has its own registration.
-        RegistrationNotPermittedOnRootSubnet,
-        /// The hotkey belongs to another coldkey.
-        NonAssociatedColdKey,
-        /// The coldkey cannot pay the price of a registration.
-        NotEnoughBalanceToStake,
-        /// Only the subnet's owner may do this.
-        NotSubnetOwner,
-        /// The tempo is outside its bounds.
-        TempoOutOfBounds,
-        /// An epoch was already asked for.
-        EpochTriggerAlreadyPending,
-        /// The automatic epoch comes before a triggered one would.
-        AutoEpochAlreadyImminent,
-        /// Epochs cannot be triggered while commit-reveal is on.
-        DynamicTempoBlockedByCommitReveal,
-    }
-
     /// What the chain starts with.
     #[pallet::genesis_config]
     #[derive(frame_support::DefaultNoBound)]
@@ -441,102 +432,27 @@ pub mod pallet {
     #[pallet::hooks]
     impl<T: Config> Hooks<BlockNumberFor<T>> for Pallet<T> {
         fn on_initialize(block: BlockNumberFor<T>) -> Weight {
+            // In this order: weights that open now count for an epoch that runs now.
+            Pallet::<T>::reveal_matured_commits();
             Pallet::<T>::run_epoch_clock(block.saturated_into());
             T::DbWeight::get().reads_writes(8, 8)
         }
     }
 
-    #[pallet::call]
-    impl<T: Config> Pallet<T> {
-        /// Sets the caller's weights for mechanism 0.
-        #[pallet::call_index(0)]
-        #[pallet::weight((weight_of_row(dests), DispatchClass::Normal, Pays::No))]
-        pub fn set_weights(
-            origin: OriginFor<T>,
-            netuid: NetUid,
-            dests: Vec<u16>,
-            weights: Vec<u16>,
-            version_key: u64,
-        ) -> DispatchResult {
-            let hotkey = ensure_signed(origin)?;
-            Self::do_set_weights(&hotkey, (netuid, 0), dests, weights, version_key)
-        }
+    /// Storing a commit.
+    const COMMIT_WEIGHT: Weight = Weight::from_parts(100_000_000, 0);
 
-        /// Publishes where the caller can be reached.
-        #[pallet::call_index(4)]
-        #[pallet::weight((Weight::from_parts(34_000_000, 0), DispatchClass::Normal, Pays::No))]
-        pub fn serve_axon(
-            origin: OriginFor<T>,
-            netuid: NetUid,
-            version: u32,
-            ip: u128,
-            port: u16,
-            ip_type: u8,
-            protocol: u8,
-            placeholder1: u8,
-            placeholder2: u8,
-        ) -> DispatchResult {
-            let hotkey = ensure_signed(origin)?;
-            let axon = AxonInfo {
-                block: Self::current_block(),
-                version,
-                ip,
-                port,
-                ip_type,
-                protocol,
-                placeholder1,
-                placeholder2,
-            };
-            Self::do_serve_axon(hotkey, netuid, axon)
-        }
+    fn weight_of_rows(rows: &[Vec<(Compact<u16>, Compact<u16>)>]) -> Weight {
+        rows.iter().fold(Weight::zero(), |sum, row| sum + weight_of_entries(row.len()))
+    }
 
-        /// Registers a hotkey for the present price; the caller is its coldkey.
-        #[pallet::call_index(7)]
-        #[pallet::weight(Weight::from_parts(354_000_000, 0))]
-        pub fn burned_register(
-            origin: OriginFor<T>,
-            netuid: NetUid,
-            hotkey: T::AccountId,
-        ) -> DispatchResult {
-            let coldkey = ensure_signed(origin)?;
-            Self::do_burned_register(coldkey, netuid, hotkey)
-        }
-
-        /// Sets the caller's weights for one mechanism.
-        #[pallet::call_index(119)]
-        #[pallet::weight((weight_of_row(dests), DispatchClass::Normal, Pays::No))]
-        pub fn set_mechanism_weights(
-            origin: OriginFor<T>,
-            netuid: NetUid,
-            mecid: MechId,
-            dests: Vec<u16>,
-            weights: Vec<u16>,
-            version_key: u64,
-        ) -> DispatchResult {
-            let hotkey = ensure_signed(origin)?;
-            Self::do_set_weights(&hotkey, (netuid, mecid), dests, weights, version_key)
-        }
-
-        /// Changes the tempo and restarts the cycle at this block. Owner only.
-        #[pallet::call_index(139)]
-        #[pallet::weight(Weight::from_parts(30_000_000, 0))]
-        pub fn set_tempo(origin: OriginFor<T>, netuid: NetUid, tempo: u16) -> DispatchResult {
-            let who = ensure_signed(origin)?;
-            Self::do_set_tempo(&who, netuid, tempo)
-        }
-
-        /// Asks for an epoch `AdminFreezeWindow` blocks from now. Owner only.
-        #[pallet::call_index(141)]
-        #[pallet::weight(Weight::from_parts(30_000_000, 0))]
-        pub fn trigger_epoch(origin: OriginFor<T>, netuid: NetUid) -> DispatchResult {
-            let who = ensure_signed(origin)?;
-            Self::do_trigger_epoch(who, netuid)
-        }
+    fn weight_of_row(dests: &[u16]) -> Weight {
+        weight_of_entries(dests.len())
     }
 
     /// Storing a row costs with its length, so that a block has a limit on rows.
-    fn weight_of_row(dests: &[u16]) -> Weight {
-        let entries = u64::try_from(dests.len()).unwrap_or(u64::MAX);
+    fn weight_of_entries(count: usize) -> Weight {
+        let entries = u64::try_from(count).unwrap_or(u64::MAX);
         Weight::from_parts(1_000_000_000_u64.saturating_add(entries.saturating_mul(50_000_000)), 0)
     }
 }

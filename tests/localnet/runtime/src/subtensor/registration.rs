@@ -3,8 +3,9 @@
 use super::{
     Active, Axons, BlockAtRegistration, Bonds, Burn, Config, Consensus, Dividends, Emission, Error,
     Event, ImmunityPeriod, Incentive, IsNetworkMember, Keys, LastUpdate, MaxAllowedUids,
-    MechanismCountCurrent, NetUid, NetUidStorageIndex, NetworksAdded, Owner, Pallet, StakeWeight,
-    SubnetworkN, Uid, Uids, ValidatorPermit, ValidatorTrust, Weights, ROOT_NETUID,
+    MechanismCountCurrent, NetUid, NetUidStorageIndex, NetworksAdded, NeuronCertificates, Owner,
+    Pallet, StakeWeight, SubnetworkN, Uid, Uids, ValidatorPermit, ValidatorTrust, Weights,
+    ROOT_NETUID,
 };
 use crate::zero_account;
 use frame_support::{
@@ -115,6 +116,7 @@ impl<T: Config> Pallet<T> {
         Uids::<T>::remove(netuid, &leaving);
         IsNetworkMember::<T>::remove(&leaving, netuid);
         Axons::<T>::remove(netuid, &leaving);
+        NeuronCertificates::<T>::remove(netuid, &leaving);
         let at = usize::from(uid);
         Active::<T>::mutate(netuid, |list| set(list, at, true));
         ValidatorPermit::<T>::mutate(netuid, |list| set(list, at, false));

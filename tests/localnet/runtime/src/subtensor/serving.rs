@@ -1,10 +1,11 @@
-//! `serve_axon`: publishing an endpoint.
+//! `serve_axon` and `serve_axon_tls`: publishing an endpoint.
 //!
 //! The same checks run twice, as on the real chain: in the pool, where a refusal is a
 //! `Custom` code, and at dispatch.
 
 use super::{
-    AxonInfo, Axons, Config, Error, Event, NetUid, NetworksAdded, Pallet, ServingRateLimit, Uids,
+    AxonInfo, Axons, Config, Error, Event, NetUid, NetworksAdded, NeuronCertificate,
+    NeuronCertificates, Pallet, ServingRateLimit, Uids,
 };
 use frame_support::{ensure, traits::Get};
 use sp_runtime::DispatchResult;
@@ -19,9 +20,13 @@ impl<T: Config> Pallet<T> {
         hotkey: T::AccountId,
         netuid: NetUid,
         axon: AxonInfo,
+        certificate: Option<&[u8]>,
     ) -> DispatchResult {
         ensure!(NetworksAdded::<T>::get(netuid), Error::<T>::SubnetNotExists);
         Self::check_serve_axon(&hotkey, netuid, &axon)?;
+        if let Some(certificate) = certificate.and_then(NeuronCertificate::from_bytes) {
+            NeuronCertificates::<T>::insert(netuid, &hotkey, certificate);
+        }
         Axons::<T>::insert(netuid, &hotkey, axon);
         Self::deposit_event(Event::AxonServed(netuid, hotkey));
         Ok(())

@@ -1,4 +1,8 @@
 //! `set_weights`: the checks in the real chain's order, and what is stored.
+//!
+//! Reveals end here too. Then commit-reveal is on, and neither is the rate limit looked at nor the
+//! last update written: the commit did both. A reveal that comes after commit-reveal was switched
+//! off is treated like plain weights, as on the real chain.
 
 use super::{
     CommitRevealWeightsEnabled, Config, Error, Event, LastUpdate, MechId, MechanismCountCurrent,
@@ -6,6 +10,7 @@ use super::{
     ValidatorPermit, Weights, WeightsSetRateLimit, WeightsVersionKey, GLOBAL_MAX_SUBNETS,
     ROOT_NETUID,
 };
+use codec::Compact;
 use frame_support::ensure;
 use sp_runtime::{DispatchError, DispatchResult};
 use std::collections::BTreeSet;
@@ -62,6 +67,57 @@ impl<T: Config> Pallet<T> {
         values: Vec<u16>,
         version_key: u64,
     ) -> DispatchResult {
+        ensure!(!CommitRevealWeightsEnabled::<T>::get(netuid), Error::<T>::CommitRevealEnabled);
+        Self::store_weights(hotkey, (netuid, mecid), uids, values, version_key)
+    }
+
+    /// Sets weights on several subnets. Announces what failed; fails itself only over lengths.
+    pub(super) fn do_batch_set_weights(
+        hotkey: T::AccountId,
+        netuids: Vec<Compact<NetUid>>,
+        rows: Vec<Vec<(Compact<u16>, Compact<u16>)>>,
+        version_keys: &[Compact<u64>],
+    ) -> DispatchResult {
+        ensure!(
+            netuids.len() == rows.len() && netuids.len() == version_keys.len(),
+            Error::<T>::InputLengthsUnequal
+        );
+        let items = netuids.iter().zip(rows).zip(version_keys);
+        let results: Vec<(NetUid, DispatchResult)> = items
+            .map(|((netuid, row), version_key)| {
+                let (uids, values) = row.into_iter().map(|(uid, value)| (uid.0, value.0)).unzip();
+                let mechanism = (netuid.0, 0);
+                (netuid.0, Self::do_set_weights(&hotkey, mechanism, uids, values, version_key.0))
+            })
+            .collect();
+        Self::announce_batch(hotkey, netuids, results);
+        Ok(())
+    }
+
+    pub(super) fn announce_batch(
+        hotkey: T::AccountId,
+        netuids: Vec<Compact<NetUid>>,
+        results: Vec<(NetUid, DispatchResult)>,
+    ) {
+        let failed =
+            results.into_iter().filter_map(|(netuid, result)| Some((netuid, result.err()?)));
+        for (at, (netuid, error)) in failed.enumerate() {
+            if at == 0 {
+                Self::deposit_event(Event::BatchCompletedWithErrors());
+            }
+            Self::deposit_event(Event::BatchWeightItemFailed(netuid, error));
+        }
+        Self::deposit_event(Event::BatchWeightsCompleted(netuids, hotkey));
+    }
+
+    /// Checks a row and stores it. On an error nothing was written.
+    pub(super) fn store_weights(
+        hotkey: &T::AccountId,
+        (netuid, mecid): (NetUid, MechId),
+        uids: Vec<Uid>,
+        values: Vec<u16>,
+        version_key: u64,
+    ) -> DispatchResult {
         Self::check_subnet_takes_row(netuid, mecid, &uids, &values)?;
         let index = Self::storage_index(netuid, mecid);
         let uid = Self::check_caller(hotkey, netuid, index, version_key)?;
@@ -70,13 +126,34 @@ impl<T: Config> Pallet<T> {
 
         let row: Vec<(u16, u16)> = uids.into_iter().zip(max_upscale(&values)).collect();
         Weights::<T>::insert(index, uid, row);
+        if !CommitRevealWeightsEnabled::<T>::get(netuid) {
+            Self::note_update(netuid, index, uid);
+        }
+        Self::deposit_event(Event::WeightsSet(index, uid));
+        Ok(())
+    }
+
+    /// Writes that the uid was heard of in this block. A mechanism that was added later may have
+    /// no list yet.
+    pub(super) fn note_update(netuid: NetUid, index: NetUidStorageIndex, uid: Uid) {
         let block = Self::current_block();
+        let neurons = usize::from(SubnetworkN::<T>::get(netuid));
         LastUpdate::<T>::mutate(index, |updates| {
+            if updates.len() < neurons {
+                updates.resize(neurons, 0);
+            }
             if let Some(last) = updates.get_mut(usize::from(uid)) {
                 *last = block;
             }
         });
-        Self::deposit_event(Event::WeightsSet(index, uid));
+    }
+
+    /// Whether subnet and mechanism exist.
+    pub(super) fn check_mechanism(netuid: NetUid, mecid: MechId) -> DispatchResult {
+        ensure!(
+            NetworksAdded::<T>::get(netuid) && mecid < MechanismCountCurrent::<T>::get(netuid),
+            Error::<T>::MechanismDoesNotExist
+        );
         Ok(())
     }
 
@@ -86,13 +163,9 @@ impl<T: Config> Pallet<T> {
         uids: &[Uid],
         values: &[u16],
     ) -> DispatchResult {
-        ensure!(!CommitRevealWeightsEnabled::<T>::get(netuid), Error::<T>::CommitRevealEnabled);
         ensure!(netuid != ROOT_NETUID, Error::<T>::CanNotSetRootNetworkWeights);
         ensure!(uids.len() == values.len(), Error::<T>::WeightVecNotEqualSize);
-        ensure!(
-            NetworksAdded::<T>::get(netuid) && mecid < MechanismCountCurrent::<T>::get(netuid),
-            Error::<T>::MechanismDoesNotExist
-        );
+        Self::check_mechanism(netuid, mecid)?;
         ensure!(
             uids.len() <= usize::from(SubnetworkN::<T>::get(netuid)),
             Error::<T>::UidsLengthExceedUidsInSubNet
@@ -116,7 +189,8 @@ impl<T: Config> Pallet<T> {
             Error::<T>::IncorrectWeightVersionKey
         );
         ensure!(
-            Self::rate_limit_passed(netuid, index, uid, Self::current_block()),
+            CommitRevealWeightsEnabled::<T>::get(netuid)
+                || Self::rate_limit_passed(netuid, index, uid, Self::current_block()),
             Error::<T>::SettingWeightsTooFast
         );
         Ok(uid)
