@@ -9,6 +9,8 @@
 use node_core::id::{Digest, Hotkey, Uid};
 use subxt::ext::codec::{Decode, DecodeAll as _, Encode};
 
+use crate::timelock::{fill_random, TimelockError};
+
 /// Bytes of a public key.
 const ACCOUNT_BYTES: usize = 32;
 
@@ -120,6 +122,20 @@ impl HashPreimage<'_> {
     }
 }
 
+/// Numbers in a salt. Lower: few weights could be guessed from their hash. Higher: longer reveals.
+pub const SALT_LEN: usize = 8;
+
+/// A new salt from the operating system's randomness. Keep it: without it nothing can be revealed.
+///
+/// # Errors
+///
+/// [`TimelockError::Randomness`].
+pub fn draw_salt() -> Result<Vec<u16>, TimelockError> {
+    let mut bytes = [0; 2 * SALT_LEN];
+    fill_random(&mut bytes)?;
+    Ok(bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]])).collect())
+}
+
 /// The hash under which events name a timelocked commit.
 #[must_use]
 pub fn timelocked_commit_hash(commit: &[u8]) -> Digest {
@@ -171,6 +187,13 @@ mod tests {
         let hash = |index| preimage(index).hash().to_string();
         assert_eq!(hash(1), "8d8ebdb8df354a498ef3a222e5e3052cbe2bb9d60a3c9c1e744c60b992358bef");
         assert_eq!(hash(4097), "1b3b94e36939f8375f9f00d30b5de7f13447cb8eacc9ceb3a97339f507741a36");
+    }
+
+    #[test]
+    fn no_two_salts_are_alike() {
+        let salt = draw_salt().unwrap();
+        assert_eq!(salt.len(), SALT_LEN);
+        assert_ne!(salt, draw_salt().unwrap());
     }
 
     #[test]

@@ -41,7 +41,7 @@ fn directory() -> PathBuf {
 }
 
 /// The local chain's runtime, and every metadata file that is there.
-fn runtimes() -> Vec<Runtime> {
+pub(crate) fn runtimes() -> Vec<Runtime> {
     let directory = directory();
     let read = |(name, spec): &(&str, u32)| {
         let bytes = std::fs::read(directory.join(name)).ok()?;
@@ -108,6 +108,18 @@ fn storage_keys_are_those_of_the_real_chain() {
                 "ca407206ec1ab726b2636c4b145ac287419a60ae8b01e6dcaebd7317e43c69bf0100\
                  518366b5b1bc7c99{alice_hex}"
             )
+        );
+        assert_eq!(
+            hex(storage_key(metadata, &items::TIMELOCKED_WEIGHT_COMMITS, (1u16, 100u64))),
+            format!(
+                "{subtensor}119e1c428ff5c7c6dac4c888a10d1443f1577fbf1d628fdd0100\
+                 7a3054d45c9cdfa16400000000000000"
+            )
+        );
+        assert_eq!(
+            hex(storage_key(metadata, &items::PULSES, (1000u64,))),
+            "a285cdb66e8b8524ea70b1693c7b1e050d8e70fd32bfb1639703f9a23d15b15e\
+             646b8858c86fefefe34a7c69e60c9917e803000000000000"
         );
     }
 }

@@ -7,12 +7,13 @@
 
 #![deny(missing_docs)]
 
+mod calls;
 mod client;
+pub mod codec;
 pub mod commit;
 mod decode;
 mod encode;
 mod endpoint;
-mod epoch;
 mod era;
 mod follow;
 mod keypair;
@@ -28,13 +29,19 @@ pub mod timelock;
 mod wallet;
 
 #[cfg(test)]
+mod calls_tests;
+#[cfg(test)]
 mod credentials_tests;
 #[cfg(test)]
 mod golden_tests;
 
+pub use calls::{
+    CommitmentField, SubmittedForm, WeightsCall, WeightsSubmission, CERTIFICATE_BYTES_MAX,
+    COMMITMENT_FIELDS_MAX, COMMITMENT_RAW_BYTES_MAX, COMMITMENT_TIMELOCKED_BYTES_MAX,
+};
 pub use client::{ChainClient, ChainConfig};
 pub use decode::{DecodeError, DispatchOutcome, COMMITTED_BYTES_MAX};
-pub use encode::{EncodeError, WeightsCall};
+pub use encode::EncodeError;
 pub use follow::{FinalizedHead, FollowState, Heads};
 pub use keypair::{Keypair, NotASecret, Sr25519Verifier};
 pub use link::{BoxedError, CallError, ConnectError, EndpointError, EndpointFailure, RpcRefusal};

@@ -51,6 +51,8 @@ const TAG_BYTES: usize = 16;
 /// The only cipher the chain knows. Not authenticated by the ciphertext.
 const SUITE: &[u8; 8] = b"AES_GCM_";
 
+const BEACON_KEY: &str = "beacon key";
+
 type PublicKey = <TinyBLS381 as EngineBLS>::PublicKeyGroup;
 type RoundSignature = <TinyBLS381 as EngineBLS>::SignatureGroup;
 
@@ -108,6 +110,15 @@ pub enum TimelockError {
 /// A beacon's public key: a compressed point of G2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BeaconKey(pub [u8; POINT_BYTES]);
+
+impl TryFrom<&[u8]> for BeaconKey {
+    type Error = TimelockError;
+
+    /// Of 96 bytes; whether they are a point is seen when something is encrypted.
+    fn try_from(bytes: &[u8]) -> Result<Self, TimelockError> {
+        bytes.try_into().map(Self).map_err(|_| TimelockError::Point { what: BEACON_KEY })
+    }
+}
 
 /// A beacon: who signs rounds, and when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,7 +200,7 @@ pub fn encrypt(beacon: &BeaconKey, round: u64, payload: &[u8]) -> Result<Vec<u8>
     if len > CIPHERTEXT_BYTES_MAX {
         return Err(TimelockError::TooLong { len });
     }
-    let key: PublicKey = point("beacon key", &beacon.0)?;
+    let key: PublicKey = point(BEACON_KEY, &beacon.0)?;
     let mut seed = Zeroizing::new([0u8; 32]);
     let mut text_key = Zeroizing::new([0u8; 32]);
     fill_random(&mut *seed)?;
@@ -259,7 +270,7 @@ fn identity(round: u64) -> Identity {
     Identity::new(b"", &sha256(&round.to_be_bytes()).0)
 }
 
-fn fill_random(bytes: &mut [u8]) -> Result<(), TimelockError> {
+pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), TimelockError> {
     OsRng
         .try_fill_bytes(bytes)
         .map_err(|error| TimelockError::Randomness { detail: error.to_string() })

@@ -108,6 +108,8 @@ fn keys_and_signatures_that_are_no_points_are_refused() {
         let refused = encrypt(&BeaconKey(key), 1, b"x").unwrap_err();
         assert_eq!(refused, TimelockError::Point { what: "beacon key" });
     }
+    assert_eq!(BeaconKey::try_from(&QUICKNET.key.0[..]), Ok(QUICKNET.key));
+    assert!(BeaconKey::try_from(&QUICKNET.key.0[1..]).is_err());
     let mut infinity_g1 = [0; 48];
     infinity_g1[0] = 0xc0;
     let mut other = vectors::SIGNATURE;
