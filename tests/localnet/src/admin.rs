@@ -10,6 +10,7 @@ use crate::{
     sign::{sign, Terms},
 };
 use node_subtensor_runtime::{frame_system, pallet_sudo, Hash, RuntimeCall};
+use std::sync::PoisonError;
 use thiserror::Error;
 
 /// Why a change was not taken.
@@ -66,6 +67,7 @@ pub fn change_storage(
 ///
 /// [`ChangeError`].
 pub fn sudo(chain: &Chain, alice: &DevKey, call: RuntimeCall) -> Result<Hash, ChangeError> {
+    let _alone = chain.alice.lock().unwrap_or_else(PoisonError::into_inner);
     let nonce =
         chain.next_index(&alice.account()).map_err(|source| ChangeError::Nonce { source })?;
     let call = pallet_sudo::Call::sudo { call: Box::new(call) };

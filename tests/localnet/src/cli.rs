@@ -1,7 +1,7 @@
 //! The command line, and what it means as a [`Config`].
 
 use clap::{Args, Parser, Subcommand};
-use localnet::{BlockTime, ChainOptions, Config, GenesisSpec};
+use localnet::{BlockTime, ChainOptions, Config, FaultChange, GenesisSpec};
 use node_subtensor_runtime::TAO;
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -70,9 +70,16 @@ pub(crate) struct Neurons {
 
 #[derive(Args, Debug)]
 pub(crate) struct Run {
-    /// Where to listen, HTTP and WebSocket alike; port 0 takes a free one
+    /// Where to listen, HTTP and WebSocket alike; port 0 takes a free one. Several times for
+    /// several endpoints of the one chain
     #[arg(long, default_value = "127.0.0.1:9944", value_name = "ADDRESS")]
-    listen: SocketAddr,
+    listen: Vec<SocketAddr>,
+    /// Where to listen beside that, without faults
+    #[arg(long, value_name = "ADDRESS")]
+    control: Option<SocketAddr>,
+    /// Faults to start with, as `dev_fault` takes them: {"listener":0,"delay_ms":50}
+    #[arg(long, value_name = "JSON")]
+    fault: Vec<FaultChange>,
     /// Time per block (`1s`, `250ms`), or `manual`: only when `dev_seal` is called
     #[arg(long, default_value = "1s", value_name = "TIME")]
     block_time: BlockTime,
@@ -82,6 +89,12 @@ pub(crate) struct Run {
     /// Blocks that the finalized head is behind the best one
     #[arg(long, default_value_t = 0, value_name = "N")]
     finality_lag: u32,
+    /// After every Nth block give up the newest ones for others; 0 for never
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    reorg_every: u32,
+    /// How many blocks are given up then, as far as they are not final
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    reorg_depth: u32,
     /// Blocks whose state can be read
     #[arg(long, default_value_t = 300, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     state_window: u32,
@@ -162,12 +175,17 @@ impl Neurons {
 impl Run {
     pub(crate) fn config(&self) -> Config {
         Config {
-            listen: self.listen,
+            listen: self.listen.first().copied().unwrap_or_else(|| Config::default().listen),
+            also_listen: self.listen.iter().skip(1).copied().collect(),
+            control: self.control,
+            faults: self.fault.clone(),
             block_time: self.block_time,
             genesis: self.genesis(),
             options: ChainOptions {
                 finality_lag: self.finality_lag,
                 state_window: self.state_window,
+                reorg_every: self.reorg_every,
+                reorg_depth: self.reorg_depth,
                 ..ChainOptions::default()
             },
             state_dir: self.state_dir.clone(),

@@ -23,7 +23,7 @@ use thiserror::Error;
 
 /// Name of the file in the state directory.
 pub const FILE_NAME: &str = "blocks.journal";
-const MAGIC: &[u8; 8] = b"localnt1";
+const MAGIC: &[u8; 8] = b"localnt2";
 const FRAME_BYTES: usize = 8;
 
 /// One block as it is written down.
@@ -31,8 +31,12 @@ const FRAME_BYTES: usize = 8;
 pub struct JournalRecord {
     /// Height.
     pub number: u32,
+    /// The block below it.
+    pub parent: Hash,
     /// The hash it must execute to.
     pub hash: Hash,
+    /// Height up to which blocks were final with it.
+    pub finalized: u32,
     /// Its extrinsics.
     pub body: Vec<Vec<u8>>,
 }
@@ -163,16 +167,18 @@ impl Journal {
         }
     }
 
-    /// Writes a block down.
+    /// Writes a block down, and how far blocks are final with it.
     ///
     /// # Errors
     ///
     /// [`JournalError::Io`]; what was written of the record is taken back, and should that fail
     /// too, the next start drops it.
-    pub fn append(&mut self, block: &SealedBlock) -> Result<(), JournalError> {
+    pub fn append(&mut self, block: &SealedBlock, finalized: u32) -> Result<(), JournalError> {
         let record = JournalRecord {
             number: block.number(),
+            parent: block.header.parent_hash,
             hash: block.hash,
+            finalized,
             body: block.body.iter().map(|bytes| bytes.to_vec()).collect(),
         };
         let failed = |source| JournalError::Io { path: self.path.clone(), source };

@@ -7,14 +7,15 @@
 //!
 //! - [`chain`]: execution, the pool, sealing, finality. Synchronous, owns no task.
 //! - [`journal`]: the blocks on disk; a restart executes them again.
-//! - [`rpc`]: the JSON-RPC methods, on one port over HTTP and WebSocket.
+//! - [`rpc`]: the JSON-RPC methods, over HTTP and WebSocket alike.
+//! - [`faults`]: what goes wrong between an endpoint and its clients, on purpose.
 //! - [`admin`]: changing the chain's storage by the sudo key.
 //! - [`genesis`], [`keys`], [`wallets`]: who is there at block 0 and how to sign as them.
-//!
-//! Not here: forks, faults, other metadata flavours.
 
 pub mod admin;
 pub mod chain;
+mod doors;
+pub mod faults;
 pub mod genesis;
 pub mod journal;
 pub mod keys;
@@ -24,5 +25,6 @@ pub mod sign;
 pub mod wallets;
 
 pub use chain::{Chain, ChainOptions};
+pub use faults::{FaultChange, Faults};
 pub use genesis::GenesisSpec;
 pub use server::{BlockTime, BlockTimeInvalid, Config, Localnet, StartError};

@@ -80,7 +80,7 @@ fn main() -> ExitCode {
 fn exit_code(failure: &Failure) -> u8 {
     match failure {
         Failure::Wallets(WalletError::OtherKey { .. }) => 64,
-        Failure::Start(StartError::Chain { .. }) => 64,
+        Failure::Start(StartError::Chain { .. } | StartError::Faults { .. }) => 64,
         _ => 69,
     }
 }
@@ -139,7 +139,7 @@ async fn serve_until_stopped(run: &Run) -> Result<(), Failure> {
     let localnet = Localnet::start(config).await.map_err(Failure::Start)?;
     let best = localnet.chain().best().number();
     tracing::info!(genesis = ?localnet.chain().genesis_hash(), best, "chain is up");
-    announce(&localnet.url(), run.ready_file.as_deref())?;
+    announce(&localnet, run.ready_file.as_deref())?;
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
@@ -149,14 +149,20 @@ async fn serve_until_stopped(run: &Run) -> Result<(), Failure> {
     Ok(())
 }
 
-/// First the file, then the line: whoever reads the line may read the file.
-fn announce(url: &str, ready_file: Option<&Path>) -> Result<(), Failure> {
+/// First the file, then the lines: whoever reads a line may read the file.
+fn announce(localnet: &Localnet, ready_file: Option<&Path>) -> Result<(), Failure> {
+    let (urls, control) = (localnet.urls(), localnet.control_url());
     if let Some(path) = ready_file {
         let failed = |source| Failure::ReadyFile { path: path.to_path_buf(), source };
+        let control = control.iter().map(|url| format!("control {url}"));
+        let lines: Vec<String> = urls.iter().cloned().chain(control).collect();
         let partial = path.with_extension("partial");
-        fs::write(&partial, format!("{url}\n")).map_err(failed)?;
+        fs::write(&partial, format!("{}\n", lines.join("\n"))).map_err(failed)?;
         fs::rename(&partial, path).map_err(failed)?;
     }
+    let listening = urls.iter().map(|url| format!("listening on {url}"));
+    let lines: Vec<String> =
+        listening.chain(control.iter().map(|url| format!("control on {url}"))).collect();
     let mut stdout = io::stdout();
-    writeln!(stdout, "listening on {url}").and_then(|()| stdout.flush()).map_err(Failure::Output)
+    writeln!(stdout, "{}", lines.join("\n")).and_then(|()| stdout.flush()).map_err(Failure::Output)
 }

@@ -1,12 +1,16 @@
-//! A chain that runs: opened, served on a port, sealed on a timer or on demand.
+//! A chain that runs: opened, served on its listeners, sealed on a timer or on demand.
 
 use crate::{
     chain::{Chain, ChainError, ChainOptions},
+    doors::{keep, Door},
+    faults::{FaultChange, FaultError, FaultSwitch, Switchboard},
     genesis::GenesisSpec,
     journal::{Journal, JournalError},
-    rpc,
+    rpc::{self, Endpoint},
 };
-use jsonrpsee::server::{RandomStringIdProvider, ServerBuilder, ServerConfig, ServerHandle};
+use jsonrpsee::server::{
+    stop_channel, RandomStringIdProvider, ServerConfig, ServerHandle, StopHandle,
+};
 use std::{
     io,
     net::SocketAddr,
@@ -16,7 +20,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use thiserror::Error;
-use tokio::{sync::watch, task::JoinHandle, time::MissedTickBehavior};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::MissedTickBehavior};
 
 /// Bytes of an answer. Metadata and whole maps must fit.
 const RESPONSE_BYTES_MAX: u32 = 64 << 20;
@@ -26,6 +30,9 @@ const REQUEST_BYTES_MAX: u32 = 16 << 20;
 const SUBSCRIPTIONS_MAX: u32 = 4096;
 /// Clients. A test with a few hundred nodes must fit.
 const CONNECTIONS_MAX: u32 = 1024;
+/// How long clients may take to notice that the chain stops. Longer: a client that reads nothing
+/// holds the stop up.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// When blocks are sealed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -63,8 +70,14 @@ impl FromStr for BlockTime {
 /// What to run.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen; port 0 takes a free one.
+    /// Where to listen; port 0 takes a free one. This is listener 0.
     pub listen: SocketAddr,
+    /// Where else to listen: further endpoints of the same chain, each with faults of its own.
+    pub also_listen: Vec<SocketAddr>,
+    /// Where to listen without faults, whatever the others do.
+    pub control: Option<SocketAddr>,
+    /// The faults to start with.
+    pub faults: Vec<FaultChange>,
     /// When to seal.
     pub block_time: BlockTime,
     /// Block 0.
@@ -80,6 +93,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            also_listen: Vec::new(),
+            control: None,
+            faults: Vec::new(),
             block_time: BlockTime::Manual,
             genesis: GenesisSpec::default(),
             options: ChainOptions::default(),
@@ -114,18 +130,27 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The faults asked for are none.
+    #[error("cannot set the faults")]
+    Faults {
+        /// Why not.
+        #[source]
+        source: FaultError,
+    },
     /// Two methods of one name: a bug.
     #[error("cannot register the JSON-RPC methods: {0}")]
     Methods(String),
 }
 
-/// A running chain with its server. Stops when dropped or told to.
+/// A running chain with its listeners. Stops when dropped or told to.
 #[derive(Debug)]
 pub struct Localnet {
     chain: Arc<Chain>,
-    address: SocketAddr,
+    switchboard: Arc<Switchboard>,
+    addresses: Vec<SocketAddr>,
+    control: Option<SocketAddr>,
     server: ServerHandle,
-    sealing: JoinHandle<()>,
+    sealing: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
 }
 
@@ -141,21 +166,34 @@ impl Localnet {
             .await
             .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
         let chain = Arc::new(chain);
-        let methods =
-            rpc::module(chain.clone()).map_err(|error| StartError::Methods(error.to_string()))?;
-        let listen = config.listen;
-        let failed = |source| StartError::Listen { listen, source };
-        let server = ServerBuilder::default()
-            .set_config(server_config())
-            .build(listen)
-            .await
-            .map_err(failed)?;
-        let address = server.local_addr().map_err(failed)?;
-        let server = server.start(methods);
+        let addresses = [&[config.listen][..], &config.also_listen].concat();
+        let switchboard = Arc::new(Switchboard::new(addresses.len()));
+        for change in &config.faults {
+            switchboard
+                .change(change, chain.newest_moment())
+                .map_err(|source| StartError::Faults { source })?;
+        }
+        let mut doors = Vec::new();
+        for (index, address) in addresses.into_iter().enumerate() {
+            let switch = switchboard.switch(index).cloned().unwrap_or_else(no_faults);
+            doors.push(door(address, &chain, switch, &switchboard).await?);
+        }
+        let addresses = doors.iter().map(|(_, address)| *address).collect();
+        let mut control = None;
+        if let Some(address) = config.control {
+            let door = door(address, &chain, no_faults(), &switchboard).await?;
+            control = Some(door.1);
+            doors.push(door);
+        }
+        let (stop_handle, server) = stop_channel();
+        for (door, _) in doors {
+            tokio::spawn(keep(door, StopHandle::clone(&stop_handle)));
+        }
         let stop = watch::Sender::new(false);
         let sealing =
             tokio::spawn(seal_on_timer(chain.clone(), config.block_time, stop.subscribe()));
-        Ok(Self { chain, address, server, sealing, stop })
+        let sealing = Some(sealing);
+        Ok(Self { chain, switchboard, addresses, control, server, sealing, stop })
     }
 
     /// The chain itself, for tests in the same process.
@@ -163,14 +201,33 @@ impl Localnet {
         &self.chain
     }
 
-    /// Where it listens.
+    /// Where listener 0 listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.addresses.first().copied().unwrap_or_else(|| Config::default().listen)
     }
 
-    /// Where clients connect.
+    /// Where clients connect to listener 0.
     pub fn url(&self) -> String {
-        format!("ws://{}", self.address)
+        format!("ws://{}", self.address())
+    }
+
+    /// Where clients connect, one URL for each listener in their order.
+    pub fn urls(&self) -> Vec<String> {
+        self.addresses.iter().map(|address| format!("ws://{address}")).collect()
+    }
+
+    /// Where faults never reach, if that was asked for.
+    pub fn control_url(&self) -> Option<String> {
+        self.control.map(|address| format!("ws://{address}"))
+    }
+
+    /// Changes the faults of listeners, described as JSON; see [`FaultChange`].
+    ///
+    /// # Errors
+    ///
+    /// [`FaultError`]; nothing was changed.
+    pub fn fault(&self, change: serde_json::Value) -> Result<(), FaultError> {
+        self.switchboard.change(&FaultChange::from_json(change)?, self.chain.newest_moment())
     }
 
     /// Waits until the chain has this many blocks.
@@ -180,16 +237,53 @@ impl Localnet {
         let _reached = heads.wait_for(|heads| heads.best >= number).await;
     }
 
-    /// Stops sealing and serving.
-    pub async fn stop(self) {
+    /// Stops sealing and serving, and lets go of the state directory.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        if let Some(sealing) = self.sealing.take() {
+            if let Err(error) = sealing.await {
+                tracing::error!(%error, "sealing ended badly");
+            }
+        }
+        // Already stopped is as good.
+        let _stopped = self.server.stop();
+        let chain = self.chain.clone();
+        if let Err(error) = tokio::task::spawn_blocking(move || chain.stop()).await {
+            tracing::error!(%error, "the journal was not closed");
+        }
+        if tokio::time::timeout(GOODBYE, self.server.clone().stopped()).await.is_err() {
+            tracing::warn!("clients are still there");
+        }
+    }
+}
+
+impl Drop for Localnet {
+    fn drop(&mut self) {
         self.stop.send_replace(true);
         // Already stopped is as good.
         let _stopped = self.server.stop();
-        self.server.clone().stopped().await;
-        if let Err(error) = self.sealing.await {
-            tracing::error!(%error, "sealing ended badly");
-        }
+        self.chain.stop();
     }
+}
+
+fn no_faults() -> Arc<FaultSwitch> {
+    Arc::new(FaultSwitch::new(0))
+}
+
+/// Listens on an address; says which one it is.
+async fn door(
+    listen: SocketAddr,
+    chain: &Arc<Chain>,
+    switch: Arc<FaultSwitch>,
+    switchboard: &Arc<Switchboard>,
+) -> Result<(Door, SocketAddr), StartError> {
+    let failed = |source| StartError::Listen { listen, source };
+    let endpoint = Endpoint::new(chain.clone(), switch.clone(), switchboard.clone());
+    let methods = rpc::methods(endpoint).map_err(|error| StartError::Methods(error.to_string()))?;
+    let listener = TcpListener::bind(listen).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    let door = Door { listener, methods: methods.into(), switch, config: server_config() };
+    Ok((door, address))
 }
 
 fn open(config: &Config) -> Result<Chain, StartError> {

@@ -70,6 +70,9 @@ pub enum SealError {
         #[source]
         source: crate::journal::JournalError,
     },
+    /// The chain was stopped.
+    #[error("the chain was stopped")]
+    Stopped,
 }
 
 /// A block with the trie nodes it needs.

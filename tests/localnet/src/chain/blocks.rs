@@ -1,4 +1,7 @@
-//! The blocks of the one chain there is, by hash and by height.
+//! The blocks by hash, the line of them that counts, and the lines given up.
+//!
+//! Up to the finalized block there is one line. Above it a reorganisation may give blocks up for
+//! a longer line; they stay known by their hash for as long as other blocks do.
 
 use node_subtensor_runtime::{BlockNumber, Hash, Header};
 use std::{
@@ -41,6 +44,7 @@ impl SealedBlock {
 pub(super) struct Blocks {
     by_hash: HashMap<Hash, Arc<SealedBlock>>,
     hashes: BTreeMap<BlockNumber, Hash>,
+    given_up: BTreeMap<BlockNumber, Vec<Hash>>,
     best: Arc<SealedBlock>,
     finalized: Arc<SealedBlock>,
 }
@@ -51,6 +55,7 @@ impl Blocks {
         Self {
             by_hash: HashMap::from([(genesis.hash, genesis.clone())]),
             hashes: BTreeMap::from([(0, genesis.hash)]),
+            given_up: BTreeMap::new(),
             best: genesis.clone(),
             finalized: genesis,
         }
@@ -76,25 +81,64 @@ impl Blocks {
         self.get(&self.hash(number)?)
     }
 
-    /// Adds the new best block and moves finality to `lag` blocks behind it, never backwards.
-    pub(super) fn push(&mut self, block: Arc<SealedBlock>, lag: BlockNumber) {
+    /// Whether a block is in the line that counts.
+    pub(super) fn counts(&self, block: &SealedBlock) -> bool {
+        self.hash(block.number()) == Some(block.hash)
+    }
+
+    /// The hash at a height on the line that ends in `tip`, also when that line was given up.
+    pub(super) fn hash_below(&self, tip: &SealedBlock, number: BlockNumber) -> Option<Hash> {
+        if number > tip.number() {
+            return None;
+        }
+        let (mut at, mut hash, mut parent) = (tip.number(), tip.hash, tip.header.parent_hash);
+        loop {
+            if self.hash(at) == Some(hash) {
+                return self.hash(number);
+            }
+            if at == number {
+                return Some(hash);
+            }
+            let block = self.get(&parent)?;
+            (at, hash, parent) = (block.number(), block.hash, block.header.parent_hash);
+        }
+    }
+
+    /// Adds a block on top of the best one.
+    pub(super) fn push(&mut self, block: Arc<SealedBlock>) {
         let number = block.number();
         self.hashes.insert(number, block.hash);
         self.by_hash.insert(block.hash, block.clone());
         self.best = block;
-        let due = number.saturating_sub(lag);
-        if due > self.finalized.number() {
-            if let Some(block) = self.at(due) {
-                self.finalized = block;
-            }
-        }
         self.forget(number);
     }
 
-    /// Drops the body that left the window. Hashes stay, and so does genesis.
+    /// Goes back to a block below the best one, and says which blocks are given up, oldest first.
+    pub(super) fn give_up_above(&mut self, fork: &Arc<SealedBlock>) -> Vec<Arc<SealedBlock>> {
+        let above = self.hashes.split_off(&(fork.number() + 1));
+        for (number, hash) in &above {
+            self.given_up.entry(*number).or_default().push(*hash);
+        }
+        self.best = fork.clone();
+        above.into_values().filter_map(|hash| self.get(&hash)).collect()
+    }
+
+    /// Moves finality forward, never backwards and never beyond the best block.
+    pub(super) fn finalize(&mut self, number: BlockNumber) {
+        if number > self.finalized.number() {
+            if let Some(block) = self.at(number) {
+                self.finalized = block;
+            }
+        }
+    }
+
+    /// Drops the bodies that left the window. Hashes stay, and so does genesis.
     fn forget(&mut self, best: BlockNumber) {
         let Some(old) = best.checked_sub(BLOCKS_KEPT).filter(|old| *old > 0) else { return };
         if let Some(hash) = self.hash(old) {
+            self.by_hash.remove(&hash);
+        }
+        for hash in self.given_up.remove(&old).unwrap_or_default() {
             self.by_hash.remove(&hash);
         }
     }

@@ -1,37 +1,44 @@
-//! The chain: one line of blocks, the state of each, the pool, and sealing.
+//! The chain: blocks, the state of each, the pool, sealing, finality, reorganisations.
 //!
 //! Everything here is synchronous and may take milliseconds: call it from a blocking thread.
 //! Runtime code finds its state through a thread-local, so nothing here may be held across an
 //! `await`. A block is written to the journal before anybody can see it.
 //!
 //! submit --validate--> pool --seal--> best block --lag blocks later--> finalized
+//!                       ^                 |
+//!                       +---- reorg ------+
 //!
-//! Not here: when to seal (`server`), and forks: there is one line of blocks.
+//! Not here: when to seal (`server`), and what an endpoint hides of all this (`rpc::endpoint`).
 
 mod author;
 mod blocks;
+mod fork;
 mod pool;
 mod query;
+mod sealing;
 mod state;
+mod timeline;
 
 pub use author::{ApplyExtrinsic, SealError};
 pub use blocks::{Bytes, SealedBlock, StorageChange, BLOCKS_KEPT};
+pub use fork::{Fate, Reorg, ReorgError};
 pub use pool::{SubmitError, TxStatus, Watcher, BAN_BLOCKS, TRANSACTIONS_MAX};
 pub use query::{metadata, MetadataError, QueryError};
+pub use sealing::FINALITY_BLOCKS_MAX;
 pub use state::Panicked;
+pub use timeline::Moment;
 
 use crate::{
     genesis::{GenesisError, GenesisSpec},
     journal::{Journal, JournalError, JournalRecord},
     keys::Keyring,
 };
-use author::{author, rebuild, Built};
+use author::rebuild;
 use blocks::Blocks;
 use codec::Decode;
-use node_subtensor_runtime::{
-    BlockNumber, Executive, Hash, Header, SlotDuration, UncheckedExtrinsic,
-};
+use node_subtensor_runtime::{BlockNumber, Executive, Hash, Header, UncheckedExtrinsic};
 use pool::{Pool, WatchSender};
+use sealing::Sealer;
 use sp_core::storage::{StateVersion, Storage};
 use sp_runtime::{
     traits::{BlakeTwo256, Hash as _, Header as _},
@@ -41,10 +48,14 @@ use sp_runtime::{
 use sp_state_machine::Backend as _;
 use state::{run, Overlay, State, TrieStore};
 use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+    collections::HashMap,
+    sync::{
+        atomic::{AtomicBool, AtomicU32, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard,
+    },
 };
 use thiserror::Error;
+use timeline::Timeline;
 use tokio::sync::{mpsc, watch};
 
 /// How the chain behaves beyond its genesis.
@@ -54,13 +65,23 @@ pub struct ChainOptions {
     pub finality_lag: BlockNumber,
     /// Blocks whose state can be read. A lite node on the real chain has about 300.
     pub state_window: BlockNumber,
+    /// After every block whose number this divides, the chain reorganises itself; 0 for never.
+    pub reorg_every: BlockNumber,
+    /// How many blocks are given up then, as far as they are not final.
+    pub reorg_depth: BlockNumber,
     /// How an extrinsic is applied.
     pub apply: ApplyExtrinsic,
 }
 
 impl Default for ChainOptions {
     fn default() -> Self {
-        Self { finality_lag: 0, state_window: 300, apply: Executive::apply_extrinsic }
+        Self {
+            finality_lag: 0,
+            state_window: 300,
+            reorg_every: 0,
+            reorg_depth: 1,
+            apply: Executive::apply_extrinsic,
+        }
     }
 }
 
@@ -102,6 +123,14 @@ pub enum ChainError {
         /// The hash computed.
         got: Hash,
     },
+    /// The journal lacks a block.
+    #[error("the journal has block {number} and not {parent:?} below it; start with an empty state directory")]
+    Gap {
+        /// The lowest block that hangs in the air.
+        number: BlockNumber,
+        /// What should be below it.
+        parent: Hash,
+    },
     /// The journal cannot be read.
     #[error("cannot read the journal")]
     Journal {
@@ -111,21 +140,20 @@ pub enum ChainError {
     },
 }
 
-/// What only the sealer touches.
-struct Sealer {
-    journal: Option<Journal>,
-    awaiting_finality: VecDeque<(BlockNumber, Hash, WatchSender)>,
-}
-
 /// A running chain.
 pub struct Chain {
     genesis_hash: Hash,
     options: ChainOptions,
+    finality_lag: AtomicU32,
+    finality_stalled: AtomicBool,
     store: TrieStore,
     blocks: RwLock<Blocks>,
     pool: Mutex<Pool>,
     sealer: Mutex<Sealer>,
+    timeline: RwLock<Timeline>,
     heads: watch::Sender<Heads>,
+    /// Held while somebody signs as `//Alice`, so that two do not take the same nonce.
+    pub(crate) alice: Mutex<()>,
 }
 
 impl std::fmt::Debug for Chain {
@@ -148,18 +176,26 @@ impl Chain {
             spec.build_storage(&Keyring::new()).map_err(|source| ChainError::Genesis { source })?;
         let store = TrieStore::default();
         let genesis = genesis_block(&store, storage, options.state_window);
+        let genesis_hash = genesis.hash;
+        let blocks = Blocks::new(genesis);
         Ok(Self {
-            genesis_hash: genesis.hash,
+            genesis_hash,
             options,
+            finality_lag: AtomicU32::new(options.finality_lag),
+            finality_stalled: AtomicBool::new(false),
             store,
-            blocks: RwLock::new(Blocks::new(genesis)),
+            timeline: RwLock::new(Timeline::new(&blocks.best())),
+            blocks: RwLock::new(blocks),
             pool: Mutex::default(),
-            sealer: Mutex::new(Sealer { journal: None, awaiting_finality: VecDeque::new() }),
+            sealer: Mutex::default(),
             heads: watch::Sender::new(Heads::default()),
+            alice: Mutex::default(),
         })
     }
 
     /// A chain that continues a journal: its blocks are executed again, and new ones written down.
+    ///
+    /// Blocks that a reorganisation gave up are skipped and forgotten.
     ///
     /// # Errors
     ///
@@ -167,11 +203,14 @@ impl Chain {
     pub fn from_journal(mut journal: Journal, options: ChainOptions) -> Result<Self, ChainError> {
         let chain = Self::in_memory(journal.genesis(), options)?;
         let records = journal.read_blocks().map_err(|source| ChainError::Journal { source })?;
-        for record in records {
+        for record in longest_line(records, chain.genesis_hash)? {
             chain.replay(record)?;
         }
-        chain.announce();
-        chain.sealer().journal = Some(journal);
+        let best = chain.best();
+        let mut sealer = chain.sealer();
+        chain.announce(&mut sealer, vec![best]);
+        sealer.journal = Some(journal);
+        drop(sealer);
         Ok(chain)
     }
 
@@ -186,7 +225,7 @@ impl Chain {
         if expected != got {
             return Err(ChainError::Diverged { number, expected, got });
         }
-        self.publish(built);
+        self.publish(built, record.finalized);
         Ok(())
     }
 
@@ -221,7 +260,7 @@ impl Chain {
     ///
     /// [`SubmitError`]; the pool is as before, but what the runtime refused is banned.
     pub fn submit(&self, bytes: Vec<u8>) -> Result<Hash, SubmitError> {
-        self.submit_with(bytes.into(), None)
+        self.submit_with(bytes.into(), Vec::new())
     }
 
     /// Like [`Self::submit`], and tells what becomes of it.
@@ -232,10 +271,20 @@ impl Chain {
     pub fn submit_and_watch(&self, bytes: Vec<u8>) -> Result<(Hash, Watcher), SubmitError> {
         // A handful of statuses at most, so the channel needs no bound.
         let (sender, receiver) = mpsc::unbounded_channel();
-        Ok((self.submit_with(bytes.into(), Some(sender))?, receiver))
+        Ok((self.submit_with(bytes.into(), vec![sender])?, receiver))
     }
 
-    fn submit_with(&self, bytes: Bytes, watcher: Option<WatchSender>) -> Result<Hash, SubmitError> {
+    /// Whether the pool would take a transaction, without giving it to the pool.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::submit`], except for what the pool itself has against it.
+    pub fn check(&self, bytes: &[u8]) -> Result<Hash, SubmitError> {
+        let validity = self.validate(bytes, &self.best())?;
+        validity.map(|_| BlakeTwo256::hash(bytes)).map_err(SubmitError::Invalid)
+    }
+
+    fn submit_with(&self, bytes: Bytes, watchers: Vec<WatchSender>) -> Result<Hash, SubmitError> {
         let hash = BlakeTwo256::hash(&bytes);
         loop {
             self.pool().check_unknown(&hash)?;
@@ -248,7 +297,7 @@ impl Chain {
                 continue;
             }
             return match validity {
-                Ok(validity) => pool.insert(hash, bytes, validity, watcher).map(|()| hash),
+                Ok(validity) => pool.insert(hash, bytes, validity, watchers).map(|()| hash),
                 Err(error) => {
                     pool.ban(hash, best.number());
                     Err(SubmitError::Invalid(error))
@@ -268,96 +317,44 @@ impl Chain {
         .map_err(|panicked| SubmitError::Panicked(panicked.0))
     }
 
-    /// Seals a block from what is in the pool.
+    /// Takes one transaction, or all, out of the pool; watchers hear `status` as their last word.
     ///
-    /// - `now_ms`: its time. It is moved forward if the last block is not older than that.
-    ///
-    /// # Errors
-    ///
-    /// [`SealError`]; the chain is as before.
-    pub fn seal(&self, now_ms: u64) -> Result<Arc<SealedBlock>, SealError> {
-        let mut sealer = self.sealer();
-        let parent = self.best();
-        let state = self.store.state(parent.header.state_root);
-        let now_ms = now_ms.max(self.last_timestamp().saturating_add(1));
-        let candidates = self.pool().candidates();
-        let authored = author(&parent.header, &state, now_ms, &candidates, self.options.apply)?;
-        if let Some(journal) = &mut sealer.journal {
-            let block = &authored.built.block;
-            let number = block.number();
-            journal.append(block).map_err(|source| SealError::Journal { number, source })?;
-        }
-        let block = self.publish(authored.built);
-        self.settle(&mut sealer, &block, &authored.included, &authored.refused);
-        self.announce();
-        Ok(block)
-    }
-
-    /// Seals a block whose time is one slot after the last one's, or now if that is later.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::seal`].
-    pub fn seal_next_slot(&self, now_ms: u64) -> Result<Arc<SealedBlock>, SealError> {
-        let slot = self.read(SlotDuration::get).unwrap_or(1);
-        self.seal(now_ms.max(self.last_timestamp().saturating_add(slot)))
-    }
-
-    /// Time of the best block in milliseconds, 0 at genesis.
-    pub fn last_timestamp(&self) -> u64 {
-        self.read(node_subtensor_runtime::Timestamp::get).unwrap_or(0)
-    }
-
-    fn publish(&self, built: Built) -> Arc<SealedBlock> {
-        let block = Arc::new(built.block);
-        self.store.commit(block.number(), built.nodes, self.options.state_window);
-        self.blocks
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(block.clone(), self.options.finality_lag);
-        block
-    }
-
-    /// Wakes the followers. Last of all, so that whoever sees a block finds the pool settled.
-    fn announce(&self) {
-        let (best, finalized) = (self.best().number(), self.finalized().number());
-        self.heads.send_replace(Heads { best, finalized });
-    }
-
-    /// Tells the pool and the watchers what the block did.
-    fn settle(
-        &self,
-        sealer: &mut Sealer,
-        block: &Arc<SealedBlock>,
-        included: &[Hash],
-        refused: &[Hash],
-    ) {
-        let number = block.number();
+    /// Answers with the number of transactions taken out. They are not banned.
+    pub fn evict(&self, hash: Option<Hash>, status: &TxStatus) -> usize {
         let mut pool = self.pool();
-        pool.forgive(number);
-        for hash in included {
-            let watchers = pool.include(hash, block.hash, number).into_iter();
-            sealer.awaiting_finality.extend(watchers.map(|watcher| (number, block.hash, watcher)));
-        }
-        for hash in refused {
-            pool.refuse(hash, number);
-        }
-        for candidate in pool.candidates() {
-            match self.validate(&candidate.bytes, block) {
-                Ok(Ok(validity)) => pool.revalidate(&candidate.hash, validity),
-                _ => pool.refuse(&candidate.hash, number),
-            }
-        }
-        let finalized = self.finalized().number();
-        while sealer.awaiting_finality.front().is_some_and(|(at, ..)| *at <= finalized) {
-            let Some((_, hash, watcher)) = sealer.awaiting_finality.pop_front() else { break };
-            // A watcher that hung up wants no more news.
-            let _gone = watcher.send(TxStatus::Finalized(hash));
-        }
+        let hashes = match hash {
+            Some(hash) => vec![hash],
+            None => pool.candidates().into_iter().map(|candidate| candidate.hash).collect(),
+        };
+        hashes.iter().filter(|hash| pool.remove(hash, status)).count()
+    }
+
+    /// The finality lag from now on. Finality itself never goes back.
+    pub fn set_finality_lag(&self, blocks: BlockNumber) {
+        self.finality_lag.store(blocks, Ordering::Relaxed);
+        self.move_finality();
+    }
+
+    /// Stops finality where it is, or lets it catch up.
+    pub fn stall_finality(&self, stalled: bool) {
+        self.finality_stalled.store(stalled, Ordering::Relaxed);
+        self.move_finality();
+    }
+
+    /// Height up to which blocks are final once the best block has this height.
+    fn finality_due(&self, best: BlockNumber) -> BlockNumber {
+        let stalled = self.finality_stalled.load(Ordering::Relaxed);
+        let lag = self.finality_lag.load(Ordering::Relaxed);
+        let due = if stalled { 0 } else { best.saturating_sub(lag) };
+        due.max(self.finalized().number())
     }
 
     fn blocks(&self) -> RwLockReadGuard<'_, Blocks> {
         self.blocks.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn timeline(&self) -> RwLockReadGuard<'_, Timeline> {
+        self.timeline.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pool(&self) -> MutexGuard<'_, Pool> {
@@ -371,6 +368,30 @@ impl Chain {
     fn state_of(&self, block: &SealedBlock) -> State {
         self.store.state(block.header.state_root)
     }
+}
+
+/// The records from genesis to the highest block; of two equally high the one written first.
+///
+/// A reorganisation that was cut off by a kill never got higher than what it was to replace.
+fn longest_line(
+    records: Vec<JournalRecord>,
+    genesis: Hash,
+) -> Result<Vec<JournalRecord>, ChainError> {
+    let highest = records.iter().rev().max_by_key(|record| record.number);
+    let mut wanted = highest.map_or(genesis, |record| record.hash);
+    let mut by_hash: HashMap<Hash, JournalRecord> =
+        records.into_iter().map(|record| (record.hash, record)).collect();
+    let mut line = Vec::new();
+    while let Some(record) = by_hash.remove(&wanted) {
+        wanted = record.parent;
+        line.push(record);
+    }
+    if wanted != genesis {
+        let number = line.last().map_or(0, |record| record.number);
+        return Err(ChainError::Gap { number, parent: wanted });
+    }
+    line.reverse();
+    Ok(line)
 }
 
 fn genesis_block(store: &TrieStore, storage: Storage, window: BlockNumber) -> SealedBlock {

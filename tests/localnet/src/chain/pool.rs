@@ -30,8 +30,12 @@ pub enum TxStatus {
     Ready,
     /// It is in a block.
     InBlock(Hash),
+    /// Its block was given up for another line of blocks.
+    Retracted(Hash),
     /// Its block is final.
     Finalized(Hash),
+    /// Its block did not become final for very long.
+    FinalityTimeout(Hash),
     /// Another transaction took its place.
     Usurped(Hash),
     /// The pool had no room.
@@ -131,7 +135,7 @@ impl Pool {
         hash: Hash,
         bytes: Bytes,
         validity: ValidTransaction,
-        watcher: Option<WatchSender>,
+        watchers: Vec<WatchSender>,
     ) -> Result<(), SubmitError> {
         self.check_unknown(&hash)?;
         let rivals: HashSet<Hash> =
@@ -154,12 +158,8 @@ impl Pool {
         for tag in &candidate.provides {
             self.provided.insert(tag.clone(), hash);
         }
-        let entry = Entry {
-            candidate,
-            priority: validity.priority,
-            arrived: self.arrivals,
-            watchers: watcher.into_iter().collect(),
-        };
+        let entry =
+            Entry { candidate, priority: validity.priority, arrived: self.arrivals, watchers };
         self.arrivals += 1;
         entry.notify(if ready { &TxStatus::Ready } else { &TxStatus::Future });
         self.entries.insert(hash, entry);
@@ -173,17 +173,11 @@ impl Pool {
         entries.into_iter().map(|entry| entry.candidate.clone()).collect()
     }
 
-    /// Takes an included transaction out; its watchers want to hear of finality too.
-    pub(super) fn include(
-        &mut self,
-        hash: &Hash,
-        block: Hash,
-        best: BlockNumber,
-    ) -> Vec<WatchSender> {
+    /// Takes an included transaction out. Its watchers are still to be told, and want to hear of
+    /// finality too.
+    pub(super) fn include(&mut self, hash: &Hash, best: BlockNumber) -> Vec<WatchSender> {
         self.ban(*hash, best);
-        let Some(entry) = self.take(hash) else { return Vec::new() };
-        entry.notify(&TxStatus::InBlock(block));
-        entry.watchers
+        self.take(hash).map(|entry| entry.watchers).unwrap_or_default()
     }
 
     /// Takes a refused transaction out.
@@ -204,6 +198,11 @@ impl Pool {
         }
     }
 
+    /// Ends the ban of one transaction.
+    pub(super) fn unban(&mut self, hash: &Hash) {
+        self.banned_until.remove(hash);
+    }
+
     /// Ends the bans that are over.
     pub(super) fn forgive(&mut self, best: BlockNumber) {
         self.banned_until.retain(|_, until| *until > best);
@@ -214,10 +213,13 @@ impl Pool {
         self.provided.contains_key(tag)
     }
 
-    fn remove(&mut self, hash: &Hash, status: &TxStatus) {
-        if let Some(entry) = self.take(hash) {
+    /// Takes a transaction out with these last words; whether it was there.
+    pub(super) fn remove(&mut self, hash: &Hash, status: &TxStatus) -> bool {
+        let entry = self.take(hash);
+        if let Some(entry) = &entry {
             entry.notify(status);
         }
+        entry.is_some()
     }
 
     fn take(&mut self, hash: &Hash) -> Option<Entry> {

@@ -1,16 +1,19 @@
 //! Reading the chain: blocks, storage, runtime calls, nonces, and checking a block again.
 
 use super::{
-    blocks::{Bytes, SealedBlock},
+    blocks::{Bytes, SealedBlock, StorageChange},
     state::{run, Overlay, Panicked, State},
+    timeline::Moment,
     Chain,
 };
 use codec::{Decode, Encode};
 use node_subtensor_runtime::{
     self as runtime, AccountId, Block, BlockNumber, Executive, Hash, Nonce, UncheckedExtrinsic,
 };
+use sp_core::storage::StateVersion;
 use sp_runtime::traits::Block as BlockT;
 use sp_state_machine::{Backend as _, IterArgs};
+use sp_version::RuntimeVersion;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -94,10 +97,37 @@ impl Chain {
         self.blocks().hash(number)
     }
 
+    /// The hash at a height on the line of blocks that ends in `tip`.
+    pub fn block_hash_below(&self, tip: &SealedBlock, number: BlockNumber) -> Option<Hash> {
+        self.blocks().hash_below(tip, number)
+    }
+
+    /// Number of the last thing that followers were told.
+    pub fn newest_moment(&self) -> u64 {
+        self.timeline().newest()
+    }
+
+    /// What the followers were told as number `number`, if that is remembered.
+    pub fn moment(&self, number: u64) -> Option<Moment> {
+        self.timeline().at(number)
+    }
+
+    /// What the followers were told longest ago, as far as that is remembered.
+    pub fn oldest_moment(&self) -> Moment {
+        self.timeline().oldest()
+    }
+
+    /// Number of the last moment at which the best block was not above a height.
+    pub fn moment_when_best_was(&self, height: BlockNumber) -> u64 {
+        self.timeline().when_best_was(height)
+    }
+
     fn state(&self, at: Option<Hash>) -> Result<State, QueryError> {
         let block = self.block(at)?;
-        let oldest = self.best().number().saturating_sub(self.options.state_window);
-        if block.number() < oldest {
+        let blocks = self.blocks();
+        let oldest = blocks.best().number().saturating_sub(self.options.state_window);
+        let displaced = block.number() <= blocks.finalized().number() && !blocks.counts(&block);
+        if block.number() < oldest || displaced {
             return Err(QueryError::StateDiscarded(block.hash));
         }
         Ok(self.state_of(&block))
@@ -157,8 +187,47 @@ impl Chain {
     ///
     /// [`QueryError::Panicked`].
     pub fn read<R>(&self, code: impl FnOnce() -> R) -> Result<R, QueryError> {
-        run(&self.state_of(&self.best()), &mut Overlay::default(), code)
+        self.read_at(&self.best(), code)
+    }
+
+    /// Runs code of the runtime on a block's state; changes are thrown away.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::Panicked`], also if the state is not there any more.
+    pub fn read_at<R>(
+        &self,
+        block: &SealedBlock,
+        code: impl FnOnce() -> R,
+    ) -> Result<R, QueryError> {
+        run(&self.state_of(block), &mut Overlay::default(), code)
             .map_err(|source| QueryError::Panicked { source })
+    }
+
+    /// What code of the runtime changes in storage when run on the newest state. Nothing is
+    /// changed by this; `admin::change_storage` can.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError::Panicked`].
+    pub fn changes_of(&self, code: impl FnOnce()) -> Result<Vec<StorageChange>, QueryError> {
+        let state = self.state_of(&self.best());
+        let mut overlay = Overlay::default();
+        run(&state, &mut overlay, code).map_err(|source| QueryError::Panicked { source })?;
+        let changes =
+            overlay.drain_storage_changes(&state, StateVersion::V1).map_err(QueryError::State)?;
+        Ok(changes.main_storage_changes)
+    }
+
+    /// The runtime's version at a block.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::call`].
+    pub fn version(&self, at: Option<Hash>) -> Result<RuntimeVersion, QueryError> {
+        let answer = self.call("Core_version", &[], at)?;
+        RuntimeVersion::decode(&mut &answer[..])
+            .map_err(|error| QueryError::State(error.to_string()))
     }
 
     /// The nonce for the next transaction of an account, counting those in the pool.

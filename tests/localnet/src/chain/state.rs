@@ -28,9 +28,18 @@ pub(crate) type Overlay = OverlayedChanges<BlakeTwo256>;
 struct Nodes {
     by_key: HashMap<NodeKey, Vec<u8>>,
     /// By block, the nodes it stopped using.
-    death_row: VecDeque<(u32, Vec<NodeKey>)>,
+    death_row: VecDeque<Condemned>,
     /// The last block that stopped using a node.
     condemned_at: HashMap<NodeKey, u32>,
+}
+
+/// What one block did to the nodes.
+struct Condemned {
+    number: u32,
+    /// Nodes it stopped using.
+    unused: Vec<NodeKey>,
+    /// Nodes that nobody had before it.
+    fresh: Vec<NodeKey>,
 }
 
 /// The trie nodes of all readable states.
@@ -63,26 +72,48 @@ impl TrieStore {
         window: u32,
     ) {
         let mut nodes = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        let mut unused = Vec::new();
+        let (mut unused, mut fresh) = (Vec::new(), Vec::new());
         for (key, (node, references)) in changes.drain() {
             if references > 0 {
                 nodes.condemned_at.remove(&key);
-                nodes.by_key.insert(key, node);
+                if nodes.by_key.insert(key.clone(), node).is_none() {
+                    fresh.push(key);
+                }
             } else if references < 0 {
                 nodes.condemned_at.insert(key.clone(), number);
                 unused.push(key);
             }
         }
-        nodes.death_row.push_back((number, unused));
-        while nodes.death_row.front().is_some_and(|(block, _)| block + window <= number) {
-            let Some((block, keys)) = nodes.death_row.pop_front() else { break };
-            for key in keys {
-                if nodes.condemned_at.get(&key) == Some(&block) {
+        nodes.death_row.push_back(Condemned { number, unused, fresh });
+        while nodes.death_row.front().is_some_and(|block| block.number + window <= number) {
+            let Some(Condemned { number, unused, .. }) = nodes.death_row.pop_front() else { break };
+            for key in unused {
+                if nodes.condemned_at.get(&key) == Some(&number) {
                     nodes.condemned_at.remove(&key);
                     nodes.by_key.remove(&key);
                 }
             }
         }
+    }
+
+    /// Goes back to block `number`: what the blocks above it condemned lives on, and what only
+    /// they brought dies when that block leaves the window.
+    pub(crate) fn give_up_above(&self, number: u32) {
+        let mut nodes = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut orphans = Vec::new();
+        while nodes.death_row.back().is_some_and(|block| block.number > number) {
+            let Some(block) = nodes.death_row.pop_back() else { break };
+            for key in block.unused {
+                if nodes.condemned_at.get(&key) == Some(&block.number) {
+                    nodes.condemned_at.remove(&key);
+                }
+            }
+            orphans.extend(block.fresh);
+        }
+        for key in &orphans {
+            nodes.condemned_at.insert(key.clone(), number);
+        }
+        nodes.death_row.push_back(Condemned { number, unused: orphans, fresh: Vec::new() });
     }
 
     /// Nodes held.

@@ -4,9 +4,9 @@ use super::{
     error::{code, error, of_submit},
     params::{from_hex, to_hex},
     subscriptions::follow_transaction,
-    Answer, Module,
+    Answer, Endpoint, Module,
 };
-use crate::chain::{Chain, Watcher};
+use crate::chain::Watcher;
 use jsonrpsee::{
     core::RegisterMethodError,
     types::{ErrorObjectOwned, Params},
@@ -41,13 +41,10 @@ pub(super) fn register(module: &mut Module) -> Result<(), RegisterMethodError> {
 
 async fn submit_and_watch(
     params: Params<'static>,
-    chain: Arc<Chain>,
-) -> Result<Watcher, ErrorObjectOwned> {
+    chain: Arc<Endpoint>,
+) -> Result<Option<Watcher>, ErrorObjectOwned> {
     let bytes = from_hex(&params.one::<String>()?)?;
     let submitted =
         tokio::task::spawn_blocking(move || chain.submit_and_watch(bytes).map_err(of_submit));
-    let (_, watcher) = submitted
-        .await
-        .map_err(|_| error(code::VERIFICATION, "Verification Error: stopping", None))??;
-    Ok(watcher)
+    submitted.await.map_err(|_| error(code::VERIFICATION, "Verification Error: stopping", None))?
 }

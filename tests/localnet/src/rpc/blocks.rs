@@ -3,9 +3,9 @@
 use super::{
     params::{self, to_hex},
     subscriptions::{follow_heads, Head},
-    Answer, Module,
+    Answer, Endpoint, Module,
 };
-use crate::chain::{Chain, SealedBlock};
+use crate::chain::SealedBlock;
 use jsonrpsee::core::RegisterMethodError;
 use serde_json::{json, Value};
 
@@ -46,7 +46,7 @@ fn register_heads(module: &mut Module) -> Result<(), RegisterMethodError> {
         "chain_subscribeAllHeads",
         "chain_allHead",
         "chain_unsubscribeAllHeads",
-        |_, pending, chain, _| follow_heads(pending, chain, Head::Best),
+        |_, pending, chain, _| follow_heads(pending, chain, Head::Any),
     )?;
     module.register_subscription(
         "chain_subscribeFinalizedHeads",
@@ -65,7 +65,7 @@ fn register_heads(module: &mut Module) -> Result<(), RegisterMethodError> {
     Ok(())
 }
 
-fn hash_at(chain: &Chain, height: &Value) -> Answer {
+fn hash_at(chain: &Endpoint, height: &Value) -> Answer {
     Ok(json!(chain.block_hash(params::height(height)?)))
 }
 

@@ -6,7 +6,9 @@
 mod author;
 mod blocks;
 mod dev;
+mod endpoint;
 mod error;
+mod middleware;
 mod params;
 mod state;
 mod subscriptions;
@@ -17,18 +19,29 @@ use jsonrpsee::{core::RegisterMethodError, types::ErrorObjectOwned, RpcModule};
 use serde_json::{json, Value};
 use std::sync::Arc;
 
+pub use endpoint::Endpoint;
 pub use error::code;
+pub(crate) use middleware::Faulty;
 
-type Module = RpcModule<Chain>;
+type Module = RpcModule<Endpoint>;
 type Answer = Result<Value, ErrorObjectOwned>;
 
-/// All methods for a chain.
+/// All methods for a chain, without faults.
 ///
 /// # Errors
 ///
 /// If two methods have the same name.
-pub fn module(chain: Arc<Chain>) -> Result<Module, RegisterMethodError> {
-    let mut module = RpcModule::from_arc(chain);
+pub fn module(chain: Arc<Chain>) -> Result<RpcModule<Endpoint>, RegisterMethodError> {
+    methods(Endpoint::plain(chain))
+}
+
+/// All methods of an endpoint.
+///
+/// # Errors
+///
+/// If two methods have the same name.
+pub fn methods(endpoint: Endpoint) -> Result<RpcModule<Endpoint>, RegisterMethodError> {
+    let mut module = RpcModule::new(endpoint);
     system::register(&mut module)?;
     blocks::register(&mut module)?;
     state::register(&mut module)?;

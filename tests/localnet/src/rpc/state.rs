@@ -9,7 +9,7 @@ use super::{
 use crate::chain::StorageChange;
 use codec::Decode;
 use jsonrpsee::core::RegisterMethodError;
-use node_subtensor_runtime::{Hash, VERSION};
+use node_subtensor_runtime::Hash;
 use serde_json::{json, Value};
 
 /// Keys of one page, as on a real node.
@@ -35,12 +35,15 @@ pub(super) fn register(module: &mut Module) -> Result<(), RegisterMethodError> {
 }
 
 fn register_runtime(module: &mut Module) -> Result<(), RegisterMethodError> {
-    module.register_method("state_getRuntimeVersion", |_, _, _| json!(VERSION))?;
+    module.register_blocking_method("state_getRuntimeVersion", |params, chain, _| -> Answer {
+        let at = params::block_hash(&mut params.sequence())?;
+        Ok(json!(chain.version(at).map_err(of_query)?))
+    })?;
     module.register_subscription(
         "state_subscribeRuntimeVersion",
         "state_runtimeVersion",
         "state_unsubscribeRuntimeVersion",
-        |_, pending, _, _| follow_version(pending),
+        |_, pending, chain, _| follow_version(pending, chain),
     )?;
     module.register_blocking_method("state_getMetadata", |params, chain, _| -> Answer {
         let at = params::block_hash(&mut params.sequence())?;
@@ -78,13 +81,10 @@ fn register_storage(module: &mut Module) -> Result<(), RegisterMethodError> {
         let keys: Vec<String> = params.next()?;
         let at = params::block_hash(&mut params)?;
         let hash = chain.block(at).map_err(of_query)?.hash;
-        let mut changes = Vec::with_capacity(keys.len());
-        for key in keys {
-            let key = params::from_hex(&key)?;
-            let value = chain.storage(&key, Some(hash)).map_err(of_query)?;
-            changes.push((key, value));
-        }
-        Ok(json!([changes_json(hash, &changes)]))
+        let keys: Vec<Vec<u8>> =
+            keys.iter().map(|key| params::from_hex(key)).collect::<Result<_, _>>()?;
+        let values = chain.values(&keys, hash).map_err(of_query)?;
+        Ok(json!([changes_json(hash, &values)]))
     })?;
     module.register_subscription(
         "state_subscribeStorage",

@@ -1,34 +1,31 @@
-//! Following the chain: heads, storage, the fate of a transaction.
+//! Following the chain: heads, storage, the runtime's version, the fate of a transaction.
 //!
-//! Followers wait on the heights and read the blocks between the last they sent and the newest,
-//! so a slow one misses none and nothing is queued for it.
+//! Followers walk the chain's timeline up to the moment at which their endpoint stands, so a slow
+//! one misses nothing, nothing is queued for it, and a reorganisation looks as it did when it
+//! happened.
 
 use super::{
     params::{from_hex, to_hex},
     state::changes_json,
+    Endpoint,
 };
-use crate::chain::{Chain, SealedBlock, Watcher};
+use crate::chain::{Moment, SealedBlock, StorageChange, Watcher};
 use jsonrpsee::{
     core::SubscriptionError, PendingSubscriptionSink, SubscriptionMessage, SubscriptionSink,
 };
-use node_subtensor_runtime::{BlockNumber, VERSION};
+use node_subtensor_runtime::Hash;
 use serde::Serialize;
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
-/// Which head is followed.
+/// Which heads are followed.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Head {
+    /// Each block that becomes the best one.
     Best,
+    /// Each block that becomes known.
+    Any,
+    /// Each block that becomes final.
     Finalized,
-}
-
-impl Head {
-    fn number(self, chain: &Chain) -> BlockNumber {
-        match self {
-            Self::Best => chain.best().number(),
-            Self::Finalized => chain.finalized().number(),
-        }
-    }
 }
 
 /// The subscriber is gone.
@@ -39,60 +36,91 @@ async fn send(sink: &SubscriptionSink, value: &impl Serialize) -> Result<(), Gon
     sink.send(SubscriptionMessage::from(json)).await.map_err(|_| Gone)
 }
 
-pub(super) async fn follow_heads(
-    pending: PendingSubscriptionSink,
-    chain: Arc<Chain>,
-    head: Head,
-) -> Result<(), SubscriptionError> {
-    let sink = pending.accept().await?;
-    // The present head comes first.
-    let from = head.number(&chain).saturating_sub(1);
-    let first = head.number(&chain) == 0;
-    if first {
-        if let Some(genesis) = chain.block_at(0) {
-            if send(&sink, &genesis.header).await.is_err() {
-                return Ok(());
+/// Walks the timeline from where the endpoint stands.
+struct Walk {
+    endpoint: Arc<Endpoint>,
+    at: u64,
+    /// The moment before the next.
+    last: Moment,
+}
+
+impl Walk {
+    fn start(endpoint: Arc<Endpoint>) -> Self {
+        let at = endpoint.moment_number();
+        let last = endpoint.moment_at(at);
+        Self { endpoint, at, last }
+    }
+
+    /// The next moment, with the one before it; ends when the subscriber leaves.
+    async fn next(&mut self, sink: &SubscriptionSink) -> Result<(Moment, Moment), Gone> {
+        let mut heads = self.endpoint.chain().watch_heads();
+        let mut faults = self.endpoint.watch_faults();
+        loop {
+            heads.borrow_and_update();
+            faults.borrow_and_update();
+            let newest = self.endpoint.moment_number();
+            while self.at < newest {
+                self.at += 1;
+                // One so old that it is forgotten is skipped.
+                if let Some(moment) = self.endpoint.chain().moment(self.at) {
+                    let before = std::mem::replace(&mut self.last, moment.clone());
+                    return Ok((before, moment));
+                }
+            }
+            tokio::select! {
+                () = sink.closed() => return Err(Gone),
+                changed = heads.changed() => changed.map_err(|_| Gone)?,
+                changed = faults.changed() => changed.map_err(|_| Gone)?,
             }
         }
     }
-    let _gone =
-        follow(
-            &sink,
-            &chain,
-            head,
-            from,
-            |sink, block| async move { send(&sink, &block.header).await },
-        )
-        .await;
+}
+
+pub(super) async fn follow_heads(
+    pending: PendingSubscriptionSink,
+    endpoint: Arc<Endpoint>,
+    head: Head,
+) -> Result<(), SubscriptionError> {
+    let sink = pending.accept().await?;
+    let _gone = send_heads(&sink, endpoint, head).await;
     Ok(())
 }
 
-/// Calls `each` for every block after `last`, as it becomes the head, until the subscriber leaves.
-async fn follow<F, Fut>(
+async fn send_heads(
     sink: &SubscriptionSink,
-    chain: &Arc<Chain>,
+    endpoint: Arc<Endpoint>,
     head: Head,
-    mut last: BlockNumber,
-    each: F,
-) -> Result<(), Gone>
-where
-    F: Fn(SubscriptionSink, Arc<SealedBlock>) -> Fut,
-    Fut: std::future::Future<Output = Result<(), Gone>>,
-{
-    let mut heads = chain.watch_heads();
+) -> Result<(), Gone> {
+    let mut walk = Walk::start(endpoint.clone());
+    // The present head comes first.
+    let present = match head {
+        Head::Best | Head::Any => &walk.last.best,
+        Head::Finalized => &walk.last.finalized,
+    };
+    send(sink, &present.header).await?;
     loop {
-        heads.borrow_and_update();
-        let newest = head.number(chain);
-        while last < newest {
-            last += 1;
-            // A block so old that its body is gone is skipped.
-            if let Some(block) = chain.block_at(last) {
-                each(sink.clone(), block).await?;
-            }
+        let (before, moment) = walk.next(sink).await?;
+        for block in new_heads(&endpoint, head, &before, &moment) {
+            send(sink, &block.header).await?;
         }
-        tokio::select! {
-            () = sink.closed() => return Err(Gone),
-            changed = heads.changed() => changed.map_err(|_| Gone)?,
+    }
+}
+
+fn new_heads(
+    endpoint: &Endpoint,
+    head: Head,
+    before: &Moment,
+    moment: &Moment,
+) -> Vec<Arc<SealedBlock>> {
+    match head {
+        Head::Best if moment.best.hash == before.best.hash => Vec::new(),
+        Head::Best => vec![moment.best.clone()],
+        Head::Any => moment.imported.clone(),
+        Head::Finalized => {
+            let chain = endpoint.chain();
+            let numbers = before.finalized.number() + 1..=moment.finalized.number();
+            let hash = |number| chain.block_hash_below(&moment.finalized, number);
+            numbers.filter_map(hash).filter_map(|hash| chain.block(Some(hash)).ok()).collect()
         }
     }
 }
@@ -100,7 +128,7 @@ where
 pub(super) async fn follow_storage(
     keys: Vec<String>,
     pending: PendingSubscriptionSink,
-    chain: Arc<Chain>,
+    endpoint: Arc<Endpoint>,
 ) -> Result<(), SubscriptionError> {
     let keys = match keys.iter().map(|key| from_hex(key)).collect::<Result<Vec<_>, _>>() {
         Ok(keys) => keys,
@@ -110,46 +138,87 @@ pub(super) async fn follow_storage(
         }
     };
     let sink = pending.accept().await?;
-    let best = chain.best();
-    let values: Vec<_> = keys
-        .iter()
-        .map(|key| (key.clone(), chain.storage(key, Some(best.hash)).ok().flatten()))
-        .collect();
-    let keys: Arc<HashSet<Vec<u8>>> = Arc::new(keys.into_iter().collect());
-    if send(&sink, &changes_json(best.hash, &values)).await.is_err() {
-        return Ok(());
-    }
-    let _gone = follow(&sink, &chain, Head::Best, best.number(), |sink, block| {
-        let keys = keys.clone();
-        async move {
-            let changed: Vec<_> =
-                block.changes.iter().filter(|(key, _)| keys.contains(key)).cloned().collect();
-            if changed.is_empty() {
-                return Ok(());
-            }
-            send(&sink, &changes_json(block.hash, &changed)).await
-        }
-    })
-    .await;
+    let _gone = send_storage(&sink, endpoint, &keys).await;
     Ok(())
+}
+
+async fn send_storage(
+    sink: &SubscriptionSink,
+    endpoint: Arc<Endpoint>,
+    keys: &[Vec<u8>],
+) -> Result<(), Gone> {
+    let mut walk = Walk::start(endpoint.clone());
+    let at = walk.last.best.hash;
+    let values = endpoint.values(keys, at).unwrap_or_default();
+    send(sink, &changes_json(at, &values)).await?;
+    let mut known: HashMap<Vec<u8>, Option<Vec<u8>>> = values.into_iter().collect();
+    loop {
+        let (before, moment) = walk.next(sink).await?;
+        let changed = changed_values(&endpoint, &known, before.best.hash, &moment);
+        if changed.is_empty() {
+            continue;
+        }
+        known.extend(changed.iter().cloned());
+        send(sink, &changes_json(moment.best.hash, &changed)).await?;
+    }
+}
+
+/// What was written since: by the block on top of the last, or whatever differs after a
+/// reorganisation.
+fn changed_values(
+    endpoint: &Endpoint,
+    known: &HashMap<Vec<u8>, Option<Vec<u8>>>,
+    last: Hash,
+    moment: &Moment,
+) -> Vec<StorageChange> {
+    if moment.best.hash == last {
+        return Vec::new();
+    }
+    if moment.best.header.parent_hash == last {
+        let written = moment.best.changes.iter();
+        return written.filter(|(key, _)| known.contains_key(key)).cloned().collect();
+    }
+    let keys: Vec<Vec<u8>> = known.keys().cloned().collect();
+    let values = endpoint.values(&keys, moment.best.hash).unwrap_or_default();
+    values.into_iter().filter(|(key, value)| known.get(key) != Some(value)).collect()
 }
 
 pub(super) async fn follow_version(
     pending: PendingSubscriptionSink,
+    endpoint: Arc<Endpoint>,
 ) -> Result<(), SubscriptionError> {
     let sink = pending.accept().await?;
-    // The runtime never changes here; the present version is all there is to say.
-    if send(&sink, &VERSION).await.is_ok() {
-        sink.closed().await;
-    }
+    let _gone = send_versions(&sink, endpoint).await;
     Ok(())
 }
 
+async fn send_versions(sink: &SubscriptionSink, endpoint: Arc<Endpoint>) -> Result<(), Gone> {
+    let mut walk = Walk::start(endpoint.clone());
+    let mut at = walk.last.best.hash;
+    let mut said = None;
+    loop {
+        if let Ok(version) = endpoint.version(Some(at)) {
+            if said.as_ref() != Some(&version) {
+                send(sink, &version).await?;
+                said = Some(version);
+            }
+        }
+        at = walk.next(sink).await?.1.best.hash;
+    }
+}
+
+/// Without a watcher the transaction was lost, and the subscriber hears nothing after `ready`.
 pub(super) async fn follow_transaction(
     pending: PendingSubscriptionSink,
-    mut watcher: Watcher,
+    watcher: Option<Watcher>,
 ) -> Result<(), SubscriptionError> {
     let sink = pending.accept().await?;
+    let Some(mut watcher) = watcher else {
+        if send(&sink, &"ready").await.is_ok() {
+            sink.closed().await;
+        }
+        return Ok(());
+    };
     loop {
         tokio::select! {
             () = sink.closed() => return Ok(()),

@@ -8,6 +8,8 @@ mod api_shapes;
 mod checks;
 mod client;
 mod epochs;
+mod faults;
+mod forks;
 mod metagraph;
 mod pool;
 mod process;

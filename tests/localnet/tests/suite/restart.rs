@@ -121,7 +121,8 @@ fn blocks_of_another_build_are_not_taken_for_ours() {
     let mut journal = Journal::open(dir.path(), &GenesisSpec::default()).unwrap();
     let mut records = journal.read_blocks().unwrap();
     drop(journal);
-    records[1].hash = node_subtensor_runtime::Hash::repeat_byte(1);
+    let other = node_subtensor_runtime::Hash::repeat_byte(1);
+    (records[1].hash, records[2].parent) = (other, other);
     let text = fs::read(&file).unwrap();
     let head = text.len() - records_len(&text);
     let mut bytes = text[..head].to_vec();

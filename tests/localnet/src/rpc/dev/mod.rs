@@ -1,5 +1,8 @@
 //! `dev_*`: what only a development chain offers.
 
+mod faults;
+mod forks;
+
 use super::{
     error::{invalid_params, of_change, of_query, of_seal},
     params, Answer, Module,
@@ -12,24 +15,9 @@ use serde_json::json;
 const SEAL_MAX: u32 = 10_000;
 
 pub(super) fn register(module: &mut Module) -> Result<(), RegisterMethodError> {
-    module.register_blocking_method("dev_seal", |params, chain, _| -> Answer {
-        let mut params = params.sequence();
-        let count: u32 = params.optional_next()?.unwrap_or(1);
-        let at_ms: Option<u64> = params.optional_next()?;
-        if !(1..=SEAL_MAX).contains(&count) {
-            return Err(invalid_params(format!("between 1 and {SEAL_MAX} blocks can be sealed")));
-        }
-        let mut included = 0;
-        for _ in 0..count {
-            let sealed = match at_ms {
-                Some(at_ms) => chain.seal(at_ms),
-                None => chain.seal_next_slot(now_ms()),
-            };
-            included += sealed.map_err(|error| of_seal(&error))?.body.len() - 1;
-        }
-        let best = chain.best();
-        Ok(json!({ "number": best.number(), "hash": best.hash, "included": included }))
-    })?;
+    faults::register(module)?;
+    forks::register(module)?;
+    register_sealing(module)?;
     module.register_blocking_method("dev_setStorage", |params, chain, _| -> Answer {
         let changes: Vec<(String, Option<String>)> = params.one()?;
         let changes = changes
@@ -40,21 +28,43 @@ pub(super) fn register(module: &mut Module) -> Result<(), RegisterMethodError> {
             })
             .collect::<Result<_, ErrorObjectOwned>>()?;
         let alice = Keyring::new().derive(&["Alice"]);
-        Ok(json!(change_storage(&chain, &alice, changes).map_err(of_change)?))
+        Ok(json!(change_storage(chain.chain(), &alice, changes).map_err(of_change)?))
+    })?;
+    Ok(())
+}
+
+fn register_sealing(module: &mut Module) -> Result<(), RegisterMethodError> {
+    module.register_blocking_method("dev_seal", |params, chain, _| -> Answer {
+        let mut params = params.sequence();
+        let count: u32 = params.optional_next()?.unwrap_or(1);
+        let at_ms: Option<u64> = params.optional_next()?;
+        if !(1..=SEAL_MAX).contains(&count) {
+            return Err(invalid_params(format!("between 1 and {SEAL_MAX} blocks can be sealed")));
+        }
+        let mut included = 0;
+        for _ in 0..count {
+            let sealed = match at_ms {
+                Some(at_ms) => chain.chain().seal(at_ms),
+                None => chain.chain().seal_next_slot(now_ms()),
+            };
+            included += sealed.map_err(|error| of_seal(&error))?.body.len() - 1;
+        }
+        let best = chain.chain().best();
+        Ok(json!({ "number": best.number(), "hash": best.hash, "included": included }))
     })?;
     module.register_blocking_method("dev_verifyBlock", |params, chain, _| -> Answer {
         let at = params::block_hash(&mut params.sequence())?;
         let block = chain.block(at).map_err(of_query)?;
-        chain.verify(block.hash).map_err(of_query)?;
+        chain.chain().verify(block.hash).map_err(of_query)?;
         Ok(json!({ "number": block.number(), "hash": block.hash }))
     })?;
     module.register_blocking_method("dev_status", |_, chain, _| -> Answer {
         Ok(json!({
-            "best": chain.best().number(),
-            "finalized": chain.finalized().number(),
+            "best": chain.chain().best().number(),
+            "finalized": chain.chain().finalized().number(),
             "pending": chain.pending().len(),
-            "trieNodes": chain.trie_nodes(),
-            "timestampMs": chain.last_timestamp(),
+            "trieNodes": chain.chain().trie_nodes(),
+            "timestampMs": chain.chain().last_timestamp(),
         }))
     })?;
     Ok(())
