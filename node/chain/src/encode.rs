@@ -141,6 +141,7 @@ pub(crate) fn sign_bound(
         era_end: Era::mortal(binding.era_blocks, binding.anchor).death(binding.anchor),
         spec_version: runtime.spec_version,
         carries,
+        vector: Vec::new(),
     })
 }
 
@@ -180,11 +181,7 @@ fn params(binding: &Binding) -> ParamsFor<SubstrateConfig> {
 }
 
 fn check_has(runtime: &Runtime, call: &CallValue) -> Result<(), EncodeError> {
-    let Call { pallet, name, .. } = *call.call;
-    if has_call(runtime.metadata(), call.call) {
-        return Ok(());
-    }
-    Err(EncodeError::Missing { pallet, name })
+    runtime.shapes().check_call(call.call)
 }
 
 /// The first block in which an extrinsic anchored at `anchor` is no longer valid.

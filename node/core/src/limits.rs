@@ -85,6 +85,10 @@ pub const WEIGHTS_LEAD_BLOCKS: u64 = 100;
 /// next from being signed for longer.
 pub const ERA_LIFE_BLOCKS: u64 = 12;
 
+/// Blocks that a reorganisation of the best chain is expected to take back at most. Lower: a
+/// vector may land in the epoch before its own. Higher: an epoch's first blocks go unused.
+pub const REORGANISED_BLOCKS_MAX: u64 = 6;
+
 /// Shortest era, counted from the finalized block.
 pub const ERA_BLOCKS_MIN: u64 = 16;
 

@@ -241,6 +241,9 @@ pub struct SignedExtrinsic {
     /// In which form it carries the vector.
     #[serde(default)]
     pub carries: Carries,
+    /// The vector. Whoever signs may leave it empty: the machine knows what it asked for.
+    #[serde(default)]
+    pub vector: Vec<(Uid, u16)>,
 }
 
 /// In which form an extrinsic carries a vector.

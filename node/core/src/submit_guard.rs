@@ -5,12 +5,13 @@
 //!
 //! Two blocks are looked at. Timing, form, nonce and uids come from the *best* block: it is what
 //! the signature will be included after. Whether an older signature is dead is read from the
-//! *finalized* one, which no reorganisation takes back. There is one exception: a signature whose
-//! era is over after the best block may be replaced by one with the same nonce. Whatever fork
-//! wins, the chain takes a nonce once, so at most one of the two lands.
+//! *finalized* one, which no reorganisation takes back. Two exceptions rest on the nonce: the chain
+//! takes one once, whatever fork wins, so of two signatures with the same nonce at most one lands.
+//! A signature whose era is over after the best block may be replaced by one with its nonce, and
+//! so may a stuck one of an earlier epoch by that of the present epoch.
 
 use crate::id::{BlockHash, DigestBuilder, Hotkey, IntentId, Netuid};
-use crate::limits::{ERA_BLOCKS_MAX, ERA_BLOCKS_MIN, ERA_LIFE_BLOCKS};
+use crate::limits::{ERA_BLOCKS_MAX, ERA_BLOCKS_MIN, ERA_LIFE_BLOCKS, REORGANISED_BLOCKS_MAX};
 use crate::rows::{IntentRow, IntentState, SignedExtrinsic};
 use crate::unit::{BlockCount, BlockNumber, EpochIndex};
 use crate::view::{ChainView, ConsensusMode};
@@ -18,6 +19,10 @@ use crate::view::{ChainView, ConsensusMode};
 /// Fewest blocks before the epoch's end at which a signature is still worth making: one to be
 /// included in, one to spare.
 const BLOCKS_LEFT_MIN: u64 = 2;
+
+/// Fewest blocks after the best one for which a commit is worth signing; what we see as the best
+/// one may be some blocks old.
+const COMMIT_LIFE_BLOCKS_MIN: u64 = 8;
 
 /// The commit format that this build writes.
 const COMMIT_VERSION: u16 = 4;
@@ -259,9 +264,10 @@ pub fn may_sign<'a>(
         }
         check_older(sight, intent)?;
     }
-    check_window(sight.head, terms)?;
+    check_window(sight, terms)?;
     let version_key = sight.head.params.weights_version_key;
-    Ok(Safe { epoch, version_key, form, binding: binding(sight)? })
+    let binding = binding(sight, &form)?;
+    Ok(Safe { epoch, version_key, form, binding })
 }
 
 /// Whether the same intent may be signed again: no earlier signature can land beside the new one,
@@ -290,9 +296,10 @@ pub fn may_sign_again<'a>(
     if intent.epoch != sight.head.epoch.index {
         return Err(NotSafe::Late { blocks: BlockCount(0) });
     }
-    check_window(sight.head, &Terms { lead: BlockCount(u64::MAX), ..*terms })?;
+    check_window(sight, &Terms { lead: BlockCount(u64::MAX), ..*terms })?;
     let version_key = sight.head.params.weights_version_key;
-    Ok(Safe { epoch: intent.epoch, version_key, form, binding: binding(sight)? })
+    let binding = binding(sight, &form)?;
+    Ok(Safe { epoch: intent.epoch, version_key, form, binding })
 }
 
 /// Whether the reveal of a hash commit may be signed now.
@@ -310,27 +317,39 @@ pub fn may_reveal<'a>(
     if !sight.head.abilities.hashed {
         return Err(NotSafe::UnknownCall { form: "reveals" });
     }
+    check_begun(sight)?;
     if intent.reveals.iter().any(|signed| can_land_beside(signed, sight)) {
         return Err(NotSafe::OlderSignatureLive { epoch: intent.epoch });
     }
     for other in intents.filter(|other| other.id != intent.id) {
         check_older(sight, other)?;
+        // Unlike a vector of the present epoch, a reveal must not take the place of another one.
+        let is_pending =
+            |signed: &SignedExtrinsic| can_land(signed, sight) && !is_included(signed, sight.head);
+        if other.state.is_on_its_way() && other.signings.iter().any(is_pending) {
+            return Err(NotSafe::OlderSignatureLive { epoch: other.epoch });
+        }
     }
-    binding(sight)
+    binding(sight, &WeightsForm::Plain)
 }
 
-/// Whether `signed` may still be included on the finalized chain's continuation.
+/// Whether `signed` may still be included on some continuation of the finalized chain.
 #[must_use]
 pub fn can_land(signed: &SignedExtrinsic, sight: Sight<'_>) -> bool {
     sight.finalized.number < signed.era_end
         && sight.finalized.own_nonce <= signed.nonce
-        && sight.head.spec_version == signed.spec_version
+        && sight.finalized.spec_version <= signed.spec_version
 }
 
-/// Whether `signed` may still be included besides an extrinsic with the best block's nonce.
+/// Whether `signed` may still be included besides an extrinsic that is made for the best block.
+///
+/// With that block's nonce they exclude each other on every fork. Then it is enough that the older
+/// one is dead after the best block: its era is over, or its runtime was replaced.
 fn can_land_beside(signed: &SignedExtrinsic, sight: Sight<'_>) -> bool {
-    let next = sight.head.number.plus(BlockCount(1));
-    let is_excluded = signed.nonce == sight.head.own_nonce && next >= signed.era_end;
+    let head = sight.head;
+    let is_dead_here = head.number.plus(BlockCount(1)) >= signed.era_end
+        || head.spec_version != signed.spec_version;
+    let is_excluded = signed.nonce == head.own_nonce && is_dead_here;
     can_land(signed, sight) && !is_excluded
 }
 
@@ -340,36 +359,48 @@ pub fn is_included(signed: &SignedExtrinsic, head: &ChainView) -> bool {
     head.own_nonce > signed.nonce
 }
 
-/// Signatures of another intent must be dead, or included already: then the new one follows them.
+/// Signatures of another intent must be dead, or included already (then the new one follows them),
+/// or have the nonce of the new one (then one of the two lands). A reveal that is on its way is
+/// waited for: it is wanted beside the new one, not in its place.
 fn check_older(sight: Sight<'_>, other: &IntentRow) -> Result<(), NotSafe> {
-    let may_come = |signed: &SignedExtrinsic| {
-        can_land_beside(signed, sight) && !is_included(signed, sight.head)
-    };
-    let mut signatures = Vec::new();
-    if other.state.is_on_its_way() {
-        signatures.extend(&other.signings);
-    }
-    if matches!(other.state, IntentState::Committed { .. }) {
-        signatures.extend(&other.reveals);
-    }
-    if signatures.into_iter().any(may_come) {
+    let may_follow =
+        |signed: &SignedExtrinsic| can_land(signed, sight) && signed.nonce > sight.head.own_nonce;
+    let vectors = if other.state.is_on_its_way() { other.signings.as_slice() } else { &[] };
+    let is_committed = matches!(other.state, IntentState::Committed { .. });
+    let reveals = if is_committed { other.reveals.as_slice() } else { &[] };
+    if vectors.iter().any(may_follow) || reveals.iter().any(|signed| is_pending(signed, sight)) {
         return Err(NotSafe::OlderSignatureLive { epoch: other.epoch });
     }
     Ok(())
 }
 
+/// Whether `signed` is not included yet and still can be, after the best block too.
+fn is_pending(signed: &SignedExtrinsic, sight: Sight<'_>) -> bool {
+    can_land_beside(signed, sight) && !is_included(signed, sight.head)
+}
+
 /// Anchored in the finalized block, so that no reorganisation makes the signature bad, and long
 /// enough to live for some blocks after the best one.
-fn binding(sight: Sight<'_>) -> Result<Binding, NotSafe> {
+fn binding(sight: Sight<'_>, form: &WeightsForm) -> Result<Binding, NotSafe> {
     let (head, anchor) = (sight.head, sight.finalized);
     let lag = head.number.since(anchor.number);
-    let era_blocks = lag
+    let mut era_blocks = lag
         .0
         .saturating_add(ERA_LIFE_BLOCKS)
         .checked_next_power_of_two()
         .map(|blocks| blocks.max(ERA_BLOCKS_MIN))
         .filter(|blocks| *blocks <= ERA_BLOCKS_MAX)
         .ok_or(NotSafe::FinalityTooFar { blocks: lag })?;
+    // A commit that slips into the next epoch opens an epoch later than its round: better dead.
+    let slips = |era_blocks| {
+        let end = anchor.number.plus(BlockCount(era_blocks));
+        head.epoch.next_epoch_block.is_some_and(|next| end > next)
+    };
+    let is_commit = !matches!(form, WeightsForm::Plain | WeightsForm::Reveal { .. });
+    let least = lag.0.saturating_add(COMMIT_LIFE_BLOCKS_MIN);
+    while is_commit && slips(era_blocks) && era_blocks.saturating_div(2) >= least {
+        era_blocks = era_blocks.saturating_div(2);
+    }
     Ok(Binding {
         nonce: head.own_nonce,
         head: head.hash,
@@ -453,7 +484,8 @@ fn check_standing(view: &ChainView, hotkey: &Hotkey) -> Result<(), NotSafe> {
     }
 }
 
-fn check_window(view: &ChainView, terms: &Terms) -> Result<(), NotSafe> {
+fn check_window(sight: Sight<'_>, terms: &Terms) -> Result<(), NotSafe> {
+    let view = sight.head;
     let next_epoch = view.epoch.next_epoch_block.ok_or(NotSafe::NoEpochs)?;
     let left = next_epoch.since(view.number);
     if left.0 < BLOCKS_LEFT_MIN {
@@ -462,11 +494,22 @@ fn check_window(view: &ChainView, terms: &Terms) -> Result<(), NotSafe> {
     if left > terms.lead {
         return Err(NotSafe::Early { blocks: BlockCount(left.0.saturating_sub(terms.lead.0)) });
     }
+    check_begun(sight)?;
     let last_update = view.neuron(&terms.hotkey).map_or(view.number, |own| own.last_update);
     let since = view.number.plus(BlockCount(1)).since(last_update);
     let limit = view.params.weights_rate_limit;
     if last_update.0 > 0 && since < limit {
         return Err(NotSafe::RateLimited { blocks: BlockCount(limit.0.saturating_sub(since.0)) });
+    }
+    Ok(())
+}
+
+/// A reorganisation over the epoch's beginning would let an extrinsic land in the one before it.
+fn check_begun(sight: Sight<'_>) -> Result<(), NotSafe> {
+    let began = sight.head.epoch.last_epoch_block;
+    let settled = began.plus(BlockCount(REORGANISED_BLOCKS_MAX));
+    if sight.finalized.number < began && sight.head.number < settled {
+        return Err(NotSafe::Early { blocks: settled.since(sight.head.number) });
     }
     Ok(())
 }

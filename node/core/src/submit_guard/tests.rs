@@ -61,6 +61,7 @@ fn signing(nonce: u32, era_end: u64) -> SignedExtrinsic {
         era_end: BlockNumber(era_end),
         spec_version: 1,
         carries: Carries::Plain,
+        vector: Vec::new(),
     }
 }
 
@@ -196,34 +197,25 @@ fn a_view_of_an_epoch_before_the_last_intent_is_not_safe() {
 }
 
 #[test]
-fn an_older_signature_binds_until_it_cannot_land_beside_the_new_one() {
-    let refused = Err(NotSafe::OlderSignatureLive { epoch: EpochIndex(2) });
-    let live = intent(2, Some(97), IntentState::Signed);
-    assert_eq!(ask(&view(), std::slice::from_ref(&live)), refused);
-    // The next block is 96: at its end the era is over after the best block, and one nonce can be
-    // used once.
-    assert!(ask(&view(), &[intent(2, Some(96), IntentState::Signed)]).is_ok());
+fn an_older_signature_binds_unless_the_new_one_takes_its_nonce_or_follows_it() {
+    let stuck = intent(2, Some(97), IntentState::Signed);
+    assert!(ask(&view(), std::slice::from_ref(&stuck)).is_ok(), "the same nonce");
     let landed = IntentState::Landed { block: BlockNumber(93) };
     assert!(ask(&view(), &[intent(2, Some(97), landed)]).is_ok());
     // Included in the best block, not final yet: the new one follows it.
-    assert!(ask_ahead(5, &with(|v| v.own_nonce = 1), &[live]).is_ok());
-}
-
-#[test]
-fn a_signature_that_is_over_but_not_finally_binds_another_nonce() {
-    let mut stuck = intent(2, Some(96), IntentState::Signed);
-    stuck.signings[0].nonce = 3;
+    assert!(ask_ahead(5, &with(|v| v.own_nonce = 1), &[stuck]).is_ok());
+    let mut later = intent(2, Some(97), IntentState::Signed);
+    later.signings[0].nonce = 3;
     let refused = Err(NotSafe::OlderSignatureLive { epoch: EpochIndex(2) });
-    assert_eq!(ask_ahead(5, &view(), std::slice::from_ref(&stuck)), refused);
-    assert!(ask_ahead(0, &view(), std::slice::from_ref(&stuck)).is_err(), "95 is before 96");
-    assert!(ask_ahead(0, &with(|v| v.number = BlockNumber(96)), &[stuck]).is_ok());
+    assert_eq!(ask_ahead(5, &view(), std::slice::from_ref(&later)), refused);
+    assert!(ask_ahead(0, &with(|v| v.number = BlockNumber(97)), &[later]).is_ok());
 }
 
 #[test]
 fn an_upgrade_kills_signatures_made_for_the_old_runtime() {
-    let old = intent(2, Some(200), IntentState::Signed);
-    assert!(ask(&view(), std::slice::from_ref(&old)).is_err());
-    assert!(ask(&with(|v| v.spec_version = 2), &[old]).is_ok());
+    let old = intent(3, Some(200), IntentState::Signed);
+    assert!(again(&view(), &old).is_err());
+    assert!(again(&with(|v| v.spec_version = 2), &old).is_ok());
 }
 
 #[test]
@@ -272,6 +264,15 @@ fn the_era_reaches_over_a_finality_lag() {
     });
     let refused = Err(NotSafe::FinalityTooFar { blocks: BlockCount(2037) });
     assert_eq!(ask_ahead(2037, &head, &[]), refused);
+}
+
+#[test]
+fn a_commit_dies_with_its_epoch_where_its_era_can_be_cut_so() {
+    let head = with(|v| v.params.commit_reveal_enabled = true);
+    for (lag, era_blocks) in [(0, 8), (1, 16), (6, 16), (8, 16), (9, 32)] {
+        let safe = ask_ahead(lag, &head, &[]).unwrap();
+        assert_eq!(safe.binding.era_blocks, era_blocks, "finality {lag} behind, 5 blocks left");
+    }
 }
 
 #[test]

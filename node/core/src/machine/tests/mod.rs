@@ -5,6 +5,7 @@
 
 mod chain;
 mod checks;
+mod epochs;
 mod exchange;
 mod host;
 mod intake;

@@ -99,9 +99,16 @@ impl World {
         };
         let bytes = serde_json::to_vec(&call).unwrap();
         let hash = sha256(&bytes);
-        let (anchor, spec_version, carries) = (binding.anchor, SPEC_VERSION, Carries::Plain);
-        let result =
-            Ok(SignedExtrinsic { bytes, hash, nonce, anchor, era_end, spec_version, carries });
+        let result = Ok(SignedExtrinsic {
+            bytes,
+            hash,
+            nonce,
+            anchor: binding.anchor,
+            era_end,
+            spec_version: SPEC_VERSION,
+            carries: Carries::Plain,
+            vector: Vec::new(),
+        });
         self.report(node, SIGN_MS, Event::WeightsSigned { intent: to_sign.intent, result });
     }
 

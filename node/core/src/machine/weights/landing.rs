@@ -105,9 +105,10 @@ impl Machine {
         let Some(at) = intent.signings.iter().position(|signed| signed.hash == hash) else {
             return;
         };
-        // The one that landed comes last: its salt or round is the one that counts.
+        // The one that landed comes last: its vector, salt and round are those that count.
         let signed = intent.signings.remove(at);
         intent.signings.push(signed.clone());
+        intent.vector.clone_from(&signed.vector);
         self.land(&seen.finalized, id, &signed, block, out);
     }
 

@@ -26,7 +26,7 @@ use crate::limits::clip_detail;
 use crate::machine::effect::{Effect, Note, Outcome, WeightsToSign};
 use crate::machine::{Machine, WeightsMode};
 use crate::rows::{
-    IntentRow, IntentState, JournalEntry, JournalStep, Row, SignedExtrinsic, Table, Write,
+    Carries, IntentRow, IntentState, JournalEntry, JournalStep, Row, SignedExtrinsic, Table, Write,
 };
 use crate::submission::SubmissionState;
 use crate::submit_guard::{
@@ -39,8 +39,9 @@ use crate::view::ChainView;
 
 pub(super) use signers::Signers;
 
-/// Blocks after which the same bytes are handed to the chain again.
-const RESEND_AFTER_BLOCKS: u64 = 3;
+/// Blocks after which the same bytes are handed to the chain again: an endpoint may have said yes
+/// and forgotten, and one that has them already just says so.
+const RESEND_AFTER_BLOCKS: u64 = 1;
 
 /// Intents kept for `status`; older finished ones are dropped (the journal keeps them).
 const INTENTS_KEPT: usize = 64;
@@ -116,7 +117,9 @@ impl Machine {
         {
             self.reveal(seen, id, out);
         }
-        self.intend(seen, out);
+        if self.signing.is_empty() {
+            self.intend(seen, out);
+        }
     }
 
     /// What the node knows of itself that forbids any signature.
@@ -132,36 +135,29 @@ impl Machine {
     fn sign_again(&mut self, seen: &Seen, id: IntentId, out: &mut Outcome) {
         let Some(intent) = self.intents.get(&id) else { return };
         let is_submitting = self.config.weights == WeightsMode::Submit;
-        if self.signing.contains(&id) || self.tracing.contains(&id) || !is_submitting {
+        // One signature at a time: the next one's nonce follows from it.
+        if !self.signing.is_empty() || self.tracing.contains(&id) || !is_submitting {
             return;
         }
         // Its epoch is over in the best block; whether it landed is decided by finality.
         if intent.epoch != seen.head.epoch.index {
             return;
         }
+        // Its nonce is used, and what used it is not known yet.
+        if !self.suspects(&seen.finalized, &intent.signings).is_empty() {
+            return;
+        }
         let others = self.intents.values().filter(|other| other.id != id);
         match may_sign_again(seen.sight(), &self.terms(), intent, others) {
             Ok(safe) => match self.vector(&seen.head) {
                 Ok(vector) => {
-                    let may_differ = !self.has_landable(seen, id);
-                    let same = self.intents.get(&id).is_some_and(|known| known.vector == vector);
-                    if same || may_differ {
-                        self.intend_anew(&seen.head, id, vector, &safe, out);
-                        self.sign(id, safe, out);
-                    }
+                    self.intend_anew(&seen.head, id, vector, &safe, out);
+                    self.sign(id, safe, out);
                 }
                 Err(error) => self.say_no_vector(&seen.head, &error, out),
             },
             Err(not_safe) => self.not_safe = Some(not_safe),
         }
-    }
-
-    /// Whether a signature of this intent could land after a reorganisation. Then the new one must
-    /// carry the same vector: it does not matter which of the two lands.
-    fn has_landable(&self, seen: &Seen, id: IntentId) -> bool {
-        self.intents.get(&id).is_some_and(|intent| {
-            intent.signings.iter().any(|signed| can_land(signed, seen.sight()))
-        })
     }
 
     /// Brings an intent up to date before it is signed again: since it was computed, a uid may
@@ -198,13 +194,23 @@ impl Machine {
 
     fn resend(&mut self, seen: &Seen, id: IntentId, out: &mut Outcome) {
         let Some(intent) = self.intents.get(&id) else { return };
-        let Some(signed) = intent.signings.last() else { return };
+        // An upgrade that a reorganisation took back makes an earlier one good again.
+        let fits = |signed: &&SignedExtrinsic| signed.spec_version == seen.head.spec_version;
+        let Some(signed) = intent.signings.iter().rev().find(fits) else { return };
         if is_included(signed, &seen.head) || !can_land(signed, seen.sight()) {
             return;
         }
         // A commit that slips into the next epoch would open early: better none than that.
         let is_over = intent.epoch != seen.head.epoch.index;
-        if is_over && signed.carries != crate::rows::Carries::Plain {
+        if is_over && signed.carries != Carries::Plain {
+            return;
+        }
+        // One of the two lands: the newer is wanted.
+        let is_replaced = self.intents.values().any(|other| {
+            other.epoch > intent.epoch
+                && other.signings.iter().any(|newer| newer.nonce == signed.nonce)
+        });
+        if is_replaced {
             return;
         }
         self.send_when_due(&seen.head, id, signed.clone(), out);
@@ -337,8 +343,9 @@ impl Machine {
                 return;
             }
         };
+        let signed = SignedExtrinsic { vector: intent.vector.clone(), ..signed };
         let (nonce, era_end) = (signed.nonce, signed.era_end);
-        let step = if signed.carries == crate::rows::Carries::Reveal {
+        let step = if signed.carries == Carries::Reveal {
             out.note(Note::RevealSigned { epoch, nonce, era_end });
             intent.reveals.push(signed.clone());
             JournalStep::RevealSigned { signed: signed.clone() }

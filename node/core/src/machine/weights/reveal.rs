@@ -76,7 +76,9 @@ impl Machine {
         };
         let is_its_epoch = seen.head.epoch.index == reveal_epoch(&seen.head, epoch);
         let is_submitting = self.config.weights == WeightsMode::Submit;
-        let is_busy = self.signing.contains(&id) || self.tracing.contains(&id);
+        let is_busy = !self.signing.is_empty()
+            || self.tracing.contains(&id)
+            || !self.suspects(&seen.finalized, &intent.reveals).is_empty();
         if !is_its_epoch || !is_submitting || is_busy {
             return;
         }
