@@ -22,6 +22,7 @@ mod nonce;
 mod read;
 mod refusal;
 mod runtime;
+mod shape;
 mod storage;
 mod submit;
 mod subnet;
@@ -49,6 +50,10 @@ pub use nonce::NonceGuard;
 pub use read::ReadError;
 pub use refusal::{SendAccepted, SendRefused};
 pub use runtime::RuntimeError;
+pub use shape::{
+    shapes_in_file, Capability, ItemKind, MetadataError, ShapeReport, ShapeRow, Verdict,
+    METADATA_BYTES_MAX,
+};
 pub use submit::{Included, SignError, SubmitError, BLOCKS_SEARCHED_MAX};
 pub use wallet::{
     Encryption, HotkeyFacts, HotkeyFile, KeyFileError, KeyFileWarning, WalletPath,

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use node_core::id::BlockHash;
 use subxt::config::substrate::{SpecVersionForRange, SubstrateConfig, H256};
-use subxt::ext::codec::{Compact, Decode, Encode};
-use subxt::ext::frame_metadata::RuntimeMetadataPrefixed;
+use subxt::ext::codec::{Decode, Encode};
 use subxt::ext::scale_decode::DecodeAsType;
 use subxt::{ArcMetadata, Metadata, OfflineClient, OfflineClientAtBlock};
 
 use crate::link::{CallError, Links};
+use crate::shape::{decode_metadata, ShapeReport, Version};
 
 /// Runtimes kept. Lower: reads around an upgrade fetch metadata again and again. Higher: each
 /// costs a few megabytes.
@@ -51,6 +51,7 @@ pub(crate) struct Runtime {
     pub(crate) spec_version: u32,
     client: OfflineClient<SubstrateConfig>,
     metadata: ArcMetadata,
+    shapes: Arc<ShapeReport>,
 }
 
 impl Runtime {
@@ -59,6 +60,7 @@ impl Runtime {
         (spec_version, transaction_version): (u32, u32),
         metadata: Metadata,
     ) -> Self {
+        let shapes = Arc::new(ShapeReport::of(&metadata));
         let metadata = metadata.arc();
         let everywhere =
             SpecVersionForRange { block_range: 0..u64::MAX, spec_version, transaction_version };
@@ -67,7 +69,13 @@ impl Runtime {
             .set_metadata_for_spec_versions([(spec_version, metadata.clone())])
             .set_spec_version_for_block_ranges([everywhere])
             .build();
-        Self { spec_version, client: OfflineClient::new_with_config(config), metadata }
+        let client = OfflineClient::new_with_config(config);
+        Self { spec_version, client, metadata, shapes }
+    }
+
+    /// How this runtime compares with everything the node uses.
+    pub(crate) fn shapes(&self) -> Arc<ShapeReport> {
+        Arc::clone(&self.shapes)
     }
 
     pub(crate) fn metadata(&self) -> &Metadata {
@@ -114,6 +122,7 @@ impl Runtimes {
         let metadata = fetch_metadata(links, block).await?;
         let versions = (version.spec_version, version.transaction_version);
         let runtime = Arc::new(Runtime::new(links.genesis(), versions, metadata));
+        tell(&runtime);
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= RUNTIMES_CACHED_MAX {
             kept.remove(0);
@@ -128,17 +137,17 @@ impl Runtimes {
     }
 }
 
-/// The head of `RuntimeVersion`; later fields are not of interest.
-#[derive(Decode)]
-#[codec(crate = subxt::ext::codec)]
-struct Version {
-    _spec_name: String,
-    _impl_name: String,
-    _authoring_version: u32,
-    spec_version: u32,
-    _impl_version: u32,
-    _apis: Vec<([u8; 8], u32)>,
-    transaction_version: u32,
+/// Says once per runtime what of it cannot be used. The report is there for who wants more.
+fn tell(runtime: &Runtime) {
+    let spec_version = runtime.spec_version;
+    for row in &runtime.shapes.rows {
+        if row.verdict.lost().is_empty() {
+            continue;
+        }
+        let (item, detail) = (row.name.as_str(), row.verdict.to_string());
+        tracing::warn!(spec_version, item, detail, "runtime item cannot be used");
+    }
+    tracing::info!(spec_version, worst = runtime.shapes.worst().name(), "runtime compared");
 }
 
 async fn fetch_version(links: &Links, block: BlockHash) -> Result<Version, RuntimeError> {
@@ -160,11 +169,10 @@ async fn fetch_metadata(links: &Links, block: BlockHash) -> Result<Metadata, Run
         .max()
         .ok_or_else(|| malformed("it has no version known here".to_owned()))?;
     let bytes = state_call(links, "Metadata_metadata_at_version", &version.encode(), block).await?;
-    let (_, prefixed) =
-        Option::<(Compact<u32>, RuntimeMetadataPrefixed)>::decode(&mut bytes.as_slice())
-            .map_err(|error| malformed(error.to_string()))?
-            .ok_or_else(|| malformed(format!("version {version} was offered, but is absent")))?;
-    Metadata::try_from(prefixed).map_err(|error| malformed(error.to_string()))
+    if bytes == [0] {
+        return Err(malformed(format!("version {version} was offered, but is absent")));
+    }
+    decode_metadata(&bytes).map_err(|error| malformed(error.to_string()))
 }
 
 async fn state_call(
