@@ -18,12 +18,11 @@
 //! A commit with a wrong ciphertext is accepted by the chain and then never revealed, without an
 //! event. [`self_test`] therefore runs before anything is signed.
 //!
-//! Not here: which round a commit is for (that follows from the epoch clock), and where signatures
-//! of rounds come from.
-
-use std::num::NonZeroU64;
+//! Not here: which round a commit is for (`node_core::epoch`), and where signatures of rounds come
+//! from.
 
 use ark_serialize::{CanonicalDeserialize, CanonicalSerialize};
+use node_core::epoch::BeaconSchedule;
 use node_core::id::sha256;
 use node_core::unit::UnixMs;
 use rand::rngs::{OsRng, StdRng};
@@ -120,66 +119,22 @@ impl TryFrom<&[u8]> for BeaconKey {
     }
 }
 
-/// A beacon: who signs rounds, and when.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Beacon {
-    /// Whose signatures open rounds.
-    pub key: BeaconKey,
-    /// When round 1 was published.
-    pub genesis: UnixMs,
-    /// Milliseconds from one round to the next.
-    pub period_ms: NonZeroU64,
-}
+/// drand's quicknet, which subtensor's chains use unless their beacon configuration says otherwise:
+/// when its rounds are published.
+pub const QUICKNET_SCHEDULE: BeaconSchedule =
+    BeaconSchedule { genesis: UnixMs(1_692_803_367_000), period_ms: 3_000 };
 
-impl Beacon {
-    /// The newest round published at `time`, 0 before the first.
-    #[must_use]
-    pub fn round_at(&self, time: UnixMs) -> u64 {
-        match time.0.checked_sub(self.genesis.0) {
-            // At the least period, and at the end of time, one more would not fit.
-            Some(since_ms) => (since_ms / self.period_ms).saturating_add(1),
-            None => 0,
-        }
-    }
-
-    /// When a round is published. Round 0 does not exist and counts as round 1.
-    #[must_use]
-    pub fn published_at(&self, round: u64) -> UnixMs {
-        let periods = round.saturating_sub(1);
-        let since_ms = periods.saturating_mul(self.period_ms.get());
-        UnixMs(self.genesis.0.saturating_add(since_ms))
-    }
-
-    /// The round that a commit opening at `time` is for, as the official client rounds it: the
-    /// last one published at least a whole period before, 0 if there is none.
-    #[must_use]
-    pub fn reveal_round(&self, time: UnixMs) -> u64 {
-        self.round_at(time).saturating_sub(1)
-    }
-}
-
-/// drand's quicknet, which subtensor's chains use unless their beacon configuration says otherwise.
-pub const QUICKNET: Beacon = Beacon {
-    key: BeaconKey(QUICKNET_KEY),
-    genesis: UnixMs(1_692_803_367_000),
-    period_ms: QUICKNET_PERIOD_MS,
-};
-
-const QUICKNET_PERIOD_MS: NonZeroU64 = match NonZeroU64::new(3_000) {
-    Some(period) => period,
-    None => NonZeroU64::MIN,
-};
-
-/// Public key of the chain `52db9ba7...e971`, scheme `bls-unchained-g1-rfc9380`.
+/// Quicknet's public key: that of the drand chain `52db9ba7...e971`, whose scheme is
+/// `bls-unchained-g1-rfc9380`.
 #[rustfmt::skip]
-const QUICKNET_KEY: [u8; POINT_BYTES] = [
+pub const QUICKNET_KEY: BeaconKey = BeaconKey([
     0x83, 0xcf, 0x0f, 0x28, 0x96, 0xad, 0xee, 0x7e, 0xb8, 0xb5, 0xf0, 0x1f, 0xca, 0xd3, 0x91, 0x22,
     0x12, 0xc4, 0x37, 0xe0, 0x07, 0x3e, 0x91, 0x1f, 0xb9, 0x00, 0x22, 0xd3, 0xe7, 0x60, 0x18, 0x3c,
     0x8c, 0x4b, 0x45, 0x0b, 0x6a, 0x0a, 0x6c, 0x3a, 0xc6, 0xa5, 0x77, 0x6a, 0x2d, 0x10, 0x64, 0x51,
     0x0d, 0x1f, 0xec, 0x75, 0x8c, 0x92, 0x1c, 0xc2, 0x2b, 0x0e, 0x17, 0xe6, 0x3a, 0xaf, 0x4b, 0xcb,
     0x5e, 0xd6, 0x63, 0x04, 0xde, 0x9c, 0xf8, 0x09, 0xbd, 0x27, 0x4c, 0xa7, 0x3b, 0xab, 0x4a, 0xf5,
     0xa6, 0xe9, 0xc7, 0x6a, 0x4b, 0xc0, 0x9e, 0x76, 0xea, 0xe8, 0x99, 0x1e, 0xf5, 0xec, 0xe4, 0x5a,
-];
+]);
 
 /// Encrypts to a round.
 ///
@@ -255,7 +210,7 @@ pub fn self_test() -> Result<(), TimelockError> {
     if opened != payload {
         return Err(failed("a ciphertext of the official client opens to other bytes"));
     }
-    let ours = encrypt(&QUICKNET.key, vectors::ROUND, &payload)?;
+    let ours = encrypt(&QUICKNET_KEY, vectors::ROUND, &payload)?;
     if ours.len() != payload.len() + OVERHEAD_BYTES {
         return Err(failed("a new ciphertext has another length than the chain expects"));
     }

@@ -35,12 +35,12 @@ fn a_ciphertext_of_the_official_client_opens_to_the_weights_in_it() {
 #[test]
 fn what_is_encrypted_opens_with_its_round_only_and_never_looks_the_same() {
     for payload in [&b""[..], b"x", &[7; 55], &[0xff; 1069]] {
-        let ours = encrypt(&QUICKNET.key, vectors::ROUND, payload).unwrap();
+        let ours = encrypt(&QUICKNET_KEY, vectors::ROUND, payload).unwrap();
         assert_eq!(ours.len(), payload.len() + OVERHEAD_BYTES);
         assert_eq!(open(&ours).unwrap(), payload);
-        assert_ne!(ours, encrypt(&QUICKNET.key, vectors::ROUND, payload).unwrap());
+        assert_ne!(ours, encrypt(&QUICKNET_KEY, vectors::ROUND, payload).unwrap());
     }
-    let later = encrypt(&QUICKNET.key, vectors::ROUND + 1, b"later").unwrap();
+    let later = encrypt(&QUICKNET_KEY, vectors::ROUND + 1, b"later").unwrap();
     assert_eq!(open(&later), Err(TimelockError::NotOpened));
 }
 
@@ -108,8 +108,8 @@ fn keys_and_signatures_that_are_no_points_are_refused() {
         let refused = encrypt(&BeaconKey(key), 1, b"x").unwrap_err();
         assert_eq!(refused, TimelockError::Point { what: "beacon key" });
     }
-    assert_eq!(BeaconKey::try_from(&QUICKNET.key.0[..]), Ok(QUICKNET.key));
-    assert!(BeaconKey::try_from(&QUICKNET.key.0[1..]).is_err());
+    assert_eq!(BeaconKey::try_from(&QUICKNET_KEY.0[..]), Ok(QUICKNET_KEY));
+    assert!(BeaconKey::try_from(&QUICKNET_KEY.0[1..]).is_err());
     let mut infinity_g1 = [0; 48];
     infinity_g1[0] = 0xc0;
     let mut other = vectors::SIGNATURE;
@@ -123,61 +123,21 @@ fn keys_and_signatures_that_are_no_points_are_refused() {
 #[test]
 fn more_than_the_chain_takes_is_not_encrypted() {
     let most = CIPHERTEXT_BYTES_MAX - OVERHEAD_BYTES;
-    let full = encrypt(&QUICKNET.key, vectors::ROUND, &vec![1; most]).unwrap();
+    let full = encrypt(&QUICKNET_KEY, vectors::ROUND, &vec![1; most]).unwrap();
     assert_eq!(open(&full).unwrap().len(), most);
-    let refused = encrypt(&QUICKNET.key, vectors::ROUND, &vec![1; most + 1]).unwrap_err();
+    let refused = encrypt(&QUICKNET_KEY, vectors::ROUND, &vec![1; most + 1]).unwrap_err();
     assert_eq!(refused, TimelockError::TooLong { len: CIPHERTEXT_BYTES_MAX + 1 });
 }
 
 #[test]
 fn rounds_of_quicknet_are_published_every_three_seconds_from_its_genesis() {
     let genesis = 1_692_803_367_000;
-    let round_at = |ms: u64| QUICKNET.round_at(UnixMs(ms));
-    assert_eq!(round_at(0), 0);
-    assert_eq!(round_at(genesis - 1), 0);
-    assert_eq!(round_at(genesis), 1);
-    assert_eq!(round_at(genesis + 2_999), 1);
-    assert_eq!(round_at(genesis + 3_000), 2);
-    assert_eq!(QUICKNET.published_at(1), UnixMs(genesis));
-    assert_eq!(QUICKNET.published_at(1000), UnixMs(genesis + 999 * 3_000));
-    assert_eq!(QUICKNET.published_at(0), UnixMs(genesis));
-    // floor((time - genesis) / 3 s)
-    assert_eq!(QUICKNET.reveal_round(UnixMs(genesis + 8_999)), 2);
-    assert_eq!(QUICKNET.reveal_round(UnixMs(genesis)), 0);
+    assert_eq!(QUICKNET_SCHEDULE.published_at(1), UnixMs(genesis));
+    assert_eq!(QUICKNET_SCHEDULE.published_at(1000), UnixMs(genesis + 999 * 3_000));
+    assert_eq!(QUICKNET_SCHEDULE.newest_at(UnixMs(genesis + 2_999)), 1);
 }
 
 proptest! {
-    #[test]
-    fn a_round_is_the_newest_from_its_publication_until_the_next(
-        genesis in 0..u64::MAX / 4,
-        period_ms in 1..100_000_u64,
-        round in 1..1_000_000_000_u64,
-        into in 0.0..1.0_f64,
-    ) {
-        let period_ms = NonZeroU64::new(period_ms).unwrap();
-        let beacon = Beacon { key: QUICKNET.key, genesis: UnixMs(genesis), period_ms };
-        let published = beacon.published_at(round);
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_precision_loss,
-            clippy::cast_sign_loss,
-            reason = "a fraction of a small number"
-        )]
-        let within = (into * period_ms.get() as f64) as u64;
-        prop_assert_eq!(beacon.round_at(UnixMs(published.0 + within)), round);
-        prop_assert_eq!(beacon.round_at(UnixMs(published.0 + period_ms.get())), round + 1);
-    }
-
-    #[test]
-    fn no_time_and_no_round_overflows(
-        genesis: u64, period_ms in 1..=u64::MAX, time: u64, round: u64,
-    ) {
-        let period_ms = NonZeroU64::new(period_ms).unwrap();
-        let beacon = Beacon { key: QUICKNET.key, genesis: UnixMs(genesis), period_ms };
-        prop_assert!(beacon.published_at(round) >= UnixMs(genesis));
-        prop_assert!(beacon.reveal_round(UnixMs(time)) <= beacon.round_at(UnixMs(time)));
-    }
-
     #[test]
     fn random_bytes_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..1_000)) {
         prop_assert!(open(&bytes).is_err());
