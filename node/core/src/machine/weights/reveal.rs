@@ -5,9 +5,9 @@ use super::Seen;
 use crate::id::IntentId;
 use crate::machine::effect::Outcome;
 use crate::machine::{Machine, WeightsMode};
-use crate::rows::{Carries, IntentRow, IntentState};
+use crate::rows::{Carries, IntentRow, IntentState, SignedExtrinsic};
 use crate::submit_guard::{can_land, is_included, may_reveal, WeightsForm};
-use crate::unit::{BlockNumber, EpochIndex};
+use crate::unit::{BlockCount, BlockNumber, EpochIndex};
 use crate::view::ChainView;
 
 impl Machine {
@@ -83,11 +83,19 @@ impl Machine {
             return;
         }
         let version_key = intent.version_key;
-        let live = intent.reveals.last().filter(|signed| can_land(signed, seen.sight()));
-        if let Some(signed) = live.cloned() {
-            if !is_included(&signed, &seen.head) {
-                self.send_when_due(&seen.head, id, signed, out);
-            }
+        let is_included = |signed: &SignedExtrinsic| {
+            can_land(signed, seen.sight()) && is_included(signed, &seen.head)
+        };
+        if intent.reveals.iter().any(is_included) {
+            return;
+        }
+        let lives = |signed: &&SignedExtrinsic| {
+            can_land(signed, seen.sight())
+                && signed.spec_version == seen.head.spec_version
+                && seen.head.number.plus(BlockCount(1)) < signed.era_end
+        };
+        if let Some(signed) = intent.reveals.iter().rev().find(lives).cloned() {
+            self.send_when_due(&seen.head, id, signed, out);
             return;
         }
         let binding = may_reveal(seen.sight(), &self.terms(), intent, self.intents.values());

@@ -159,7 +159,7 @@ impl Forks {
         if call.spec_version != state.spec_version {
             return Err("bad signature".to_owned());
         }
-        if is_update(&call) && state.is_limited() {
+        if is_update(&call) && state.is_limited_in(state.number + 1) {
             return Err("Custom error: 6".to_owned());
         }
         if self.pool.contains(&call) {
@@ -184,7 +184,7 @@ impl Forks {
             let is_dead = state.number >= call.era_end.0
                 || call.spec_version != state.spec_version
                 || call.nonce < state.nonce
-                || (is_update(&call) && state.number - state.own().last_update.0 < RATE_LIMIT);
+                || (is_update(&call) && state.is_limited_in(state.number));
             if is_dead {
                 continue;
             }
@@ -277,8 +277,9 @@ impl State {
         (self.tempo, self.last_epoch) = (tempo, self.number);
     }
 
-    fn is_limited(&self) -> bool {
-        self.own().last_update.0 > 0 && self.number + 1 - self.own().last_update.0 < RATE_LIMIT
+    fn is_limited_in(&self, block: u64) -> bool {
+        let last_update = self.own().last_update.0;
+        last_update > 0 && block - last_update < RATE_LIMIT
     }
 
     fn newest_round(&self) -> u64 {

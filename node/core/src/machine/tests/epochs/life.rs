@@ -23,8 +23,10 @@ pub(super) const LEAD: u64 = 100;
 const MINERS: u16 = 6;
 const LAG_MAX: u64 = 20;
 
-/// Reachable blocks in its window after which an epoch without a vector is a fault.
+/// Reachable blocks in its window with which an epoch must have a vector. Hash commits need two
+/// extrinsics in an epoch, the second after the first: the reveal of the epoch before, and theirs.
 const REACHABLE_MIN: usize = 10;
+const REACHABLE_MIN_HASHED: usize = 2 * REACHABLE_MIN;
 
 /// What goes wrong, each in so many of 1,000 blocks.
 #[derive(Clone, Copy, Debug)]
@@ -367,7 +369,8 @@ impl Life {
             // Said yes, and forgot.
             return Ok(());
         }
-        self.chain.send(call)
+        let r = self.chain.send(call);
+        r
     }
 
     fn sign(&mut self, to_sign: WeightsToSign) -> Event {
@@ -484,8 +487,12 @@ impl Life {
             return;
         }
         self.missed_for_lack_of_blocks += 1;
+        let least = match self.host.config.commit_form {
+            CommitForm::Hashed => REACHABLE_MIN_HASHED,
+            CommitForm::Timelocked => REACHABLE_MIN,
+        };
         assert!(
-            reachable.len() < REACHABLE_MIN,
+            reachable.len() < least,
             "epoch {epoch} has no vector, though {} blocks were there: {reachable:?}",
             reachable.len()
         );
