@@ -129,7 +129,14 @@ fn replay<'a>(journal: impl Iterator<Item = &'a JournalEntry>) -> BTreeMap<Inten
                 intent.vector.clone_from(vector);
                 (intent.version_key, intent.computed_at) = (*version_key, *computed_at);
             }
-            step => {
+            step @ (JournalStep::Signed { .. }
+            | JournalStep::RevealSigned { .. }
+            | JournalStep::Landed { .. }
+            | JournalStep::Committed { .. }
+            | JournalStep::Revealed { .. }
+            | JournalStep::Lost { .. }
+            | JournalStep::Abandoned { .. }
+            | JournalStep::Adopted { .. }) => {
                 if let Some(intent) = intents.get_mut(&entry.intent) {
                     replay_step(intent, step);
                 }

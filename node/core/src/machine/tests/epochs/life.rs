@@ -7,7 +7,7 @@ use super::fork::{commit_hash, is_update, Block, Call, Forks, NETUID, OWN, RATE_
 use crate::commitment::Location;
 use crate::id::{BlockHash, ContentDigest, Digest, DigestBuilder, Hotkey, IntentId, Uid};
 use crate::limits::REORGANISED_BLOCKS_MAX;
-use crate::machine::effect::{Effect, Outcome, WeightsToSign};
+use crate::machine::effect::{Effect, Halt, Outcome, WeightsToSign};
 use crate::machine::event::{Event, Restarted};
 use crate::machine::tests::host::{CrashPoint, Host};
 use crate::machine::tests::prng::Prng;
@@ -55,21 +55,24 @@ enum Endpoint {
 pub(super) struct Life {
     seed: u64,
     rng: Prng,
-    faults: Faults,
-    chain: Forks,
-    host: Host,
-    lag: u64,
+    pub(super) faults: Faults,
+    pub(super) chain: Forks,
+    pub(super) host: Host,
+    pub(super) lag: u64,
     endpoints: [(Endpoint, u64); 2],
     down_until: u64,
     next_miner: u64,
-    signed: BTreeMap<Digest, Call>,
+    pub(super) signed: BTreeMap<Digest, Call>,
     /// The runtime of every block that the node saw.
     runtimes: BTreeMap<BlockHash, u32>,
     /// Blocks of each epoch in which the node saw that it could set weights.
     reachable: BTreeMap<u64, BTreeSet<u64>>,
     /// Epochs with an update of ours on the finalized chain.
-    updated: BTreeSet<u64>,
+    pub(super) updated: BTreeSet<u64>,
     landed: BTreeSet<IntentId>,
+    /// Something else signs with the same hotkey.
+    pub(super) has_rival: bool,
+    pub(super) halted: Option<Halt>,
     pub(super) epochs: u64,
     pub(super) crashes: u64,
     pub(super) missed_for_lack_of_blocks: u64,
@@ -129,6 +132,8 @@ impl Life {
             reachable: BTreeMap::new(),
             updated: BTreeSet::new(),
             landed: BTreeSet::new(),
+            has_rival: false,
+            halted: None,
             epochs: 0,
             crashes: 0,
             missed_for_lack_of_blocks: 0,
@@ -355,8 +360,19 @@ impl Life {
                 };
                 Some(Event::WeightsTraced { intent, result })
             }
-            Effect::Halt(halt) => panic!("nobody else signs here: {halt:?}"),
-            _ => None,
+            Effect::Halt(halt) => {
+                assert!(self.has_rival, "nobody else signs here: {halt:?}");
+                self.halted = Some(halt);
+                None
+            }
+            Effect::FetchContent { .. }
+            | Effect::Admit { .. }
+            | Effect::Answer { .. }
+            | Effect::AskPeer { .. }
+            | Effect::StartRun(_)
+            | Effect::StopRun { .. }
+            | Effect::RemoveLeftover { .. }
+            | Effect::SignReceipt { .. } => None,
         }
     }
 
@@ -369,8 +385,7 @@ impl Life {
             // Said yes, and forgot.
             return Ok(());
         }
-        let r = self.chain.send(call);
-        r
+        self.chain.send(call)
     }
 
     fn sign(&mut self, to_sign: WeightsToSign) -> Event {
@@ -439,11 +454,12 @@ impl Life {
 
     fn is_journalled(&self, call: &Call) -> bool {
         let hash = call.hash();
-        self.host.disk.journal().iter().any(|entry| match &entry.step {
-            JournalStep::Signed { signed } | JournalStep::RevealSigned { signed } => {
-                signed.hash == hash
-            }
-            _ => false,
+        self.host.disk.journal().iter().any(|entry| {
+            matches!(
+                &entry.step,
+                JournalStep::Signed { signed } | JournalStep::RevealSigned { signed }
+                    if signed.hash == hash
+            )
         })
     }
 
@@ -451,14 +467,12 @@ impl Life {
     fn planned(&self, hash: &Digest) -> Vec<(Uid, u16)> {
         let mut plans: BTreeMap<IntentId, Vec<(Uid, u16)>> = BTreeMap::new();
         for entry in self.host.disk.journal() {
-            match &entry.step {
-                JournalStep::Intended { vector, .. } => {
-                    plans.insert(entry.intent, vector.clone());
-                }
-                JournalStep::Signed { signed } if signed.hash == *hash => {
-                    return plans[&entry.intent].clone();
-                }
-                _ => {}
+            if let JournalStep::Intended { vector, .. } = &entry.step {
+                plans.insert(entry.intent, vector.clone());
+            }
+            let is_meant = |step: &JournalStep| matches!(step, JournalStep::Signed { signed } if signed.hash == *hash);
+            if is_meant(&entry.step) {
+                return plans[&entry.intent].clone();
             }
         }
         panic!("something landed that is not in the journal: {hash}");
@@ -466,7 +480,7 @@ impl Life {
 
     fn check_final(&mut self, block: &Block) {
         for (call, result) in &block.included {
-            if result.is_err() || !is_update(call) {
+            if result.is_err() || !is_update(call) || !self.signed.contains_key(&call.hash()) {
                 continue;
             }
             assert!(self.landed.insert(call.intent), "an intent landed twice: {call:?}");
@@ -483,7 +497,7 @@ impl Life {
 
     fn check_epoch(&mut self, epoch: u64) {
         let reachable = self.reachable.remove(&epoch).unwrap_or_default();
-        if self.updated.contains(&epoch) {
+        if self.updated.contains(&epoch) || self.has_rival {
             return;
         }
         self.missed_for_lack_of_blocks += 1;
