@@ -56,6 +56,7 @@ pub use shape::{
 };
 pub use submit::{Included, SignError, SubmitError, BLOCKS_SEARCHED_MAX};
 pub use wallet::{
-    Encryption, HotkeyFacts, HotkeyFile, KeyFileError, KeyFileWarning, WalletPath,
-    KEY_FILE_BYTES_MAX,
+    password_variable, Encryption, HotkeyFacts, HotkeyFile, KeyFile, KeyFileError, KeyFileFacts,
+    KeyFileWarning, NotAPassword, Password, WalletPath, KEY_FILE_BYTES_MAX, PASSWORD_BYTES_MAX,
+    PASSWORD_VARIABLE_PREFIX,
 };

@@ -90,19 +90,75 @@ fn a_secret_of_another_key_than_the_file_names_is_refused() {
     assert!(matches!(read(&wrong).unwrap_err(), KeyFileError::OtherKey { field: "publicKey", .. }));
 }
 
+/// As the packages wrote them; see `cipher/tests.rs`.
+const ENCRYPTED: [(Encryption, &[u8]); 3] = [
+    (Encryption::Nacl, include_bytes!("fixtures/nacl")),
+    (Encryption::AnsibleVault, include_bytes!("fixtures/ansible")),
+    (Encryption::Fernet, include_bytes!("fixtures/fernet")),
+];
+const PASSWORD: &str = "für 7 Schlüssel";
+
+fn password(text: &str) -> Password {
+    Password::from_line(text.as_bytes()).unwrap()
+}
+
 #[test]
-fn encrypted_files_are_refused_by_the_name_of_their_format() {
-    for (content, expected) in [
-        ("$NACL\u{1}\u{2}", Encryption::Nacl),
-        ("$ANSIBLE_VAULT;1.1;AES256", Encryption::AnsibleVault),
-        ("gAAAAABk", Encryption::Fernet),
-    ] {
-        let error = read(content).unwrap_err();
-        assert!(
-            matches!(error, KeyFileError::Encrypted { format, .. } if format == expected),
-            "{error}"
-        );
+fn an_encrypted_file_opens_to_the_key_that_the_wallet_sealed() {
+    for (format, content) in ENCRYPTED {
+        let wallet = Wallet::with(content);
+        let file = KeyFile::read(&wallet.path).unwrap();
+        assert_eq!((file.facts().encryption, file.facts().named), (Some(format), None));
+        let hotkey = file.open(Some(&password(PASSWORD))).unwrap();
+        assert_eq!(hotkey.facts().hotkey.to_string(), ADDRESS, "{format}");
+        assert_eq!(hotkey.facts().encryption, Some(format));
     }
+}
+
+#[test]
+fn an_encrypted_file_without_its_password_is_refused_by_the_name_of_its_format() {
+    for (format, content) in ENCRYPTED {
+        let wallet = Wallet::with(content);
+        let error = wallet.read().unwrap_err();
+        let KeyFileError::Encrypted { format: named, .. } = error else { panic!("{error}") };
+        assert_eq!(named, format);
+    }
+}
+
+#[test]
+fn a_wrong_password_is_told_from_a_missing_one() {
+    let (vault, content) = ENCRYPTED[1];
+    let error = KeyFile::read(&Wallet::with(content).path).unwrap().open(Some(&password("other")));
+    let KeyFileError::WrongPassword { format, .. } = error.unwrap_err() else {
+        panic!("another password opened it");
+    };
+    assert_eq!(format, vault);
+}
+
+#[test]
+fn a_damaged_file_is_not_taken_for_a_wrong_password() {
+    for content in ["$NACL12", "$ANSIBLE_VAULT;1.1;AES256\nxyz", "gAAAAABk"] {
+        let file = KeyFile::read(&Wallet::with(content.as_bytes()).path).unwrap();
+        let error = file.open(Some(&password(PASSWORD))).unwrap_err();
+        assert!(matches!(error, KeyFileError::Damaged { .. }), "{content}: {error}");
+    }
+}
+
+#[test]
+fn the_public_file_names_the_key_of_an_encrypted_one_and_may_be_wrong() {
+    let (_, vault) = ENCRYPTED[1];
+    for (named, is_right) in [(ADDRESS, true), (ALICE, false)] {
+        let wallet = Wallet::with(vault);
+        let public = wallet.path.root.join("validator/hotkeys/defaultpub.txt");
+        fs::write(&public, format!(r#"{{"ss58Address":"{named}","cryptoType":1}}"#)).unwrap();
+        let file = KeyFile::read(&wallet.path).unwrap();
+        assert_eq!(file.facts().named.unwrap().to_string(), named);
+        let hotkey = file.open(Some(&password(PASSWORD))).unwrap();
+        assert_eq!(hotkey.facts().warnings.is_empty(), is_right, "{:?}", hotkey.facts());
+    }
+    let wallet = Wallet::with(vault);
+    let public = wallet.path.root.join("validator/hotkeys/defaultpub.txt");
+    fs::write(&public, "5Grw").unwrap();
+    assert_eq!(KeyFile::read(&wallet.path).unwrap().facts().named, None);
 }
 
 #[test]
@@ -127,14 +183,42 @@ fn malformed_files_are_refused_with_the_place() {
 }
 
 #[test]
-fn a_file_without_a_secret_or_of_another_scheme_is_refused() {
+fn a_file_without_a_secret_is_refused() {
     for content in ["{}".to_owned(), format!(r#"{{"ss58Address":"{ADDRESS}"}}"#)] {
         assert!(matches!(read(&content).unwrap_err(), KeyFileError::NoSecret { .. }));
     }
-    for scheme in [r#""ed25519""#, "0", "2"] {
-        let content = format!(r#"{{"secretSeed":"{SEED}","cryptoType":{scheme}}}"#);
-        assert!(matches!(read(&content).unwrap_err(), KeyFileError::OtherScheme { .. }));
+}
+
+#[test]
+fn a_file_of_another_scheme_is_refused_by_its_name() {
+    for (mark, name) in [
+        (r#""cryptoType":0"#, "ed25519"),
+        (r#""cryptoType":"0""#, "ed25519"),
+        (r#""cryptoType":"ed25519""#, "ed25519"),
+        (r#""cryptoType":2"#, "2"),
+        (r#""cryptoType":1.5"#, "1.5"),
+        (r#""cryptoType":1,"signingScheme":"ML-DSA-65""#, "ml-dsa-65"),
+        (r#""cryptoType":1,"hashedDescriptor":"0x00""#, "account behind a hash"),
+    ] {
+        let error = read(&format!(r#"{{"secretSeed":"{SEED}",{mark}}}"#)).unwrap_err();
+        let KeyFileError::OtherScheme { scheme, .. } = error else { panic!("{mark}: {error}") };
+        assert_eq!(scheme, name);
     }
+    for mark in [
+        r#""cryptoType":1"#,
+        r#""cryptoType":" 1""#,
+        r#""cryptoType":"SR25519""#,
+        r#""cryptoType":null"#,
+        r#""cryptoType":1,"accountType":"any","signingScheme":"sr25519","hashedDescriptor":null"#,
+    ] {
+        assert!(read(&format!(r#"{{"secretSeed":"{SEED}",{mark}}}"#)).is_ok(), "{mark}");
+    }
+}
+
+#[test]
+fn an_export_of_polkadot_js_is_refused_by_its_name() {
+    let export = format!(r#"{{"encoded":"AAAA","encoding":{{}},"address":"{ADDRESS}"}}"#);
+    assert!(matches!(read(&export).unwrap_err(), KeyFileError::Exported { .. }));
 }
 
 #[test]
@@ -163,6 +247,19 @@ fn an_open_mode_and_a_coldkey_beside_are_worth_a_warning() {
 }
 
 #[test]
+fn a_coldkey_of_any_wallet_beside_is_worth_a_warning_and_is_not_opened() {
+    let wallet = Wallet::with(format!(r#"{{"secretSeed":"{SEED}"}}"#).as_bytes());
+    let other = wallet.path.root.join("treasury");
+    fs::create_dir(&other).unwrap();
+    let coldkey = other.join("coldkey");
+    // Nobody can open what leads nowhere.
+    std::os::unix::fs::symlink("/nowhere", &coldkey).unwrap();
+    fs::write(wallet.path.root.join("a-file"), "").unwrap();
+    let facts = wallet.read().unwrap().facts().clone();
+    assert_eq!(facts.warnings, [KeyFileWarning::ColdkeyPresent { path: coldkey }]);
+}
+
+#[test]
 fn names_that_are_paths_are_refused() {
     for name in ["", ".", "..", "a/b", "/etc", "a/"] {
         let path = WalletPath {
@@ -185,6 +282,43 @@ fn a_missing_file_says_which() {
 #[test]
 fn nothing_that_is_printed_shows_the_secret() {
     let file = read(&format!(r#"{{"secretSeed":"{SEED}"}}"#)).unwrap();
-    let shown = format!("{file:?} {:?}", file.facts());
+    let unopened = KeyFile::read(&Wallet::with(SEED.as_bytes()).path).unwrap();
+    let shown = format!("{file:?} {:?} {unopened:?}", file.facts());
     assert!(!shown.contains(&SEED[2..20]), "{shown}");
+}
+
+#[test]
+fn a_short_memory_is_told_in_numbers_where_there_are_any() {
+    let path = PathBuf::from("/w/hotkeys/default");
+    let told = |free_mib| KeyFileError::MemoryShort { path: path.clone(), free_mib }.to_string();
+    assert_eq!(
+        told(Some(200)),
+        "decrypting `/w/hotkeys/default` takes 512 MiB of memory, and 200 MiB are left"
+    );
+    assert!(told(None).ends_with("and not enough is left"));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_content_of_a_file_panics(
+        content in proptest::collection::vec(proptest::num::u8::ANY, 0..300),
+    ) {
+        let wallet = Wallet::with(&content);
+        proptest::prop_assert!(wallet.read().is_err());
+    }
+
+    #[test]
+    fn a_changed_secret_gives_the_same_key_or_none(
+        at in 0..SEED.len(),
+        to in proptest::num::u8::ANY,
+    ) {
+        let start = br#"{"secretSeed":""#.len();
+        let text = format!(r#"{{"secretSeed":"{SEED}","ss58Address":"{ADDRESS}"}}"#);
+        let mut content = text.into_bytes();
+        content[start + at] = to;
+        if let Ok(file) = Wallet::with(&content).read() {
+            let found = file.facts().hotkey.to_string();
+            proptest::prop_assert_eq!(found, ADDRESS);
+        }
+    }
 }
