@@ -7,12 +7,14 @@ use std::time::Duration;
 use node_core::id::{BlockHash, Hotkey, Netuid};
 use node_core::unit::BlockNumber;
 use node_core::view::ChainView;
-use tokio::sync::Mutex;
 
 use crate::endpoint::Endpoint;
-use crate::follow::{follow, newest_finalized, FinalizedHead, Heads};
+use crate::follow::{finalized_at, follow, BlockRef, Heads};
 use crate::link::{CallError, ConnectError, Endpoints, Links};
-use crate::read::{block_hash, ReadError, Reader, SeedHashes, Subject};
+use crate::memory::Memory;
+use crate::nonce::Nonces;
+use crate::read::{block_hash, ReadError, Subject};
+use crate::reader::Reader;
 use crate::runtime::Runtimes;
 
 /// How to reach the chain, and what of it is of interest.
@@ -35,7 +37,7 @@ pub struct ChainConfig {
     /// Deadline of a connection attempt and of every call. A call that has to connect first may
     /// take one deadline per endpoint longer.
     pub call_timeout: Duration,
-    /// How long without a finalized head until the endpoint is given up.
+    /// How long without a newer best block until the endpoint is left.
     pub silence_max: Duration,
     /// How long a submission may take to become final.
     pub finality_timeout: Duration,
@@ -90,11 +92,11 @@ pub struct ChainClient {
 struct Inner {
     links: Arc<Links>,
     runtimes: Runtimes,
-    seeds: SeedHashes,
+    memory: Memory,
     subject: Subject,
     silence_max: Duration,
     finality_timeout: Duration,
-    nonces: Arc<Mutex<()>>,
+    nonces: Nonces,
 }
 
 impl ChainClient {
@@ -119,11 +121,11 @@ impl ChainClient {
             inner: Arc::new(Inner {
                 links: Arc::new(links),
                 runtimes: Runtimes::default(),
-                seeds: SeedHashes::default(),
+                memory: Memory::default(),
                 subject,
                 silence_max: config.silence_max,
                 finality_timeout: config.finality_timeout,
-                nonces: Arc::default(),
+                nonces: Nonces::default(),
             }),
         })
     }
@@ -140,7 +142,7 @@ impl ChainClient {
         self.inner.subject.netuid
     }
 
-    /// Follows finalized heads with a task and a subscription of its own; see [`Heads`].
+    /// Follows best and finalized blocks with a task and subscriptions of its own; see [`Heads`].
     ///
     /// Call it inside a tokio runtime.
     #[must_use]
@@ -153,8 +155,9 @@ impl ChainClient {
     /// # Errors
     ///
     /// [`CallError`] if no endpoint can be asked.
-    pub async fn finalized_head(&self) -> Result<Option<FinalizedHead>, CallError> {
-        newest_finalized(&self.inner.links).await
+    pub async fn finalized_head(&self) -> Result<Option<BlockRef>, CallError> {
+        let link = self.links().get().await?;
+        finalized_at(self.links(), &link).await
     }
 
     /// Hash of the block of this height on the endpoint's chain; final only if the height is.
@@ -173,7 +176,7 @@ impl ChainClient {
     /// [`ReadError`]; [`ReadError::NoSuchSubnet`] if no subnet has this netuid. Nothing is cached
     /// from a failed read but what is final.
     pub async fn view_at(&self, block: BlockHash) -> Result<ChainView, ReadError> {
-        self.reader(block).view().await
+        self.reader(block).view(None).await
     }
 
     /// Whether the subnet exists in a block, for telling a wrong netuid at start: three calls
@@ -186,18 +189,26 @@ impl ChainClient {
         self.reader(block).subnet_exists().await
     }
 
-    fn reader(&self, block: BlockHash) -> Reader<'_> {
+    pub(crate) fn reader(&self, block: BlockHash) -> Reader<'_> {
         Reader {
             links: &self.inner.links,
             runtimes: &self.inner.runtimes,
-            seeds: &self.inner.seeds,
+            memory: &self.inner.memory,
             subject: self.inner.subject,
             block,
         }
     }
 
-    pub(crate) fn nonces(&self) -> Arc<Mutex<()>> {
-        Arc::clone(&self.inner.nonces)
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.inner.memory
+    }
+
+    pub(crate) fn nonces(&self) -> &Nonces {
+        &self.inner.nonces
+    }
+
+    pub(crate) fn subject(&self) -> Subject {
+        self.inner.subject
     }
 
     pub(crate) fn links(&self) -> &Links {

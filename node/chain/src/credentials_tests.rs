@@ -16,7 +16,9 @@ use crate::link::{
 use crate::read::ReadError;
 use crate::refusal::SendRefused;
 use crate::runtime::RuntimeError;
-use crate::submit::{SignError, SubmitError};
+use crate::sign::SignError;
+use crate::submit::SubmitError;
+use crate::trace::TraceError;
 
 const SECRETS: [&str; 4] = ["username", "password", "pathkey", "querykey"];
 
@@ -81,12 +83,13 @@ fn call_errors() -> Vec<CallError> {
 
 #[test]
 fn a_failed_call_shows_no_credentials_whatever_quotes_it() {
-    let wrap: [fn(CallError) -> Box<dyn Error>; 8] = [
+    let wrap: [fn(CallError) -> Box<dyn Error>; 9] = [
         |source| Box::new(source),
         |source| Box::new(FollowError::Call(source)),
+        |source| Box::new(TraceError::Call(source)),
         |source| Box::new(SendRefused::Unreachable(source)),
         |source| Box::new(SubmitError::Call { call: "serve_axon", source }),
-        |source| Box::new(SignError::Call { call: "weights", source }),
+        |source| Box::new(SignError::Call(source)),
         |source| Box::new(ReadError::Height { number: BlockNumber(1), source: Box::new(source) }),
         |source| {
             let block = BlockHash([1; 32]);

@@ -7,10 +7,8 @@ use chain_metadata::call::Call;
 use chain_metadata::storage::StorageItem;
 use chain_metadata::Absent;
 use node_core::id::Digest;
-use node_core::limits::EXTRINSIC_ERA_BLOCKS;
 use node_core::rows::{Carries, SignedExtrinsic};
 use node_core::submit_guard::Binding;
-use node_core::unit::BlockNumber;
 use subxt::config::substrate::{
     AccountId32, MultiSignature, SubstrateExtrinsicParamsBuilder, H256,
 };
@@ -18,11 +16,8 @@ use subxt::config::ParamsFor;
 use subxt::ext::frame_decode::storage::{encode_storage_key, IntoEncodableValues};
 use subxt::{Metadata, SubstrateConfig};
 
-pub(crate) use crate::calls::{
-    serve_axon_call, set_commitment_call, weights_call, CallValue, WeightsCall,
-};
+use crate::calls::CallValue;
 use crate::era::Era;
-use crate::follow::FinalizedHead;
 use crate::keypair::Keypair;
 use crate::runtime::Runtime;
 
@@ -99,19 +94,6 @@ pub(crate) fn call_bytes(runtime: &Runtime, call: &CallValue) -> Result<Vec<u8>,
     client.transactions().call_data(&call.payload()).map_err(|error| shape(call, error))
 }
 
-/// Signs a call for the [`EXTRINSIC_ERA_BLOCKS`] blocks from `anchor` on.
-///
-/// For calls whose repetition is harmless, and for weights in the clear.
-pub(crate) fn sign(
-    runtime: &Runtime,
-    call: &CallValue,
-    signer: &Keypair,
-    anchor: FinalizedHead,
-    nonce: u32,
-) -> Result<SignedExtrinsic, EncodeError> {
-    sign_bound(runtime, call, signer, &bound(anchor, nonce), Carries::Plain)
-}
-
 /// Signs a call for the blocks of `binding`'s era.
 ///
 /// Deterministic but for the signature itself, which is randomised: signing twice gives two
@@ -161,17 +143,6 @@ pub(crate) fn signing_payload(
         .map_err(|error| shape(call, error))
 }
 
-/// The usual binding; the best block does not enter into a signature.
-fn bound(anchor: FinalizedHead, nonce: u32) -> Binding {
-    Binding {
-        nonce,
-        head: anchor.hash,
-        anchor: anchor.number,
-        anchor_hash: anchor.hash,
-        era_blocks: EXTRINSIC_ERA_BLOCKS,
-    }
-}
-
 fn params(binding: &Binding) -> ParamsFor<SubstrateConfig> {
     let Binding { nonce, anchor, anchor_hash, era_blocks, .. } = *binding;
     SubstrateExtrinsicParamsBuilder::<SubstrateConfig>::new()
@@ -182,11 +153,6 @@ fn params(binding: &Binding) -> ParamsFor<SubstrateConfig> {
 
 fn check_has(runtime: &Runtime, call: &CallValue) -> Result<(), EncodeError> {
     runtime.shapes().check_call(call.call)
-}
-
-/// The first block in which an extrinsic anchored at `anchor` is no longer valid.
-pub(crate) fn era_end(anchor: BlockNumber) -> BlockNumber {
-    Era::mortal(EXTRINSIC_ERA_BLOCKS, anchor).death(anchor)
 }
 
 fn shape(call: &CallValue, detail: impl ToString) -> EncodeError {

@@ -1,24 +1,35 @@
-//! Following finalized heads: the newest is never missed, older ones may be skipped.
+//! Following the chain: the newest best and the newest finalized block are never missed, older ones
+//! may be skipped.
 //!
-//! A task subscribes, watches for silence, and starts over with back-off when the connection ends,
-//! so a socket that stays open and says nothing is noticed. Heads only move forward: an endpoint
-//! that lags behind what was already seen is waited for, not believed.
+//! A task subscribes to both, watches for silence, and starts over with back-off when the
+//! connection ends. A socket that stays open and says nothing is noticed twice: after half the
+//! silence allowed the node is asked, which a dead one does not answer within the call's deadline;
+//! after all of it the endpoint is left. A node without subscriptions is asked again and again.
+//!
+//! Finalized blocks only move forward: an endpoint that lags behind what was already seen is waited
+//! for, not believed. The best block may be replaced by one of the same height or below it, as
+//! reorganisations do, but never below the finalized one.
+//!
+//! Not here: which endpoint is followed (`link`), and which of them lags (`probe`).
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBuilder};
+use futures_util::stream::{self, BoxStream};
 use futures_util::{Stream, StreamExt as _};
 use node_core::id::BlockHash;
 use node_core::unit::BlockNumber;
 use subxt::config::substrate::{SubstrateHeader, H256};
 use subxt::ext::codec::Encode as _;
+use subxt_rpcs::client::RpcSubscription;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::endpoint::Endpoint;
-use crate::link::{CallError, Links};
+use crate::link::{CallError, Link, Links};
 
 /// First pause after a lost connection. Lower: a restarting node is hammered. Higher: blocks are
 /// missed for nothing.
@@ -26,21 +37,38 @@ const BACK_OFF_MIN: Duration = Duration::from_millis(200);
 /// Longest pause. Lower: a public node bans us. Higher: a recovered node is noticed late; must
 /// stay near the time of a block.
 const BACK_OFF_MAX: Duration = Duration::from_secs(15);
+/// How often a node without subscriptions is asked. Lower: public nodes refuse. Higher: the best
+/// block is seen late, and a signature needs all of its time.
+const POLL_EVERY: Duration = Duration::from_secs(3);
 
-/// A finalized block.
+/// A block, by height and hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FinalizedHead {
+pub struct BlockRef {
     /// Its height.
     pub number: BlockNumber,
     /// Its hash.
     pub hash: BlockHash,
 }
 
+/// A block as it was before best ones were followed too.
+pub type FinalizedHead = BlockRef;
+
+/// News of the chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// The endpoint builds on this block. It is not sure to stay.
+    Best(BlockRef),
+    /// This block stays.
+    Finalized(BlockRef),
+}
+
 /// How following stands, for `status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FollowState {
-    /// The newest head seen.
-    pub head: Option<FinalizedHead>,
+    /// The newest best block.
+    pub best: Option<BlockRef>,
+    /// The newest finalized block seen.
+    pub finalized: Option<BlockRef>,
     /// The endpoint in use, without credentials; `None` while there is none.
     pub endpoint: Option<String>,
     /// Its place in `ChainConfig::endpoints`, from zero; `None` while there is none.
@@ -62,11 +90,15 @@ pub(crate) enum FollowError {
     Closed { endpoint: String },
     #[error("`{endpoint}` sent no newer head for {after_ms} ms")]
     Silent { endpoint: String, after_ms: u128 },
-    #[error("`{endpoint}` does not know its own finalized head")]
-    NoHeader { endpoint: String },
+    #[error("the subscription at `{endpoint}` fell silent while its chain went on")]
+    Deaf { endpoint: String },
+    #[error("`{endpoint}` does not know its own {what} head")]
+    NoHeader { endpoint: String, what: &'static str },
+    #[error("another endpoint than `{endpoint}` is preferred now")]
+    Moved { endpoint: String },
 }
 
-fn with_causes(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(source) = cause {
@@ -77,11 +109,14 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// A stream of finalized heads. Dropping it ends its task.
+/// A stream of best and finalized blocks. Dropping it ends its task.
 #[derive(Debug)]
 pub struct Heads {
     state: watch::Receiver<FollowState>,
-    last: Option<BlockNumber>,
+    best: Option<BlockRef>,
+    finalized: Option<BlockNumber>,
+    /// Whether the last news was of a finalized block.
+    was_finalized: bool,
     task: JoinHandle<()>,
 }
 
@@ -92,16 +127,48 @@ impl Drop for Heads {
 }
 
 impl Heads {
-    /// Waits for a head newer than the last one returned, and returns the newest.
+    /// Waits for news and returns the newest: a finalized block above the last one returned, or a
+    /// best block other than the last one returned and above the finalized one. With both, they
+    /// take turns.
     ///
     /// Safe to cancel. `None` only if the following task died, which is a bug.
-    pub async fn next(&mut self) -> Option<FinalizedHead> {
-        let last = self.last;
-        let newer = |state: &FollowState| {
-            state.head.is_some_and(|head| last.is_none_or(|last| head.number > last))
+    pub async fn next(&mut self) -> Option<Head> {
+        loop {
+            let state = self.state.borrow_and_update().clone();
+            if let Some(head) = self.news(&state) {
+                return Some(head);
+            }
+            self.state.changed().await.ok()?;
+        }
+    }
+
+    /// The newest finalized block above the last one returned; best blocks are passed over.
+    ///
+    /// Safe to cancel, and `None` as in [`Self::next`].
+    pub async fn next_finalized(&mut self) -> Option<BlockRef> {
+        loop {
+            if let Head::Finalized(block) = self.next().await? {
+                return Some(block);
+            }
+        }
+    }
+
+    fn news(&mut self, state: &FollowState) -> Option<Head> {
+        let floor = state.finalized.map(|block| block.number);
+        let finalized = state.finalized.filter(|block| self.finalized < Some(block.number));
+        let best = state.best.filter(|block| self.best != Some(*block));
+        let best = best.filter(|block| floor < Some(block.number));
+        let head = match (finalized, best) {
+            (None, None) => return None,
+            (Some(_), Some(best)) if self.was_finalized => Head::Best(best),
+            (Some(finalized), _) => Head::Finalized(finalized),
+            (None, Some(best)) => Head::Best(best),
         };
-        let head = self.state.wait_for(newer).await.ok()?.head?;
-        self.last = Some(head.number);
+        match head {
+            Head::Best(block) => self.best = Some(block),
+            Head::Finalized(block) => self.finalized = Some(block.number),
+        }
+        self.was_finalized = matches!(head, Head::Finalized(_));
         Some(head)
     }
 
@@ -112,218 +179,285 @@ impl Heads {
     }
 }
 
-/// Starts following. `silence_max`: how long without a head until the connection is given up.
+/// Starts following. `silence_max`: how long without a newer best block until the endpoint is
+/// left.
 pub(crate) fn follow(links: Arc<Links>, silence_max: Duration) -> Heads {
     let (state, receiver) = watch::channel(FollowState::default());
-    let task = tokio::spawn(run(links, silence_max, state));
-    Heads { state: receiver, last: None, task }
+    let follower = Follower { links, silence_max, log: Log { state, highest: None } };
+    let task = tokio::spawn(follower.run());
+    Heads { state: receiver, best: None, finalized: None, was_finalized: false, task }
 }
 
-async fn run(links: Arc<Links>, silence_max: Duration, state: watch::Sender<FollowState>) {
-    let pauses = ExponentialBuilder::default()
-        .with_min_delay(BACK_OFF_MIN)
-        .with_max_delay(BACK_OFF_MAX)
-        .with_jitter()
-        .without_max_times();
-    let mut pause = pauses.build();
-    loop {
-        let before = state.borrow().head;
-        let error = subscribe(&links, silence_max, &state).await;
-        tracing::warn!(reason = %error, "chain subscription ended");
-        state.send_modify(|state| {
+/// What was seen, and who is told.
+struct Log {
+    state: watch::Sender<FollowState>,
+    /// The highest best block ever seen.
+    highest: Option<BlockNumber>,
+}
+
+impl Log {
+    /// Notes a head. Whether the chain went on by it: an endpoint that repeats old blocks, or is
+    /// still catching up, is of no more use than a silent one.
+    fn note(&mut self, at: &Endpoint, head: Head) -> bool {
+        self.state.send_if_modified(|state| {
+            let before = state.clone();
+            match head {
+                Head::Finalized(block) => {
+                    let is_newer = state.finalized.is_none_or(|old| old.number < block.number);
+                    state.finalized = if is_newer { Some(block) } else { state.finalized };
+                }
+                Head::Best(block) => state.best = Some(block),
+            }
+            let floor = state.finalized;
+            let is_below =
+                state.best.is_none_or(|best| floor.is_some_and(|floor| best.number < floor.number));
+            state.best = if is_below { floor } else { state.best };
+            state.endpoint = Some(at.shown().to_owned());
+            state.endpoint_index = Some(at.index());
+            *state != before
+        });
+        let (Head::Best(block) | Head::Finalized(block)) = head;
+        let went_on = self.highest.is_none_or(|highest| highest < block.number);
+        if went_on {
+            self.highest = Some(block.number);
+        }
+        went_on
+    }
+
+    fn lost(&self, error: &FollowError) {
+        self.state.send_modify(|state| {
             state.endpoint = None;
             state.endpoint_index = None;
-            state.disconnects = state.disconnects.saturating_add(1);
-            state.last_error = Some(error.to_string());
+            if !matches!(error, FollowError::Moved { .. }) {
+                state.disconnects = state.disconnects.saturating_add(1);
+                state.last_error = Some(error.to_string());
+            }
         });
-        if state.borrow().head != before {
-            pause = pauses.build();
-        }
-        tokio::time::sleep(pause.next().unwrap_or(BACK_OFF_MAX)).await;
     }
 }
 
-/// Subscribes and reports heads until something is wrong.
-async fn subscribe(
-    links: &Links,
+struct Follower {
+    links: Arc<Links>,
     silence_max: Duration,
-    state: &watch::Sender<FollowState>,
-) -> FollowError {
-    match subscribe_once(links, silence_max, state).await {
-        Ok(never) => match never {},
-        Err(error) => error,
-    }
+    log: Log,
 }
 
-async fn subscribe_once(
-    links: &Links,
-    silence_max: Duration,
-    state: &watch::Sender<FollowState>,
-) -> Result<std::convert::Infallible, FollowError> {
-    let link = links.get().await.map_err(FollowError::Call)?;
-    let endpoint = &link.endpoint;
-    let mut subscription = links
-        .call("chain_subscribeFinalizedHeads", |methods| async move {
-            methods.chain_subscribe_finalized_heads().await
-        })
-        .await
-        .map_err(FollowError::Call)?;
-    // The subscription speaks at the next finalized block only.
-    let first = finalized_head(links).await?;
-    let first =
-        first.ok_or_else(|| FollowError::NoHeader { endpoint: endpoint.shown().to_owned() })?;
-    report(state, endpoint, first);
-    let heads = (&mut subscription).map(|header| match header {
-        Ok(header) => Ok(head_of(&header)),
-        Err(error) => Err(endpoint.hide(&error.to_string())),
-    });
-    let error = watch_heads(heads, endpoint, silence_max, state).await;
-    links.give_up(&link).await;
-    Err(error)
-}
-
-/// Reports heads until the stream ends or brings nothing newer for too long. Old heads do not
-/// count: an endpoint that is still catching up is of no use meanwhile.
-async fn watch_heads(
-    mut heads: impl Stream<Item = Result<FinalizedHead, String>> + Unpin,
-    at: &Endpoint,
-    silence_max: Duration,
-    state: &watch::Sender<FollowState>,
-) -> FollowError {
-    let endpoint = at.shown().to_owned();
-    let mut silent_at = Instant::now() + silence_max;
-    loop {
-        match tokio::time::timeout_at(silent_at, heads.next()).await {
-            Ok(Some(Ok(head))) => {
-                if report(state, at, head) {
-                    silent_at = Instant::now() + silence_max;
-                }
+impl Follower {
+    async fn run(mut self) {
+        let pauses = ExponentialBuilder::default()
+            .with_min_delay(BACK_OFF_MIN)
+            .with_max_delay(BACK_OFF_MAX)
+            .with_jitter()
+            .without_max_times();
+        let mut pause = pauses.build();
+        loop {
+            let before = self.log.highest;
+            let error = match self.subscribe().await {
+                Ok(never) => match never {},
+                Err(error) => error,
+            };
+            tracing::warn!(reason = %error, "chain subscription ended");
+            self.log.lost(&error);
+            if matches!(error, FollowError::Moved { .. }) {
+                continue;
             }
-            Ok(Some(Err(detail))) => return FollowError::Broken { endpoint, detail },
-            Ok(None) => return FollowError::Closed { endpoint },
-            Err(_) => {
-                let after_ms = silence_max.as_millis();
-                return FollowError::Silent { endpoint, after_ms };
+            if self.log.highest != before {
+                pause = pauses.build();
+            }
+            tokio::time::sleep(pause.next().unwrap_or(BACK_OFF_MAX)).await;
+        }
+    }
+
+    /// Subscribes and notes heads until something is wrong.
+    async fn subscribe(&mut self) -> Result<std::convert::Infallible, FollowError> {
+        let links = Arc::clone(&self.links);
+        let link = links.get().await.map_err(FollowError::Call)?;
+        let news = Subscriptions::open(&links, &link).await?;
+        // A subscription may speak at the next block only.
+        for head in heads_now(&links, &link).await? {
+            self.log.note(&link.endpoint, head);
+        }
+        let watch = Watch {
+            at: &link.endpoint,
+            silence_max: self.silence_max,
+            poll_every: news.is_none().then_some(POLL_EVERY),
+        };
+        let news = news.map_or_else(|| stream::pending().boxed(), |news| news.heads(&link));
+        let ask = || heads_now(&links, &link);
+        let error = tokio::select! {
+            error = watch.heads(news, ask, &mut self.log, || links.probe_soon()) => error,
+            () = link.retired() => {
+                FollowError::Moved { endpoint: link.endpoint.shown().to_owned() }
+            }
+        };
+        if !matches!(error, FollowError::Moved { .. }) {
+            links.give_up(&link, &error.to_string()).await;
+        }
+        Err(error)
+    }
+}
+
+type Header = SubstrateHeader<H256>;
+
+struct Subscriptions {
+    best: RpcSubscription<Header>,
+    finalized: RpcSubscription<Header>,
+}
+
+impl Subscriptions {
+    /// `None` if the node has none: then it is asked again and again.
+    async fn open(links: &Links, link: &Arc<Link>) -> Result<Option<Self>, FollowError> {
+        let best = links
+            .call_on(link, "chain_subscribeNewHeads", |methods| async move {
+                methods.chain_subscribe_new_heads().await
+            })
+            .await;
+        let finalized = links
+            .call_on(link, "chain_subscribeFinalizedHeads", |methods| async move {
+                methods.chain_subscribe_finalized_heads().await
+            })
+            .await;
+        match (best, finalized) {
+            (Ok(best), Ok(finalized)) => Ok(Some(Self { best, finalized })),
+            (Err(CallError::Refused { .. }), _) | (_, Err(CallError::Refused { .. })) => Ok(None),
+            (Err(error), _) | (_, Err(error)) => Err(FollowError::Call(error)),
+        }
+    }
+
+    /// Both, until either ends or breaks.
+    fn heads(self, link: &Link) -> BoxStream<'_, Result<Head, FollowError>> {
+        let endpoint = &link.endpoint;
+        let of = move |subscription: RpcSubscription<Header>, head: fn(BlockRef) -> Head| {
+            let shown = endpoint.shown().to_owned();
+            let closed = FollowError::Closed { endpoint: shown };
+            subscription
+                .map(move |header| match header {
+                    Ok(header) => Ok(head(block_of(&header))),
+                    Err(error) => Err(FollowError::Broken {
+                        endpoint: endpoint.shown().to_owned(),
+                        detail: endpoint.hide(&error.to_string()),
+                    }),
+                })
+                .chain(stream::once(std::future::ready(Err(closed))))
+        };
+        stream::select(of(self.best, Head::Best), of(self.finalized, Head::Finalized)).boxed()
+    }
+}
+
+/// How one endpoint is watched.
+struct Watch<'a> {
+    at: &'a Endpoint,
+    silence_max: Duration,
+    /// How often to ask; `None` if news comes by itself.
+    poll_every: Option<Duration>,
+}
+
+impl Watch<'_> {
+    /// Notes heads until the stream ends or the chain does not go on for too long.
+    ///
+    /// - `ask`: the present heads; asked in silence, or all the time without subscriptions.
+    /// - `worry`: called when half of the silence is over.
+    async fn heads<F>(
+        &self,
+        mut news: impl Stream<Item = Result<Head, FollowError>> + Unpin,
+        ask: impl Fn() -> F,
+        log: &mut Log,
+        worry: impl Fn(),
+    ) -> FollowError
+    where
+        F: Future<Output = Result<[Head; 2], FollowError>>,
+    {
+        let endpoint = || self.at.shown().to_owned();
+        let wait = self.poll_every.unwrap_or(self.silence_max / 2);
+        let mut went_on_at = Instant::now();
+        let mut ask_at = went_on_at + wait;
+        loop {
+            let silent_at = went_on_at + self.silence_max;
+            tokio::select! {
+                head = news.next() => match head {
+                    Some(Ok(head)) => if log.note(self.at, head) {
+                        went_on_at = Instant::now();
+                        ask_at = went_on_at + wait;
+                    },
+                    Some(Err(error)) => return error,
+                    None => return FollowError::Closed { endpoint: endpoint() },
+                },
+                () = tokio::time::sleep_until(ask_at.min(silent_at)) => {
+                    if Instant::now() >= silent_at {
+                        let after_ms = self.silence_max.as_millis();
+                        return FollowError::Silent { endpoint: endpoint(), after_ms };
+                    }
+                    if self.poll_every.is_none() {
+                        worry();
+                    }
+                    let heads = match ask().await {
+                        Ok(heads) => heads,
+                        Err(error) => return error,
+                    };
+                    let [best, finalized] = heads.map(|head| log.note(self.at, head));
+                    if (best || finalized) && self.poll_every.is_none() {
+                        return FollowError::Deaf { endpoint: endpoint() };
+                    }
+                    let now = Instant::now();
+                    went_on_at = if best || finalized { now } else { went_on_at };
+                    ask_at = now + wait;
+                },
             }
         }
     }
 }
 
-/// Whether the head was newer than every one before.
-fn report(state: &watch::Sender<FollowState>, endpoint: &Endpoint, head: FinalizedHead) -> bool {
-    let mut is_newer = false;
-    state.send_if_modified(|state| {
-        is_newer = state.head.is_none_or(|known| head.number > known.number);
-        let is_other = state.endpoint_index != Some(endpoint.index());
-        if is_newer {
-            state.head = Some(head);
-        }
-        if is_other {
-            state.endpoint = Some(endpoint.shown().to_owned());
-            state.endpoint_index = Some(endpoint.index());
-        }
-        is_newer || is_other
-    });
-    is_newer
+/// What the endpoint says its newest heads are.
+async fn heads_now(links: &Links, link: &Arc<Link>) -> Result<[Head; 2], FollowError> {
+    let no_header = |what| FollowError::NoHeader { endpoint: link.endpoint.shown().into(), what };
+    let best = best_at(links, link).await.map_err(FollowError::Call)?;
+    let best = best.ok_or_else(|| no_header("best"))?;
+    let finalized = finalized_at(links, link).await.map_err(FollowError::Call)?;
+    let finalized = finalized.ok_or_else(|| no_header("finalized"))?;
+    Ok([Head::Best(best), Head::Finalized(finalized)])
 }
 
-/// The newest finalized block, `None` if the endpoint contradicts itself.
-pub(crate) async fn newest_finalized(links: &Links) -> Result<Option<FinalizedHead>, CallError> {
+/// The endpoint's best block.
+pub(crate) async fn best_at(
+    links: &Links,
+    link: &Arc<Link>,
+) -> Result<Option<BlockRef>, CallError> {
+    let header =
+        links
+            .call_on(link, "chain_getHeader", |methods| async move {
+                methods.chain_get_header(None).await
+            })
+            .await?;
+    Ok(header.map(|header| block_of(&header)))
+}
+
+/// The endpoint's newest finalized block; `None` if it contradicts itself.
+pub(crate) async fn finalized_at(
+    links: &Links,
+    link: &Arc<Link>,
+) -> Result<Option<BlockRef>, CallError> {
     let hash = links
-        .call("chain_getFinalizedHead", |methods| async move {
+        .call_on(link, "chain_getFinalizedHead", |methods| async move {
             methods.chain_get_finalized_head().await
         })
         .await?;
     let header = links
-        .call(
-            "chain_getHeader",
-            |methods| async move { methods.chain_get_header(Some(hash)).await },
-        )
+        .call_on(link, "chain_getHeader", |methods| async move {
+            methods.chain_get_header(Some(hash)).await
+        })
         .await?;
-    Ok(header.map(|header| FinalizedHead {
-        number: BlockNumber(header.number),
-        hash: BlockHash(hash.0),
-    }))
-}
-
-async fn finalized_head(links: &Links) -> Result<Option<FinalizedHead>, FollowError> {
-    newest_finalized(links).await.map_err(FollowError::Call)
+    Ok(header
+        .map(|header| BlockRef { number: BlockNumber(header.number), hash: BlockHash(hash.0) }))
 }
 
 /// A block's hash is blake2-256 of its encoded header.
-fn head_of(header: &SubstrateHeader<H256>) -> FinalizedHead {
-    FinalizedHead {
+fn block_of(header: &Header) -> BlockRef {
+    BlockRef {
         number: BlockNumber(header.number),
         hash: BlockHash(sp_crypto_hashing::blake2_256(&header.encode())),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn head(number: u64) -> FinalizedHead {
-        FinalizedHead { number: BlockNumber(number), hash: BlockHash([1; 32]) }
-    }
-
-    fn endpoint(index: usize, url: &str) -> Endpoint {
-        Endpoint::new(index, url.to_owned())
-    }
-
-    fn heads() -> (watch::Sender<FollowState>, Heads) {
-        let (sender, state) = watch::channel(FollowState::default());
-        (sender, Heads { state, last: None, task: tokio::spawn(std::future::pending()) })
-    }
-
-    #[tokio::test]
-    async fn a_slow_reader_gets_the_newest_head_and_no_older_one() {
-        let (sender, mut heads) = heads();
-        for number in [1, 2, 3] {
-            report(&sender, &endpoint(0, "ws://a"), head(number));
-        }
-        assert_eq!(heads.next().await, Some(head(3)));
-        report(&sender, &endpoint(0, "ws://a"), head(4));
-        assert_eq!(heads.next().await, Some(head(4)));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_lagging_endpoint_does_not_take_the_head_back() {
-        let (sender, mut heads) = heads();
-        report(&sender, &endpoint(0, "ws://a"), head(9));
-        assert_eq!(heads.next().await, Some(head(9)));
-        report(&sender, &endpoint(1, "ws://b"), head(5));
-        assert_eq!(heads.state().head, Some(head(9)));
-        assert_eq!(heads.state().endpoint.as_deref(), Some("ws://b:80"));
-        assert_eq!(heads.state().endpoint_index, Some(1));
-        let waited = tokio::time::timeout(Duration::from_secs(60), heads.next()).await;
-        assert!(waited.is_err(), "an older head was reported");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_endpoint_that_only_repeats_old_heads_is_silent() {
-        let (sender, heads) = heads();
-        let started = Instant::now();
-        let stream = futures_util::stream::unfold(1u64, |number| async move {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            // Three new heads, then old ones for ever.
-            Some((Ok(head(if number <= 3 { number } else { 2 })), number + 1))
-        });
-        let limit = Duration::from_secs(10);
-        let error = watch_heads(Box::pin(stream), &endpoint(0, "ws://a"), limit, &sender).await;
-        assert!(matches!(error, FollowError::Silent { after_ms: 10_000, .. }), "{error}");
-        assert_eq!(started.elapsed(), Duration::from_secs(13));
-        assert_eq!(heads.state().head, Some(head(3)));
-    }
-
-    #[tokio::test]
-    async fn a_broken_stream_says_so() {
-        let (sender, _heads) = heads();
-        let limit = Duration::from_secs(10);
-        let broken = futures_util::stream::iter([Ok(head(1)), Err("reset".to_owned())]);
-        let error = watch_heads(broken, &endpoint(0, "ws://a"), limit, &sender).await;
-        assert!(matches!(error, FollowError::Broken { .. }), "{error}");
-        let ended = futures_util::stream::iter([Ok(head(2))]);
-        let error = watch_heads(ended, &endpoint(0, "ws://a"), limit, &sender).await;
-        assert!(matches!(error, FollowError::Closed { .. }), "{error}");
-    }
-}
+#[path = "follow_tests.rs"]
+mod tests;

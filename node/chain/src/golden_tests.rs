@@ -8,23 +8,19 @@ use std::path::PathBuf;
 use chain_metadata::storage::{self as items, StorageItem};
 use chain_metadata::{call, Absent};
 use node_core::id::{BlockHash, Netuid, Uid};
+use node_core::rows::Carries;
+use node_core::submit_guard::Binding;
 use node_core::unit::BlockNumber;
 use subxt::ext::codec::{Decode as _, Encode as _};
 use subxt::ext::scale_encode::EncodeAsType as _;
 use subxt::ext::scale_value::Value;
 use subxt::Metadata;
 
-use crate::decode::{committed, outcome, stored, AxonInfo, Committed, DispatchOutcome};
-use crate::encode::{
-    call_bytes, era_end, has_call, serve_axon_call, set_commitment_call, sign, storage_key,
-    weights_call, WeightsCall,
-};
-use crate::follow::FinalizedHead;
+use crate::calls::{serve_axon_call, set_commitment_call, weights_call, WeightsCall};
+use crate::decode::{outcome, stored, AxonInfo, DispatchOutcome};
+use crate::encode::{call_bytes, has_call, sign_bound, storage_key};
 use crate::keypair::Keypair;
-use crate::read::Subject;
 use crate::runtime::Runtime;
-use crate::storage::Batch;
-use crate::subnet::{HotkeySlots, SubnetSlots};
 
 const FILES: &[(&str, u32)] = &[
     ("finney-spec365-2025-12.scale", 365),
@@ -62,7 +58,7 @@ fn runtime(spec_version: u32, metadata: &[u8]) -> Runtime {
     Runtime::new(BlockHash([9; 32]), (spec_version, 1), metadata)
 }
 
-fn local_runtime() -> Runtime {
+pub(crate) fn local_runtime() -> Runtime {
     let spec = localnet::GenesisSpec { miners: 0, ..localnet::GenesisSpec::default() };
     let chain = localnet::Chain::in_memory(&spec, localnet::ChainOptions::default()).unwrap();
     let answer = chain.call("Metadata_metadata_at_version", &16u32.encode(), None).unwrap();
@@ -167,10 +163,16 @@ fn commitments_of_every_raw_length_can_be_written() {
 fn a_signed_extrinsic_is_laid_out_and_signed_as_the_chain_expects() {
     let vector: Vec<(Uid, u16)> = (0..3).map(|uid| (Uid(uid), 65535)).collect();
     let weights = WeightsCall { netuid: Netuid(1), mechanism: 0, vector: &vector, version_key: 0 };
-    let anchor = FinalizedHead { number: BlockNumber(1_000_003), hash: BlockHash([0xab; 32]) };
+    let binding = Binding {
+        nonce: 5,
+        head: BlockHash([0xcd; 32]),
+        anchor: BlockNumber(1_000_003),
+        anchor_hash: BlockHash([0xab; 32]),
+        era_blocks: 16,
+    };
     for runtime in runtimes() {
         let call = weights_call(runtime.metadata(), &weights).unwrap();
-        let signed = sign(&runtime, &call, &alice(), anchor, 5).unwrap();
+        let signed = sign_bound(&runtime, &call, &alice(), &binding, Carries::Plain).unwrap();
         assert_eq!(signed.nonce, 5);
         assert_eq!(signed.era_end, BlockNumber(1_000_019));
         assert_eq!(signed.hash.0, sp_crypto_hashing::blake2_256(&signed.bytes));
@@ -188,13 +190,12 @@ fn a_signed_extrinsic_is_laid_out_and_signed_as_the_chain_expects() {
         assert_eq!(body[99..], [&extra[..], &call].concat());
 
         let spec = runtime.spec_version.encode();
-        let implicit = [&spec[..], &1u32.encode(), &[9; 32], &anchor.hash.0, &[0]].concat();
+        let implicit = [&spec[..], &1u32.encode(), &[9; 32], &[0xab; 32], &[0]].concat();
         let payload = [&call[..], &extra, &implicit].concat();
         let signature = sp_core::sr25519::Signature::from_raw(body[35..99].try_into().unwrap());
         let public = sp_core::sr25519::Public::from_raw(alice().public().0);
         assert!(<sp_core::sr25519::Pair as sp_core::Pair>::verify(&signature, payload, &public));
     }
-    assert_eq!(era_end(BlockNumber(0)), BlockNumber(16));
 }
 
 #[test]
@@ -229,14 +230,14 @@ fn missing_values_decode_to_the_defaults_of_the_chain() {
 }
 
 /// Bytes of a value of an item's type, written by the metadata's own description.
-fn encoded(runtime: &Runtime, item: &StorageItem, value: &Value) -> Vec<u8> {
+pub(crate) fn encoded(runtime: &Runtime, item: &StorageItem, value: &Value) -> Vec<u8> {
     let entry = runtime.metadata().pallet_by_name(item.pallet).unwrap().storage().unwrap();
     let type_id = entry.entry_by_name(item.name).unwrap().value_ty();
     value.encode_as_type(type_id, runtime.metadata().types()).unwrap()
 }
 
 #[test]
-fn stored_axons_and_commitments_are_read_through_real_metadata() {
+fn stored_axons_are_read_through_real_metadata() {
     for runtime in runtimes() {
         let axon = Value::named_composite([
             ("block", Value::u128(7)),
@@ -251,23 +252,6 @@ fn stored_axons_and_commitments_are_read_through_real_metadata() {
         let bytes = encoded(&runtime, &items::AXONS, &axon);
         let axon: AxonInfo = stored(&runtime, &items::AXONS, Some(&bytes)).unwrap().unwrap();
         assert_eq!(axon.address(), Some("10.0.0.1:8091".parse().unwrap()));
-
-        let raw =
-            |name: &str, bytes: &[u8]| Value::unnamed_variant(name, [Value::from_bytes(bytes)]);
-        let fields = [raw("Raw5", b"hello"), raw("Sha256", &[7; 32]), raw("BigRaw", &[b'!'; 300])];
-        let info = Value::named_composite([("fields", Value::unnamed_composite(fields))]);
-        let registration = Value::named_composite([
-            ("deposit", Value::u128(0)),
-            ("block", Value::u128(99)),
-            ("info", info),
-        ]);
-        let bytes = encoded(&runtime, &items::COMMITMENT_OF, &registration);
-        let value: Value = stored(&runtime, &items::COMMITMENT_OF, Some(&bytes)).unwrap().unwrap();
-        let expected = [b"hello".to_vec(), vec![b'!'; 300]].concat();
-        assert_eq!(
-            committed(&items::COMMITMENT_OF, &value).unwrap(),
-            Some(Committed { block: BlockNumber(99), bytes: expected })
-        );
     }
 }
 
@@ -336,42 +320,5 @@ fn a_failed_dispatch_is_named_whatever_number_the_error_has() {
             outcome(&runtime, failed_event(&runtime, origin), 2).unwrap(),
             Some(DispatchOutcome::Failed { error: "BadOrigin".to_owned() })
         );
-    }
-}
-
-#[test]
-fn a_runtime_without_the_stateful_clock_is_read_by_the_old_formula() {
-    let subject = Subject { netuid: Netuid(3), mechanism: 0, own_hotkey: None };
-    for runtime in runtimes() {
-        let mut batch = Batch::new(&runtime);
-        let slots = SubnetSlots::add(&mut batch, subject).unwrap();
-        let exists = slots.exists;
-        let nothing = Batch::new(&runtime).answered(&[]);
-        assert!(slots.decode(&nothing, subject.netuid, BlockNumber(1_000)).unwrap().is_none());
-        let answers = batch.answered(&[(exists, vec![1])]);
-        let subnet = slots.decode(&answers, subject.netuid, BlockNumber(1_000)).unwrap().unwrap();
-        let tempo = subnet.params.tempo.0;
-        let next = subnet.clock.next_epoch_block.unwrap().0;
-        if runtime.spec_version >= 425 {
-            assert_eq!((subnet.clock.index.0, next), (0, 1_001), "overdue since block {tempo}");
-        } else {
-            assert_eq!((next + 3 + 1) % (tempo + 1), 0);
-            assert_eq!(subnet.clock.index.0, 1_004 / (tempo + 1));
-        }
-        assert!(subnet.params.commit_reveal_enabled);
-    }
-}
-
-#[test]
-fn a_hotkeys_stake_is_looked_up_on_its_subnet_and_on_root() {
-    for runtime in runtimes() {
-        let mut batch = Batch::new(&runtime);
-        let slots = HotkeySlots::add(&mut batch, Netuid(3), &alice().public()).unwrap();
-        let account = alice().public().0;
-        for (slot, netuid) in [(slots.alpha, 3u16), (slots.root, 0)] {
-            let tail = [&account[..], &netuid.to_le_bytes()].concat();
-            assert!(batch.key(slot).unwrap().ends_with(&tail), "netuid {netuid}");
-        }
-        assert_ne!(batch.key(slots.axon), batch.key(slots.commitment));
     }
 }

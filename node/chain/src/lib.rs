@@ -7,26 +7,39 @@
 
 #![deny(missing_docs)]
 
+mod bounded;
 mod calls;
 mod client;
 pub mod codec;
 pub mod commit;
+mod commitments;
 mod decode;
 mod encode;
 mod endpoint;
 mod era;
+mod facts;
 mod follow;
 mod keypair;
+mod keys;
 mod link;
+mod memory;
+mod metagraph;
 mod nonce;
+mod own_commits;
 mod read;
+mod reader;
 mod refusal;
 mod runtime;
+mod seats;
+mod seeds;
+mod send;
 mod shape;
+mod sign;
 mod storage;
 mod submit;
 mod subnet;
 pub mod timelock;
+mod trace;
 mod wallet;
 
 #[cfg(test)]
@@ -43,9 +56,10 @@ pub use calls::{
 pub use client::{ChainClient, ChainConfig};
 pub use decode::{DecodeError, DispatchOutcome, COMMITTED_BYTES_MAX};
 pub use encode::EncodeError;
-pub use follow::{FinalizedHead, FollowState, Heads};
+pub use follow::{BlockRef, FinalizedHead, FollowState, Head, Heads};
 pub use keypair::{Keypair, NotASecret, Sr25519Verifier};
 pub use link::{BoxedError, CallError, ConnectError, EndpointError, EndpointFailure, RpcRefusal};
+pub use memory::ReadCounts;
 pub use nonce::NonceGuard;
 pub use read::ReadError;
 pub use refusal::{SendAccepted, SendRefused};
@@ -54,7 +68,9 @@ pub use shape::{
     shapes_in_file, Capability, ItemKind, MetadataError, ShapeReport, ShapeRow, Verdict,
     METADATA_BYTES_MAX,
 };
-pub use submit::{Included, SignError, SubmitError, BLOCKS_SEARCHED_MAX};
+pub use sign::SignError;
+pub use submit::SubmitError;
+pub use trace::{TraceError, BLOCKS_SEARCHED_MAX};
 pub use wallet::{
     password_variable, Encryption, HotkeyFacts, HotkeyFile, KeyFile, KeyFileError, KeyFileFacts,
     KeyFileWarning, NotAPassword, Password, WalletPath, KEY_FILE_BYTES_MAX, PASSWORD_BYTES_MAX,

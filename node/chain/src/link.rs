@@ -10,15 +10,18 @@
 //! Not here: comparing the endpoints' heights, and what is asked (`read`, `submit`, `follow`).
 
 use std::future::Future;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use node_core::id::BlockHash;
+use node_core::unit::BlockNumber;
+use subxt::config::substrate::H256;
 use subxt::config::RpcConfigFor;
 use subxt::SubstrateConfig;
 use subxt_rpcs::methods::legacy::NumberOrHex;
-use subxt_rpcs::{LegacyRpcMethods, RpcClient};
-use tokio::sync::Mutex;
+use subxt_rpcs::{rpc_params, LegacyRpcMethods, RpcClient};
+use tokio::sync::{watch, Mutex, Notify};
 use tracing::instrument::WithSubscriber as _;
 
 use crate::endpoint::Endpoint;
@@ -26,7 +29,39 @@ use crate::endpoint::Endpoint;
 /// An error of the transport: its messages, without the credentials of the endpoint.
 pub type BoxedError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
-pub(crate) type Methods = LegacyRpcMethods<RpcConfigFor<SubstrateConfig>>;
+type Legacy = LegacyRpcMethods<RpcConfigFor<SubstrateConfig>>;
+
+/// What a node can be asked: the legacy methods, and forms of them that the library lacks.
+#[derive(Clone, Debug)]
+pub(crate) struct Methods {
+    legacy: Legacy,
+    client: RpcClient,
+}
+
+impl Deref for Methods {
+    type Target = Legacy;
+
+    fn deref(&self) -> &Legacy {
+        &self.legacy
+    }
+}
+
+impl Methods {
+    fn new(client: RpcClient) -> Self {
+        Self { legacy: Legacy::new(client.clone()), client }
+    }
+
+    /// Hashes of the canonical blocks of these heights, in one call.
+    pub(crate) async fn block_hashes(
+        &self,
+        numbers: &[BlockNumber],
+    ) -> Result<Vec<Option<BlockHash>>, subxt_rpcs::Error> {
+        let heights: Vec<u64> = numbers.iter().map(|number| number.0).collect();
+        let hashes: Vec<Option<H256>> =
+            self.client.request("chain_getBlockHash", rpc_params![heights]).await?;
+        Ok(hashes.into_iter().map(|hash| hash.map(|hash| BlockHash(hash.0))).collect())
+    }
+}
 
 /// What a node answered instead of a result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -162,6 +197,25 @@ pub(crate) struct Endpoints {
 pub(crate) struct Link {
     pub(crate) endpoint: Endpoint,
     pub(crate) methods: Methods,
+    is_retired: watch::Sender<bool>,
+}
+
+impl Link {
+    pub(crate) fn new(endpoint: Endpoint, methods: Methods) -> Self {
+        Self { endpoint, methods, is_retired: watch::Sender::new(false) }
+    }
+
+    /// Asks those who follow this connection to go on with another one.
+    pub(crate) fn retire(&self) {
+        self.is_retired.send_replace(true);
+    }
+
+    /// Ends when this connection is not to be followed any longer.
+    pub(crate) async fn retired(&self) {
+        let mut is_retired = self.is_retired.subscribe();
+        // The sender lives as long as the link.
+        let _ended = is_retired.wait_for(|is_retired| *is_retired).await.map(|_| ());
+    }
 }
 
 #[derive(Debug, Default)]
@@ -177,6 +231,7 @@ pub(crate) struct Links {
     endpoints: Endpoints,
     genesis: BlockHash,
     state: Mutex<State>,
+    probe: Notify,
 }
 
 impl Links {
@@ -188,7 +243,7 @@ impl Links {
     ) -> Result<Self, ConnectError> {
         let (link, genesis) = connect_any(&endpoints, expected, 0).await?;
         let state = Mutex::new(State { start: link.endpoint.index(), link: Some(Arc::new(link)) });
-        Ok(Self { endpoints, genesis, state })
+        Ok(Self { endpoints, genesis, state, probe: Notify::new() })
     }
 
     pub(crate) fn genesis(&self) -> BlockHash {
@@ -213,8 +268,13 @@ impl Links {
         Ok(link)
     }
 
+    /// Has the endpoints compared at once.
+    pub(crate) fn probe_soon(&self) {
+        self.probe.notify_one();
+    }
+
     /// Gives a broken connection up; the next attempt starts behind its endpoint.
-    pub(crate) async fn give_up(&self, link: &Arc<Link>) {
+    pub(crate) async fn give_up(&self, link: &Arc<Link>, _why: &str) {
         let mut state = self.state.lock().await;
         if state.link.as_ref().is_some_and(|open| Arc::ptr_eq(open, link)) {
             state.link = None;
@@ -229,6 +289,20 @@ impl Links {
         Fut: Future<Output = Result<T, subxt_rpcs::Error>>,
     {
         let link = self.get().await?;
+        self.call_on(&link, method, ask).await
+    }
+
+    /// Calls a method on this connection, within the deadline. A broken one is given up.
+    pub(crate) async fn call_on<T, F, Fut>(
+        &self,
+        link: &Arc<Link>,
+        method: &'static str,
+        ask: F,
+    ) -> Result<T, CallError>
+    where
+        F: FnOnce(Methods) -> Fut,
+        Fut: Future<Output = Result<T, subxt_rpcs::Error>>,
+    {
         let timeout = self.endpoints.call_timeout;
         let answer = tokio::time::timeout(timeout, ask(link.methods.clone())).await;
         let error = match answer {
@@ -241,7 +315,7 @@ impl Links {
             },
         };
         if error.is_on_the_way() {
-            self.give_up(&link).await;
+            self.give_up(link, &error.to_string()).await;
         }
         Err(error)
     }
@@ -283,7 +357,7 @@ pub(crate) async fn connect_any(
     for endpoint in order.filter_map(|at| endpoints.list.get(at)) {
         match connect_one(endpoints, endpoint, expected).await {
             Ok((methods, genesis)) => {
-                return Ok((Link { endpoint: endpoint.clone(), methods }, genesis));
+                return Ok((Link::new(endpoint.clone(), methods), genesis));
             }
             Err(error) => {
                 let endpoint = endpoint.shown().to_owned();

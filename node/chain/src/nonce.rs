@@ -4,15 +4,29 @@
 //! between the other's signing and sending get the same nonce, and one of them is lost until its
 //! era is over. So whoever signs holds a [`NonceGuard`] from the question to the sending.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
+
 use node_core::id::Hotkey;
 use subxt::config::substrate::AccountId32;
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::client::ChainClient;
 use crate::link::CallError;
 
-/// The sole right, among the clones of one [`ChainClient`], to use a next nonce. Dropping it ends
-/// it.
+/// The turns of each hotkey's extrinsics, first come, first served.
+#[derive(Debug, Default)]
+pub(crate) struct Nonces(std::sync::Mutex<BTreeMap<Hotkey, Arc<Mutex<()>>>>);
+
+impl Nonces {
+    fn of(&self, hotkey: &Hotkey) -> Arc<Mutex<()>> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(*hotkey).or_default())
+    }
+}
+
+/// The sole right, among the clones of one [`ChainClient`], to use a hotkey's next nonce. Dropping
+/// it ends it.
 #[must_use = "the right ends when this is dropped"]
 #[derive(Debug)]
 pub struct NonceGuard {
@@ -35,21 +49,22 @@ impl ChainClient {
             .await
     }
 
-    /// Waits until no other extrinsic of this client is between its nonce and its sending.
+    /// Waits until no other extrinsic of this hotkey is between its nonce and its sending; who
+    /// waits longer comes first.
     ///
-    /// Hold it from [`Self::next_nonce`] until [`Self::send_signed`] has answered: from then on
-    /// the endpoint's pool counts the nonce. [`Self::serve_axon`] and [`Self::set_commitment`]
-    /// take it themselves, and wait for it no longer than for finality; calling them while
-    /// holding it only costs that wait.
+    /// Hold it from [`Self::sign_weights`] until [`Self::send_signed`] has answered: from then on
+    /// the endpoint's pool counts the nonce. [`Self::serve_axon`], [`Self::serve_axon_tls`] and
+    /// [`Self::set_commitment`] take it themselves, and wait for it no longer than for finality;
+    /// calling them while holding it only costs that wait.
     ///
     /// It does not cover other processes with the same key, nor a pool that has not heard yet
     /// what another endpoint took. The chain then takes one of the two and refuses the other as
     /// [`SendRefused::NonceTaken`] or [`SendRefused::StaleNonce`]; that one can be signed again
-    /// once its era of `EXTRINSIC_ERA_BLOCKS` is over.
+    /// once its era is over.
     ///
     /// [`SendRefused::NonceTaken`]: crate::SendRefused::NonceTaken
     /// [`SendRefused::StaleNonce`]: crate::SendRefused::StaleNonce
-    pub async fn reserve_nonce(&self) -> NonceGuard {
-        NonceGuard { _held: self.nonces().lock_owned().await }
+    pub async fn reserve_nonce(&self, hotkey: &Hotkey) -> NonceGuard {
+        NonceGuard { _held: self.nonces().of(hotkey).lock_owned().await }
     }
 }

@@ -86,15 +86,15 @@ async fn following_starts_with_the_newest_head_and_misses_no_newer_one() {
     let client = chain.client().await;
     chain.seal(3).await;
     let mut heads = client.follow();
-    assert_eq!(soon("the first head", heads.next()).await, Some(chain.head()));
+    assert_eq!(soon("the first head", heads.next_finalized()).await, Some(chain.head()));
     for _ in 0..5 {
         let sealed = chain.seal(1).await;
-        assert_eq!(soon("the next head", heads.next()).await, Some(sealed));
+        assert_eq!(soon("the next head", heads.next_finalized()).await, Some(sealed));
     }
     // Many at once: the newest comes, whatever was skipped.
     let last = chain.seal(20).await;
     loop {
-        if soon("the newest head", heads.next()).await == Some(last) {
+        if soon("the newest head", heads.next_finalized()).await == Some(last) {
             break;
         }
     }
@@ -110,13 +110,13 @@ async fn following_goes_on_after_the_node_was_restarted() {
     let client = chain.client().await;
     let mut heads = client.follow();
     let before = chain.seal(4).await;
-    while soon("the head before", heads.next()).await != Some(before) {}
+    while soon("the head before", heads.next_finalized()).await != Some(before) {}
     chain.localnet.stop().await;
 
     let chain = Chain::start_at(listen, dir.path().to_owned()).await;
     let after = chain.seal(1).await;
     assert_eq!(after.number.0, before.number.0 + 1, "the chain went on");
-    assert_eq!(soon("the head after", heads.next()).await, Some(after));
+    assert_eq!(soon("the head after", heads.next_finalized()).await, Some(after));
     assert!(heads.state().disconnects >= 1);
     let view = client.view_at(after.hash).await.unwrap();
     assert_eq!(view.number, after.number);
@@ -129,7 +129,7 @@ async fn a_silent_subscription_is_given_up_and_started_again() {
     let client = ChainClient::connect(config).await.unwrap();
     let mut heads = client.follow();
     let first = chain.seal(1).await;
-    while soon("the first head", heads.next()).await != Some(first) {}
+    while soon("the first head", heads.next_finalized()).await != Some(first) {}
     soon("the silence", async {
         while heads.state().disconnects == 0 {
             tokio::task::yield_now().await;
@@ -137,7 +137,7 @@ async fn a_silent_subscription_is_given_up_and_started_again() {
     })
     .await;
     let second = chain.seal(1).await;
-    assert_eq!(soon("the second head", heads.next()).await, Some(second));
+    assert_eq!(soon("the second head", heads.next_finalized()).await, Some(second));
     let reason = heads.state().last_error.unwrap();
     assert!(reason.contains("sent no newer head"), "{reason}");
 }
@@ -176,9 +176,9 @@ async fn a_stalled_endpoint_is_left_for_one_that_goes_on() {
     };
     let client = ChainClient::connect(config).await.unwrap();
     let mut heads = client.follow();
-    let first = soon("the stalled node's head", heads.next()).await.unwrap();
+    let first = soon("the stalled node's head", heads.next_finalized()).await.unwrap();
     assert_eq!(first, stalled.head());
-    let next = soon("the other node's head", heads.next()).await.unwrap();
+    let next = soon("the other node's head", heads.next_finalized()).await.unwrap();
     assert_eq!(client.view_at(next.hash).await.unwrap().number, next.number);
     assert_eq!(heads.state().endpoint, Some(going.localnet.url()));
     assert_eq!(heads.state().endpoint_index, Some(1));

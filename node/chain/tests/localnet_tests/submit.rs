@@ -1,19 +1,11 @@
-use node_chain::{
-    ChainClient, ChainConfig, DispatchOutcome, Included, SendAccepted, SendRefused, SubmitError,
-    WeightsCall,
-};
-use node_core::id::{Netuid, Uid};
-use node_core::limits::EXTRINSIC_ERA_BLOCKS;
+use node_chain::{ChainClient, ChainConfig, SendAccepted, SendRefused, SubmitError};
+use node_core::id::Uid;
+use node_core::machine::effect::WeightsToSign;
+use node_core::machine::event::Traced;
 use node_core::rows::SignedExtrinsic;
 use node_core::unit::BlockNumber;
 
-use crate::support::{miner, neurons, soon, validator, Chain};
-
-const VECTOR: [(Uid, u16); 2] = [(Uid(1), 65535), (Uid(2), 12345)];
-
-fn weights(vector: &[(Uid, u16)]) -> WeightsCall<'_> {
-    WeightsCall { netuid: Netuid(1), mechanism: 0, vector, version_key: 0 }
-}
+use crate::support::{miner, neurons, soon, validator, Chain, ERA_BLOCKS, VECTOR};
 
 async fn prepared(
     client: &ChainClient,
@@ -21,14 +13,12 @@ async fn prepared(
     nonce: u32,
     vector: &[(Uid, u16)],
 ) -> SignedExtrinsic {
-    let anchor = chain.head().number;
-    client.prepare_weights(&weights(vector), &validator(0), anchor, nonce).await.unwrap()
+    client.sign_weights(&chain.weights(nonce, vector), &validator(0)).await.unwrap()
 }
 
 /// How an extrinsic sent above went, with the block it went in.
-async fn found(client: &ChainClient, chain: &Chain, signed: &SignedExtrinsic) -> Option<Included> {
-    let upto = chain.head().number;
-    client.find_extrinsic(&signed.hash, BlockNumber(0), upto).await.unwrap()
+async fn found(client: &ChainClient, chain: &Chain, signed: &SignedExtrinsic) -> Traced {
+    client.trace(&[signed.hash], BlockNumber(0), chain.head().number).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,7 +28,7 @@ async fn weights_that_were_prepared_and_sent_are_read_back_byte_for_byte() {
     let client = chain.client_of(own).await;
     chain.seal(6).await;
     let signed = prepared(&client, &chain, 0, &VECTOR).await;
-    assert_eq!((signed.nonce, signed.era_end), (0, BlockNumber(6 + EXTRINSIC_ERA_BLOCKS)));
+    assert_eq!((signed.nonce, signed.era_end), (0, BlockNumber(6 + ERA_BLOCKS)));
     chain.seal(1).await;
     assert_eq!(chain.pending(), 0, "preparing sends nothing");
     assert_eq!(chain.view(&client).await.own_nonce, 0);
@@ -46,7 +36,7 @@ async fn weights_that_were_prepared_and_sent_are_read_back_byte_for_byte() {
     let sent = client.send_signed(&signed.bytes, Some(signed.era_end)).await.unwrap();
     assert_eq!(sent, SendAccepted::New);
     assert_eq!(client.next_nonce(&own).await.unwrap(), 1, "the pool counts");
-    assert_eq!(found(&client, &chain, &signed).await, None);
+    assert_eq!(found(&client, &chain, &signed).await, Traced::NotFound);
     let head = chain.seal(1).await;
     let view = chain.view(&client).await;
     assert_eq!(view.weights, [(Uid(0), VECTOR.to_vec())]);
@@ -54,7 +44,7 @@ async fn weights_that_were_prepared_and_sent_are_read_back_byte_for_byte() {
     assert_eq!(view.own_nonce, 1);
     assert_eq!(
         found(&client, &chain, &signed).await,
-        Some(Included { block: head, outcome: DispatchOutcome::Succeeded })
+        Traced::Succeeded { hash: signed.hash, block: head.number }
     );
 }
 
@@ -84,11 +74,11 @@ async fn a_used_nonce_and_a_pending_nonce_are_named() {
     chain.seal(6).await;
     let first = prepared(&client, &chain, 0, &VECTOR).await;
     let rival = prepared(&client, &chain, 0, &VECTOR[..1]).await;
+    let late = prepared(&client, &chain, 0, &VECTOR[..1]).await;
     client.send_signed(&first.bytes, None).await.unwrap();
     let taken = client.send_signed(&rival.bytes, None).await.unwrap_err();
     assert!(matches!(taken, SendRefused::NonceTaken), "{taken}");
     chain.seal(6).await;
-    let late = prepared(&client, &chain, 0, &VECTOR[..1]).await;
     let stale = client.send_signed(&late.bytes, Some(late.era_end)).await.unwrap_err();
     assert!(matches!(stale, SendRefused::StaleNonce), "{stale}");
 }
@@ -105,7 +95,8 @@ async fn an_era_ends_in_exactly_the_block_that_was_computed() {
     client.send_signed(&in_time.bytes, Some(in_time.era_end)).await.unwrap();
     let head = chain.seal(1).await;
     assert_eq!(head.number.0, in_time.era_end.0 - 1);
-    assert!(found(&client, &chain, &in_time).await.is_some(), "taken in the era's last block");
+    let taken = found(&client, &chain, &in_time).await;
+    assert_eq!(taken, Traced::Succeeded { hash: in_time.hash, block: head.number });
 
     let too_late = prepared(&client, &chain, 1, &VECTOR).await;
     let left = u32::try_from(too_late.era_end.0 - head.number.0).unwrap() - 1;
@@ -164,13 +155,13 @@ async fn a_call_that_fails_in_its_block_says_why() {
     let chain = Chain::start(neurons(&[10], 2)).await;
     let client = chain.client().await;
     chain.seal(6).await;
-    let anchor = chain.head().number;
-    let signed = client.prepare_weights(&weights(&VECTOR), &miner(0), anchor, 0).await.unwrap();
+    let weights = chain.weights(0, &VECTOR);
+    let signed = client.sign_weights(&weights, &miner(0)).await.unwrap();
     client.send_signed(&signed.bytes, None).await.unwrap();
-    chain.seal(1).await;
+    let block = chain.seal(1).await.number;
     let error = "SubtensorModule::NeuronNoValidatorPermit".to_owned();
-    let outcome = found(&client, &chain, &signed).await.unwrap().outcome;
-    assert_eq!(outcome, DispatchOutcome::Failed { error });
+    let failed = Traced::Failed { hash: signed.hash, block, error };
+    assert_eq!(found(&client, &chain, &signed).await, failed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -200,9 +191,8 @@ async fn weights_of_another_mechanism_lie_under_their_own_index() {
         ChainClient::connect(ChainConfig { mechanism: 1, ..chain.config() }).await.unwrap();
     let first = chain.client().await;
     chain.seal(6).await;
-    let call = WeightsCall { mechanism: 1, ..weights(&VECTOR) };
-    let anchor = chain.head().number;
-    let signed = first.prepare_weights(&call, &validator(0), anchor, 0).await.unwrap();
+    let weights = WeightsToSign { mechanism: 1, ..chain.weights(0, &VECTOR) };
+    let signed = first.sign_weights(&weights, &validator(0)).await.unwrap();
     first.send_signed(&signed.bytes, None).await.unwrap();
     chain.seal(1).await;
     assert_eq!(chain.view(&second).await.weights_of(Uid(0)), VECTOR);
@@ -228,17 +218,17 @@ async fn a_reserved_nonce_is_used_by_nothing_else_until_it_is_sent() {
     let chain = Chain::start_sealing(neurons(&[10], 2)).await;
     let client = chain.client_of(validator(0).public()).await;
     let mut heads = client.follow();
-    while soon("a few blocks", heads.next()).await.unwrap().number < BlockNumber(6) {}
+    while soon("a few blocks", heads.next_finalized()).await.unwrap().number < BlockNumber(6) {}
     let own = validator(0);
-    let held = client.reserve_nonce().await;
+    let held = client.reserve_nonce(&own.public()).await;
     let nonce = client.next_nonce(&own.public()).await.unwrap();
     let signed = prepared(&client, &chain, nonce, &VECTOR).await;
     let address = "10.0.0.1:80".parse().unwrap();
     let served = client.serve_axon(&own, address);
     let sent = async {
         // The other call is polled first, and would have asked for its nonce by now.
-        let waited = heads.next().await.unwrap().number;
-        while heads.next().await.unwrap().number.0 < waited.0 + 3 {}
+        let waited = heads.next_finalized().await.unwrap().number;
+        while heads.next_finalized().await.unwrap().number.0 < waited.0 + 3 {}
         let sent = client.send_signed(&signed.bytes, Some(signed.era_end)).await;
         drop(held);
         sent
@@ -246,8 +236,10 @@ async fn a_reserved_nonce_is_used_by_nothing_else_until_it_is_sent() {
     let (served, sent) = soon("both to land", async { tokio::join!(biased; served, sent) }).await;
     assert_eq!(sent.unwrap(), SendAccepted::New);
     let served = served.unwrap();
-    let landed = found(&client, &chain, &signed).await.unwrap();
-    assert!(landed.block.number <= served.number, "the weights' nonce comes first");
+    let Traced::Succeeded { block, .. } = found(&client, &chain, &signed).await else {
+        panic!("the weights did not land")
+    };
+    assert!(block <= served.number, "the weights' nonce comes first");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -256,7 +248,7 @@ async fn a_nonce_that_is_held_for_ever_fails_a_call_and_does_not_hang_it() {
     let finality_timeout = std::time::Duration::from_millis(50);
     let config = ChainConfig { finality_timeout, ..chain.config() };
     let client = ChainClient::connect(config).await.unwrap();
-    let _held = client.reserve_nonce().await;
+    let _held = client.reserve_nonce(&miner(0).public()).await;
     let error = soon("the deadline", client.set_commitment(&miner(0), b"x")).await.unwrap_err();
     assert!(matches!(error, SubmitError::NonceHeld { after_ms: 50, .. }), "{error}");
     assert_eq!(chain.pending(), 0);

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use localnet::{BlockTime, Config, GenesisSpec, Localnet, StartError};
-use node_chain::{ChainClient, ChainConfig, FinalizedHead, Keypair};
-use node_core::id::{BlockHash, Hotkey, Netuid};
+use node_chain::{BlockRef, ChainClient, ChainConfig, Keypair};
+use node_core::id::{BlockHash, Hotkey, IntentId, Netuid, Uid};
+use node_core::machine::effect::WeightsToSign;
+use node_core::submit_guard::{Binding, WeightsForm};
 use node_core::unit::BlockNumber;
 use node_core::view::ChainView;
 
@@ -17,6 +19,10 @@ pub(crate) const TAO: u64 = 1_000_000_000;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Time between two blocks of the local chain.
 const SLOT_MS: u64 = 1_000;
+/// Blocks for which weights signed by [`Chain::weights`] are valid.
+pub(crate) const ERA_BLOCKS: u64 = 16;
+/// A vector that the chain stores as it is.
+pub(crate) const VECTOR: [(Uid, u16); 2] = [(Uid(1), 65535), (Uid(2), 12345)];
 
 pub(crate) struct Chain {
     pub(crate) localnet: Localnet,
@@ -74,7 +80,7 @@ impl Chain {
     }
 
     /// Seals that many blocks; the last one is final at once.
-    pub(crate) async fn seal(&self, blocks: u32) -> FinalizedHead {
+    pub(crate) async fn seal(&self, blocks: u32) -> BlockRef {
         let chain = self.localnet.chain().clone();
         tokio::task::spawn_blocking(move || {
             for _ in 0..blocks {
@@ -86,12 +92,9 @@ impl Chain {
         self.head()
     }
 
-    pub(crate) fn head(&self) -> FinalizedHead {
+    pub(crate) fn head(&self) -> BlockRef {
         let block = self.localnet.chain().finalized();
-        FinalizedHead {
-            number: BlockNumber(u64::from(block.number())),
-            hash: BlockHash(block.hash.0),
-        }
+        BlockRef { number: BlockNumber(u64::from(block.number())), hash: BlockHash(block.hash.0) }
     }
 
     pub(crate) fn hash_of(&self, number: u64) -> BlockHash {
@@ -101,6 +104,32 @@ impl Chain {
 
     pub(crate) async fn view(&self, client: &ChainClient) -> ChainView {
         client.view_at(self.head().hash).await.unwrap()
+    }
+
+    pub(crate) fn best(&self) -> BlockRef {
+        let block = self.localnet.chain().best();
+        BlockRef { number: BlockNumber(u64::from(block.number())), hash: BlockHash(block.hash.0) }
+    }
+
+    /// Plain weights of mechanism 0, to be signed after the best block with an era from the
+    /// finalized one.
+    pub(crate) fn weights(&self, nonce: u32, vector: &[(Uid, u16)]) -> WeightsToSign {
+        let anchor = self.head();
+        WeightsToSign {
+            intent: IntentId([7; 32]),
+            netuid: Netuid(1),
+            mechanism: 0,
+            vector: vector.to_vec(),
+            version_key: 0,
+            form: WeightsForm::Plain,
+            binding: Binding {
+                nonce,
+                head: self.best().hash,
+                anchor: anchor.number,
+                anchor_hash: anchor.hash,
+                era_blocks: ERA_BLOCKS,
+            },
+        }
     }
 
     pub(crate) fn pending(&self) -> usize {
