@@ -7,10 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use chain_metadata::event::{EXTRINSIC_FAILED, EXTRINSIC_SUCCESS};
 use chain_metadata::storage::StorageItem;
-use node_core::unit::BlockNumber;
 use subxt::events::{Events, Phase};
 use subxt::ext::scale_decode::DecodeAsType;
-use subxt::ext::scale_value::{At as _, Composite, Primitive, Value, ValueDef, Variant};
+use subxt::ext::scale_value::{Composite, Primitive, Value, ValueDef};
+use subxt::metadata::StorageEntryMetadata;
 use subxt::{Metadata, SubstrateConfig};
 
 use crate::runtime::Runtime;
@@ -56,12 +56,7 @@ pub(crate) fn stored<T: DecodeAsType>(
     bytes: Option<&[u8]>,
 ) -> Result<Option<T>, DecodeError> {
     let name = || format!("{}.{}", item.pallet, item.name);
-    let entry = runtime
-        .metadata()
-        .pallet_by_name(item.pallet)
-        .and_then(|pallet| pallet.storage())
-        .and_then(|storage| storage.entry_by_name(item.name))
-        .ok_or_else(|| DecodeError::new(name(), "not in this runtime"))?;
+    let entry = entry(runtime, item)?;
     match bytes.or(entry.default_value()) {
         None => Ok(None),
         Some(bytes) => runtime
@@ -69,6 +64,25 @@ pub(crate) fn stored<T: DecodeAsType>(
             .map(Some)
             .map_err(|detail| DecodeError::new(name(), detail)),
     }
+}
+
+/// The type of what a storage item holds, for decoding it otherwise than [`stored`].
+pub(crate) fn value_type(runtime: &Runtime, item: &StorageItem) -> Result<u32, DecodeError> {
+    entry(runtime, item).map(StorageEntryMetadata::value_ty)
+}
+
+fn entry<'a>(
+    runtime: &'a Runtime,
+    item: &StorageItem,
+) -> Result<&'a StorageEntryMetadata, DecodeError> {
+    runtime
+        .metadata()
+        .pallet_by_name(item.pallet)
+        .and_then(|pallet| pallet.storage())
+        .and_then(|storage| storage.entry_by_name(item.name))
+        .ok_or_else(|| {
+            DecodeError::new(format!("{}.{}", item.pallet, item.name), "not in this runtime")
+        })
 }
 
 /// An account's nonce; the rest of its record is not read.
@@ -79,7 +93,7 @@ pub(crate) struct AccountInfo {
 }
 
 /// Where a neuron serves, as stored.
-#[derive(DecodeAsType)]
+#[derive(Debug, DecodeAsType)]
 #[decode_as_type(crate_path = "subxt::ext::scale_decode")]
 pub(crate) struct AxonInfo {
     ip: u128,
@@ -96,51 +110,6 @@ impl AxonInfo {
             _ => return None,
         };
         (self.port != 0 && !ip.is_unspecified()).then_some(SocketAddr::new(ip, self.port))
-    }
-}
-
-/// What a hotkey committed: the block, and its raw fields joined.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Committed {
-    pub(crate) block: BlockNumber,
-    pub(crate) bytes: Vec<u8>,
-}
-
-/// Reads a stored commitment. `None` if none of its fields carries plain bytes.
-pub(crate) fn committed(
-    item: &StorageItem,
-    value: &Value,
-) -> Result<Option<Committed>, DecodeError> {
-    let malformed = |what| DecodeError::new(format!("{}.{}", item.pallet, item.name), what);
-    let block = value.at("block").and_then(Value::as_u128).ok_or_else(|| malformed("no block"))?;
-    let block = u64::try_from(block).map_err(|_| malformed("the block is out of range"))?;
-    let info = value.at("info").ok_or_else(|| malformed("no info"))?;
-    let fields = info.at("fields").ok_or_else(|| malformed("no fields"))?;
-    let mut variants = Vec::new();
-    collect_variants(fields, &mut variants);
-    let mut bytes = Vec::new();
-    let mut any_raw = false;
-    for variant in variants.into_iter().filter(|variant| is_raw(&variant.name)) {
-        any_raw = true;
-        for part in variant.values.values() {
-            collect_bytes(part, &mut bytes);
-        }
-    }
-    bytes.truncate(COMMITTED_BYTES_MAX);
-    Ok(any_raw.then_some(Committed { block: BlockNumber(block), bytes }))
-}
-
-fn is_raw(name: &str) -> bool {
-    let digits = name.strip_prefix("Raw").unwrap_or_default();
-    name == "BigRaw" || (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-/// The variants in a list of them, through any wrappers.
-fn collect_variants<'a>(value: &'a Value, into: &mut Vec<&'a Variant<()>>) {
-    match &value.value {
-        ValueDef::Variant(variant) => into.push(variant),
-        ValueDef::Composite(parts) => parts.values().for_each(|part| collect_variants(part, into)),
-        ValueDef::Primitive(_) | ValueDef::BitSequence(_) => {}
     }
 }
 

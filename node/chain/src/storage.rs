@@ -1,12 +1,14 @@
 //! Many storage values of one block in few calls.
 //!
-//! A subnet of 256 neurons needs about two thousand values. Their keys are known in advance (uids
-//! are `0..n`, and the rest is keyed by hotkey), so they are asked for in pages of
-//! [`KEYS_PER_CALL_MAX`] with `state_queryStorageAt`, a few pages at a time.
+//! Keys are known in advance (uids are `0..n`, and the rest is keyed by hotkey), so they are asked
+//! for together with `state_queryStorageAt`: one call for a subnet of 256 neurons, pages of
+//! [`KEYS_PER_CALL_MAX`] keys for larger ones. A page whose answer is too large for the node is
+//! asked for again in halves.
 
 use std::collections::HashMap;
 
 use chain_metadata::storage::StorageItem;
+use chain_metadata::Capability;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use node_core::id::BlockHash;
 use subxt::config::substrate::H256;
@@ -18,9 +20,12 @@ use crate::encode::{storage_key, EncodeError};
 use crate::link::{CallError, Links};
 use crate::runtime::Runtime;
 
-/// Keys asked for in one call. Lower: more round trips. Higher: the rows of a subnet with
-/// thousands of uids pass the 10 MiB that a node's answer may have.
-const KEYS_PER_CALL_MAX: usize = 256;
+/// Keys asked for in one call. Lower: more calls. Higher: the rows of a subnet with thousands of
+/// uids pass the 10 MiB that a node's answer may have, and are asked for twice.
+const KEYS_PER_CALL_MAX: usize = 1024;
+
+/// The JSON-RPC error of a node whose answer would be too large.
+const ANSWER_TOO_LARGE: i32 = -32008;
 
 /// Pages asked for at once. Lower: a view takes longer. Higher: public nodes refuse bursts.
 pub(crate) const CALLS_IN_FLIGHT_MAX: usize = 4;
@@ -28,6 +33,13 @@ pub(crate) const CALLS_IN_FLIGHT_MAX: usize = 4;
 /// Which value of a batch; nothing where the runtime lacks the item.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Slot(Option<usize>);
+
+impl Slot {
+    /// Whether the runtime has the item.
+    pub(crate) fn is_known(self) -> bool {
+        self.0.is_some()
+    }
+}
 
 /// Storage keys to be asked for together.
 #[derive(Debug)]
@@ -48,14 +60,23 @@ impl<'a> Batch<'a> {
         Self { runtime, keys: Vec::new() }
     }
 
+    /// The runtime by which keys are made.
+    pub(crate) fn runtime(&self) -> &'a Runtime {
+        self.runtime
+    }
+
+    /// An item that views do not depend on and that cannot be addressed counts as absent: the shape
+    /// check has said so already, and taken away what needs it.
     pub(crate) fn add<K: IntoEncodableValues>(
         &mut self,
         item: &StorageItem,
         keys: K,
     ) -> Result<Slot, EncodeError> {
-        let Some(key) = storage_key(self.runtime.metadata(), item, keys)? else {
-            return Ok(Slot(None));
+        let key = match storage_key(self.runtime.metadata(), item, keys) {
+            Err(_) if !is_needed_for_reading(item) => None,
+            key => key?,
         };
+        let Some(key) = key else { return Ok(Slot(None)) };
         self.keys.push(key);
         Ok(Slot(Some(self.keys.len() - 1)))
     }
@@ -83,10 +104,8 @@ impl<'a> Batch<'a> {
         links: &Links,
         block: BlockHash,
     ) -> Result<Answers<'a>, CallError> {
-        let pages: Vec<Vec<Vec<u8>>> =
-            self.keys.chunks(KEYS_PER_CALL_MAX).map(<[Vec<u8>]>::to_vec).collect();
         let mut found: HashMap<Vec<u8>, Vec<u8>> = HashMap::with_capacity(self.keys.len());
-        let mut answers = futures_util::stream::iter(pages)
+        let mut answers = futures_util::stream::iter(self.keys.chunks(KEYS_PER_CALL_MAX))
             .map(|page| fetch_page(links, page, block))
             .buffer_unordered(CALLS_IN_FLIGHT_MAX);
         while let Some(page) = answers.try_next().await? {
@@ -99,7 +118,28 @@ impl<'a> Batch<'a> {
 
 async fn fetch_page(
     links: &Links,
-    keys: Vec<Vec<u8>>,
+    page: &[Vec<u8>],
+    block: BlockHash,
+) -> Result<Vec<(Vec<u8>, Vec<u8>)>, CallError> {
+    let mut found = Vec::new();
+    let mut parts = vec![page];
+    while let Some(part) = parts.pop() {
+        match query(links, part, block).await {
+            Err(CallError::Refused { source, .. })
+                if source.code == ANSWER_TOO_LARGE && part.len() > 1 =>
+            {
+                let (left, right) = part.split_at(part.len() / 2);
+                parts.extend([left, right]);
+            }
+            answer => found.extend(answer?),
+        }
+    }
+    Ok(found)
+}
+
+async fn query(
+    links: &Links,
+    keys: &[Vec<u8>],
     block: BlockHash,
 ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, CallError> {
     let sets = links
@@ -112,8 +152,18 @@ async fn fetch_page(
     Ok(changes.filter_map(|(key, value)| Some((key.0, value?.0))).collect())
 }
 
-impl Answers<'_> {
-    /// The value, or the item's default; `None` if it has none or the runtime lacks the item.
+fn is_needed_for_reading(item: &StorageItem) -> bool {
+    item.needed_for.contains(&Capability::Reading)
+}
+
+impl<'a> Answers<'a> {
+    /// The runtime by which the values are read.
+    pub(crate) fn runtime(&self) -> &'a Runtime {
+        self.runtime
+    }
+
+    /// The value, or the item's default; `None` if it has none or the runtime lacks the item. An
+    /// item that views do not depend on counts as absent if it cannot be read.
     pub(crate) fn optional<T: DecodeAsType>(
         &self,
         item: &StorageItem,
@@ -121,7 +171,13 @@ impl Answers<'_> {
     ) -> Result<Option<T>, DecodeError> {
         let Slot(Some(at)) = slot else { return Ok(None) };
         let bytes = self.values.get(at).and_then(Option::as_deref);
-        stored(self.runtime, item, bytes)
+        match stored(self.runtime, item, bytes) {
+            Err(error) if !is_needed_for_reading(item) => {
+                tracing::debug!(%error, "an item counts as absent");
+                Ok(None)
+            }
+            value => value,
+        }
     }
 
     /// The value or the item's default.
