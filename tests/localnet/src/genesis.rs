@@ -55,6 +55,8 @@ pub struct GenesisSpec {
     pub max_epochs_per_block: u8,
     /// Whether `serve_axon` takes loopback addresses.
     pub allow_loopback_axons: bool,
+    /// Alpha per block of each subnet for its owner and neurons, in rao.
+    pub emission_per_block: u64,
     /// The block time clients read, in milliseconds.
     pub slot_ms: u64,
 }
@@ -79,6 +81,7 @@ impl Default for GenesisSpec {
             stake_threshold: 0,
             max_epochs_per_block: 2,
             allow_loopback_axons: false,
+            emission_per_block: TAO,
             slot_ms: 1_000,
         }
     }
@@ -208,6 +211,7 @@ impl GenesisSpec {
             serving_rate_limit: self.serving_rate_limit,
             mechanisms: self.mechanisms,
             commit_reveal: self.commit_reveal,
+            emission_per_block: self.emission_per_block,
             reveal_period_epochs: 1,
             neurons,
         }

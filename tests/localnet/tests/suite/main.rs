@@ -7,6 +7,7 @@ mod admin;
 mod api_shapes;
 mod checks;
 mod client;
+mod consensus;
 mod epochs;
 mod faults;
 mod forks;

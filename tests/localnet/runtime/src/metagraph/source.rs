@@ -142,7 +142,7 @@ impl Source {
 
     /// Alpha that the next epoch will hand out as of now, in rao.
     pub(crate) fn pending_emission(&self) -> u64 {
-        Subtensor::pending_emission(self.netuid, Subtensor::current_block())
+        Subtensor::pending_emission(self.netuid)
     }
 
     /// Alpha that hotkeys hold on this subnet, in rao.

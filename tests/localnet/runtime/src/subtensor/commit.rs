@@ -182,7 +182,7 @@ impl<T: Config> Pallet<T> {
     }
 
     /// Takes the expired commits off the front, and returns their hashes.
-    fn take_expired(netuid: NetUid, commits: &mut Vec<HashCommit>) -> Vec<H256> {
+    pub(super) fn take_expired(netuid: NetUid, commits: &mut Vec<HashCommit>) -> Vec<H256> {
         let period = RevealPeriodEpochs::<T>::get(netuid);
         let epoch = Self::lookahead_epoch(netuid);
         let is_alive = |commit: &HashCommit| epoch <= commit.1.saturating_add(period);

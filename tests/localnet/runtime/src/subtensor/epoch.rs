@@ -1,19 +1,17 @@
-//! The stateful epoch clock of spec 425, and what an epoch writes here.
+//! The stateful epoch clock of spec 425.
 //!
 //! An epoch is due when `Tempo` blocks have passed since `LastEpochBlock`, when `PendingEpochAt`
 //! has come, or when the safety valve opens. At most `MaxEpochsPerBlock` subnets fire in a block,
 //! lowest netuid first; the others wait one block and say so with `EpochDeferred`. All of it runs
 //! before the block's extrinsics, so an epoch sees the weights of earlier blocks only.
 //!
-//! Not here: Yuma consensus. An epoch recomputes stake weights, activity and permits.
+//! Not here: what an epoch computes and pays (`results`).
 
 use super::{
-    Active, ActivityCutoffFactorMilli, AdminFreezeWindow, BlocksSinceLastStep, Bonds,
-    CommitRevealWeightsEnabled, Config, Error, Event, Keys, LastEpochBlock, LastMechansimStepBlock,
-    LastUpdate, MaxAllowedValidators, MaxEpochsPerBlock, MechanismCountCurrent, NetUid,
-    NetworksAdded, Pallet, PendingEpochAt, StakeThreshold, StakeWeight, SubnetAlphaOutEmission,
-    SubnetEpochIndex, SubnetOwner, SubnetworkN, Tempo, Uid, Uids, ValidatorPermit, ROOT_NETUID,
-    TEMPO_MAX, TEMPO_MIN,
+    ActivityCutoffFactorMilli, AdminFreezeWindow, BlocksSinceLastStep, CommitRevealWeightsEnabled,
+    Config, Error, Event, Keys, LastEpochBlock, LastMechansimStepBlock, MaxEpochsPerBlock, NetUid,
+    NetworksAdded, Pallet, PendingEpochAt, SubnetEpochIndex, SubnetOwner, SubnetworkN, Tempo, Uid,
+    Uids, ROOT_NETUID, TEMPO_MAX, TEMPO_MIN,
 };
 use frame_support::ensure;
 use sp_runtime::{DispatchResult, SaturatedConversion};
@@ -95,10 +93,10 @@ impl<T: Config> Pallet<T> {
         }
     }
 
-    /// Alpha that an epoch in `block` hands out, in rao.
-    pub(crate) fn pending_emission(netuid: NetUid, block: u64) -> u64 {
-        let blocks = block.saturating_sub(LastMechansimStepBlock::<T>::get(netuid));
-        SubnetAlphaOutEmission::<T>::get(netuid).saturating_mul(blocks)
+    /// Alpha that waits for the next epoch, in rao.
+    pub(crate) fn pending_emission(netuid: NetUid) -> u64 {
+        let last = LastMechansimStepBlock::<T>::get(netuid);
+        Self::emission_since(netuid, last, Self::current_block())
     }
 
     fn defer_epoch(netuid: NetUid, block: u64) {
@@ -113,9 +111,10 @@ impl<T: Config> Pallet<T> {
         PendingEpochAt::<T>::insert(netuid, 0);
         SubnetEpochIndex::<T>::mutate(netuid, |index| *index += 1);
         BlocksSinceLastStep::<T>::insert(netuid, 0);
+        let last = LastMechansimStepBlock::<T>::get(netuid);
         LastMechansimStepBlock::<T>::insert(netuid, block);
         if Self::neurons_consistent(netuid) {
-            Self::write_epoch(netuid, block);
+            Self::write_epoch(netuid, block, last);
         } else {
             Self::deposit_event(Event::EpochSkipped { netuid, block });
         }
@@ -127,61 +126,6 @@ impl<T: Config> Pallet<T> {
             Keys::<T>::try_get(netuid, uid)
                 .is_ok_and(|hotkey| Uids::<T>::get(netuid, hotkey) == Some(uid))
         })
-    }
-
-    fn write_epoch(netuid: NetUid, block: u64) {
-        let stakes = Self::counted_stakes(netuid);
-        let owner_uid = Self::owner_uid(netuid);
-        let limit = usize::from(MaxAllowedValidators::<T>::get(netuid));
-        let permits = Self::permits_by_stake(&stakes, limit, owner_uid);
-        Self::drop_bonds_of_lost_permits(netuid, &permits);
-        ValidatorPermit::<T>::insert(netuid, permits);
-        StakeWeight::<T>::insert(netuid, proportions(&stakes));
-
-        let cutoff = Self::activity_cutoff(netuid);
-        let updates = LastUpdate::<T>::get(netuid);
-        let active: Vec<bool> =
-            updates.iter().map(|last| last.saturating_add(cutoff) >= block).collect();
-        Active::<T>::insert(netuid, active);
-    }
-
-    /// Stake weight by uid, zero where it is below the threshold (the owner's is kept).
-    fn counted_stakes(netuid: NetUid) -> Vec<u64> {
-        let threshold = StakeThreshold::<T>::get();
-        let count = |uid| {
-            let hotkey = Keys::<T>::get(netuid, uid);
-            let stake = Self::stake_weight(netuid, &hotkey);
-            let counts = stake >= threshold || Self::is_owner_hotkey(netuid, &hotkey);
-            if counts {
-                stake
-            } else {
-                0
-            }
-        };
-        Self::uids(netuid).map(count).collect()
-    }
-
-    fn owner_uid(netuid: NetUid) -> Option<Uid> {
-        Self::uids(netuid).find(|uid| Self::is_owner_hotkey(netuid, &Keys::<T>::get(netuid, *uid)))
-    }
-
-    /// Blocks without weights after which a validator is inactive.
-    pub(crate) fn activity_cutoff(netuid: NetUid) -> u64 {
-        let factor = u64::from(ActivityCutoffFactorMilli::<T>::get(netuid));
-        (factor * u64::from(Tempo::<T>::get(netuid)) / 1000).max(1)
-    }
-
-    fn drop_bonds_of_lost_permits(netuid: NetUid, permits: &[bool]) {
-        let before = ValidatorPermit::<T>::get(netuid);
-        for uid in Self::uids(netuid) {
-            let at = usize::from(uid);
-            let had = before.get(at).copied().unwrap_or(false);
-            if had && !permits.get(at).copied().unwrap_or(false) {
-                for mecid in 0..MechanismCountCurrent::<T>::get(netuid) {
-                    Bonds::<T>::remove(Self::storage_index(netuid, mecid), uid);
-                }
-            }
-        }
     }
 
     pub(super) fn do_set_tempo(who: &T::AccountId, netuid: NetUid, tempo: u16) -> DispatchResult {
@@ -244,14 +188,4 @@ impl<T: Config> Pallet<T> {
         ensure!(SubnetOwner::<T>::get(netuid) == *who, Error::<T>::NotSubnetOwner);
         Ok(())
     }
-}
-
-/// Each stake as a share of the sum, in units of 1/65535, rounded down.
-fn proportions(stakes: &[u64]) -> Vec<u16> {
-    let total: u128 = stakes.iter().map(|stake| u128::from(*stake)).sum();
-    let share = |stake: &u64| {
-        let scaled = u128::from(*stake) * u128::from(u16::MAX) / total.max(1);
-        u16::try_from(scaled).unwrap_or(u16::MAX)
-    };
-    stakes.iter().map(share).collect()
 }

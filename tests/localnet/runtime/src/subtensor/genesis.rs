@@ -1,10 +1,11 @@
 //! The subnets a chain starts with.
 
 use super::{
-    CommitRevealWeightsEnabled, Config, ImmunityPeriod, MaxAllowedUids, MaxAllowedValidators,
-    MechanismCountCurrent, MinAllowedWeights, NetUid, NetworksAdded, Owner, Pallet,
-    RevealPeriodEpochs, ServingRateLimit, SubnetOwner, SubnetOwnerHotkey, Tempo, TotalHotkeyAlpha,
-    ValidatorPermit, WeightsSetRateLimit, WeightsVersionKey,
+    Burn, CommitRevealWeightsEnabled, Config, FirstEmissionBlockNumber, ImmunityPeriod,
+    MaxAllowedUids, MaxAllowedValidators, MechanismCountCurrent, MinAllowedWeights, NetUid,
+    NetworksAdded, Owner, Pallet, RevealPeriodEpochs, ServingRateLimit, SubnetAlphaOutEmission,
+    SubnetOwner, SubnetOwnerHotkey, SubtokenEnabled, Tempo, TotalHotkeyAlpha, ValidatorPermit,
+    WeightsSetRateLimit, WeightsVersionKey,
 };
 use serde::{Deserialize, Serialize};
 
@@ -39,6 +40,8 @@ pub struct SubnetGenesis<AccountId> {
     pub commit_reveal: bool,
     /// Epochs for which commits stay concealed, at least 1.
     pub reveal_period_epochs: u64,
+    /// Alpha per block for the owner and the neurons, in rao.
+    pub emission_per_block: u64,
     /// The neurons.
     pub neurons: Vec<NeuronGenesis<AccountId>>,
 }
@@ -74,6 +77,11 @@ impl<T: Config> Pallet<T> {
         MechanismCountCurrent::<T>::insert(netuid, subnet.mechanisms.max(1));
         CommitRevealWeightsEnabled::<T>::insert(netuid, subnet.commit_reveal);
         RevealPeriodEpochs::<T>::insert(netuid, subnet.reveal_period_epochs.max(1));
+        SubnetAlphaOutEmission::<T>::insert(netuid, subnet.emission_per_block);
+        SubtokenEnabled::<T>::insert(netuid, true);
+        FirstEmissionBlockNumber::<T>::insert(netuid, 1);
+        // The price as it is by default, but there for clients that list every subnet's.
+        Burn::<T>::insert(netuid, Burn::<T>::get(netuid));
         for neuron in &subnet.neurons {
             Owner::<T>::insert(&neuron.hotkey, &neuron.coldkey);
             TotalHotkeyAlpha::<T>::insert(&neuron.hotkey, netuid, neuron.stake);

@@ -2,8 +2,8 @@
 //!
 //! Names, hashers, types and defaults are those of the real pallet at spec version 425, so that a
 //! client reads and signs here as it does there. One file per concern: `weights` (setting them),
-//! `commit` (hashes of them) and `commit_timelocked` (sealed ones), `epoch` (the clock and what an
-//! epoch writes), `registration`, `serving`, `stake`, `genesis`; `calls` and `events` are parts of
+//! `commit` (hashes of them) and `commit_timelocked` (sealed ones), `epoch` (the clock), `results`
+//! (what an epoch writes and pays) of `yuma` (consensus), `registration`, `serving`, `stake`, `genesis`; `calls` and `events` are parts of
 //! the pallet's declaration.
 //!
 //! Not here: staking calls, child keys. Their storage is declared only where a client reads a
@@ -16,9 +16,11 @@ mod epoch;
 mod events;
 mod genesis;
 mod registration;
+mod results;
 mod serving;
 mod stake;
 mod weights;
+mod yuma;
 
 pub use commit::{commit_hash, Reveal};
 pub use commit_timelocked::{SealedWeights, WeightsTlockPayload, SEALED_BYTES_MAX};
