@@ -60,6 +60,9 @@ fn a_majority_clips_what_it_does_not_share() {
     assert_eq!(outcome.bonds[0], [(2, 65_535), (3, 65_535)]);
     // 0.08 is two thirds of 0.12, rounded down.
     assert_eq!(outcome.bonds[1], [(3, 43_689)]);
+    // Paid by dividends, not by stake.
+    let pay = Pot { miners: 0, validators: 69 }.divide(&outcome);
+    assert_eq!(pay.dividends, [60, 8, 0, 0]);
 }
 
 #[test]
@@ -84,8 +87,20 @@ fn kappa_moves_the_majority() {
     assert_shares(&consensus(&inputs), &[NONE, NONE, ALL, NONE]);
     inputs.kappa = 26_000; // 0.397, which 0.4 reaches
     assert_shares(&consensus(&inputs), &[NONE, NONE, ALL, ALL]);
+    inputs.kappa = 26_214; // 0.4 to the bit
+    assert_shares(&consensus(&inputs), &[NONE, NONE, ALL, ALL]);
     inputs.kappa = 39_500; // 0.603, which 0.6 does not reach
     assert_shares(&consensus(&inputs), &[NONE, NONE, NONE, NONE]);
+}
+
+#[test]
+fn the_consensus_is_the_highest_weight_with_a_majority_behind_it() {
+    let rows: [&[u16]; 3] = [&[0, 0, 0, 8, 2], &[0, 0, 0, 5, 5], &[0, 0, 0, 2, 8]];
+    let mut inputs = subnet(&[45, 30, 25, 0, 0], &rows);
+    inputs.kappa = 45_875;
+    // A majority is 0.7. Behind 0.8 are 45, behind 0.5 or more 75; of the
+    // other, 25, 55 and only with 0.2 all.
+    assert_shares(&run(&inputs).consensus, &[NONE, NONE, NONE, (1, 2), (1, 5)]);
 }
 
 #[test]
@@ -110,10 +125,17 @@ fn an_honest_majority_keeps_its_reward() {
 
 #[test]
 fn zero_weights_count_as_no_weights() {
-    let outcome = run(&subnet(&[6, 4, 0], &[&[0, 0, 0], &[]]));
+    let mut inputs = subnet(&[6, 4, 0], &[&[0, 0, 0], &[]]);
+    let outcome = run(&inputs);
     assert_shares(&outcome.consensus, &[NONE; 3]);
     assert_shares(&outcome.incentive, &[NONE; 3]);
     assert_eq!(outcome.bonds, vec![Vec::new(); 3]);
+    // Then the stake is paid that took part, and all of it only where none did.
+    inputs.active[0] = false;
+    assert_eq!(Pot::halved(100).divide(&run(&inputs)).dividends, [0, 100, 0]);
+    inputs.active[1] = false;
+    let dividends = Pot::halved(100).divide(&run(&inputs)).dividends;
+    assert!(dividends[0] >= 59 && dividends[1] >= 39 && dividends[2] == 0, "{dividends:?}");
 }
 
 #[test]
@@ -138,6 +160,7 @@ fn rows_without_a_permit_and_inactive_stake_do_not_count() {
     assert_shares(&outcome.dividends, &[NONE, ALL, NONE, NONE]);
     inputs.active[0] = true;
     inputs.permits[0] = false;
+    inputs.weights[0] = row(&[0, 0, 1, 1]);
     let outcome = run(&inputs);
     assert_shares(&outcome.incentive, &[NONE, NONE, NONE, ALL]);
     assert_shares(&outcome.validator_trust, &[NONE, ALL, NONE, NONE]);
@@ -172,6 +195,23 @@ fn bonds_follow_the_weights_by_a_tenth() {
     assert_shares(&outcome.dividends, &[(95, 100), (5, 100), NONE]);
     assert_eq!(outcome.bonds[0], [(2, 65_535)]);
     assert_eq!(outcome.bonds[1], [(2, 3_449)], "0.05 of 0.95, rounded down");
+}
+
+#[test]
+fn stored_bonds_are_shares_of_their_column() {
+    let mut inputs = subnet(&[6, 4, 0], &[&[0, 0, 1], &[0, 0, 1]]);
+    inputs.bonds[0] = vec![(2, 65_535)];
+    inputs.bonds[1] = vec![(2, 65_535)];
+    // 0.9 of half and 0.1 of 0.6.
+    assert_shares(&run(&inputs).dividends, &[(51, 100), (49, 100), NONE]);
+}
+
+#[test]
+fn a_new_miners_bonds_weigh_as_much_as_an_old_ones() {
+    let mut inputs = subnet(&[5, 5, 0, 0], &[&[0, 0, 1, 1], &[0, 0, 1, 1]]);
+    inputs.bonds[0] = vec![(2, 65_535)];
+    // Half of 0.95 and half of 0.5.
+    assert_shares(&run(&inputs).dividends, &[(725, 1000), (275, 1000), NONE, NONE]);
 }
 
 #[test]
