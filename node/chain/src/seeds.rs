@@ -80,8 +80,9 @@ async fn block_hashes(
         // Refused, or answered with something else than a list.
         Ok(_) | Err(_) => {}
     }
-    futures_util::stream::iter(numbers)
-        .map(|number| block_hash(links, *number))
+    // Made before they are streamed: a closure over borrowed numbers is not `Send` for callers.
+    let calls: Vec<_> = numbers.iter().map(|number| block_hash(links, *number)).collect();
+    futures_util::stream::iter(calls)
         .buffered(CALLS_IN_FLIGHT_MAX)
         .try_collect()
         .await

@@ -105,9 +105,10 @@ impl<'a> Batch<'a> {
         block: BlockHash,
     ) -> Result<Answers<'a>, CallError> {
         let mut found: HashMap<Vec<u8>, Vec<u8>> = HashMap::with_capacity(self.keys.len());
-        let mut answers = futures_util::stream::iter(self.keys.chunks(KEYS_PER_CALL_MAX))
-            .map(|page| fetch_page(links, page, block))
-            .buffer_unordered(CALLS_IN_FLIGHT_MAX);
+        // Made before they are streamed: a closure over borrowed pages is not `Send` for callers.
+        let pages = self.keys.chunks(KEYS_PER_CALL_MAX);
+        let pages: Vec<_> = pages.map(|page| fetch_page(links, page, block)).collect();
+        let mut answers = futures_util::stream::iter(pages).buffer_unordered(CALLS_IN_FLIGHT_MAX);
         while let Some(page) = answers.try_next().await? {
             found.extend(page);
         }

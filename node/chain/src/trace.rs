@@ -200,9 +200,8 @@ impl Search<'_> {
         &self,
         blocks: impl Iterator<Item = BlockNumber>,
     ) -> Result<Option<Place>, TraceError> {
-        let mut found = futures_util::stream::iter(blocks)
-            .map(|number| self.look_into(number))
-            .buffered(CALLS_IN_FLIGHT_MAX);
+        let searches: Vec<_> = blocks.map(|number| self.look_into(number)).collect();
+        let mut found = futures_util::stream::iter(searches).buffered(CALLS_IN_FLIGHT_MAX);
         while let Some(place) = found.try_next().await? {
             if place.is_some() {
                 return Ok(place);

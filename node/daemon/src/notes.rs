@@ -39,6 +39,9 @@ kinds! {
         WeightsIntended = "weights_intended",
         WeightsSigned = "weights_signed",
         WeightsLanded = "weights_landed",
+        WeightsCommitted = "weights_committed",
+        WeightsRevealed = "weights_revealed",
+        RevealSigned = "reveal_signed",
         WeightsNotSafe = "weights_not_safe",
         CaughtUp = "caught_up",
     }
@@ -61,6 +64,13 @@ kinds! {
         WeightsNotSigned = "weights_not_signed",
         WeightsRefused = "weights_refused",
         WeightsAbandoned = "weights_abandoned",
+        WeightsFailed = "weights_failed",
+        WeightsLost = "weights_lost",
+        WeightsUntraced = "weights_untraced",
+        WeightsDiffer = "weights_differ",
+        NonceUsedElsewhere = "nonce_used_elsewhere",
+        HotkeyAdopted = "hotkey_adopted",
+        OtherSigner = "other_signer",
         UnexpectedAnswer = "unexpected_answer",
     }
 }
@@ -94,6 +104,8 @@ pub fn log(note: &Note) {
                 entries = number("entries"),
                 nonce = number("nonce"),
                 era_end = number("era_end"),
+                commit_epoch = number("commit_epoch"),
+                error = sentence("error"),
                 reason = sentence("reason"),
                 "{}",
                 kind(note).replace('_', " "),

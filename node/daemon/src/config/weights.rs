@@ -1,6 +1,7 @@
 //! What becomes of the computed weights.
 
 use node_core::limits::WEIGHTS_LEAD_BLOCKS;
+use node_core::submit_guard::CommitForm;
 use node_core::unit::BlockCount;
 
 use super::key::{Default, Key, Kind};
@@ -12,6 +13,9 @@ use super::Section;
 const LEAD_BLOCKS_MAX: u64 = 1_000;
 const _: () = assert!(WEIGHTS_LEAD_BLOCKS <= LEAD_BLOCKS_MAX);
 
+/// Highest mechanism that a storage index has room for.
+const MECHANISM_MAX: u64 = 15;
+
 const MODE: Key = Key::new("weights.mode", Kind::Text, Default::Value("submit"))
     .about(
         "`submit` signs the vector of each epoch and follows it until it landed; `dry_run` \
@@ -19,17 +23,29 @@ const MODE: Key = Key::new("weights.mode", Kind::Text, Default::Value("submit"))
     )
     .example("\"dry_run\"");
 
-const LEAD_BLOCKS: Key = Key::new("weights.lead_blocks", Kind::Integer, Default::Value("10"))
+const LEAD_BLOCKS: Key = Key::new("weights.lead_blocks", Kind::Integer, Default::Value("100"))
     .about(
-        "Blocks before the end of an epoch at which its vector is sent: early enough to be \
-         included, late enough for the newest receipts.",
+        "Blocks before the end of an epoch from which on its vector is sent: long enough that an \
+         outage of minutes costs no epoch, late enough that most of its receipts count.",
     )
-    .example("10");
+    .example("100");
+
+const MECHANISM: Key = Key::new("weights.mechanism", Kind::Integer, Default::Value("0"))
+    .about("The subnet's mechanism whose weights are set; 0 where it has one only.")
+    .example("1");
+
+const COMMIT: Key = Key::new("weights.commit", Kind::Text, Default::Value("timelock"))
+    .about(
+        "How weights are concealed where the subnet conceals them: `timelock` encrypts them to \
+         the chain's beacon, which opens them by itself; `hash` commits to a hash and reveals it \
+         an epoch later, for when the beacon is down. Subnets that show weights ignore it.",
+    )
+    .example("\"hash\"");
 
 pub(super) const SECTION: Section = Section {
     name: "weights",
     about: "What becomes of the computed weights.",
-    keys: &[MODE, LEAD_BLOCKS],
+    keys: &[MODE, LEAD_BLOCKS, MECHANISM, COMMIT],
 };
 
 /// What becomes of the computed weights.
@@ -37,8 +53,12 @@ pub(super) const SECTION: Section = Section {
 pub struct Weights {
     /// Whether they are signed.
     pub mode: WeightsMode,
-    /// When they are sent, blocks before the end of the epoch.
+    /// From when on they are sent, blocks before the end of the epoch.
     pub lead_blocks: BlockCount,
+    /// Of which mechanism.
+    pub mechanism: u8,
+    /// How they are concealed where the subnet conceals them.
+    pub commit: CommitForm,
 }
 
 /// Whether weights are signed.
@@ -61,6 +81,14 @@ impl Weights {
         ];
         let mode = reader.take(&MODE, |value| choice(&words, value));
         let lead_blocks = reader.take(&LEAD_BLOCKS, integer(1, LEAD_BLOCKS_MAX));
-        Some(Self { mode: mode?, lead_blocks: BlockCount(lead_blocks?) })
+        let mechanism = reader.take(&MECHANISM, integer(0, MECHANISM_MAX));
+        let forms = [("timelock", CommitForm::Timelocked), ("hash", CommitForm::Hashed)];
+        let commit = reader.take(&COMMIT, |value| choice(&forms, value));
+        Some(Self {
+            mode: mode?,
+            lead_blocks: BlockCount(lead_blocks?),
+            mechanism: u8::try_from(mechanism?).ok()?,
+            commit: commit?,
+        })
     }
 }

@@ -1,14 +1,15 @@
-//! The chain as the loop sees it: finalized views in, signing and sending out.
+//! The chain as the loop sees it: views in; signing, sending and searching out.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use node_chain::{ChainClient, FinalizedHead, Heads, Keypair, NonceGuard, WeightsCall};
-use node_core::id::IntentId;
+use node_chain::{ChainClient, Head, Heads, Keypair, NonceGuard};
+use node_core::id::{Digest, IntentId};
 use node_core::machine::effect::WeightsToSign;
 use node_core::machine::event::Event;
 use node_core::rows::SignedExtrinsic;
 use node_core::unit::{BlockNumber, UnixMs};
+use node_core::view::ChainView;
 use tokio::sync::{mpsc, watch, Mutex};
 
 use super::heart::unix_now;
@@ -33,7 +34,7 @@ pub(crate) struct ChainFacts {
     pub(crate) view_seen_at: Option<UnixMs>,
 }
 
-/// Reads every finalized head that arrives, until nobody listens.
+/// Reads every best and finalized block that arrives, until nobody listens.
 pub(crate) async fn follow(
     client: ChainClient,
     events: mpsc::Sender<Event>,
@@ -41,6 +42,7 @@ pub(crate) async fn follow(
 ) {
     let mut heads = client.follow();
     let mut states = tokio::time::interval(STATE_EVERY);
+    let mut seen = Seen::default();
     loop {
         let head = tokio::select! {
             head = heads.next() => head,
@@ -56,7 +58,7 @@ pub(crate) async fn follow(
             heads = client.follow();
             continue;
         };
-        match read(&client, head).await {
+        match seen.read(&client, head).await {
             Ok(event) => {
                 facts.send_modify(|facts| facts.view_seen_at = Some(unix_now()));
                 if events.send(event).await.is_err() {
@@ -64,8 +66,58 @@ pub(crate) async fn follow(
                 }
             }
             Err(reason) => {
-                tracing::warn!(block = head.number.0, reason, "cannot read the chain's state");
+                tracing::warn!(?head, reason, "cannot read the chain's state");
                 facts.send_modify(|facts| facts.last_error = Some(reason));
+            }
+        }
+    }
+}
+
+/// The last views, from which the next ones are read as what changed.
+#[derive(Debug, Default)]
+struct Seen {
+    finalized: Option<ChainView>,
+    best: Option<ChainView>,
+}
+
+impl Seen {
+    async fn read(&mut self, client: &ChainClient, head: Head) -> Result<Event, String> {
+        let mut reason = String::new();
+        for _ in 0..READ_TRIES {
+            let read = match head {
+                Head::Finalized(block) => match &self.finalized {
+                    Some(previous) => client.view_after(previous, block.hash).await,
+                    None => client.view_at(block.hash).await,
+                },
+                Head::Best(block) => match self.newest() {
+                    Some(previous) => client.best_view_after(previous, block.hash).await,
+                    None => client.view_at(block.hash).await,
+                },
+            };
+            match read {
+                Ok(view) => return Ok(self.keep(head, view)),
+                Err(error) => reason = describe(&error),
+            }
+        }
+        Err(reason)
+    }
+
+    /// The newer of both; a best block's commitments are those of the finalized one.
+    fn newest(&self) -> Option<&ChainView> {
+        let both = [self.finalized.as_ref(), self.best.as_ref()];
+        both.into_iter().flatten().max_by_key(|view| view.number)
+    }
+
+    fn keep(&mut self, head: Head, view: ChainView) -> Event {
+        let boxed = Box::new(view.clone());
+        match head {
+            Head::Finalized(_) => {
+                self.finalized = Some(view);
+                Event::BlockFinalized(boxed)
+            }
+            Head::Best(_) => {
+                self.best = Some(view);
+                Event::BestBlock(boxed)
             }
         }
     }
@@ -84,22 +136,22 @@ fn note_connection(heads: &Heads, facts: &watch::Sender<ChainFacts>) {
     });
 }
 
-async fn read(client: &ChainClient, head: FinalizedHead) -> Result<Event, String> {
-    let mut reason = String::new();
-    for _ in 0..READ_TRIES {
-        match client.view_at(head.hash).await {
-            Ok(view) => return Ok(Event::BlockFinalized(Box::new(view))),
-            Err(error) => reason = describe(&error),
-        }
-    }
-    Err(reason)
-}
-
 /// Something for the chain to do.
 #[derive(Debug)]
 pub(crate) enum ChainCommand {
     /// Sign a vector; nothing is sent.
     Sign(WeightsToSign),
+    /// Find out what became of signed extrinsics.
+    Trace {
+        /// Of which intent.
+        intent: IntentId,
+        /// Which.
+        hashes: Vec<Digest>,
+        /// The last block that cannot hold them.
+        after: BlockNumber,
+        /// The last block to search.
+        until: BlockNumber,
+    },
     /// Send signed bytes.
     Send {
         /// For which intent.
@@ -133,6 +185,14 @@ impl ChainCommands {
                     Event::WeightsSigned { intent, result: this.sign(&to_sign).await }
                 });
             }
+            ChainCommand::Trace { intent, hashes, after, until } => {
+                let lost = Event::WeightsTraced { intent, result: Err(LOST.to_owned()) };
+                answer(&self.events, lost, async move {
+                    let traced = this.client.trace(&hashes, after, until).await;
+                    let result = traced.map_err(|error| describe(&error));
+                    Event::WeightsTraced { intent, result }
+                });
+            }
             ChainCommand::Send { intent, bytes, era_end } => {
                 let lost = Event::WeightsSent { intent, result: Err(LOST.to_owned()) };
                 answer(&self.events, lost, async move {
@@ -149,21 +209,10 @@ impl ChainCommands {
         let mut held = self.nonce.lock().await;
         // That of an earlier signature whose bytes were never sent.
         held.take();
-        let guard = self.client.reserve_nonce().await;
-        let nonce = self
-            .client
-            .next_nonce(&self.keypair.public())
-            .await
-            .map_err(|error| describe(&error))?;
-        let call = WeightsCall {
-            netuid: to_sign.netuid,
-            mechanism: to_sign.mechanism,
-            vector: &to_sign.vector,
-            version_key: to_sign.version_key,
-        };
+        let guard = self.client.reserve_nonce(&self.keypair.public()).await;
         let signed = self
             .client
-            .prepare_weights(&call, &self.keypair, to_sign.anchor, nonce)
+            .sign_weights(to_sign, &self.keypair)
             .await
             .map_err(|error| describe(&error))?;
         *held = Some(guard);

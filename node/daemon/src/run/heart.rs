@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use node_core::lease::PeerAnswer;
-use node_core::machine::effect::{Effect, Outcome};
+use node_core::machine::effect::{Effect, Halt, Outcome};
 use node_core::machine::event::{CallId, Event};
 use node_core::machine::Machine;
 use node_core::rows::Write;
@@ -74,6 +74,8 @@ pub(crate) struct Heart {
     pub(crate) reporter: Reporter,
     pub(crate) directory: watch::Sender<PeerDirectory>,
     pub(crate) calls: Calls,
+    /// Set once the machine says that the process must not go on.
+    pub(crate) halted: Option<ExitReason>,
 }
 
 /// Where events come from.
@@ -151,6 +153,10 @@ impl Heart {
             };
             let is_tick = event == Event::Ticked;
             self.handle(event).await?;
+            if let Some(exit) = self.halted {
+                self.reporter.publish(&self.machine, &self.performer);
+                return Ok(exit);
+            }
             if is_tick {
                 self.reporter.publish(&self.machine, &self.performer);
                 if let Some(event) = stopping.on_tick() {
@@ -207,6 +213,14 @@ impl Heart {
         }
         match effect {
             Effect::Answer { call, answer } => self.calls.answer(call, answer),
+            Effect::Halt(Halt::OtherSigner { block }) => {
+                tracing::error!(
+                    block = block.0,
+                    "something else updated weights with this hotkey; stop it, wait 64 blocks, \
+                     then vouch for it with `assay weights adopt`"
+                );
+                self.halted = Some(ExitReason::AnotherSigner);
+            }
             other => self.performer.perform(other),
         }
     }

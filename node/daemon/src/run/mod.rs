@@ -30,11 +30,14 @@ use crate::failure::Failure;
 ///
 /// A [`Failure`] if it cannot start, or if a decision cannot be made durable.
 pub fn run(config: Config) -> Result<ExitReason, Failure> {
+    // Before there are signal handlers and other threads: it may ask for a password, and takes
+    // seconds and half a gibibyte if the file is encrypted.
+    let keypair = start::open_key(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(Failure::unexpected)?;
-    let result = runtime.block_on(start::live(config));
+    let result = runtime.block_on(start::live(config, keypair));
     // A task that hangs must not keep the process from ending.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     result

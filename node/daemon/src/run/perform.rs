@@ -49,7 +49,8 @@ pub(crate) struct LiveRun {
 }
 
 impl Performer {
-    /// Starts what an effect asks for. [`Effect::Answer`] belongs to the loop and is not for here.
+    /// Starts what an effect asks for. [`Effect::Answer`] and [`Effect::Halt`]
+    /// belong to the loop and are not for here.
     pub(crate) fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::FetchContent { submission, content, location, peers } => {
@@ -81,7 +82,10 @@ impl Performer {
             Effect::SendWeights { intent, bytes, era_end } => {
                 self.chain.send(ChainCommand::Send { intent, bytes, era_end });
             }
-            Effect::Answer { .. } => {}
+            Effect::TraceWeights { intent, hashes, after, until } => {
+                self.chain.send(ChainCommand::Trace { intent, hashes, after, until });
+            }
+            Effect::Answer { .. } | Effect::Halt(_) => {}
         }
     }
 

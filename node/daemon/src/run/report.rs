@@ -132,13 +132,22 @@ pub(crate) fn mode_name(mode: &WeightsMode) -> &'static str {
 /// Whether waiting does not help: somebody has to do something.
 fn is_standing(not_safe: &NotSafe) -> bool {
     match not_safe {
-        NotSafe::NotRegistered { .. }
+        NotSafe::OtherSigner { .. }
+        | NotSafe::NotRegistered { .. }
         | NotSafe::NoPermit
         | NotSafe::StakeTooLow { .. }
-        | NotSafe::CommitReveal
+        | NotSafe::UnknownConsensus { .. }
+        | NotSafe::NoSuchMechanism { .. }
+        | NotSafe::SafeMode { .. }
+        | NotSafe::UnknownCommitVersion { .. }
+        | NotSafe::UnknownCall { .. }
+        | NotSafe::NoBeacon
+        | NotSafe::RoundPassed { .. }
+        | NotSafe::FinalityTooFar { .. }
         | NotSafe::CatchingUp
         | NotSafe::NoEpochs => true,
         NotSafe::AlreadyIntended { .. }
+        | NotSafe::Settling { .. }
         | NotSafe::OlderSignatureLive { .. }
         | NotSafe::RateLimited { .. }
         | NotSafe::Early { .. }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use node_chain::{ChainClient, ChainConfig, HotkeyFile, Keypair, WalletPath};
+use node_chain::{ChainClient, ChainConfig, Keypair};
 use node_core::id::{Digest, HotkeySigner, RunId};
 use node_core::inventory::Device;
 use node_core::limits::EVENTS_QUEUED_MAX;
@@ -56,10 +56,10 @@ const RUN_SOCKET_CHARS: usize = 1 + 8 + 11;
 /// How long the last snapshot, and the last answers of the admin listener, may take.
 const FACES_WAIT: Duration = Duration::from_secs(3);
 
-/// Starts the node, lives, and tidies up.
-pub(crate) async fn live(config: Config) -> Result<ExitReason, Failure> {
+/// Starts the node with its key, lives, and tidies up.
+pub(crate) async fn live(config: Config, keypair: Keypair) -> Result<ExitReason, Failure> {
     let mut signals = listen().map_err(Failure::unexpected)?;
-    let keypair = Arc::new(read_key(&config)?);
+    let keypair = Arc::new(keypair);
     let (store, loaded) = open_store(&config)?;
     let faces = Faces::open(&config, &keypair).await?;
     let prepared = tokio::select! {
@@ -162,17 +162,11 @@ async fn check_subnet(config: &Config, client: &ChainClient) -> Result<(), Failu
     client.view_at(head.hash).await.map(|_| ()).map_err(unread)
 }
 
-fn read_key(config: &Config) -> Result<Keypair, Failure> {
-    let wallet = WalletPath {
-        root: config.wallet.path.clone(),
-        name: config.wallet.name.clone(),
-        hotkey: config.wallet.hotkey.clone(),
-    };
-    let file = HotkeyFile::read(&wallet).map_err(|error| {
-        Failure::unavailable(error).hint(
-            "set `--wallet.path`, `--wallet.name` and `--wallet.hotkey`; \
-             `assay keys show` tests them",
-        )
+/// Opens the hotkey, and warns about what its operator should know. Blocks, for seconds if the file
+/// is encrypted.
+pub(crate) fn open_key(config: &Config) -> Result<Keypair, Failure> {
+    let file = crate::hotkey::open(&config.wallet, &|path, format| {
+        tracing::info!(path = %path.display(), %format, takes = format.cost(), "decrypting the hotkey");
     })?;
     for warning in &file.facts().warnings {
         tracing::warn!("{warning}");
@@ -372,6 +366,7 @@ impl Parts<'_> {
             reporter,
             directory,
             calls: Calls::default(),
+            halted: None,
         };
         let sources = Sources { events: event_source, peers: call_source, stop: signals };
         let stopping = Stopping::new(self.config.stop.grace);
@@ -478,7 +473,7 @@ impl Parts<'_> {
         MachineConfig {
             hotkey: self.prepared.own.hotkey,
             netuid: self.prepared.own.netuid,
-            mechanism: 0,
+            mechanism: self.config.weights.mechanism,
             policy: self.prepared.policy.clone(),
             image: self.prepared.host.image,
             dataset: self.prepared.host.dataset.digest(),
@@ -489,6 +484,7 @@ impl Parts<'_> {
                 WeightsMode::Submit => machine::WeightsMode::Submit,
             },
             weights_lead: self.config.weights.lead_blocks,
+            commit_form: self.config.weights.commit,
         }
     }
 }

@@ -100,7 +100,7 @@ fn chain(view: &ChainView, facts: &HostFacts) -> ChainStatus {
 fn weights(machine: &Machine, facts: &HostFacts) -> WeightsStatus {
     let clock = machine.view().map(|view| (view.number, view.epoch));
     let next_epoch_block = clock.and_then(|(_, epoch)| epoch.next_epoch_block);
-    let landed = |row: &&IntentRow| matches!(row.state, IntentState::Landed { .. });
+    let landed = |row: &&IntentRow| row.updated_at.is_some();
     WeightsStatus {
         mode: facts.weights_mode.clone(),
         epoch: clock.map(|(_, epoch)| epoch.index),
@@ -118,6 +118,9 @@ fn intent(row: &IntentRow) -> WeightsIntent {
         IntentState::Open => ("open", None, None),
         IntentState::Signed => ("signed", None, None),
         IntentState::Landed { block } => ("landed", Some(*block), None),
+        IntentState::Committed { block, .. } => ("committed", Some(*block), None),
+        IntentState::Revealed { .. } => ("revealed", row.updated_at, None),
+        IntentState::Lost { reason } => ("lost", row.updated_at, Some(reason.clone())),
         IntentState::Abandoned { reason } => ("abandoned", None, Some(reason.clone())),
     };
     let state = state.to_owned();
@@ -368,6 +371,7 @@ mod tests {
             endpoints: BTreeMap::new(),
             weights: node_core::machine::WeightsMode::Submit,
             weights_lead: BlockCount(10),
+            commit_form: node_core::submit_guard::CommitForm::default(),
         })
     }
 
