@@ -6,10 +6,17 @@
 
 use crate::{
     chain::{Chain, StorageChange, SubmitError},
+    flavour::{dress_key, Dress, Flavour},
     keys::DevKey,
-    sign::{sign, Terms},
+    sign::{sign_for, Terms},
 };
-use node_subtensor_runtime::{frame_system, pallet_sudo, Hash, RuntimeCall};
+use codec::Encode;
+use node_subtensor_runtime::{
+    frame_system, pallet_sudo,
+    upgrade::{upgrade_key, Upgrade},
+    Hash, RuntimeCall,
+};
+use serde::Deserialize;
 use std::sync::PoisonError;
 use thiserror::Error;
 
@@ -19,6 +26,20 @@ pub enum ChangeError {
     /// The chain was not to be asked for the nonce.
     #[error("cannot ask for the sudo key's nonce")]
     Nonce {
+        /// Why not.
+        #[source]
+        source: crate::chain::QueryError,
+    },
+    /// The chain was not to be asked for its version.
+    #[error("cannot ask for the version to sign for")]
+    Version {
+        /// Why not.
+        #[source]
+        source: crate::chain::QueryError,
+    },
+    /// The code that was to make the change did not run.
+    #[error("cannot work the change out")]
+    Code {
         /// Why not.
         #[source]
         source: crate::chain::QueryError,
@@ -61,6 +82,48 @@ pub fn change_storage(
     Ok(sent)
 }
 
+/// Sends what code of the runtime changes when run on the newest state, as one change.
+///
+/// # Errors
+///
+/// As [`change_storage`].
+pub fn alter(chain: &Chain, alice: &DevKey, code: impl FnOnce()) -> Result<Vec<Hash>, ChangeError> {
+    let changes = chain.changes_of(code).map_err(|source| ChangeError::Code { source })?;
+    change_storage(chain, alice, changes)
+}
+
+/// A runtime upgrade. What is `None` stays.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct UpgradeTo {
+    /// The version it reports and takes signatures for.
+    pub spec_version: Option<u32>,
+    /// How its metadata describes numbers.
+    pub flavour: Option<Flavour>,
+    /// How far the numbers of `SubtensorModule`'s errors are moved.
+    pub error_shift: Option<u8>,
+    /// Storage items and runtime calls it lacks, as `Pallet.Item` and `Api.method`.
+    pub without: Option<Vec<String>>,
+}
+
+/// Upgrades the runtime with the next block: that block's state is the first with the new version
+/// and metadata, and transactions signed for the old version are invalid after it.
+///
+/// # Errors
+///
+/// As [`change_storage`].
+pub fn upgrade(chain: &Chain, alice: &DevKey, to: UpgradeTo) -> Result<Vec<Hash>, ChangeError> {
+    let read = |source| ChangeError::Code { source };
+    let (mut version, mut dress) = chain.read(|| (Upgrade::get(), Dress::get())).map_err(read)?;
+    version.spec_version = to.spec_version.unwrap_or(version.spec_version);
+    version.error_shift = to.error_shift.unwrap_or(version.error_shift);
+    dress.flavour = to.flavour.unwrap_or(dress.flavour);
+    dress.without = to.without.unwrap_or(dress.without);
+    let changes =
+        vec![(upgrade_key(), Some(version.encode())), (dress_key(), Some(dress.encode()))];
+    change_storage(chain, alice, changes)
+}
+
 /// Sends any call as root.
 ///
 /// # Errors
@@ -70,8 +133,10 @@ pub fn sudo(chain: &Chain, alice: &DevKey, call: RuntimeCall) -> Result<Hash, Ch
     let _alone = chain.alice.lock().unwrap_or_else(PoisonError::into_inner);
     let nonce =
         chain.next_index(&alice.account()).map_err(|source| ChangeError::Nonce { source })?;
+    let spec_version =
+        chain.version(None).map_err(|source| ChangeError::Version { source })?.spec_version;
     let call = pallet_sudo::Call::sudo { call: Box::new(call) };
     let terms = Terms::immortal(nonce);
-    let bytes = sign(call.into(), &alice.pair, chain.genesis_hash(), terms);
+    let bytes = sign_for(spec_version, call.into(), &alice.pair, chain.genesis_hash(), terms);
     chain.submit(bytes).map_err(|source| ChangeError::Submit { source })
 }

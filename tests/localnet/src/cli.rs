@@ -1,8 +1,8 @@
 //! The command line, and what it means as a [`Config`].
 
 use clap::{Args, Parser, Subcommand};
-use localnet::{BlockTime, ChainOptions, Config, FaultChange, GenesisSpec};
-use node_subtensor_runtime::TAO;
+use localnet::{BlockTime, ChainOptions, Config, FaultChange, Flavour, GenesisSpec};
+use node_subtensor_runtime::{TAO, VERSION};
 use std::{net::SocketAddr, path::PathBuf};
 
 const AFTER_HELP: &str = "\
@@ -45,8 +45,11 @@ pub(crate) enum Command {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Metadata {
     /// Metadata version
-    #[arg(long, default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u32).range(14..=16))]
-    pub(crate) version: u32,
+    #[arg(long, alias = "version", default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u32).range(14..=16))]
+    pub(crate) metadata_version: u32,
+    /// How numbers are described: `primitive` as at spec 425, `newtype` as later
+    #[arg(long, default_value = "primitive", value_name = "FLAVOUR")]
+    pub(crate) flavour: Flavour,
     /// The file
     pub(crate) file: PathBuf,
 }
@@ -152,6 +155,12 @@ struct Subnet {
     /// Epochs run per block at most; the others wait
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     max_epochs_per_block: u8,
+    /// Version the runtime reports and takes signatures for
+    #[arg(long, default_value_t = VERSION.spec_version, value_name = "N")]
+    spec_version: u32,
+    /// How the metadata describes numbers: `primitive` as at spec 425, `newtype` as later
+    #[arg(long, default_value = "primitive", value_name = "FLAVOUR")]
+    flavour: Flavour,
     /// Let `serve_axon` publish loopback addresses, which the real chain refuses
     #[arg(long)]
     allow_loopback_axons: bool,
@@ -213,6 +222,8 @@ impl Run {
             max_epochs_per_block: subnet.max_epochs_per_block,
             allow_loopback_axons: subnet.allow_loopback_axons,
             slot_ms,
+            spec_version: subnet.spec_version,
+            flavour: subnet.flavour,
             ..self.neurons.genesis()
         }
     }

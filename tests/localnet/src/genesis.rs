@@ -1,11 +1,15 @@
 //! What the chain starts with, as a person describes it and as storage.
 
-use crate::keys::{Keyring, Role};
+use crate::{
+    flavour::{dress_key, Dress, Flavour},
+    keys::{Keyring, Role},
+};
 use codec::Encode;
 use node_subtensor_runtime::{
     pallet_balances, pallet_sudo,
     subtensor::{self, NetUid, NeuronGenesis, SubnetGenesis},
-    AccountId, AllowLoopbackAxons, RuntimeGenesisConfig, SlotDuration, TAO,
+    upgrade::{upgrade_key, Upgrade},
+    AccountId, AllowLoopbackAxons, RuntimeGenesisConfig, SlotDuration, TAO, VERSION,
 };
 use serde::{Deserialize, Serialize};
 use sp_core::storage::{well_known_keys, Storage};
@@ -59,6 +63,10 @@ pub struct GenesisSpec {
     pub emission_per_block: u64,
     /// The block time clients read, in milliseconds.
     pub slot_ms: u64,
+    /// The version the runtime reports and takes signatures for.
+    pub spec_version: u32,
+    /// How the metadata describes numbers.
+    pub flavour: Flavour,
 }
 
 impl Default for GenesisSpec {
@@ -83,6 +91,8 @@ impl Default for GenesisSpec {
             allow_loopback_axons: false,
             emission_per_block: TAO,
             slot_ms: 1_000,
+            spec_version: VERSION.spec_version,
+            flavour: Flavour::Primitive,
         }
     }
 }
@@ -130,6 +140,14 @@ impl GenesisSpec {
         // Clients want to see some code; its content is never looked at.
         storage.top.insert(well_known_keys::CODE.to_vec(), b"native".to_vec());
         storage.top.insert(SlotDuration::key().to_vec(), self.slot_ms.encode());
+        if self.spec_version != VERSION.spec_version {
+            let upgrade = Upgrade { spec_version: self.spec_version, ..Upgrade::default() };
+            storage.top.insert(upgrade_key(), upgrade.encode());
+        }
+        if self.flavour != Flavour::default() {
+            let dress = Dress { flavour: self.flavour, ..Dress::default() };
+            storage.top.insert(dress_key(), dress.encode());
+        }
         storage.top.insert(AllowLoopbackAxons::key().to_vec(), self.allow_loopback_axons.encode());
         Ok(storage)
     }

@@ -9,6 +9,7 @@
 //! - [`journal`]: the blocks on disk; a restart executes them again.
 //! - [`rpc`]: the JSON-RPC methods, over HTTP and WebSocket alike.
 //! - [`faults`]: what goes wrong between an endpoint and its clients, on purpose.
+//! - [`flavour`]: the metadata as other versions of the runtime have it.
 //! - [`admin`]: changing the chain's storage by the sudo key.
 //! - [`genesis`], [`keys`], [`wallets`]: who is there at block 0 and how to sign as them.
 
@@ -16,6 +17,7 @@ pub mod admin;
 pub mod chain;
 mod doors;
 pub mod faults;
+pub mod flavour;
 pub mod genesis;
 pub mod journal;
 pub mod keys;
@@ -26,5 +28,6 @@ pub mod wallets;
 
 pub use chain::{Chain, ChainOptions};
 pub use faults::{FaultChange, Faults};
+pub use flavour::Flavour;
 pub use genesis::GenesisSpec;
 pub use server::{BlockTime, BlockTimeInvalid, Config, Localnet, StartError};

@@ -113,9 +113,9 @@ fn line(uid: &str, name: &str, key: &DevKey) -> String {
 }
 
 fn write_metadata(wanted: &Metadata) -> Result<(), Failure> {
-    let chain = Chain::in_memory(&GenesisSpec::default(), ChainOptions::default())
-        .map_err(Failure::Chain)?;
-    let bytes = metadata(&chain, wanted.version).map_err(Failure::Metadata)?;
+    let genesis = GenesisSpec { flavour: wanted.flavour, ..GenesisSpec::default() };
+    let chain = Chain::in_memory(&genesis, ChainOptions::default()).map_err(Failure::Chain)?;
+    let bytes = metadata(&chain, wanted.metadata_version).map_err(Failure::Metadata)?;
     let path = wanted.file.clone();
     fs::write(&path, bytes).map_err(|source| Failure::MetadataFile { path, source })
 }

@@ -42,13 +42,24 @@ impl Terms {
 
 /// Signs a call for the chain with this genesis and returns the extrinsic's bytes.
 pub fn sign(call: RuntimeCall, pair: &sr25519::Pair, genesis: Hash, terms: Terms) -> Vec<u8> {
+    sign_for(VERSION.spec_version, call, pair, genesis, terms)
+}
+
+/// Like [`sign`], for a chain that was upgraded to another version.
+pub fn sign_for(
+    spec_version: u32,
+    call: RuntimeCall,
+    pair: &sr25519::Pair,
+    genesis: Hash,
+    terms: Terms,
+) -> Vec<u8> {
     let (era, checkpoint) = match terms.lifetime {
         Lifetime::Immortal => (Era::Immortal, genesis),
         Lifetime::Mortal { period, from: (number, hash) } => (Era::mortal(period, number), hash),
     };
     let extension = tx_extension(era, terms.nonce, terms.tip);
     let implicit = (
-        ((), VERSION.spec_version, VERSION.transaction_version, genesis, checkpoint, (), ()),
+        ((), spec_version, VERSION.transaction_version, genesis, checkpoint, (), ()),
         ((), (), (), (), ()),
         None,
     );

@@ -29,6 +29,7 @@ pub use state::Panicked;
 pub use timeline::Moment;
 
 use crate::{
+    flavour::Dress,
     genesis::{GenesisError, GenesisSpec},
     journal::{Journal, JournalError, JournalRecord},
     keys::Keyring,
@@ -152,6 +153,8 @@ pub struct Chain {
     sealer: Mutex<Sealer>,
     timeline: RwLock<Timeline>,
     heads: watch::Sender<Heads>,
+    /// Rewritten metadata, by what it was and how it was rewritten.
+    dressed: Mutex<HashMap<(Hash, Dress, u8), Vec<u8>>>,
     /// Held while somebody signs as `//Alice`, so that two do not take the same nonce.
     pub(crate) alice: Mutex<()>,
 }
@@ -189,6 +192,7 @@ impl Chain {
             pool: Mutex::default(),
             sealer: Mutex::default(),
             heads: watch::Sender::new(Heads::default()),
+            dressed: Mutex::default(),
             alice: Mutex::default(),
         })
     }

@@ -6,15 +6,17 @@ use super::{
     timeline::Moment,
     Chain,
 };
+use crate::flavour::{self, Dress};
 use codec::{Decode, Encode};
 use node_subtensor_runtime::{
-    self as runtime, AccountId, Block, BlockNumber, Executive, Hash, Nonce, UncheckedExtrinsic,
+    self as runtime, upgrade::Upgrade, AccountId, Block, BlockNumber, Executive, Hash, Nonce,
+    UncheckedExtrinsic,
 };
 use sp_core::storage::StateVersion;
-use sp_runtime::traits::Block as BlockT;
+use sp_runtime::traits::{BlakeTwo256, Block as BlockT, Hash as _};
 use sp_state_machine::{Backend as _, IterArgs};
 use sp_version::RuntimeVersion;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use thiserror::Error;
 
 /// Why something could not be read.
@@ -39,6 +41,9 @@ pub enum QueryError {
     /// The state cannot be read.
     #[error("the state cannot be read: {0}")]
     State(String),
+    /// The metadata cannot be rewritten.
+    #[error("the metadata cannot be rewritten: {0}")]
+    Metadata(String),
     /// The block does not execute to what its header says.
     #[error("extrinsic {0} of the block does not decode")]
     Extrinsic(usize),
@@ -176,9 +181,50 @@ impl Chain {
         at: Option<Hash>,
     ) -> Result<Vec<u8>, QueryError> {
         let state = self.state(at)?;
-        run(&state, &mut Overlay::default(), || runtime::api::dispatch(method, arguments))
-            .map_err(|source| QueryError::Panicked { source })?
-            .ok_or_else(|| QueryError::UnknownMethod(method.to_owned()))
+        let unknown = || QueryError::UnknownMethod(method.to_owned());
+        let (dress, upgrade, answer) = run(&state, &mut Overlay::default(), || {
+            let (dress, upgrade) = (Dress::get(), Upgrade::get());
+            (dress, upgrade, runtime::api::dispatch(method, arguments))
+        })
+        .map_err(|source| QueryError::Panicked { source })?;
+        if dress.lacks_call(method) {
+            return Err(unknown());
+        }
+        let answer = answer.ok_or_else(unknown)?;
+        if dress == Dress::default() && upgrade.error_shift == 0 {
+            return Ok(answer);
+        }
+        match method {
+            "Metadata_metadata" => self.dressed::<Vec<u8>>(answer, &dress, upgrade),
+            "Metadata_metadata_at_version" => {
+                self.dressed::<Option<Vec<u8>>>(answer, &dress, upgrade)
+            }
+            _ => Ok(answer),
+        }
+    }
+
+    /// Rewrites the metadata in an answer. `T` is what it is wrapped in.
+    fn dressed<T>(
+        &self,
+        answer: Vec<u8>,
+        dress: &Dress,
+        upgrade: Upgrade,
+    ) -> Result<Vec<u8>, QueryError>
+    where
+        T: Decode + Encode + From<Vec<u8>> + Into<Option<Vec<u8>>>,
+    {
+        let as_is = (BlakeTwo256::hash(&answer), dress.clone(), upgrade.error_shift);
+        let mut known = self.dressed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(dressed) = known.get(&as_is) {
+            return Ok(dressed.clone());
+        }
+        let failed = |reason: &dyn std::fmt::Display| QueryError::Metadata(reason.to_string());
+        let metadata = T::decode(&mut &answer[..]).map_err(|error| failed(&error))?;
+        let Some(metadata): Option<Vec<u8>> = metadata.into() else { return Ok(answer) };
+        let dressed = flavour::dress(&metadata, dress, upgrade).map_err(|error| failed(&error))?;
+        let dressed = T::from(dressed).encode();
+        known.insert(as_is, dressed.clone());
+        Ok(dressed)
     }
 
     /// Runs code of the runtime on the best block's state; changes are thrown away.

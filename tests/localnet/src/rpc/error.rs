@@ -57,7 +57,9 @@ pub(super) fn of_query(failure: QueryError) -> ErrorObjectOwned {
             format!("Execution failed: Other(\"Exported method {method} is not found\")")
         }
         QueryError::Panicked { source } => format!("Execution failed: {source}"),
-        other @ (QueryError::State(_) | QueryError::Extrinsic(_)) => other.to_string(),
+        other @ (QueryError::State(_) | QueryError::Extrinsic(_) | QueryError::Metadata(_)) => {
+            other.to_string()
+        }
     };
     error(code::CLIENT, format!("Client error: {reason}"), None)
 }
@@ -74,7 +76,9 @@ pub(super) fn of_seal(failure: &SealError) -> ErrorObjectOwned {
 
 pub(super) fn of_change(failure: ChangeError) -> ErrorObjectOwned {
     match failure {
-        ChangeError::Nonce { source } => of_query(source),
+        ChangeError::Nonce { source }
+        | ChangeError::Version { source }
+        | ChangeError::Code { source } => of_query(source),
         ChangeError::Submit { source } => of_submit(source),
     }
 }

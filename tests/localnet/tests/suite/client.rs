@@ -14,10 +14,10 @@ use subxt::{
 };
 
 /// Long enough for a machine that is busy: blocks come ten a second.
-const ERA_BLOCKS: u64 = 1024;
+pub(crate) const ERA_BLOCKS: u64 = 1024;
 
 /// All the adapter a sp-core pair needs.
-struct Signer(DevKey);
+pub(crate) struct Signer(pub(crate) DevKey);
 
 impl<T> subxt::transactions::Signer<T> for Signer
 where
@@ -46,13 +46,13 @@ fn list(values: &[u16]) -> Value {
     Value::unnamed_composite(values.iter().map(|value| Value::u128(u128::from(*value))))
 }
 
-fn weights(dests: &[u16], values: &[u16]) -> impl subxt::transactions::Payload {
+pub(crate) fn weights(dests: &[u16], values: &[u16]) -> impl subxt::transactions::Payload {
     let arguments = vec![Value::u128(1), Value::u128(0), list(dests), list(values), Value::u128(0)];
     dynamic::transaction("SubtensorModule", "set_mechanism_weights", arguments)
 }
 
 /// An error with all its causes: subxt keeps the reason in the last.
-fn full(error: &dyn std::error::Error) -> String {
+pub(crate) fn full(error: &dyn std::error::Error) -> String {
     let mut text = format!("{error:?}");
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -10,6 +10,7 @@ mod client;
 mod consensus;
 mod epochs;
 mod faults;
+mod flavours;
 mod forks;
 mod metagraph;
 mod pool;

@@ -7,7 +7,11 @@ use super::{
     error::{invalid_params, of_change, of_query, of_seal},
     params, Answer, Module,
 };
-use crate::{admin::change_storage, keys::Keyring, server::now_ms};
+use crate::{
+    admin::{change_storage, upgrade, UpgradeTo},
+    keys::Keyring,
+    server::now_ms,
+};
 use jsonrpsee::{core::RegisterMethodError, types::ErrorObjectOwned};
 use serde_json::json;
 
@@ -29,6 +33,11 @@ pub(super) fn register(module: &mut Module) -> Result<(), RegisterMethodError> {
             .collect::<Result<_, ErrorObjectOwned>>()?;
         let alice = Keyring::new().derive(&["Alice"]);
         Ok(json!(change_storage(chain.chain(), &alice, changes).map_err(of_change)?))
+    })?;
+    module.register_blocking_method("dev_upgrade", |params, chain, _| -> Answer {
+        let to: UpgradeTo = params.one()?;
+        let alice = Keyring::new().derive(&["Alice"]);
+        Ok(json!(upgrade(chain.chain(), &alice, to).map_err(of_change)?))
     })?;
     Ok(())
 }
