@@ -158,8 +158,8 @@ fn mechanisms_are_summed_by_their_split() {
         assert_eq!(Consensus::<Runtime>::get(1), [0, 0, 16_383, 49_150]);
     });
     let miners = (EPOCH - OWNER_CUT) / 2;
-    assert_about(alpha(&world, &world.miner(0).account()), miners / 65_535 * 16_384);
-    assert_about(alpha(&world, &world.miner(1).account()), miners / 65_535 * 49_151);
+    assert_about(alpha(&world, &world.miner(0).account()), miners * 16_384 / 65_535);
+    assert_about(alpha(&world, &world.miner(1).account()), miners * 49_151 / 65_535);
 }
 
 #[test]
