@@ -18,11 +18,11 @@ const RUNTIME_CALLS: &[(&str, &str)] = &[
     ("SubnetInfoRuntimeApi", "get_next_epoch_start_block"),
 ];
 
-/// subxt's fingerprint of every storage item, call and constant of our pallets: name, hashers,
-/// types, defaults.
+/// subxt's fingerprint of every storage item, call and constant of our pallets (name, hashers,
+/// types, defaults), and the number of every event and error.
 fn fingerprints(metadata: &Metadata) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
-    for name in ["SubtensorModule", "Commitments"] {
+    for name in ["SubtensorModule", "Commitments", "Drand"] {
         let pallet = metadata.pallet_by_name(name).unwrap();
         for entry in pallet.storage().unwrap().entries() {
             let hash = pallet.storage_hash(entry.name()).unwrap();
@@ -31,6 +31,11 @@ fn fingerprints(metadata: &Metadata) -> BTreeMap<String, String> {
         for call in pallet.call_variants().unwrap() {
             let hash = pallet.call_hash(&call.name).unwrap();
             all.insert(format!("{name}.{}()", call.name), hex::encode(&hash[..4]));
+        }
+        let events = pallet.event_variants().unwrap().iter().map(|event| ("Event", event));
+        let errors = pallet.error_variants().unwrap().iter().map(|error| ("Error", error));
+        for (kind, variant) in events.chain(errors) {
+            all.insert(format!("{name}.{kind}.{}", variant.name), variant.index.to_string());
         }
     }
     let aura = metadata.pallet_by_name("Aura").unwrap();
@@ -89,6 +94,7 @@ fn pallets_have_the_real_chains_indices() {
         ("SubtensorModule", 7),
         ("Sudo", 12),
         ("Commitments", 18),
+        ("Drand", 26),
     ];
     let expected: Vec<(String, u8)> =
         expected.into_iter().map(|(name, index)| (name.to_owned(), index)).collect();

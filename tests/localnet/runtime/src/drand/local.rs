@@ -1,8 +1,8 @@
 //! Pulses of a local beacon, ready for a block.
 
 use super::{
-    BeaconConfiguration, BoundedHash, Call, Metadata, Pulse, PulsesPayload, RoundNumber,
-    PULSES_PER_BLOCK_MAX, SCHEME,
+    BeaconConfiguration, BoundedHash, Bringer, BringerSignature, Call, Metadata, Pulse,
+    PulsesPayload, RoundNumber, PULSES_PER_BLOCK_MAX, SCHEME,
 };
 use crate::{BlockNumber, RuntimeCall, UncheckedExtrinsic};
 use codec::Encode;
@@ -10,7 +10,6 @@ use frame_support::BoundedVec;
 use local_beacon::{randomness, BeaconError, LocalBeacon};
 use serde::{Deserialize, Serialize};
 use sp_core::{ed25519, Pair};
-use sp_runtime::{MultiSignature, MultiSigner};
 use std::ops::RangeInclusive;
 
 /// Signs the pulses that are brought. ed25519, so that the same pulse gives the same extrinsic.
@@ -92,9 +91,9 @@ pub fn bring(pulse: Pulse, block: BlockNumber) -> UncheckedExtrinsic {
     let pulses_payload = PulsesPayload {
         block_number: block,
         pulses: vec![pulse],
-        public: MultiSigner::Ed25519(pair.public()),
+        public: Bringer::Ed25519(pair.public().0),
     };
-    let signature = MultiSignature::Ed25519(pair.sign(&pulses_payload.encode()));
+    let signature = BringerSignature::Ed25519(pair.sign(&pulses_payload.encode()).0);
     let call = Call::write_pulse { pulses_payload, signature: Some(signature) };
     UncheckedExtrinsic::new_bare(RuntimeCall::Drand(call))
 }

@@ -14,8 +14,8 @@ pub use local::{beacon_configuration, bring, pulse, pulse_extrinsic, rounds_due,
 pub use local_beacon::{self as beacon, LocalBeacon};
 pub use pallet::*;
 pub use types::{
-    BeaconConfiguration, BeaconConfigurationPayload, BoundedHash, Metadata, Pulse, PulsesPayload,
-    RoundNumber,
+    BeaconConfiguration, BeaconConfigurationPayload, BoundedHash, Bringer, BringerSignature,
+    Metadata, Pulse, PulsesPayload, RoundNumber,
 };
 
 use frame_support::BoundedVec;
@@ -84,8 +84,9 @@ fn quicknet() -> BeaconConfiguration {
 #[frame_support::pallet]
 pub mod pallet {
     use super::{
-        beacon, quicknet, BeaconConfiguration, BeaconConfigurationPayload, BeaconGenesis, Pulse,
-        PulsesPayload, RoundNumber, PULSES_KEPT, PULSES_PER_BLOCK_MAX, PULSES_REMOVED_MAX,
+        beacon, quicknet, BeaconConfiguration, BeaconConfigurationPayload, BeaconGenesis,
+        BringerSignature, Pulse, PulsesPayload, RoundNumber, PULSES_KEPT, PULSES_PER_BLOCK_MAX,
+        PULSES_REMOVED_MAX,
     };
     use codec::Encode;
     use frame_support::{
@@ -93,10 +94,7 @@ pub mod pallet {
         pallet_prelude::*,
     };
     use frame_system::pallet_prelude::*;
-    use sp_runtime::{
-        traits::{IdentifyAccount, Verify},
-        MultiSignature, SaturatedConversion,
-    };
+    use sp_runtime::SaturatedConversion;
     use std::vec::Vec;
 
     #[pallet::pallet]
@@ -205,7 +203,7 @@ pub mod pallet {
         pub fn write_pulse(
             origin: OriginFor<T>,
             pulses_payload: PulsesPayload,
-            _signature: Option<MultiSignature>,
+            _signature: Option<BringerSignature>,
         ) -> DispatchResult {
             ensure_none(origin)?;
             let key = BeaconConfig::<T>::get().public_key;
@@ -226,7 +224,7 @@ pub mod pallet {
         pub fn set_beacon_config(
             origin: OriginFor<T>,
             config_payload: BeaconConfigurationPayload,
-            _signature: Option<MultiSignature>,
+            _signature: Option<BringerSignature>,
         ) -> DispatchResult {
             ensure_root(origin)?;
             BeaconConfig::<T>::put(config_payload.config);
@@ -248,11 +246,10 @@ pub mod pallet {
     impl<T: Config> Pallet<T> {
         fn validate_pulse(
             payload: &PulsesPayload,
-            signature: Option<&MultiSignature>,
+            signature: Option<&BringerSignature>,
         ) -> TransactionValidity {
             let signature = signature.ok_or(InvalidTransaction::BadSigner)?;
-            let bringer = payload.public.clone().into_account();
-            if !signature.verify(&payload.encode()[..], &bringer) {
+            if !signature.is_of(&payload.public, &payload.encode()) {
                 return InvalidTransaction::BadProof.into();
             }
             let block: u32 = frame_system::Pallet::<T>::block_number().saturated_into();
@@ -265,7 +262,9 @@ pub mod pallet {
             if pulse.round <= LastStoredRound::<T>::get() {
                 return InvalidTransaction::Stale.into();
             }
-            let priority = T::UnsignedPriority::get().saturating_add(u64::MAX - pulse.round);
+            // The real chain adds `UnsignedPriority` and saturates, which makes the first million
+            // rounds of a young beacon equal; the order is the same otherwise.
+            let priority = u64::MAX - pulse.round;
             ValidTransaction::with_tag_prefix("DrandOffchainWorker")
                 .priority(priority)
                 .and_provides((b"drand", pulse.round))

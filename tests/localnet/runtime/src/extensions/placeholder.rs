@@ -32,6 +32,6 @@ placeholder! {
     CheckShieldedTxValidity
 }
 placeholder! {
-    /// Puts beacon pulses first; there are none here.
+    /// Puts beacon pulses first. Here whoever builds the block does, and the pool's order.
     DrandPriority
 }
