@@ -11,7 +11,15 @@ mod support;
 mod connect;
 #[path = "localnet_tests/credentials.rs"]
 mod credentials;
+#[path = "localnet_tests/shape.rs"]
+mod shape;
 #[path = "localnet_tests/submit.rs"]
 mod submit;
 #[path = "localnet_tests/view.rs"]
 mod view;
+#[path = "localnet_tests/view_changes.rs"]
+mod view_changes;
+#[path = "localnet_tests/view_commits.rs"]
+mod view_commits;
+#[path = "localnet_tests/view_fallbacks.rs"]
+mod view_fallbacks;

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use localnet::admin::{self, UpgradeTo};
+use localnet::keys::Keyring;
 use localnet::{BlockTime, Config, GenesisSpec, Localnet, StartError};
 use node_chain::{BlockRef, ChainClient, ChainConfig, Keypair};
 use node_core::id::{BlockHash, Hotkey, IntentId, Netuid, Uid};
@@ -145,6 +147,35 @@ pub(crate) fn neurons(stakes_tao: &[u64], miners: u16) -> GenesisSpec {
 
 pub(crate) fn validator(index: u16) -> Keypair {
     Keypair::from_uri(&format!("//validator//{index}//hotkey")).unwrap()
+}
+
+/// The owner's hotkey, which need not have a neuron.
+pub(crate) fn owner() -> Keypair {
+    Keypair::from_uri("//owner//0//hotkey").unwrap()
+}
+
+/// Changes the chain's storage with the next block, and returns that.
+pub(crate) async fn alter(chain: &Chain, code: impl FnOnce() + Send + 'static) -> BlockRef {
+    let inner = chain.localnet.chain().clone();
+    let alice = Keyring::new().derive(&["Alice"]);
+    tokio::task::spawn_blocking(move || admin::alter(&inner, &alice, code).unwrap())
+        .await
+        .unwrap();
+    chain.seal(1).await
+}
+
+/// Stores bytes with the next block, whatever they mean.
+pub(crate) async fn store(chain: &Chain, key: Vec<u8>, value: Vec<u8>) -> BlockRef {
+    let alice = Keyring::new().derive(&["Alice"]);
+    admin::change_storage(chain.localnet.chain(), &alice, vec![(key, Some(value))]).unwrap();
+    chain.seal(1).await
+}
+
+/// Upgrades the runtime with the next block, and returns that.
+pub(crate) async fn upgrade(chain: &Chain, to: UpgradeTo) -> BlockRef {
+    let alice = Keyring::new().derive(&["Alice"]);
+    admin::upgrade(chain.localnet.chain(), &alice, to).unwrap();
+    chain.seal(1).await
 }
 
 pub(crate) fn miner(index: u16) -> Keypair {

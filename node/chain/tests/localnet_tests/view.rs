@@ -1,10 +1,12 @@
-use node_chain::{ChainClient, ChainConfig, ReadError};
+use node_chain::{ChainClient, ChainConfig, ReadCounts, ReadError};
 use node_core::id::{BlockHash, Netuid};
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex};
-use node_core::view::SubnetParams;
+use node_core::view::{Abilities, ConsensusMode, SubnetParams};
+use node_subtensor_runtime::subtensor::LastUpdate;
+use node_subtensor_runtime::Runtime;
 
 use crate::proxy::Proxy;
-use crate::support::{miner, neurons, soon, validator, Chain, TAO};
+use crate::support::{alter, miner, neurons, owner, soon, validator, Chain, TAO};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_view_equals_what_the_chain_was_given() {
@@ -14,6 +16,10 @@ async fn a_view_equals_what_the_chain_was_given() {
         weights_version_key: 12,
         min_allowed_weights: 2,
         stake_threshold: 5 * TAO,
+        max_allowed_uids: 99,
+        immunity_period: 88,
+        serving_rate_limit: 77,
+        mechanisms: 2,
         ..neurons(&[1_000, 3], 2)
     };
     let chain = Chain::start(genesis).await;
@@ -24,7 +30,7 @@ async fn a_view_equals_what_the_chain_was_given() {
     assert_eq!((view.number, view.hash), (head.number, head.hash));
     assert_eq!((view.genesis, view.netuid), (chain.genesis(), Netuid(1)));
     assert_eq!(view.timestamp.0, chain.localnet.chain().last_timestamp());
-    assert!(view.spec_version > 0);
+    assert_eq!((view.spec_version, view.block_ms), (425, 1_000));
     assert_eq!(
         view.params,
         SubnetParams {
@@ -33,9 +39,23 @@ async fn a_view_equals_what_the_chain_was_given() {
             weights_rate_limit: BlockCount(3),
             weights_version_key: 12,
             commit_reveal_enabled: false,
+            commit_reveal_version: Some(4),
+            reveal_period: 1,
+            mechanism_count: 2,
+            consensus: ConsensusMode::Yuma,
             stake_threshold_rao: 5 * TAO,
+            activity_cutoff: BlockCount(13_889 * 7 / 1_000),
+            immunity_period: BlockCount(88),
+            max_uids: 99,
+            serving_rate_limit: BlockCount(77),
+            registered_at: BlockNumber(0),
+            owner_hotkey: Some(owner().public()),
         }
     );
+    let beacon = view.beacon.clone().unwrap();
+    assert_eq!(beacon.public_key.len(), 96);
+    assert_eq!(view.abilities, Abilities { plain: true, timelocked: true, hashed: true });
+    assert_eq!((view.safe_mode_until, view.own_commits.len()), (None, 0));
     let expected = [validator(0), validator(1), miner(0), miner(1)].map(|key| key.public());
     let found: Vec<_> = view.neurons.iter().map(|neuron| neuron.hotkey).collect();
     assert_eq!(found, expected);
@@ -45,6 +65,7 @@ async fn a_view_equals_what_the_chain_was_given() {
     assert_eq!(stakes, [1_000, 3, 0, 0]);
     let permits: Vec<_> = view.neurons.iter().map(|neuron| neuron.validator_permit).collect();
     assert_eq!(permits, [true, true, false, false]);
+    assert!(view.neurons.iter().all(|neuron| neuron.is_active));
     assert!(view.is_validator(&expected[0]));
     assert!(!view.is_validator(&expected[1]), "its stake is below the threshold");
     assert_eq!((view.commitments.len(), view.weights.len(), view.own_nonce), (0, 0, 0));
@@ -92,24 +113,51 @@ async fn commitments_and_axons_are_read_with_their_blocks_and_seeds() {
     assert_eq!(client.view_at(served.hash).await.unwrap(), later);
 }
 
+/// Header, version, metagraph, next epoch, and one batch of storage values.
+const CALLS_PER_ROUND: usize = 5;
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_subnet_is_read_whole_in_a_dozen_calls() {
+async fn a_full_subnet_is_read_whole_in_one_round_of_calls_once_its_neurons_are_known() {
     let chain = Chain::start(neurons(&[10; 8], 248)).await;
     let proxy = Proxy::to(chain.localnet.address()).await;
-    let config = ChainConfig { endpoints: vec![proxy.url()], ..chain.config() };
+    let own_hotkey = Some(validator(3).public());
+    let config = ChainConfig { endpoints: vec![proxy.url()], own_hotkey, ..chain.config() };
     let client = ChainClient::connect(config).await.unwrap();
     chain.seal(1).await;
-    chain.view(&client).await;
-    let before = proxy.answers();
-    chain.seal(1).await;
-    let view = chain.view(&client).await;
-    let calls = proxy.answers() - before;
-    assert!((5..=12).contains(&calls), "{calls} calls");
+    let mut view = chain.view(&client).await;
+    let cold = client.read_counts();
+    assert_eq!(cold, ReadCounts { views: 1, one_round: 0, not_foreseen: 1, ..cold });
+    for warm in 1..=3 {
+        let head = chain.seal(1).await;
+        let before = proxy.answers();
+        let full = client.view_at(head.hash).await.unwrap();
+        assert_eq!(proxy.answers() - before, CALLS_PER_ROUND);
+        let before = proxy.answers();
+        view = client.view_after(&view, head.hash).await.unwrap();
+        assert_eq!(proxy.answers() - before, CALLS_PER_ROUND);
+        assert_eq!(view, full);
+        let now = client.read_counts();
+        assert_eq!(now, ReadCounts { views: 1 + 2 * warm, one_round: 2 * warm, ..cold });
+    }
     assert_eq!(view.neurons.len(), 256);
     for (at, neuron) in view.neurons.iter().enumerate() {
         assert_eq!(usize::from(neuron.uid.0), at);
     }
     assert_eq!(view.neurons[255].hotkey, miner(247).public());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mechanism_has_updates_of_its_own() {
+    let genesis = localnet::GenesisSpec { mechanisms: 2, ..neurons(&[10], 1) };
+    let chain = Chain::start(genesis).await;
+    alter(&chain, || LastUpdate::<Runtime>::insert(4097, vec![77, 78])).await;
+    let updates = |config: ChainConfig| async {
+        let client = ChainClient::connect(config).await.unwrap();
+        let view = chain.view(&client).await;
+        view.neurons.iter().map(|neuron| neuron.last_update.0).collect::<Vec<_>>()
+    };
+    assert_eq!(updates(ChainConfig { mechanism: 1, ..chain.config() }).await, [77, 78]);
+    assert_ne!(updates(chain.config()).await, [77, 78]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
