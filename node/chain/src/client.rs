@@ -4,18 +4,28 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{BackoffBuilder as _, ExponentialBuilder};
 use node_core::id::{BlockHash, Hotkey, Netuid};
-use node_core::unit::BlockNumber;
+use node_core::unit::{BlockCount, BlockNumber};
 use node_core::view::ChainView;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::endpoint::Endpoint;
 use crate::follow::{finalized_at, follow, BlockRef, Heads};
+use crate::health::{EndpointState, LagLimits};
 use crate::link::{CallError, ConnectError, Endpoints, Links};
 use crate::memory::Memory;
 use crate::nonce::Nonces;
+use crate::probe::{keep_comparing, ProbeTerms};
 use crate::read::{block_hash, ReadError, Subject};
 use crate::reader::Reader;
 use crate::runtime::Runtimes;
+
+/// First pause between two rounds over the endpoints while none answers.
+const CONNECT_PAUSE_MIN: Duration = Duration::from_millis(500);
+/// Longest such pause. Lower: public nodes ban us. Higher: a recovered one is noticed late.
+const CONNECT_PAUSE_MAX: Duration = Duration::from_secs(15);
 
 /// How to reach the chain, and what of it is of interest.
 #[derive(Clone)]
@@ -41,6 +51,12 @@ pub struct ChainConfig {
     pub silence_max: Duration,
     /// How long a submission may take to become final.
     pub finality_timeout: Duration,
+    /// How often the endpoints are compared, about.
+    pub compare_every: Duration,
+    /// How many blocks an endpoint may be behind another one and still be used before it.
+    pub lag_blocks_max: BlockCount,
+    /// How old an endpoint's best block may be for the same.
+    pub head_age_max: Duration,
 }
 
 impl fmt::Debug for ChainConfig {
@@ -55,6 +71,9 @@ impl fmt::Debug for ChainConfig {
             .field("call_timeout", &self.call_timeout)
             .field("silence_max", &self.silence_max)
             .field("finality_timeout", &self.finality_timeout)
+            .field("compare_every", &self.compare_every)
+            .field("lag_blocks_max", &self.lag_blocks_max)
+            .field("head_age_max", &self.head_age_max)
             .finish()
     }
 }
@@ -63,9 +82,18 @@ fn listed(urls: Vec<String>) -> Vec<Endpoint> {
     urls.into_iter().enumerate().map(|(index, url)| Endpoint::new(index, url)).collect()
 }
 
+fn links(config: &ChainConfig) -> Links {
+    let endpoints = Endpoints {
+        list: listed(config.endpoints.clone()),
+        allow_insecure: config.allow_insecure,
+        call_timeout: config.call_timeout,
+    };
+    Links::new(endpoints, config.expected_genesis)
+}
+
 impl ChainConfig {
-    /// Sensible times for twelve-second blocks: 30 s per call, five blocks of silence, and a
-    /// finality within the life of an extrinsic.
+    /// Sensible times for twelve-second blocks: 30 s per call, five blocks of silence or lag, a
+    /// finality within the life of an extrinsic, and a best block of the last ten.
     #[must_use]
     pub fn new(endpoints: Vec<String>, netuid: Netuid) -> Self {
         Self {
@@ -78,6 +106,9 @@ impl ChainConfig {
             call_timeout: Duration::from_secs(30),
             silence_max: Duration::from_secs(60),
             finality_timeout: Duration::from_secs(240),
+            compare_every: Duration::from_secs(60),
+            lag_blocks_max: BlockCount(5),
+            head_age_max: Duration::from_secs(120),
         }
     }
 }
@@ -97,37 +128,92 @@ struct Inner {
     silence_max: Duration,
     finality_timeout: Duration,
     nonces: Nonces,
+    comparing: JoinHandle<()>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.comparing.abort();
+    }
 }
 
 impl ChainClient {
-    /// Connects to the first endpoint that answers and serves the expected chain.
+    /// Connects to the first endpoint that answers and serves the expected chain; one round over
+    /// all of them.
+    ///
+    /// Call it inside a tokio runtime: the endpoints are compared by a task of the client's own.
     ///
     /// # Errors
     ///
     /// [`ConnectError`] with one reason per endpoint.
     pub async fn connect(config: ChainConfig) -> Result<Self, ConnectError> {
-        let endpoints = Endpoints {
-            list: listed(config.endpoints),
-            allow_insecure: config.allow_insecure,
-            call_timeout: config.call_timeout,
-        };
-        let links = Links::connect(endpoints, config.expected_genesis).await?;
+        let links = links(&config);
+        links.connect().await?;
+        Ok(Self::over(links, &config))
+    }
+
+    /// As [`Self::connect`], again and again until an endpoint answers, with back-off: for a node
+    /// that starts while its endpoints throttle it or are down.
+    ///
+    /// - `states`: how the endpoints stand, after each round.
+    ///
+    /// Safe to cancel.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError`] only if no endpoint can ever be used as configured
+    /// ([`ConnectError::is_for_good`]).
+    pub async fn connect_patiently(
+        config: ChainConfig,
+        states: &watch::Sender<Vec<EndpointState>>,
+    ) -> Result<Self, ConnectError> {
+        let links = links(&config);
+        let mut pauses = ExponentialBuilder::default()
+            .with_min_delay(CONNECT_PAUSE_MIN)
+            .with_max_delay(CONNECT_PAUSE_MAX)
+            .with_jitter()
+            .without_max_times()
+            .build();
+        loop {
+            let connected = links.connect().await;
+            states.send_replace(links.states());
+            match connected {
+                Ok(_) => return Ok(Self::over(links, &config)),
+                Err(error) if error.is_for_good() => return Err(error),
+                Err(error) => tracing::warn!(reason = %error, "no endpoint answers yet"),
+            }
+            tokio::time::sleep(pauses.next().unwrap_or(CONNECT_PAUSE_MAX)).await;
+        }
+    }
+
+    fn over(links: Links, config: &ChainConfig) -> Self {
+        let links = Arc::new(links);
+        let limits = LagLimits { blocks_max: config.lag_blocks_max, age_max: config.head_age_max };
+        let terms = ProbeTerms { every: config.compare_every, limits };
+        let comparing = tokio::spawn(keep_comparing(Arc::clone(&links), terms));
         let subject = Subject {
             netuid: config.netuid,
             mechanism: config.mechanism,
             own_hotkey: config.own_hotkey,
         };
-        Ok(Self {
+        Self {
             inner: Arc::new(Inner {
-                links: Arc::new(links),
+                links,
                 runtimes: Runtimes::default(),
                 memory: Memory::default(),
                 subject,
                 silence_max: config.silence_max,
                 finality_timeout: config.finality_timeout,
                 nonces: Nonces::default(),
+                comparing,
             }),
-        })
+        }
+    }
+
+    /// How the endpoints stand, in their order. Cheap: nothing is asked.
+    #[must_use]
+    pub fn endpoints(&self) -> Vec<EndpointState> {
+        self.inner.links.states()
     }
 
     /// The chain, by the hash of its block 0.
@@ -211,7 +297,7 @@ impl ChainClient {
         self.inner.subject
     }
 
-    pub(crate) fn links(&self) -> &Links {
+    pub(crate) fn links(&self) -> &Arc<Links> {
         &self.inner.links
     }
 

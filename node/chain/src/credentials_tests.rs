@@ -7,12 +7,11 @@ use node_core::id::{BlockHash, Netuid};
 use node_core::unit::BlockNumber;
 use subxt_rpcs::UserError;
 
+use crate::call_error::{call_error, CallError, ConnectError, EndpointError, EndpointFailure};
 use crate::client::ChainConfig;
 use crate::endpoint::Endpoint;
 use crate::follow::FollowError;
-use crate::link::{
-    call_error, connect_any, CallError, ConnectError, EndpointError, EndpointFailure, Endpoints,
-};
+use crate::link::{Endpoints, Links};
 use crate::read::ReadError;
 use crate::refusal::SendRefused;
 use crate::runtime::RuntimeError;
@@ -139,7 +138,7 @@ async fn a_failed_connection_shows_no_credentials() {
     for secret in SECRETS {
         assert!(!shown.contains(secret) && !debug.contains(secret), "{shown}\n{debug}");
     }
-    let error = connect_any(&endpoints, None, 0).await.unwrap_err();
+    let error = Links::new(endpoints, None).connect().await.unwrap_err();
     assert_hides(&error);
     assert!(error.to_string().contains(&format!("`ws://{address}/***`")), "{error}");
     let ConnectError::AllFailed(failures) = error else { panic!("{error}") };

@@ -11,7 +11,7 @@ use std::fmt;
 
 use url::Url;
 
-use crate::link::BoxedError;
+use crate::call_error::BoxedError;
 
 /// Shown for an address that is not a WebSocket or HTTP URL: which part of it is secret cannot be
 /// told.

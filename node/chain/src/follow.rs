@@ -28,8 +28,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
+use crate::call_error::with_causes;
 use crate::endpoint::Endpoint;
-use crate::link::{CallError, Link, Links};
+use crate::link::{CallError, Leave, Link, Links};
 
 /// First pause after a lost connection. Lower: a restarting node is hammered. Higher: blocks are
 /// missed for nothing.
@@ -96,17 +97,8 @@ pub(crate) enum FollowError {
     NoHeader { endpoint: String, what: &'static str },
     #[error("another endpoint than `{endpoint}` is preferred now")]
     Moved { endpoint: String },
-}
-
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        cause = source.source();
-    }
-    text
+    #[error("the connection to `{endpoint}` was given up: {why}")]
+    GivenUp { endpoint: String, why: String },
 }
 
 /// A stream of best and finalized blocks. Dropping it ends its task.
@@ -277,20 +269,31 @@ impl Follower {
         for head in heads_now(&links, &link).await? {
             self.log.note(&link.endpoint, head);
         }
+        links.probe_soon();
         let watch = Watch {
             at: &link.endpoint,
             silence_max: self.silence_max,
             poll_every: news.is_none().then_some(POLL_EVERY),
         };
         let news = news.map_or_else(|| stream::pending().boxed(), |news| news.heads(&link));
+        let news = news.inspect(|head| {
+            if let Ok(head) = head {
+                links.saw(&link.endpoint, *head);
+            }
+        });
         let ask = || heads_now(&links, &link);
         let error = tokio::select! {
             error = watch.heads(news, ask, &mut self.log, || links.probe_soon()) => error,
-            () = link.retired() => {
-                FollowError::Moved { endpoint: link.endpoint.shown().to_owned() }
+            leave = link.retired() => {
+                let endpoint = link.endpoint.shown().to_owned();
+                return Err(match leave {
+                    Leave::Better => FollowError::Moved { endpoint },
+                    Leave::Broken(why) => FollowError::GivenUp { endpoint, why },
+                });
             }
         };
-        if !matches!(error, FollowError::Moved { .. }) {
+        // A call that failed has given the connection up already.
+        if !matches!(error, FollowError::Call(_)) {
             links.give_up(&link, &error.to_string()).await;
         }
         Err(error)
@@ -414,7 +417,11 @@ async fn heads_now(links: &Links, link: &Arc<Link>) -> Result<[Head; 2], FollowE
     let best = best.ok_or_else(|| no_header("best"))?;
     let finalized = finalized_at(links, link).await.map_err(FollowError::Call)?;
     let finalized = finalized.ok_or_else(|| no_header("finalized"))?;
-    Ok([Head::Best(best), Head::Finalized(finalized)])
+    let heads = [Head::Best(best), Head::Finalized(finalized)];
+    for head in heads {
+        links.saw(&link.endpoint, head);
+    }
+    Ok(heads)
 }
 
 /// The endpoint's best block.

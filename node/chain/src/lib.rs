@@ -8,6 +8,7 @@
 #![deny(missing_docs)]
 
 mod bounded;
+mod call_error;
 mod calls;
 mod client;
 pub mod codec;
@@ -19,13 +20,16 @@ mod endpoint;
 mod era;
 mod facts;
 mod follow;
+mod health;
 mod keypair;
 mod keys;
 mod link;
 mod memory;
 mod metagraph;
+mod methods;
 mod nonce;
 mod own_commits;
+mod probe;
 mod read;
 mod reader;
 mod refusal;
@@ -57,6 +61,7 @@ pub use client::{ChainClient, ChainConfig};
 pub use decode::{DecodeError, DispatchOutcome, COMMITTED_BYTES_MAX};
 pub use encode::EncodeError;
 pub use follow::{BlockRef, FinalizedHead, FollowState, Head, Heads};
+pub use health::{Demotion, EndpointRole, EndpointState, GenesisCheck};
 pub use keypair::{Keypair, NotASecret, Sr25519Verifier};
 pub use link::{BoxedError, CallError, ConnectError, EndpointError, EndpointFailure, RpcRefusal};
 pub use memory::ReadCounts;

@@ -1,188 +1,35 @@
-//! The connection to one of several endpoints, with a deadline on every call.
+//! The connections to the endpoints, with a deadline on every call.
 //!
-//! Endpoints are tried in their order, and the first that answers with the right genesis is used
-//! until a call fails on the way (not: is refused by the node). Then the connection is dropped,
-//! and the next call connects again, starting with the endpoint *after* the failed one: a node
-//! that accepts connections and answers nothing must not be chosen for ever.
+//! One endpoint is *active*: everything is read from it, until a call fails on the way (not: is
+//! refused by the node), it falls silent, throttles us or is found to lag. Then the next best one
+//! becomes active (`health` says which), and whoever follows the old connection is told. The others
+//! stand by: they are compared with the active one (`probe`) and get the same extrinsics (`send`).
 //!
-//! Errors name an endpoint by its shown form, without credentials (`endpoint`).
+//! The chain is known by its genesis: as configured, or that of the first endpoint that answers.
+//! An endpoint with another one is never asked again.
 //!
-//! Not here: comparing the endpoints' heights, and what is asked (`read`, `submit`, `follow`).
+//! Not here: what is asked (`read`, `send`, `follow`), and when endpoints are compared (`probe`).
 
 use std::future::Future;
-use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use node_core::id::BlockHash;
-use node_core::unit::BlockNumber;
-use subxt::config::substrate::H256;
-use subxt::config::RpcConfigFor;
-use subxt::SubstrateConfig;
 use subxt_rpcs::methods::legacy::NumberOrHex;
-use subxt_rpcs::{rpc_params, LegacyRpcMethods, RpcClient};
+use subxt_rpcs::RpcClient;
 use tokio::sync::{watch, Mutex, Notify};
+use tokio::time::Instant;
 use tracing::instrument::WithSubscriber as _;
 
+use crate::call_error::{call_error, endpoint_error, millis, with_causes};
+pub use crate::call_error::{
+    BoxedError, CallError, ConnectError, EndpointError, EndpointFailure, RpcRefusal,
+};
 use crate::endpoint::Endpoint;
+use crate::follow::Head;
+use crate::health::{EndpointRole, EndpointState, GenesisCheck, Health};
 
-/// An error of the transport: its messages, without the credentials of the endpoint.
-pub type BoxedError = Box<dyn std::error::Error + Send + Sync + 'static>;
-
-type Legacy = LegacyRpcMethods<RpcConfigFor<SubstrateConfig>>;
-
-/// What a node can be asked: the legacy methods, and forms of them that the library lacks.
-#[derive(Clone, Debug)]
-pub(crate) struct Methods {
-    legacy: Legacy,
-    client: RpcClient,
-}
-
-impl Deref for Methods {
-    type Target = Legacy;
-
-    fn deref(&self) -> &Legacy {
-        &self.legacy
-    }
-}
-
-impl Methods {
-    fn new(client: RpcClient) -> Self {
-        Self { legacy: Legacy::new(client.clone()), client }
-    }
-
-    /// Hashes of the canonical blocks of these heights, in one call.
-    pub(crate) async fn block_hashes(
-        &self,
-        numbers: &[BlockNumber],
-    ) -> Result<Vec<Option<BlockHash>>, subxt_rpcs::Error> {
-        let heights: Vec<u64> = numbers.iter().map(|number| number.0).collect();
-        let hashes: Vec<Option<H256>> =
-            self.client.request("chain_getBlockHash", rpc_params![heights]).await?;
-        Ok(hashes.into_iter().map(|hash| hash.map(|hash| BlockHash(hash.0))).collect())
-    }
-}
-
-/// What a node answered instead of a result.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the node answered {code}: {message}{}", .data.as_deref().map(|data| format!(" ({data})")).unwrap_or_default())]
-pub struct RpcRefusal {
-    /// JSON-RPC error code.
-    pub code: i32,
-    /// Its message.
-    pub message: String,
-    /// Its data as text; the reason is often only here.
-    pub data: Option<String>,
-}
-
-/// Why a call to the chain has no result.
-#[derive(Debug, thiserror::Error)]
-pub enum CallError {
-    /// No endpoint could be connected to.
-    #[error("no endpoint can be used")]
-    NoEndpoint(#[source] ConnectError),
-    /// The endpoint did not answer in time.
-    #[error("`{endpoint}` did not answer `{method}` within {after_ms} ms")]
-    Deadline {
-        /// The endpoint, without credentials.
-        endpoint: String,
-        /// The RPC method.
-        method: &'static str,
-        /// The deadline.
-        after_ms: u64,
-    },
-    /// The connection broke, or the answer was not one.
-    #[error("the call `{method}` to `{endpoint}` failed")]
-    Transport {
-        /// The endpoint, without credentials.
-        endpoint: String,
-        /// The RPC method.
-        method: &'static str,
-        /// Why.
-        #[source]
-        source: BoxedError,
-    },
-    /// The node refused the call.
-    #[error("`{endpoint}` refused `{method}`")]
-    Refused {
-        /// The endpoint, without credentials.
-        endpoint: String,
-        /// The RPC method.
-        method: &'static str,
-        /// Its answer.
-        #[source]
-        source: RpcRefusal,
-    },
-}
-
-impl CallError {
-    /// Whether another endpoint, or the same one later, may answer the same call.
-    #[must_use]
-    pub fn is_on_the_way(&self) -> bool {
-        matches!(self, Self::Deadline { .. } | Self::Transport { .. })
-    }
-}
-
-/// Why no endpoint can be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// None was configured.
-    #[error("no endpoint is configured")]
-    NoneConfigured,
-    /// Each one failed; the reasons in the order tried.
-    #[error("none of {} endpoints can be used: {}", .0.len(), list(.0))]
-    AllFailed(Vec<EndpointFailure>),
-}
-
-/// An endpoint and why it cannot be used.
-#[derive(Debug)]
-pub struct EndpointFailure {
-    /// The endpoint, without credentials.
-    pub endpoint: String,
-    /// Why.
-    pub error: EndpointError,
-}
-
-/// Why an endpoint cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum EndpointError {
-    /// The address is not a URL.
-    #[error("not a URL")]
-    NotAUrl(#[source] BoxedError),
-    /// The connection would be readable and changeable on the way.
-    #[error("not encrypted: use `wss://`, or a loopback address, or allow it")]
-    Insecure,
-    /// It did not answer in time.
-    #[error("no answer within {after_ms} ms")]
-    Deadline {
-        /// The deadline.
-        after_ms: u64,
-    },
-    /// It cannot be reached, or does not speak JSON-RPC.
-    #[error("cannot be reached: {}", root_cause(.0.as_ref()))]
-    Unreachable(#[source] BoxedError),
-    /// It serves another chain.
-    #[error("serves the chain {got}, not {expected}")]
-    WrongGenesis {
-        /// The genesis expected.
-        expected: BlockHash,
-        /// The genesis found.
-        got: BlockHash,
-    },
-}
-
-fn list(failures: &[EndpointFailure]) -> String {
-    let line = |failure: &EndpointFailure| format!("`{}`: {}", failure.endpoint, failure.error);
-    failures.iter().map(line).collect::<Vec<_>>().join("; ")
-}
-
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
-}
+pub(crate) use crate::methods::Methods;
 
 /// How to reach the chain.
 #[derive(Clone, Debug)]
@@ -192,80 +39,92 @@ pub(crate) struct Endpoints {
     pub(crate) call_timeout: Duration,
 }
 
+/// Why a connection is not to be followed any longer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Leave {
+    /// Another endpoint is better; this one works.
+    Better,
+    /// It is broken.
+    Broken(String),
+}
+
 /// An open connection.
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) endpoint: Endpoint,
     pub(crate) methods: Methods,
-    is_retired: watch::Sender<bool>,
+    leave: watch::Sender<Option<Leave>>,
 }
 
 impl Link {
-    pub(crate) fn new(endpoint: Endpoint, methods: Methods) -> Self {
-        Self { endpoint, methods, is_retired: watch::Sender::new(false) }
+    fn new(endpoint: Endpoint, methods: Methods) -> Self {
+        Self { endpoint, methods, leave: watch::Sender::new(None) }
     }
 
-    /// Asks those who follow this connection to go on with another one.
-    pub(crate) fn retire(&self) {
-        self.is_retired.send_replace(true);
+    /// Tells those who follow this connection to go on with another one.
+    fn retire(&self, why: Leave) {
+        self.leave.send_replace(Some(why));
     }
 
     /// Ends when this connection is not to be followed any longer.
-    pub(crate) async fn retired(&self) {
-        let mut is_retired = self.is_retired.subscribe();
+    pub(crate) async fn retired(&self) -> Leave {
+        let mut leave = self.leave.subscribe();
         // The sender lives as long as the link.
-        let _ended = is_retired.wait_for(|is_retired| *is_retired).await.map(|_| ());
+        let why = leave.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        why.unwrap_or(Leave::Better)
     }
 }
 
-#[derive(Debug, Default)]
-struct State {
-    link: Option<Arc<Link>>,
-    /// Where the next attempt starts.
-    start: usize,
+/// One endpoint: how it stands, and the connection to it, opened when needed.
+#[derive(Debug)]
+struct Seat {
+    endpoint: Endpoint,
+    health: StdMutex<Health>,
+    link: Mutex<Option<Arc<Link>>>,
 }
 
-/// At most one open connection, opened when needed.
+impl Seat {
+    fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint, health: StdMutex::default(), link: Mutex::default() }
+    }
+
+    fn health<T>(&self, with: impl FnOnce(&mut Health) -> T) -> T {
+        with(&mut self.health.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// At most one connection per endpoint.
 #[derive(Debug)]
 pub(crate) struct Links {
-    endpoints: Endpoints,
-    genesis: BlockHash,
-    state: Mutex<State>,
+    seats: Vec<Seat>,
+    allow_insecure: bool,
+    call_timeout: Duration,
+    genesis: OnceLock<BlockHash>,
+    /// Held while the next active endpoint is looked for.
+    active: Mutex<Option<Arc<Link>>>,
+    /// Where the active one is, for those who do not wait.
+    active_index: watch::Sender<Option<usize>>,
     probe: Notify,
 }
 
 impl Links {
-    /// Connects to the first endpoint that answers. With no `expected` genesis, that endpoint's is
-    /// the one every later connection must have.
-    pub(crate) async fn connect(
-        endpoints: Endpoints,
-        expected: Option<BlockHash>,
-    ) -> Result<Self, ConnectError> {
-        let (link, genesis) = connect_any(&endpoints, expected, 0).await?;
-        let state = Mutex::new(State { start: link.endpoint.index(), link: Some(Arc::new(link)) });
-        Ok(Self { endpoints, genesis, state, probe: Notify::new() })
-    }
-
-    pub(crate) fn genesis(&self) -> BlockHash {
-        self.genesis
-    }
-
-    pub(crate) fn endpoint_count(&self) -> usize {
-        self.endpoints.list.len()
-    }
-
-    /// The open connection, or a new one.
-    pub(crate) async fn get(&self) -> Result<Arc<Link>, CallError> {
-        let mut state = self.state.lock().await;
-        if let Some(link) = &state.link {
-            return Ok(Arc::clone(link));
+    /// Nothing is connected yet. With no `expected` genesis, that of the first endpoint that
+    /// answers is the one every other must have.
+    pub(crate) fn new(endpoints: Endpoints, expected: Option<BlockHash>) -> Self {
+        Self {
+            seats: endpoints.list.into_iter().map(Seat::new).collect(),
+            allow_insecure: endpoints.allow_insecure,
+            call_timeout: endpoints.call_timeout,
+            genesis: expected.map_or_else(OnceLock::new, OnceLock::from),
+            active: Mutex::default(),
+            active_index: watch::Sender::new(None),
+            probe: Notify::new(),
         }
-        let connected = connect_any(&self.endpoints, Some(self.genesis), state.start).await;
-        let (link, _) = connected.map_err(CallError::NoEndpoint)?;
-        let link = Arc::new(link);
-        state.start = link.endpoint.index();
-        state.link = Some(Arc::clone(&link));
-        Ok(link)
+    }
+
+    /// The chain. Known before there is a client, because a client is made by connecting.
+    pub(crate) fn genesis(&self) -> BlockHash {
+        self.genesis.get().copied().unwrap_or(BlockHash([0; 32]))
     }
 
     /// Has the endpoints compared at once.
@@ -273,16 +132,207 @@ impl Links {
         self.probe.notify_one();
     }
 
-    /// Gives a broken connection up; the next attempt starts behind its endpoint.
-    pub(crate) async fn give_up(&self, link: &Arc<Link>, _why: &str) {
-        let mut state = self.state.lock().await;
-        if state.link.as_ref().is_some_and(|open| Arc::ptr_eq(open, link)) {
-            state.link = None;
-            state.start = (link.endpoint.index() + 1) % self.endpoints.list.len().max(1);
+    /// Ends when [`Self::probe_soon`] is called.
+    pub(crate) async fn probe_wanted(&self) {
+        self.probe.notified().await;
+    }
+
+    /// How the endpoints stand, in their order.
+    pub(crate) fn states(&self) -> Vec<EndpointState> {
+        let (active, now) = (*self.active_index.borrow(), Instant::now());
+        let state = |seat: &Seat| {
+            let is_active = active == Some(seat.endpoint.index());
+            let role = if is_active { EndpointRole::Active } else { EndpointRole::Standby };
+            seat.health(|health| health.state(&seat.endpoint, role, now))
+        };
+        self.seats.iter().map(state).collect()
+    }
+
+    /// Changes what is known of an endpoint.
+    pub(crate) fn health<T>(&self, at: usize, with: impl FnOnce(&mut Health) -> T) -> Option<T> {
+        self.seats.get(at).map(|seat| seat.health(with))
+    }
+
+    /// Notes what an endpoint said of its heads.
+    pub(crate) fn saw(&self, at: &Endpoint, head: Head) {
+        self.health(at.index(), |health| match head {
+            Head::Best(block) => health.saw_best(block.number),
+            Head::Finalized(block) => health.saw_finalized(block.number),
+        });
+    }
+
+    /// The endpoints that may be asked, in the order in which to ask them.
+    pub(crate) fn order(&self) -> Vec<usize> {
+        let now = Instant::now();
+        let usable = |seat: &&Seat| seat.health(|health| health.left_alone_for(now).is_none());
+        let mut order: Vec<_> = self
+            .seats
+            .iter()
+            .filter(usable)
+            .map(|seat| (seat.health(|health| health.rank(now)), seat.endpoint.index()))
+            .collect();
+        order.sort();
+        order.into_iter().map(|(_, index)| index).collect()
+    }
+
+    pub(crate) fn active(&self) -> Option<usize> {
+        *self.active_index.borrow()
+    }
+
+    /// The active connection, or a new one.
+    pub(crate) async fn get(&self) -> Result<Arc<Link>, CallError> {
+        self.connect().await.map_err(CallError::NoEndpoint)
+    }
+
+    /// As [`Self::get`]; one round over the endpoints.
+    pub(crate) async fn connect(&self) -> Result<Arc<Link>, ConnectError> {
+        let mut active = self.active.lock().await;
+        if let Some(link) = &*active {
+            return Ok(Arc::clone(link));
+        }
+        if self.seats.is_empty() {
+            return Err(ConnectError::NoneConfigured);
+        }
+        let order = self.order();
+        let mut failures = self.left_alone(&order);
+        for at in order {
+            match self.link_to(at).await {
+                Ok(link) => {
+                    self.active_index.send_replace(Some(at));
+                    return Ok(Arc::clone(active.insert(link)));
+                }
+                Err(error) => failures.push(self.failure(at, error)),
+            }
+        }
+        Err(ConnectError::AllFailed(failures))
+    }
+
+    /// A failed connection to one endpoint as a failed call.
+    pub(crate) fn unconnected(&self, at: usize, error: EndpointError) -> CallError {
+        CallError::NoEndpoint(ConnectError::AllFailed(vec![self.failure(at, error)]))
+    }
+
+    fn failure(&self, at: usize, error: EndpointError) -> EndpointFailure {
+        let shown = self.seats.get(at).map(|seat| seat.endpoint.shown().to_owned());
+        EndpointFailure { endpoint: shown.unwrap_or_default(), error }
+    }
+
+    fn left_alone(&self, asked: &[usize]) -> Vec<EndpointFailure> {
+        let now = Instant::now();
+        let others = (0..self.seats.len()).filter(|at| !asked.contains(at));
+        others
+            .map(|at| {
+                let left = self.health(at, |health| health.left_alone_for(now)).flatten();
+                let for_ms = millis(left.unwrap_or_default());
+                self.failure(at, EndpointError::LeftAlone { for_ms })
+            })
+            .collect()
+    }
+
+    /// The connection to an endpoint, opened if there is none.
+    pub(crate) async fn link_to(&self, at: usize) -> Result<Arc<Link>, EndpointError> {
+        let Some(seat) = self.seats.get(at) else {
+            return Err(EndpointError::LeftAlone { for_ms: 0 });
+        };
+        let mut link = seat.link.lock().await;
+        if let Some(link) = &*link {
+            return Ok(Arc::clone(link));
+        }
+        let now = Instant::now();
+        if let Some(left) = seat.health(|health| health.left_alone_for(now)) {
+            return Err(EndpointError::LeftAlone { for_ms: millis(left) });
+        }
+        match self.open(seat).await {
+            Ok(methods) => {
+                seat.health(|health| {
+                    health.genesis = GenesisCheck::Right;
+                    health.is_connected = true;
+                    health.answered(now.elapsed());
+                });
+                Ok(Arc::clone(link.insert(Arc::new(Link::new(seat.endpoint.clone(), methods)))))
+            }
+            Err(error) => {
+                note_failure(seat, &error);
+                Err(error)
+            }
         }
     }
 
-    /// Calls a method on the open connection, within the deadline.
+    async fn open(&self, seat: &Seat) -> Result<Methods, EndpointError> {
+        let endpoint = &seat.endpoint;
+        if let GenesisCheck::Wrong(got) = seat.health(|health| health.genesis) {
+            return Err(EndpointError::WrongGenesis { expected: self.genesis(), got });
+        }
+        let secure = subxt_rpcs::utils::url_is_secure(endpoint.url())
+            .map_err(|error| EndpointError::NotAUrl(endpoint.told(&error)))?;
+        if !secure && !self.allow_insecure {
+            return Err(EndpointError::Insecure);
+        }
+        let open = async {
+            let client = RpcClient::from_insecure_url(endpoint.url()).await?;
+            let methods = Methods::new(client);
+            let genesis = methods.chain_get_block_hash(Some(NumberOrHex::Number(0))).await?;
+            Ok::<_, subxt_rpcs::Error>((methods, genesis))
+        };
+        // The transport logs the path, the query and the password that it connects with.
+        let open = open.with_subscriber(tracing::Dispatch::none());
+        let (methods, genesis) = tokio::time::timeout(self.call_timeout, open)
+            .await
+            .map_err(|_| EndpointError::Deadline { after_ms: millis(self.call_timeout) })?
+            .map_err(|error| endpoint_error(&error, endpoint))?;
+        let got = BlockHash(genesis.ok_or(EndpointError::NoGenesis)?.0);
+        let expected = *self.genesis.get_or_init(|| got);
+        if expected != got {
+            return Err(EndpointError::WrongGenesis { expected, got });
+        }
+        Ok(methods)
+    }
+
+    /// Makes another endpoint the active one; the old connection stays open for other uses.
+    pub(crate) async fn prefer(&self, at: usize) -> Result<(), EndpointError> {
+        let link = self.link_to(at).await?;
+        let mut active = self.active.lock().await;
+        let old = active.replace(Arc::clone(&link));
+        self.active_index.send_replace(Some(at));
+        drop(active);
+        let Some(old) = old.filter(|old| !Arc::ptr_eq(old, &link)) else { return Ok(()) };
+        if let Some(seat) = self.seats.get(old.endpoint.index()) {
+            // Whoever takes this connection up again is not to be told to leave it.
+            let fresh = Link::new(old.endpoint.clone(), old.methods.clone());
+            let mut kept = seat.link.lock().await;
+            if kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, &old)) {
+                *kept = Some(Arc::new(fresh));
+            }
+        }
+        old.retire(Leave::Better);
+        Ok(())
+    }
+
+    /// Gives a connection up that brings nothing; the next one is to another endpoint, if there
+    /// is one that works.
+    pub(crate) async fn give_up(&self, link: &Arc<Link>, why: &str) {
+        let Some(seat) = self.seats.get(link.endpoint.index()) else { return };
+        seat.health(|health| health.failed(Instant::now(), why.to_owned(), dice()));
+        self.drop_link(seat, link, why).await;
+    }
+
+    async fn drop_link(&self, seat: &Seat, link: &Arc<Link>, why: &str) {
+        let mut kept = seat.link.lock().await;
+        if kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, link)) {
+            *kept = None;
+            seat.health(|health| health.is_connected = false);
+        }
+        drop(kept);
+        let mut active = self.active.lock().await;
+        if active.as_ref().is_some_and(|active| Arc::ptr_eq(active, link)) {
+            *active = None;
+            self.active_index.send_replace(None);
+        }
+        drop(active);
+        link.retire(Leave::Broken(why.to_owned()));
+    }
+
+    /// Calls a method on the active connection, within the deadline.
     pub(crate) async fn call<T, F, Fut>(&self, method: &'static str, ask: F) -> Result<T, CallError>
     where
         F: FnOnce(Methods) -> Fut,
@@ -303,103 +353,58 @@ impl Links {
         F: FnOnce(Methods) -> Fut,
         Fut: Future<Output = Result<T, subxt_rpcs::Error>>,
     {
-        let timeout = self.endpoints.call_timeout;
-        let answer = tokio::time::timeout(timeout, ask(link.methods.clone())).await;
+        let begun = Instant::now();
+        let answer = tokio::time::timeout(self.call_timeout, ask(link.methods.clone())).await;
         let error = match answer {
-            Ok(Ok(value)) => return Ok(value),
+            Ok(Ok(value)) => {
+                let at = link.endpoint.index();
+                self.health(at, |health| health.answered(begun.elapsed()));
+                return Ok(value);
+            }
             Ok(Err(error)) => call_error(error, &link.endpoint, method),
             Err(_) => CallError::Deadline {
                 endpoint: link.endpoint.shown().to_owned(),
                 method,
-                after_ms: millis(timeout),
+                after_ms: millis(self.call_timeout),
             },
         };
-        if error.is_on_the_way() {
-            self.give_up(link, &error.to_string()).await;
-        }
+        self.note_error(link, &error).await;
         Err(error)
     }
-}
 
-/// The last place where what a node or the transport says may hold credentials.
-pub(crate) fn call_error(
-    error: subxt_rpcs::Error,
-    at: &Endpoint,
-    method: &'static str,
-) -> CallError {
-    let endpoint = at.shown().to_owned();
-    match error {
-        subxt_rpcs::Error::User(user) => {
-            let source = RpcRefusal {
-                code: user.code,
-                message: at.hide(&user.message),
-                data: user.data.map(|data| at.hide(&plain_text(data.get()))),
-            };
-            CallError::Refused { endpoint, method, source }
-        }
-        other => CallError::Transport { endpoint, method, source: at.told(&other) },
-    }
-}
-
-/// A JSON string without its quotes; other JSON as it is.
-fn plain_text(json: &str) -> String {
-    serde_json::from_str::<String>(json).unwrap_or_else(|_| json.to_owned())
-}
-
-pub(crate) async fn connect_any(
-    endpoints: &Endpoints,
-    expected: Option<BlockHash>,
-    start: usize,
-) -> Result<(Link, BlockHash), ConnectError> {
-    let count = endpoints.list.len();
-    let mut failures = Vec::new();
-    let order = (0..count).map(|step| (start + step) % count);
-    for endpoint in order.filter_map(|at| endpoints.list.get(at)) {
-        match connect_one(endpoints, endpoint, expected).await {
-            Ok((methods, genesis)) => {
-                return Ok((Link::new(endpoint.clone(), methods), genesis));
+    async fn note_error(&self, link: &Arc<Link>, error: &CallError) {
+        let Some(seat) = self.seats.get(link.endpoint.index()) else { return };
+        let why = with_causes(error);
+        match error {
+            CallError::Deadline { .. } | CallError::Transport { .. } => {
+                self.give_up(link, &why).await;
             }
-            Err(error) => {
-                let endpoint = endpoint.shown().to_owned();
-                failures.push(EndpointFailure { endpoint, error });
+            CallError::Throttled { .. } => {
+                let now = Instant::now();
+                seat.health(|health| health.throttled(now, why.clone(), dice()));
+                self.drop_link(seat, link, &why).await;
             }
+            // It answered; the question was wrong, or is none of its business.
+            CallError::Refused { .. } | CallError::NoEndpoint(_) => {}
         }
     }
-    if failures.is_empty() {
-        return Err(ConnectError::NoneConfigured);
-    }
-    Err(ConnectError::AllFailed(failures))
 }
 
-async fn connect_one(
-    endpoints: &Endpoints,
-    endpoint: &Endpoint,
-    expected: Option<BlockHash>,
-) -> Result<(Methods, BlockHash), EndpointError> {
-    let secure = subxt_rpcs::utils::url_is_secure(endpoint.url())
-        .map_err(|error| EndpointError::NotAUrl(endpoint.told(&error)))?;
-    if !secure && !endpoints.allow_insecure {
-        return Err(EndpointError::Insecure);
-    }
-    let open = async {
-        let client = RpcClient::from_insecure_url(endpoint.url()).await?;
-        let methods = Methods::new(client);
-        let genesis = methods.chain_get_block_hash(Some(NumberOrHex::Number(0))).await?;
-        Ok::<_, subxt_rpcs::Error>((methods, genesis))
-    };
-    // The transport logs the path, the query and the password that it connects with.
-    let open = open.with_subscriber(tracing::Dispatch::none());
-    let (methods, genesis) = tokio::time::timeout(endpoints.call_timeout, open)
-        .await
-        .map_err(|_| EndpointError::Deadline { after_ms: millis(endpoints.call_timeout) })?
-        .map_err(|error| EndpointError::Unreachable(endpoint.told(&error)))?;
-    let got = BlockHash(genesis.unwrap_or_default().0);
-    match expected {
-        Some(expected) if expected != got => Err(EndpointError::WrongGenesis { expected, got }),
-        _ => Ok((methods, got)),
-    }
+fn note_failure(seat: &Seat, error: &EndpointError) {
+    let (now, why) = (Instant::now(), error.to_string());
+    seat.health(|health| match error {
+        EndpointError::WrongGenesis { got, .. } => health.refused_for_good(*got, why),
+        EndpointError::Throttled(_) => health.throttled(now, why, dice()),
+        EndpointError::LeftAlone { .. } => {}
+        EndpointError::NotAUrl(_)
+        | EndpointError::Insecure
+        | EndpointError::Deadline { .. }
+        | EndpointError::Unreachable(_)
+        | EndpointError::NoGenesis => health.failed(now, why, dice()),
+    });
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+/// From 0 to 1.
+fn dice() -> f64 {
+    rand::random()
 }

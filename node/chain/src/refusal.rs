@@ -17,14 +17,17 @@ pub enum SendAccepted {
     Known,
 }
 
-/// Why the pool does not have the extrinsic.
+/// Why the pool does not have the extrinsic, and what the node does about it.
+///
+/// While a signature of weights may still land nothing else is signed; its bytes are offered again
+/// every few blocks, and a new one is made when its era is over.
 #[derive(Debug, thiserror::Error)]
 pub enum SendRefused {
     /// The nonce was used by an included extrinsic, possibly this one.
-    #[error("the nonce was already used")]
+    #[error("the nonce was already used; the node looks for what used it in finalized blocks")]
     StaleNonce,
     /// The era is over: these bytes can never land any more.
-    #[error("the era ended at block {era_end}; the chain is at {best}")]
+    #[error("the era ended at block {era_end}, and the chain is at {best}; the node signs anew")]
     EraOver {
         /// First block in which it was no longer valid.
         era_end: BlockNumber,
@@ -32,16 +35,19 @@ pub enum SendRefused {
         best: BlockNumber,
     },
     /// The signature does not fit: another chain, another runtime, or an era that is over.
-    #[error("the signature does not fit; the runtime changed, or the era is over")]
+    #[error(
+        "the signature does not fit, as after a runtime upgrade; the node reads the runtime again \
+         and signs anew when these bytes can no longer land"
+    )]
     BadSignature,
     /// The account cannot pay the fee.
-    #[error("the account cannot pay the fee")]
+    #[error("the hotkey cannot pay the fee of this call; transfer a little TAO to it")]
     CannotPay,
     /// The block has no room; later ones may.
-    #[error("the extrinsic would exhaust the block")]
+    #[error("the block has no room for it; the node offers the same bytes again")]
     Exhausts,
     /// One of the chain's own reasons.
-    #[error("the chain refuses: {name} ({code})")]
+    #[error("the chain refuses: {name} ({code}); {}", next_step(*.code))]
     Custom {
         /// The chain's number for it.
         code: u8,
@@ -49,39 +55,58 @@ pub enum SendRefused {
         name: &'static str,
     },
     /// Invalid for a reason not known here.
-    #[error("the extrinsic is invalid: {detail}")]
+    #[error("the extrinsic is invalid: {detail}; the node offers it again until its era is over")]
     Invalid {
         /// The node's words.
         detail: String,
     },
     /// The runtime could not tell whether it is valid.
-    #[error("the runtime could not validate the extrinsic: {detail}")]
+    #[error("the runtime could not validate the extrinsic: {detail}; the node offers it again")]
     UnknownValidity {
         /// The node's words.
         detail: String,
     },
     /// These bytes were included or refused a moment ago; the node will not look at them again
     /// for a while.
-    #[error("these bytes were included or refused a moment ago")]
+    #[error(
+        "these bytes were included or refused a moment ago; the node looks for them in finalized \
+         blocks, and signs anew when they can no longer land"
+    )]
     Banned,
     /// Another extrinsic with this nonce is pending; it cannot be replaced.
-    #[error("another extrinsic with the same nonce is pending")]
+    #[error("another extrinsic of this hotkey is pending; the node waits for what becomes of it")]
     NonceTaken,
     /// The pool is full.
-    #[error("the node's pool is full")]
+    #[error("the endpoint's pool is full; the node offers the same bytes again")]
     PoolFull,
     /// The node cannot decode the bytes: another runtime.
-    #[error("the node cannot decode the extrinsic: {detail}")]
+    #[error("the endpoint cannot decode the extrinsic: {detail}; see `assay chain check`")]
     Undecodable {
         /// The node's words.
         detail: String,
     },
     /// Another answer.
-    #[error("the node refused the extrinsic")]
+    #[error("the endpoint refused the extrinsic; the node offers it again")]
     Other(#[source] RpcRefusal),
     /// No endpoint took the bytes. One of them may have received them all the same.
-    #[error("no endpoint could be reached")]
+    #[error("no endpoint could be reached; the node offers the same bytes again")]
     Unreachable(#[source] CallError),
+}
+
+/// What is done about one of the chain's own reasons.
+fn next_step(code: u8) -> &'static str {
+    match code {
+        0 | 21 => "a coldkey swap was announced: if it was not you, act now",
+        1 => "the hotkey needs more stake; nothing is signed below the threshold",
+        3 => "the subnet is gone; check `chain.netuid`",
+        6 => "something else updated this hotkey, or too soon; the node waits for the rate limit",
+        10 | 19 => "the hotkey is not registered; register it again",
+        11 | 13 => "set an address and a port that the chain takes",
+        12 => "the address was published a moment ago; the node waits",
+        15 => "the chain's clock went on; the node signs anew with a later round",
+        16 | 17 => "no commit of ours is open now; the node looks at the next block",
+        _ => "the node looks again at the next block",
+    }
 }
 
 /// Sorts a node's answer to `author_submitExtrinsic`.
@@ -142,6 +167,15 @@ mod tests {
     }
 
     #[test]
+    fn each_refusal_says_what_happens_next() {
+        let custom = |code| SendRefused::Custom { code, name: "x" }.to_string();
+        assert!(custom(6).contains("waits for the rate limit"));
+        assert!(custom(15).contains("later round"));
+        assert!(custom(200).contains("next block"));
+        assert!(SendRefused::BadSignature.to_string().contains("reads the runtime again"));
+    }
+
+    #[test]
     fn each_answer_of_a_node_has_its_name() {
         let table = [
             (1010, Some("Transaction is outdated"), "StaleNonce"),
@@ -161,7 +195,7 @@ mod tests {
             (1014, None, "NonceTaken"),
             (1016, None, "PoolFull"),
             (1002, Some("Could not decode"), "Undecodable {"),
-            (-32_005, Some("storage work"), "Other(RpcRefusal { code: -32005"),
+            (-32_000, Some("something"), "Other(RpcRefusal { code: -32000"),
         ];
         for (code, data, expected) in table {
             let got = answer(code, data);

@@ -131,6 +131,11 @@ impl Runtimes {
         Ok(runtime)
     }
 
+    /// Forgets them all: a signature made for one of them did not fit.
+    pub(crate) fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn known(&self, spec_version: u32) -> Option<Arc<Runtime>> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.iter().find(|runtime| runtime.spec_version == spec_version).cloned()
