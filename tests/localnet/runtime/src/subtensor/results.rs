@@ -4,8 +4,8 @@
 //! stores what it says. Mechanisms are run one by one. Each has its own weights, bonds, times of
 //! update and incentives; the rest is their sum by the shares of `MechanismEmissionSplit`.
 //!
-//! The epoch's alpha is `SubnetAlphaOutEmission` for every block since the last one. The owner's cut
-//! comes off first, miners and validators halve the rest, and everybody's is added to their
+//! The epoch's alpha is `SubnetAlphaOutEmission` for every block since the last one. The owner's
+//! cut comes off first, miners and validators halve the rest, and everybody's is added to their
 //! hotkey's stake. What the owner's own hotkeys earn as miners is burned.
 
 use super::{
