@@ -2,6 +2,7 @@
 //!
 //! - [`cli`]: commands and what they print.
 //! - [`config`]: where settings come from and what they must be.
+//! - [`hotkey`]: from the configured wallet to the key.
 //! - [`run`]: the node itself.
 //! - [`status`], [`admin`], [`metrics`], [`notes`], [`log`]: what a running node tells.
 //! - [`failure`], [`exit`], [`output`]: how a command ends.
@@ -11,9 +12,11 @@ pub mod cli;
 pub mod config;
 pub mod exit;
 pub mod failure;
+pub mod hotkey;
 pub mod log;
 pub mod metrics;
 pub mod notes;
 pub mod output;
+mod password;
 pub mod run;
 pub mod status;

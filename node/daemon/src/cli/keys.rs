@@ -1,18 +1,21 @@
 //! `assay keys show`.
 
+use std::path::Path;
+
 use clap::{Args, Subcommand};
-use node_chain::{HotkeyFacts, HotkeyFile, KeyFileError, WalletPath};
+use node_chain::{Encryption, HotkeyFacts, HotkeyFile, KeyFileFacts, KeyFileWarning};
 
 use super::flags::ConfigFlags;
 use crate::config::Wallet;
 use crate::exit::ExitReason;
 use crate::failure::Failure;
-use crate::output;
+use crate::{hotkey, output};
 
 const EXAMPLES: &str = "\
 Examples:
   assay keys show
-  assay keys show --wallet.name validator --wallet.hotkey default";
+  assay keys show --wallet.name validator --wallet.hotkey default
+  assay keys show --check --set wallet.password_file=/etc/assay/hotkey-password";
 
 /// Show facts about the node's key.
 #[derive(Debug, Args)]
@@ -32,6 +35,10 @@ enum KeysSubcommand {
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 struct ShowCommand {
+    /// Decrypt the file, if it is encrypted, and say whether its secret belongs to the hotkey
+    #[arg(long)]
+    check: bool,
+
     #[command(flatten)]
     flags: ConfigFlags,
 }
@@ -46,63 +53,70 @@ impl KeysCommand {
         let KeysSubcommand::Show(show) = self.command;
         let settings = show.flags.settings();
         let wallet = settings.section(Wallet::read).map_err(Failure::bad_configuration)?;
-        let file = read_hotkey(&wallet)?;
-        output::print(&facts_text(file.facts()))?;
+        let file = hotkey::read(&wallet)?;
+        let text = if show.check || file.facts().encryption.is_none() {
+            let opened = hotkey::open_file(&file, &wallet, &announce)?;
+            opened_text(opened.facts(), show.check)
+        } else {
+            sealed_text(file.facts())
+        };
+        output::print(&text)?;
         Ok(ExitReason::Done)
     }
 }
 
-/// Reads the wallet's hotkey.
+/// Opens the wallet's hotkey for a command; says on stderr when that takes a while.
 ///
 /// # Errors
 ///
 /// A [`Failure`] with the next step for each reason.
 pub fn read_hotkey(wallet: &Wallet) -> Result<HotkeyFile, Failure> {
-    let path = WalletPath {
-        root: wallet.path.clone(),
-        name: wallet.name.clone(),
-        hotkey: wallet.hotkey.clone(),
-    };
-    HotkeyFile::read(&path).map_err(|error| {
-        let hint = hint(&error);
-        Failure::unavailable(error).hint(hint)
-    })
+    hotkey::open(wallet, &announce)
 }
 
-fn hint(error: &KeyFileError) -> &'static str {
-    match error {
-        KeyFileError::BadName { .. } => "set `wallet.name` and `wallet.hotkey` to plain names",
-        KeyFileError::Unreadable { .. } => {
-            "set `--wallet.name`, `--wallet.hotkey` and `--wallet.path`, or create the hotkey with \
-             `btcli wallet new-hotkey`"
-        }
-        KeyFileError::TooLong { .. } | KeyFileError::NotJson { .. } => {
-            "`--wallet.path` may lead to something else than a Bittensor wallet"
-        }
-        KeyFileError::Encrypted { .. } => {
-            "store the hotkey without a password, with mode 600; keep the coldkey elsewhere"
-        }
-        KeyFileError::OtherScheme { .. } => "create an sr25519 hotkey",
-        KeyFileError::BadField { .. } | KeyFileError::OtherKey { .. } => {
-            "the file is damaged; restore it from its mnemonic"
-        }
-        KeyFileError::NoSecret { .. } => {
-            "copy the hotkey's own file, not the one ending in `pub.txt`"
-        }
-    }
+fn announce(path: &Path, format: Encryption) {
+    output::print_error(&format!(
+        "decrypting `{}` ({format}), which takes {}",
+        path.display(),
+        format.cost()
+    ));
 }
 
-fn facts_text(facts: &HotkeyFacts) -> String {
+/// What an opened file tells.
+fn opened_text(facts: &HotkeyFacts, is_checked: bool) -> String {
     let mut text = format!(
-        "hotkey    {}\npublic    0x{}\nscheme    {}\nfile      {}\nmode      {:o}\n",
+        "hotkey    {}\npublic    0x{}\nscheme    {}\n",
         facts.hotkey,
         hex::encode(facts.hotkey.0),
         facts.scheme,
-        facts.path.display(),
-        facts.mode,
     );
-    for warning in &facts.warnings {
-        text.push_str(&format!("warning   {warning}\n"));
+    text.push_str(&file_text(facts.encryption, &facts.path, facts.mode));
+    if is_checked {
+        text.push_str("check     OK: the secret opens and belongs to the hotkey\n");
     }
-    text
+    text + &warnings_text(&facts.warnings)
+}
+
+/// What an encrypted file tells without its password.
+fn sealed_text(facts: &KeyFileFacts) -> String {
+    let hotkey = match facts.named {
+        Some(named) => format!("{named}, as the public file beside it says"),
+        None => "not known: there is no public file beside it".to_owned(),
+    };
+    let mut text = format!("hotkey    {hotkey}\n");
+    text.push_str(&file_text(facts.encryption, &facts.path, facts.mode));
+    text.push_str("check     not done: `--check` decrypts the file\n");
+    text + &warnings_text(&facts.warnings)
+}
+
+fn file_text(encryption: Option<Encryption>, path: &Path, mode: u32) -> String {
+    let format = match encryption {
+        Some(format) => format!("encrypted, {format}"),
+        None => "not encrypted".to_owned(),
+    };
+    format!("format    {format}\nfile      {}\nmode      {mode:o}\n", path.display())
+}
+
+fn warnings_text(warnings: &[KeyFileWarning]) -> String {
+    warnings.iter().map(|warning| format!("warning   {warning}\n")).collect()
 }

@@ -25,6 +25,7 @@ mod key;
 mod layer;
 mod log;
 mod origin;
+mod passwords;
 mod peer;
 mod reader;
 mod reference;
@@ -47,6 +48,7 @@ pub use key::{Default as KeyDefault, Key, Kind};
 pub use layer::FlagValue;
 pub use log::{Log, LogFormat};
 pub use origin::Origin;
+pub use passwords::{PasswordVariables, PASSWORD_FILE_VARIABLE, PASSWORD_VARIABLE};
 pub use peer::Peer;
 pub use reader::Reader;
 pub use reference::reference;
@@ -54,7 +56,7 @@ pub use settings::{Settings, Shown};
 pub use stop::Stop;
 pub use surroundings::Surroundings;
 pub use text::hide_credentials;
-pub use wallet::Wallet;
+pub use wallet::{PasswordSources, Wallet};
 pub use weights::{Weights, WeightsMode};
 
 /// A complete, valid configuration.

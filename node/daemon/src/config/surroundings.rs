@@ -5,24 +5,39 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::passwords::PasswordVariables;
+
 /// The process's surroundings.
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
-    /// Environment variables with UTF-8 names and values.
+    /// Environment variables with UTF-8 names and values, none of which carries a password.
     pub variables: BTreeMap<String, String>,
+    /// Those that carry one.
+    pub passwords: PasswordVariables,
     /// The working directory.
     pub working_dir: PathBuf,
 }
 
 impl Surroundings {
     /// Those of this process. Variables that are not UTF-8 are left out.
+    ///
+    /// What carries a password is taken out of the environment, so that no child inherits it; a
+    /// second call does not find it any more. To be called before there is a second thread, which
+    /// might be reading the environment.
     #[must_use]
     pub fn of_process() -> Self {
-        let variables = std::env::vars_os()
+        let (passwords, others): (Vec<_>, Vec<_>) =
+            std::env::vars_os().partition(|(name, _)| PasswordVariables::carries(name));
+        for (name, _) in &passwords {
+            std::env::remove_var(name);
+        }
+        let passwords = PasswordVariables::new(passwords);
+        let variables = others
+            .into_iter()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
         let working_dir = std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"));
-        Self { variables, working_dir }
+        Self { variables, passwords, working_dir }
     }
 
     /// A variable that is set and not empty.
@@ -62,5 +77,25 @@ impl Surroundings {
     fn xdg(&self, variable: &str, fallback: &str) -> PathBuf {
         let base = self.variable(variable).map(Path::new).filter(|path| path.is_absolute());
         base.map_or_else(|| self.home().join(fallback), Path::to_path_buf).join("assay")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_carries_a_password_leaves_the_environment_and_is_never_shown() {
+        std::env::set_var("BT_WALLET_PASSWORD", "visible");
+        std::env::set_var("BT_PW_A_TEST", "visible");
+        let surroundings = Surroundings::of_process();
+        for name in ["BT_WALLET_PASSWORD", "BT_PW_A_TEST"] {
+            assert!(std::env::var_os(name).is_none(), "{name} is still there for children");
+            assert!(!surroundings.variables.contains_key(name), "{name}");
+            let value = surroundings.passwords.get(name).unwrap().unwrap();
+            assert_eq!(value.as_str(), "visible");
+        }
+        assert!(surroundings.variable("PATH").is_some(), "the others stay");
+        assert!(!format!("{surroundings:?}").contains("visible"));
     }
 }

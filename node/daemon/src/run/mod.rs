@@ -1,7 +1,7 @@
 //! The node: what it needs at start, the loop, and the way out.
 //!
 //! ```text
-//! lock and open the store -> admin listener -> key, policy, data set -> engine, image, leftovers
+//! key -> lock and open the store -> admin listener -> policy, data set -> engine, image, leftovers
 //!   -> devices -> chain -> peers' listener -> the loop: event, decide, commit, act
 //! ```
 //!

@@ -74,7 +74,7 @@ fn what_only_begins_like_a_format_is_damaged_whatever_the_password() {
         (vault(&hex::encode("00\n1\n22")), "its lines are not hexadecimal digits"),
         (b"gAAAAA".to_vec(), "it is not base64"),
         (b"gAAAAABk".to_vec(), "it has a wrong length"),
-        (fernet[..fernet.len() - 8].as_bytes().to_vec(), "it has a wrong length"),
+        (FERNET[..FERNET.len() - 8].to_vec(), "it has a wrong length"),
         (format!("{fernet}!").into_bytes(), "it is not base64"),
     ] {
         let format = Encryption::of(&sealed).unwrap();
