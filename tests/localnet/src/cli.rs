@@ -98,6 +98,9 @@ pub(crate) struct Run {
     /// How many blocks are given up then, as far as they are not final
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     reorg_depth: u32,
+    /// Rounds by which the beacon's pulses come late
+    #[arg(long, default_value_t = 0, value_name = "ROUNDS")]
+    drand_lag: u32,
     /// Blocks whose state can be read
     #[arg(long, default_value_t = 300, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     state_window: u32,
@@ -155,6 +158,15 @@ struct Subnet {
     /// Epochs run per block at most; the others wait
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
     max_epochs_per_block: u8,
+    /// Weights have to be committed, and are revealed later
+    #[arg(long)]
+    commit_reveal: bool,
+    /// Epochs for which committed weights stay concealed
+    #[arg(long, default_value_t = 1, value_name = "EPOCHS", value_parser = clap::value_parser!(u64).range(1..=100))]
+    reveal_period: u64,
+    /// Seconds of chain time between the rounds of the local beacon; 0 for none
+    #[arg(long, default_value_t = 3, value_name = "SECONDS")]
+    drand_period: u32,
     /// Version the runtime reports and takes signatures for
     #[arg(long, default_value_t = VERSION.spec_version, value_name = "N")]
     spec_version: u32,
@@ -195,6 +207,7 @@ impl Run {
                 state_window: self.state_window,
                 reorg_every: self.reorg_every,
                 reorg_depth: self.reorg_depth,
+                pulse_lag: self.drand_lag,
                 ..ChainOptions::default()
             },
             state_dir: self.state_dir.clone(),
@@ -222,6 +235,9 @@ impl Run {
             max_epochs_per_block: subnet.max_epochs_per_block,
             allow_loopback_axons: subnet.allow_loopback_axons,
             slot_ms,
+            commit_reveal: subnet.commit_reveal,
+            reveal_period_epochs: subnet.reveal_period,
+            drand_period_s: subnet.drand_period,
             spec_version: subnet.spec_version,
             flavour: subnet.flavour,
             ..self.neurons.genesis()

@@ -1,11 +1,13 @@
 //! What the chain starts with, as a person describes it and as storage.
 
 use crate::{
+    chain::BEACON_GENESIS_S,
     flavour::{dress_key, Dress, Flavour},
     keys::{Keyring, Role},
 };
 use codec::Encode;
 use node_subtensor_runtime::{
+    drand::{self, LocalBeacon},
     pallet_balances, pallet_sudo,
     subtensor::{self, NetUid, NeuronGenesis, SubnetGenesis},
     upgrade::{upgrade_key, Upgrade},
@@ -51,8 +53,13 @@ pub struct GenesisSpec {
     pub immunity_period: u16,
     /// Mechanisms per subnet.
     pub mechanisms: u8,
-    /// Whether plain weights are refused. There are no commits here yet: then nobody can set any.
+    /// Whether plain weights are refused and have to be committed first.
     pub commit_reveal: bool,
+    /// Epochs for which committed weights stay concealed.
+    pub reveal_period_epochs: u64,
+    /// Seconds between the rounds of the local beacon, whose pulses come with the blocks. 0 for no
+    /// such beacon: then the chain believes quicknet, and nobody brings pulses.
+    pub drand_period_s: u32,
     /// Least stake weight that may set weights, in rao.
     pub stake_threshold: u64,
     /// Epochs run per block at most.
@@ -86,6 +93,8 @@ impl Default for GenesisSpec {
             immunity_period: 4096,
             mechanisms: 1,
             commit_reveal: false,
+            reveal_period_epochs: 1,
+            drand_period_s: 0,
             stake_threshold: 0,
             max_epochs_per_block: 2,
             allow_loopback_axons: false,
@@ -126,6 +135,11 @@ impl GenesisSpec {
         let miners = (0..self.miners).map(|i| (Role::Miner, i));
         let owner = self.owner_neuron.then_some((Role::Owner, 0));
         validators.chain(miners).chain(owner).collect()
+    }
+
+    /// The local beacon, if there is one.
+    pub fn beacon(&self) -> Option<LocalBeacon> {
+        (self.drand_period_s > 0).then(|| LocalBeacon::new(BEACON_GENESIS_S, self.drand_period_s))
     }
 
     /// The storage of block 0.
@@ -183,6 +197,10 @@ impl GenesisSpec {
         RuntimeGenesisConfig {
             balances: pallet_balances::GenesisConfig { balances, ..Default::default() },
             sudo: pallet_sudo::GenesisConfig { key: Some(alice) },
+            drand: drand::GenesisConfig {
+                beacon: self.beacon().as_ref().map(Into::into),
+                ..Default::default()
+            },
             subtensor_module: subtensor::GenesisConfig {
                 subnets: self.netuids.iter().map(subnet).collect(),
                 stake_threshold: self.stake_threshold,
@@ -230,7 +248,7 @@ impl GenesisSpec {
             mechanisms: self.mechanisms,
             commit_reveal: self.commit_reveal,
             emission_per_block: self.emission_per_block,
-            reveal_period_epochs: 1,
+            reveal_period_epochs: self.reveal_period_epochs,
             neurons,
         }
     }

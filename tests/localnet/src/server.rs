@@ -323,7 +323,7 @@ async fn seal_on_timer(chain: Arc<Chain>, block_time: BlockTime, mut stop: watch
         match tokio::task::spawn_blocking(move || sealing.seal(now_ms())).await {
             Ok(Ok(block)) => {
                 tracing::info!(number = block.number(), hash = ?block.hash,
-                    transactions = block.body.len() - 1, "block sealed");
+                    transactions = block.signed(), "block sealed");
             }
             Ok(Err(error)) => tracing::error!(%error, "no block sealed"),
             Err(error) => tracing::error!(%error, "no block sealed"),

@@ -43,6 +43,14 @@ pub enum SealError {
         /// The runtime's word for it.
         reason: String,
     },
+    /// A pulse could not be signed.
+    #[error("block {number} cannot have its pulses: {reason}")]
+    Pulse {
+        /// The block.
+        number: u32,
+        /// The beacon's word for it.
+        reason: String,
+    },
     /// An extrinsic of a known block was refused.
     #[error("block {number} refuses its extrinsic {index}: {reason}")]
     Refused {
@@ -155,6 +163,19 @@ impl<'s> BlockBuilder<'s> {
         }
     }
 
+    fn bring(&mut self, pulses: &[Bytes]) -> Result<(), SealError> {
+        let number = self.number;
+        for pulse in pulses {
+            match self.apply(pulse) {
+                Ok(Applied::Included) => {}
+                Ok(Applied::Full) => tracing::warn!(number, "no room for a pulse"),
+                Ok(Applied::Refused(error)) => tracing::warn!(number, ?error, "pulse refused"),
+                Err(source) => return Err(SealError::Panicked { number, source }),
+            }
+        }
+        Ok(())
+    }
+
     fn finish(mut self) -> Result<Built, SealError> {
         let number = self.number;
         let header = run(self.state, &mut self.overlay, Executive::finalize_block)
@@ -177,6 +198,14 @@ impl<'s> BlockBuilder<'s> {
     }
 }
 
+/// What a block brings that nobody signed.
+pub(super) struct Inherents {
+    /// Its time.
+    pub(super) now_ms: u64,
+    /// Extrinsics with pulses, in the order of rounds. One that is refused is left out.
+    pub(super) pulses: Vec<Bytes>,
+}
+
 /// Builds a block from the pool's candidates, in their order.
 ///
 /// A candidate that makes the runtime panic may have left the block half changed: the block is
@@ -184,7 +213,7 @@ impl<'s> BlockBuilder<'s> {
 pub(super) fn author(
     parent: &Header,
     state: &State,
-    now_ms: u64,
+    inherents: &Inherents,
     candidates: &[Candidate],
     apply: ApplyExtrinsic,
 ) -> Result<Authored, SealError> {
@@ -193,7 +222,8 @@ pub(super) fn author(
         let rest: Vec<&Candidate> =
             candidates.iter().filter(|candidate| !panicking.contains(&candidate.hash)).collect();
         let mut block = BlockBuilder::start(parent, state, apply)?;
-        block.set_time(now_ms)?;
+        block.set_time(inherents.now_ms)?;
+        block.bring(&inherents.pulses)?;
         match fill(&mut block, rest) {
             Ok((included, mut refused)) => {
                 refused.extend(panicking);

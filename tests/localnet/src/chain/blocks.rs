@@ -3,7 +3,9 @@
 //! Up to the finalized block there is one line. Above it a reorganisation may give blocks up for
 //! a longer line; they stay known by their hash for as long as other blocks do.
 
-use node_subtensor_runtime::{BlockNumber, Hash, Header};
+use codec::Decode;
+use node_subtensor_runtime::{BlockNumber, Hash, Header, UncheckedExtrinsic};
+use sp_runtime::generic::Preamble;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -38,6 +40,17 @@ impl SealedBlock {
     pub fn number(&self) -> BlockNumber {
         self.header.number
     }
+
+    /// How many of its extrinsics somebody signed. The others set the time and bring pulses.
+    pub fn signed(&self) -> usize {
+        self.body.iter().filter(|bytes| is_signed(bytes)).count()
+    }
+}
+
+/// Whether somebody signed an extrinsic.
+pub(super) fn is_signed(bytes: &[u8]) -> bool {
+    UncheckedExtrinsic::decode(&mut &bytes[..])
+        .is_ok_and(|extrinsic| matches!(extrinsic.preamble, Preamble::Signed(..)))
 }
 
 /// The chain's blocks. Never empty: it starts with the genesis block.

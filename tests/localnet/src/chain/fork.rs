@@ -4,17 +4,14 @@
 //! they saw last, higher than it by one. Final blocks are never given up.
 
 use super::{
+    blocks::is_signed,
     pool::TxStatus,
     sealing::{Returned, Sealer},
     Chain, SealError, SealedBlock,
 };
-use codec::Decode;
-use node_subtensor_runtime::{BlockNumber, UncheckedExtrinsic};
+use node_subtensor_runtime::BlockNumber;
 use serde::{Deserialize, Serialize};
-use sp_runtime::{
-    generic::Preamble,
-    traits::{BlakeTwo256, Hash as _},
-};
+use sp_runtime::traits::{BlakeTwo256, Hash as _};
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError},
@@ -202,10 +199,7 @@ fn retract(
         watchers.entry(awaiting.tx).or_default().push(awaiting.watcher);
     }
     let bodies = given_up.iter().flat_map(|block| block.body.iter());
-    let signed = bodies.filter(|bytes| {
-        UncheckedExtrinsic::decode(&mut &bytes[..])
-            .is_ok_and(|extrinsic| matches!(extrinsic.preamble, Preamble::Signed(..)))
-    });
+    let signed = bodies.filter(|bytes| is_signed(bytes));
     signed
         .map(|bytes| {
             let hash = BlakeTwo256::hash(bytes);

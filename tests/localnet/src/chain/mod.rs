@@ -14,6 +14,7 @@ mod author;
 mod blocks;
 mod fork;
 mod pool;
+mod pulses;
 mod query;
 mod sealing;
 mod state;
@@ -23,6 +24,7 @@ pub use author::{ApplyExtrinsic, SealError};
 pub use blocks::{Bytes, SealedBlock, StorageChange, BLOCKS_KEPT};
 pub use fork::{Fate, Reorg, ReorgError};
 pub use pool::{SubmitError, TxStatus, Watcher, BAN_BLOCKS, TRANSACTIONS_MAX};
+pub use pulses::{PulseFaults, BEACON_GENESIS_S};
 pub use query::{metadata, MetadataError, QueryError};
 pub use sealing::FINALITY_BLOCKS_MAX;
 pub use state::Panicked;
@@ -39,6 +41,7 @@ use blocks::Blocks;
 use codec::Decode;
 use node_subtensor_runtime::{BlockNumber, Executive, Hash, Header, UncheckedExtrinsic};
 use pool::{Pool, WatchSender};
+use pulses::Pulses;
 use sealing::Sealer;
 use sp_core::storage::{StateVersion, Storage};
 use sp_runtime::{
@@ -70,6 +73,8 @@ pub struct ChainOptions {
     pub reorg_every: BlockNumber,
     /// How many blocks are given up then, as far as they are not final.
     pub reorg_depth: BlockNumber,
+    /// Rounds by which the beacon's pulses come late.
+    pub pulse_lag: u32,
     /// How an extrinsic is applied.
     pub apply: ApplyExtrinsic,
 }
@@ -81,6 +86,7 @@ impl Default for ChainOptions {
             state_window: 300,
             reorg_every: 0,
             reorg_depth: 1,
+            pulse_lag: 0,
             apply: Executive::apply_extrinsic,
         }
     }
@@ -147,6 +153,7 @@ pub struct Chain {
     options: ChainOptions,
     finality_lag: AtomicU32,
     finality_stalled: AtomicBool,
+    pulses: Pulses,
     store: TrieStore,
     blocks: RwLock<Blocks>,
     pool: Mutex<Pool>,
@@ -186,6 +193,7 @@ impl Chain {
             options,
             finality_lag: AtomicU32::new(options.finality_lag),
             finality_stalled: AtomicBool::new(false),
+            pulses: Pulses::new(spec, options.pulse_lag),
             store,
             timeline: RwLock::new(Timeline::new(&blocks.best())),
             blocks: RwLock::new(blocks),

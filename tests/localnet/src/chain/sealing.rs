@@ -1,7 +1,7 @@
 //! Sealing: a block from the pool, its way into the journal and to the followers, and finality.
 
 use super::{
-    author::{author, Built},
+    author::{author, Built, Inherents},
     pool::{Candidate, TxStatus, WatchSender},
     Bytes, Chain, Heads, Moment, SealError, SealedBlock,
 };
@@ -92,7 +92,8 @@ impl Chain {
         let parent = self.best();
         let state = self.state_of(&parent);
         let now_ms = now_ms.max(self.last_timestamp().saturating_add(1));
-        let authored = author(&parent.header, &state, now_ms, candidates, self.options.apply)?;
+        let inherents = Inherents { now_ms, pulses: self.pulses_due(&parent, now_ms)? };
+        let authored = author(&parent.header, &state, &inherents, candidates, self.options.apply)?;
         let number = authored.built.block.number();
         let finalized = self.finality_due(number);
         if let Some(journal) = &mut sealer.journal {

@@ -1,7 +1,9 @@
 //! `dev_*`: what only a development chain offers.
 
+mod drand;
 mod faults;
 mod forks;
+mod subnet;
 
 use super::{
     error::{invalid_params, of_change, of_query, of_seal},
@@ -19,8 +21,10 @@ use serde_json::json;
 const SEAL_MAX: u32 = 10_000;
 
 pub(super) fn register(module: &mut Module) -> Result<(), RegisterMethodError> {
+    drand::register(module)?;
     faults::register(module)?;
     forks::register(module)?;
+    subnet::register(module)?;
     register_sealing(module)?;
     module.register_blocking_method("dev_setStorage", |params, chain, _| -> Answer {
         let changes: Vec<(String, Option<String>)> = params.one()?;
@@ -56,7 +60,7 @@ fn register_sealing(module: &mut Module) -> Result<(), RegisterMethodError> {
                 Some(at_ms) => chain.chain().seal(at_ms),
                 None => chain.chain().seal_next_slot(now_ms()),
             };
-            included += sealed.map_err(|error| of_seal(&error))?.body.len() - 1;
+            included += sealed.map_err(|error| of_seal(&error))?.signed();
         }
         let best = chain.chain().best();
         Ok(json!({ "number": best.number(), "hash": best.hash, "included": included }))
@@ -73,6 +77,7 @@ fn register_sealing(module: &mut Module) -> Result<(), RegisterMethodError> {
             "finalized": chain.chain().finalized().number(),
             "pending": chain.pending().len(),
             "trieNodes": chain.chain().trie_nodes(),
+            "specVersion": chain.chain().version(None).map_err(of_query)?.spec_version,
             "timestampMs": chain.chain().last_timestamp(),
         }))
     })?;

@@ -4,6 +4,8 @@
 //! `//Alice` holds the sudo key. A change is an ordinary transaction and takes effect with the
 //! next block, so that a chain changed in this way can still be executed again.
 
+pub mod neurons;
+
 use crate::{
     chain::{Chain, StorageChange, SubmitError},
     flavour::{dress_key, Dress, Flavour},
@@ -13,8 +15,9 @@ use crate::{
 use codec::Encode;
 use node_subtensor_runtime::{
     frame_system, pallet_sudo,
+    subtensor::{self, NetUid},
     upgrade::{upgrade_key, Upgrade},
-    Hash, RuntimeCall,
+    AccountId, Hash, RuntimeCall,
 };
 use serde::Deserialize;
 use std::sync::PoisonError;
@@ -124,19 +127,38 @@ pub fn upgrade(chain: &Chain, alice: &DevKey, to: UpgradeTo) -> Result<Vec<Hash>
     change_storage(chain, alice, changes)
 }
 
+/// Registers a hotkey in a subnet; `alice` pays and owns it. Into a full subnet it takes the uid
+/// of the neuron that is pruned.
+///
+/// # Errors
+///
+/// [`ChangeError`].
+pub fn register(
+    chain: &Chain,
+    alice: &DevKey,
+    netuid: NetUid,
+    hotkey: AccountId,
+) -> Result<Hash, ChangeError> {
+    send(chain, alice, subtensor::Call::burned_register { netuid, hotkey }.into())
+}
+
 /// Sends any call as root.
 ///
 /// # Errors
 ///
 /// [`ChangeError`].
 pub fn sudo(chain: &Chain, alice: &DevKey, call: RuntimeCall) -> Result<Hash, ChangeError> {
+    send(chain, alice, pallet_sudo::Call::sudo { call: Box::new(call) }.into())
+}
+
+/// Sends a call as `alice`, signed for the version in force.
+fn send(chain: &Chain, alice: &DevKey, call: RuntimeCall) -> Result<Hash, ChangeError> {
     let _alone = chain.alice.lock().unwrap_or_else(PoisonError::into_inner);
     let nonce =
         chain.next_index(&alice.account()).map_err(|source| ChangeError::Nonce { source })?;
     let spec_version =
         chain.version(None).map_err(|source| ChangeError::Version { source })?.spec_version;
-    let call = pallet_sudo::Call::sudo { call: Box::new(call) };
     let terms = Terms::immortal(nonce);
-    let bytes = sign_for(spec_version, call.into(), &alice.pair, chain.genesis_hash(), terms);
+    let bytes = sign_for(spec_version, call, &alice.pair, chain.genesis_hash(), terms);
     chain.submit(bytes).map_err(|source| ChangeError::Submit { source })
 }
