@@ -41,8 +41,8 @@ impl<T: Config> Pallet<T> {
     }
 
     /// The epoch that a commit in this block belongs to: the one under way, or the next where the
-    /// subnet's epoch is due and has not run yet. So it is before the clock has run, and all through
-    /// a block that defers the epoch.
+    /// subnet's epoch is due and has not run yet. So it is before the clock has run, and all
+    /// through a block that defers the epoch.
     pub fn lookahead_epoch(netuid: NetUid) -> u64 {
         let due = Self::epoch_due(netuid, Self::current_block());
         SubnetEpochIndex::<T>::get(netuid).saturating_add(u64::from(due))

@@ -3,8 +3,8 @@
 //! Names, hashers, types and defaults are those of the real pallet at spec version 425, so that a
 //! client reads and signs here as it does there. One file per concern: `weights` (setting them),
 //! `commit` (hashes of them) and `commit_timelocked` (sealed ones), `epoch` (the clock), `results`
-//! (what an epoch writes and pays) of `yuma` (consensus), `registration`, `serving`, `stake`, `genesis`; `calls` and `events` are parts of
-//! the pallet's declaration.
+//! (what an epoch writes and pays) of `yuma` (consensus), `registration`, `serving`, `stake`,
+//! `genesis`; `calls` and `events` are parts of the pallet's declaration.
 //!
 //! Not here: staking calls, child keys. Their storage is declared only where a client reads a
 //! default from it.
