@@ -73,6 +73,8 @@ fn a_commit_opens_in_the_first_block_of_its_reveal_epoch_before_that_blocks_epoc
     assert_eq!(stored(&found), row);
     assert_eq!(queue(&found, 0), 0);
     assert_eq!(found.world.read(|| LastUpdate::<Runtime>::get(1))[0], committed, "not again");
+    let incentive = found.world.read(|| Incentive::<Runtime>::get(1))[1];
+    assert!(incentive > 0, "the epoch of block 10 counted what was opened in block 10");
     found.world.chain.verify(block.hash).unwrap();
 }
 
