@@ -3,7 +3,7 @@
 //! By uid, what the chain keeps in vectors may be shorter than there are uids: what is missing is
 //! the value of a neuron about which nothing is known.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chain_metadata::constant::SLOT_DURATION;
 use node_core::id::{Hotkey, Uid};
@@ -11,7 +11,7 @@ use node_core::unit::{BlockCount, BlockNumber};
 use node_core::view::{Abilities, ChainView, CommitmentRecord, Neuron, OwnCommit};
 
 use crate::commitments::{newest, Committed};
-use crate::keys::{Extent, Found};
+use crate::keys::{Extent, Found, Names};
 use crate::metagraph::{Seat, Seating};
 use crate::read::Subject;
 use crate::runtime::Runtime;
@@ -28,12 +28,23 @@ pub(crate) struct Facts {
     pub(crate) subnet: Subnet,
     pub(crate) seating: Seating,
     pub(crate) found: Found,
+    /// Hotkeys that have revealed commitments; `None` if anybody may.
+    pub(crate) revealing: Option<BTreeSet<Hotkey>>,
 }
 
 impl Facts {
-    /// Who holds which uid.
-    pub(crate) fn names(&self) -> Vec<(Uid, Hotkey)> {
-        self.seating.seats.iter().map(|seat| (seat.uid, seat.hotkey)).collect()
+    /// Who and what this turns out to be about. An increment does not know who may set weights.
+    pub(crate) fn names(&self) -> Names {
+        let seats = self.seating.seats.iter().map(|seat| (seat.uid, seat.hotkey));
+        let permits = self.subnet.results.as_ref().map(|results| results.permits.as_slice());
+        let permitted = (0..=u16::MAX).zip(permits.unwrap_or_default());
+        Names {
+            seats: seats.collect(),
+            permitted: permitted.filter(|(_, has)| **has).map(|(uid, _)| Uid(uid)).collect(),
+            revealing: self.revealing.clone(),
+            epoch: self.subnet.clock.index,
+            reveal_period: self.subnet.params.reveal_period,
+        }
     }
 
     /// Commitments that were left out.

@@ -47,6 +47,7 @@ fn facts(full: bool) -> Facts {
         subnet,
         seating: Seating { seats, ..Seating::default() },
         found: Found::default(),
+        revealing: None,
     }
 }
 

@@ -1,22 +1,26 @@
 //! What of a view is kept per uid, hotkey or epoch, and so has to be named to be asked for.
 //!
 //! Before the first answer, the names are those of the last view (`memory`); whatever is missing
-//! is asked for once more.
+//! is asked for once more. Rows are asked for of those who may set weights, and reveals of those
+//! who have some.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chain_metadata::storage as items;
-use node_core::id::{Hotkey, Uid};
+use node_core::id::{BlockHash, Hotkey, Netuid, Uid};
 use node_core::limits::UIDS_MAX;
 use node_core::unit::EpochIndex;
 use node_core::view::OwnCommit;
+use subxt::config::substrate::H256;
 
 use crate::bounded::List;
 use crate::commitments::{revealed, Committed};
 use crate::decode::DecodeError;
-use crate::encode::EncodeError;
+use crate::encode::{storage_key, EncodeError};
+use crate::link::{CallError, Links};
 use crate::own_commits::timelocked;
 use crate::read::Subject;
+use crate::runtime::Runtime;
 use crate::storage::{Answers, Batch, Slot};
 
 /// The longest period looked back for commits; the chain allows 100 epochs. Bounds the keys that a
@@ -35,6 +39,22 @@ pub(crate) struct Extent {
     pub(crate) commitments: bool,
 }
 
+/// Reveals listed in one call. Lower: subnets that use them, and have for long, are asked about
+/// every hotkey. Higher: nodes refuse.
+const REVEALING_MAX: u32 = 1000;
+
+/// Who and what a view is about: all that keys are made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Names {
+    pub(crate) seats: Vec<(Uid, Hotkey)>,
+    /// Uids that may set weights: the rows of others count nothing.
+    pub(crate) permitted: BTreeSet<Uid>,
+    /// Hotkeys that have revealed commitments; `None` if anybody may.
+    pub(crate) revealing: Option<BTreeSet<Hotkey>>,
+    pub(crate) epoch: EpochIndex,
+    pub(crate) reveal_period: u64,
+}
+
 /// Names of what is wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Keys {
@@ -51,25 +71,26 @@ impl Keys {
     ///
     /// A commit stays in the queue of its epoch until `reveal_period` epochs later; one epoch more
     /// on either side covers a deferred epoch.
-    pub(crate) fn of(
-        extent: Extent,
-        subject: Subject,
-        seats: &[(Uid, Hotkey)],
-        epoch: EpochIndex,
-        reveal_period: u64,
-    ) -> Self {
+    pub(crate) fn of(extent: Extent, subject: Subject, names: &Names) -> Self {
         let is_own = |hotkey: &Hotkey| Some(*hotkey) == subject.own_hotkey;
-        let wants_row = |(_, hotkey): &&(Uid, Hotkey)| extent.full || is_own(hotkey);
+        let wants_row = |(uid, hotkey): &&(Uid, Hotkey)| {
+            is_own(hotkey) || (extent.full && names.permitted.contains(uid))
+        };
         let mut keys = Self {
-            rows: seats.iter().filter(wants_row).map(|(uid, _)| *uid).collect(),
+            rows: names.seats.iter().filter(wants_row).map(|(uid, _)| *uid).collect(),
             ..Self::default()
         };
         if extent.commitments {
-            keys.revealed = seats.iter().map(|(_, hotkey)| *hotkey).collect();
+            let reveals = |hotkey: &Hotkey| {
+                names.revealing.as_ref().is_none_or(|revealing| revealing.contains(hotkey))
+            };
+            let hotkeys = names.seats.iter().map(|(_, hotkey)| *hotkey);
+            keys.revealed = hotkeys.filter(reveals).collect();
         }
         if subject.own_hotkey.is_some() {
-            let back = reveal_period.min(REVEAL_PERIOD_MAX).saturating_add(1);
-            let epochs = epoch.0.saturating_sub(back)..=epoch.0.saturating_add(1);
+            let back = names.reveal_period.min(REVEAL_PERIOD_MAX).saturating_add(1);
+            let epoch = names.epoch.0;
+            let epochs = epoch.saturating_sub(back)..=epoch.saturating_add(1);
             keys.epochs = epochs.map(EpochIndex).collect();
         }
         keys
@@ -93,6 +114,31 @@ impl Keys {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty() && self.revealed.is_empty() && self.epochs.is_empty()
+    }
+}
+
+/// Lists the hotkeys that have revealed commitments; `None` if there are too many to list, or the
+/// node does not list them. Few subnets have any, so that listing is cheaper than asking for each.
+pub(crate) async fn revealing(
+    links: &Links,
+    runtime: &Runtime,
+    netuid: Netuid,
+    block: BlockHash,
+) -> Result<Option<BTreeSet<Hotkey>>, CallError> {
+    let prefix = storage_key(runtime.metadata(), &items::REVEALED_COMMITMENTS, (netuid.0,));
+    let Ok(Some(prefix)) = prefix else { return Ok(Some(BTreeSet::new())) };
+    let listed = links
+        .call("state_getKeysPaged", |methods| async move {
+            let at = Some(H256(block.0));
+            methods.state_get_keys_paged(&prefix, REVEALING_MAX, None, at).await
+        })
+        .await;
+    match listed {
+        Ok(keys) if keys.len() < REVEALING_MAX as usize => {
+            Ok(keys.iter().map(|key| key.last_chunk().copied().map(Hotkey)).collect())
+        }
+        Ok(_) | Err(CallError::Refused { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -184,31 +230,47 @@ impl Found {
 mod tests {
     use super::*;
 
-    use node_core::id::Netuid;
-
     const FULL: Extent = Extent { full: true, commitments: true };
+    const INCREMENT: Extent = Extent { full: false, commitments: true };
 
     fn subject(own: Option<u8>) -> Subject {
         let own_hotkey = own.map(|byte| Hotkey([byte; 32]));
         Subject { netuid: Netuid(1), mechanism: 0, own_hotkey }
     }
 
-    fn seats(count: u8) -> Vec<(Uid, Hotkey)> {
-        (0..count).map(|at| (Uid(at.into()), Hotkey([at; 32]))).collect()
+    /// Four neurons, of which the first may set weights and the second has a reveal.
+    fn names(epoch: u64, reveal_period: u64) -> Names {
+        Names {
+            seats: (0..4u8).map(|at| (Uid(at.into()), Hotkey([at; 32]))).collect(),
+            permitted: BTreeSet::from([Uid(0)]),
+            revealing: Some(BTreeSet::from([Hotkey([1; 32]), Hotkey([9; 32])])),
+            epoch: EpochIndex(epoch),
+            reveal_period,
+        }
     }
 
     fn keys(extent: Extent, own: Option<u8>, epoch: u64, period: u64) -> Keys {
-        Keys::of(extent, subject(own), &seats(4), EpochIndex(epoch), period)
+        Keys::of(extent, subject(own), &names(epoch, period))
     }
 
     #[test]
-    fn a_full_view_names_everybody_and_an_increment_its_own_row_only() {
+    fn a_full_view_names_who_may_set_weights_and_an_increment_its_own_row_only() {
         let full = keys(FULL, Some(2), 9, 1);
-        assert_eq!((full.rows.len(), full.revealed.len()), (4, 4));
-        let increment = keys(Extent { full: false, commitments: false }, Some(2), 9, 1);
+        assert_eq!(full.rows, BTreeSet::from([Uid(0), Uid(2)]));
+        let increment = keys(INCREMENT, Some(2), 9, 1);
         assert_eq!(increment.rows, BTreeSet::from([Uid(2)]));
-        assert!(increment.revealed.is_empty());
-        assert_eq!(increment.epochs, full.epochs);
+        assert_eq!((increment.epochs, increment.revealed), (full.epochs, full.revealed));
+        assert!(keys(INCREMENT, None, 9, 1).rows.is_empty());
+    }
+
+    #[test]
+    fn reveals_are_asked_for_where_there_are_some_and_of_everybody_where_nobody_knows() {
+        let one = BTreeSet::from([Hotkey([1; 32])]);
+        assert_eq!(keys(FULL, None, 9, 1).revealed, one, "the other one is not seated");
+        let unknown = Names { revealing: None, ..names(9, 1) };
+        assert_eq!(Keys::of(FULL, subject(None), &unknown).revealed.len(), 4);
+        let kept = Extent { full: true, commitments: false };
+        assert!(Keys::of(kept, subject(None), &unknown).revealed.is_empty());
     }
 
     #[test]

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use node_core::id::{BlockHash, Hotkey, Uid};
+use node_core::id::BlockHash;
 use node_core::limits::UIDS_MAX;
-use node_core::unit::{BlockNumber, EpochIndex};
+use node_core::unit::BlockNumber;
 
+use crate::keys::Names;
 use crate::runtime::Runtime;
 
 /// Seed hashes kept. Lower: a view asks for the same hashes again. Higher: forty bytes each.
@@ -50,9 +51,7 @@ pub(crate) struct Memory {
 #[derive(Debug)]
 pub(crate) struct Guess {
     pub(crate) runtime: Arc<Runtime>,
-    pub(crate) seats: Vec<(Uid, Hotkey)>,
-    pub(crate) epoch: EpochIndex,
-    pub(crate) reveal_period: u64,
+    pub(crate) names: Names,
 }
 
 impl Memory {

@@ -1,9 +1,10 @@
 //! One view at one block: the first round, what it did not cover, and the whole from the parts.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chain_metadata::{api, storage as items};
-use node_core::id::BlockHash;
+use node_core::id::{BlockHash, Hotkey};
 use node_core::limits::UIDS_MAX;
 use node_core::unit::BlockNumber;
 use node_core::view::ChainView;
@@ -13,7 +14,7 @@ use subxt::ext::codec::{Decode as _, Encode as _};
 use crate::decode::DecodeError;
 use crate::encode::EncodeError;
 use crate::facts::Facts;
-use crate::keys::{Extent, Found, KeySlots, Keys};
+use crate::keys::{self, Extent, Found, KeySlots, Keys};
 use crate::link::{CallError, Links};
 use crate::memory::{Guess, Memory};
 use crate::metagraph::{self, Seating, Wanted};
@@ -47,6 +48,7 @@ struct Round {
     seating: Option<Seating>,
     asked: Keys,
     found: Found,
+    revealing: Option<BTreeSet<Hotkey>>,
 }
 
 impl Reader<'_> {
@@ -89,14 +91,12 @@ impl Reader<'_> {
         counts.views.add(1);
         counts.one_round.add(u64::from(is_one_round));
         counts.unreadable_commitments.add(facts.unreadable());
-        self.memory.learn(Guess {
-            runtime: Arc::clone(&runtime),
-            seats: facts.names(),
-            epoch: facts.subnet.clock.index,
-            reveal_period: facts.subnet.params.reveal_period,
-        });
         let genesis = self.links.genesis();
+        let mut names = facts.names();
         let view = facts.view(self.subject, &runtime, view);
+        let permitted = view.neurons.iter().filter(|neuron| neuron.validator_permit);
+        names.permitted = permitted.map(|neuron| neuron.uid).collect();
+        self.memory.learn(Guess { runtime, names });
         Ok(ChainView { genesis, hash: self.block, commitments, ..view })
     }
 
@@ -121,9 +121,7 @@ impl Reader<'_> {
             let round = self.round(&runtime, extent, Keys::default()).await?;
             return Ok((runtime, round, false));
         };
-        let Guess { epoch, reveal_period, .. } = *guess;
-        let keys =
-            |extent| Keys::of(extent, self.subject, &guess.seats, epoch, reveal_period).ahead();
+        let keys = |extent| Keys::of(extent, self.subject, &guess.names).ahead();
         let round = self.round(&guess.runtime, extent, keys(extent));
         let (runtime, round) = tokio::join!(self.runtime(), round);
         let runtime = runtime?;
@@ -148,11 +146,12 @@ impl Reader<'_> {
         let slots = SubnetSlots::add(&mut batch, self.subject, extent.full);
         let slots = slots.map_err(self.encode())?;
         let key_slots = KeySlots::add(&mut batch, self.subject, &keys).map_err(self.encode())?;
-        let (number, answers, metagraph, next_epoch) = tokio::try_join!(
+        let (number, answers, metagraph, next_epoch, revealing) = tokio::try_join!(
             self.number(),
             async { batch.fetch(self.links, self.block).await.map_err(self.call("the subnet")) },
             self.metagraph(runtime, wanted),
             self.next_epoch(runtime),
+            self.revealing(runtime, extent),
         )?;
         let subnet = slots.decode(&answers, number).map_err(self.decode())?;
         let mut subnet = self.checked(subnet)?;
@@ -168,14 +167,14 @@ impl Reader<'_> {
                 .ok()
         });
         let found = key_slots.decode(&answers, self.subject).map_err(self.decode())?;
-        Ok(Round { extent, number, subnet, seating, asked: keys, found })
+        Ok(Round { extent, number, subnet, seating, asked: keys, found, revealing })
     }
 
     /// Asks for what a round did not: seats without the metagraph, and what its keys left out.
     ///
     /// Also tells whether nothing was missing.
     async fn completed(&self, runtime: &Runtime, round: Round) -> Result<(Facts, bool), ReadError> {
-        let Round { extent, number, subnet, seating, asked, found } = round;
+        let Round { extent, number, subnet, seating, asked, found, revealing } = round;
         let mut is_whole = seating.is_some();
         let seating = match seating {
             Some(seating) => seating,
@@ -185,7 +184,7 @@ impl Reader<'_> {
                 self.seats(runtime, wanted, subnet.count).await?
             }
         };
-        let mut facts = Facts { extent, number, subnet, seating, found };
+        let mut facts = Facts { extent, number, subnet, seating, found, revealing };
         let missing = self.keys(extent, &facts).without(&asked);
         if !missing.is_empty() {
             self.memory.counts.not_foreseen.add(1);
@@ -202,8 +201,7 @@ impl Reader<'_> {
 
     /// The names that these facts turn out to need.
     fn keys(&self, extent: Extent, facts: &Facts) -> Keys {
-        let Subnet { clock, params, .. } = &facts.subnet;
-        Keys::of(extent, self.subject, &facts.names(), clock.index, params.reveal_period)
+        Keys::of(extent, self.subject, &facts.names())
     }
 
     fn checked(&self, subnet: Option<Subnet>) -> Result<Subnet, ReadError> {
@@ -258,6 +256,20 @@ impl Reader<'_> {
             }
             answer => answer.map(Some).map_err(self.call("the metagraph")),
         }
+    }
+
+    /// Who has revealed commitments. Where commitments are kept, it is what the last view found.
+    async fn revealing(
+        &self,
+        runtime: &Runtime,
+        extent: Extent,
+    ) -> Result<Option<BTreeSet<Hotkey>>, ReadError> {
+        if !extent.commitments {
+            return Ok(self.memory.guess().and_then(|guess| guess.names.revealing.clone()));
+        }
+        keys::revealing(self.links, runtime, self.subject.netuid, self.block)
+            .await
+            .map_err(self.call("who has revealed commitments"))
     }
 
     /// The runtime's own prediction; `None` where it has no such call, or none that answers.

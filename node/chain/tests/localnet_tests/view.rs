@@ -113,8 +113,8 @@ async fn commitments_and_axons_are_read_with_their_blocks_and_seeds() {
     assert_eq!(client.view_at(served.hash).await.unwrap(), later);
 }
 
-/// Header, version, metagraph, next epoch, and one batch of storage values.
-const CALLS_PER_ROUND: usize = 5;
+/// Header, version, metagraph, next epoch, who has reveals, and one batch of storage values.
+const CALLS_PER_ROUND: usize = 6;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_subnet_is_read_whole_in_one_round_of_calls_once_its_neurons_are_known() {
