@@ -77,7 +77,7 @@ async fn block_hashes(
     match together {
         Ok(hashes) if hashes.len() == numbers.len() => return Ok(hashes),
         Err(error) if error.is_on_the_way() => return Err(error),
-        // Refused, or answered with something else than a list.
+        // Refused, or not as many as were asked for.
         Ok(_) | Err(_) => {}
     }
     // Made before they are streamed: a closure over borrowed numbers is not `Send` for callers.

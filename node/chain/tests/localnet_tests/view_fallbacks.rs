@@ -2,12 +2,14 @@
 
 use localnet::admin::UpgradeTo;
 use localnet::flavour::Flavour;
-use node_chain::ReadCounts;
+use node_chain::{CallError, ReadCounts, ReadError};
 use node_core::epoch::Schedule;
 use node_core::unit::BlockCount;
 use node_core::view::{ChainView, ConsensusMode};
+use node_subtensor_runtime::commitments::RevealedCommitments;
+use node_subtensor_runtime::{AccountId, Runtime};
 
-use crate::support::{neurons, upgrade, validator, Chain};
+use crate::support::{alter, miner, neurons, soon, upgrade, validator, Chain};
 
 async fn start() -> Chain {
     Chain::start(localnet::GenesisSpec { tempo: 50, ..neurons(&[1_000, 3], 2) }).await
@@ -135,4 +137,37 @@ async fn an_upgrade_between_two_views_costs_one_more_round_and_nothing_else() {
     // And a view of a block before the upgrade is read by the old one.
     let old = client.view_at(before.hash).await.unwrap();
     assert_eq!(old, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_lists_no_keys_is_asked_about_everybody() {
+    let chain = start().await;
+    let hotkey = miner(0).public();
+    alter(&chain, move || {
+        let reveals = vec![(b"hidden".to_vec(), 1)];
+        RevealedCommitments::<Runtime>::insert(1, AccountId::from(hotkey.0), reveals);
+    })
+    .await;
+    let client = chain.client().await;
+    let listed = chain.view(&client).await;
+    assert_eq!(listed.commitments[0].bytes, b"hidden");
+    refuse(&chain, "state_getKeysPaged", -32_601);
+    assert_eq!(chain.view(&client).await, listed);
+    assert_eq!(chain.view(&chain.client().await).await, listed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_for_which_every_answer_is_too_large_is_an_error_and_no_endless_loop() {
+    let chain = start().await;
+    let client = chain.client().await;
+    chain.seal(1).await;
+    refuse(&chain, "state_queryStorageAt", -32_008);
+    let error = soon("the refusal", client.view_at(chain.head().hash)).await.unwrap_err();
+    let ReadError::Call { source, .. } = error else { panic!("{error}") };
+    assert!(matches!(*source, CallError::Refused { .. }), "{source}");
+}
+
+fn refuse(chain: &Chain, method: &str, code: i32) {
+    let refused = serde_json::json!({ "refuse": { method: code } });
+    chain.localnet.fault(refused).unwrap();
 }
