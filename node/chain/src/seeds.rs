@@ -82,10 +82,7 @@ async fn block_hashes(
     }
     // Made before they are streamed: a closure over borrowed numbers is not `Send` for callers.
     let calls: Vec<_> = numbers.iter().map(|number| block_hash(links, *number)).collect();
-    futures_util::stream::iter(calls)
-        .buffered(CALLS_IN_FLIGHT_MAX)
-        .try_collect()
-        .await
+    futures_util::stream::iter(calls).buffered(CALLS_IN_FLIGHT_MAX).try_collect().await
 }
 
 /// Hash of the canonical block of this height, if the endpoint has it.
