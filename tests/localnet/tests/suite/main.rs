@@ -16,6 +16,8 @@ mod faults;
 mod flavours;
 mod forks;
 mod hash_commits;
+mod kept_metadata;
+mod listeners;
 mod mechanisms;
 mod metagraph;
 mod owner;
