@@ -51,9 +51,6 @@ pub struct BlockRef {
     pub hash: BlockHash,
 }
 
-/// A block as it was before best ones were followed too.
-pub type FinalizedHead = BlockRef;
-
 /// News of the chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Head {

@@ -15,19 +15,19 @@ use tokio::time::Instant;
 
 use crate::endpoint::Endpoint;
 
-/// First rest after a failure, doubled by each further one in a row. Lower: a dead endpoint is
-/// tried with every call. Higher: one hiccup moves the node to the next endpoint.
-const REST_MIN: Duration = Duration::from_millis(200);
-/// Longest rest after failures. Lower: a dead endpoint costs its deadline more often. Higher: a
-/// recovered one stays last for longer.
-const REST_MAX: Duration = Duration::from_secs(60);
+/// First rest after a failure, doubled by each further one. Lower: an endpoint that connects and
+/// then hangs is chosen again at once, before one that works. Higher: a recovered one stays last
+/// for longer.
+const REST_MIN: Duration = Duration::from_secs(10);
+/// Longest rest after failures, on either side as above.
+const REST_MAX: Duration = Duration::from_secs(160);
 /// First time an endpoint is left alone after it said that we ask too much.
 const ALONE_MIN: Duration = Duration::from_secs(6);
 /// Longest such time. Lower: public nodes ban who comes back too soon. Higher: a node whose only
 /// endpoint throttles misses blocks.
 const ALONE_MAX: Duration = Duration::from_secs(300);
-/// Quiet time after which an earlier throttling no longer counts.
-const ALONE_FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
+/// Quiet time after which earlier failures and throttlings no longer count.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
 /// Whether an endpoint is in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,35 +137,49 @@ pub(crate) struct Health {
     latency: Option<Duration>,
     failures: u64,
     last_error: Option<String>,
-    /// Failures in a row.
-    strikes: u32,
-    rest_until: Option<Instant>,
-    /// Throttlings without a longer quiet time between them.
-    throttlings: u32,
-    alone_until: Option<Instant>,
+    rest: Pause,
+    alone: Pause,
+}
+
+/// A time of rest that grows with each repetition. An answer does not end it: who hangs or
+/// throttles still answers now and then.
+#[derive(Debug, Default)]
+struct Pause {
+    times: u32,
+    until: Option<Instant>,
+}
+
+impl Pause {
+    /// From half of the whole time to all of it, as the dice say.
+    fn begin(&mut self, now: Instant, (min, max): (Duration, Duration), dice: f64) {
+        let is_forgotten = self.until.is_none_or(|until| now > until + FORGOTTEN_AFTER);
+        self.times = if is_forgotten { 1 } else { self.times.saturating_add(1) };
+        let doublings = self.times.saturating_sub(1).min(16);
+        let whole = min.saturating_mul(1u32 << doublings).min(max);
+        self.until = Some(now + whole.mul_f64(0.5 + dice.clamp(0.0, 1.0) / 2.0));
+    }
+
+    fn left(&self, now: Instant) -> Option<Duration> {
+        let left = self.until.and_then(|until| until.checked_duration_since(now));
+        left.filter(|left| !left.is_zero())
+    }
 }
 
 impl Health {
     pub(crate) fn answered(&mut self, latency: Duration) {
         self.latency = Some(latency);
-        self.strikes = 0;
-        self.rest_until = None;
     }
 
     /// - `dice`: from 0 to 1, so that nodes that lost one endpoint do not come back together.
     pub(crate) fn failed(&mut self, now: Instant, why: String, dice: f64) {
         self.note(why);
-        self.strikes = self.strikes.saturating_add(1);
-        self.rest_until = Some(now + back_off(REST_MIN, REST_MAX, self.strikes, dice));
+        self.rest.begin(now, (REST_MIN, REST_MAX), dice);
     }
 
     /// `dice` as in [`Self::failed`].
     pub(crate) fn throttled(&mut self, now: Instant, why: String, dice: f64) {
         self.note(why);
-        let is_forgotten =
-            self.alone_until.is_some_and(|until| now > until + ALONE_FORGOTTEN_AFTER);
-        self.throttlings = if is_forgotten { 1 } else { self.throttlings.saturating_add(1) };
-        self.alone_until = Some(now + back_off(ALONE_MIN, ALONE_MAX, self.throttlings, dice));
+        self.alone.begin(now, (ALONE_MIN, ALONE_MAX), dice);
     }
 
     /// It serves another chain.
@@ -174,7 +188,7 @@ impl Health {
         self.genesis = GenesisCheck::Wrong(got);
     }
 
-    pub(crate) fn note(&mut self, why: String) {
+    fn note(&mut self, why: String) {
         self.failures = self.failures.saturating_add(1);
         self.last_error = Some(why);
     }
@@ -192,19 +206,18 @@ impl Health {
         self.demotion = demotion;
     }
 
-    pub(crate) fn is_demoted(&self) -> bool {
-        self.demotion.is_some()
-    }
-
     /// How much longer it must not be asked.
     pub(crate) fn left_alone_for(&self, now: Instant) -> Option<Duration> {
-        remaining(self.alone_until, now)
+        self.alone.left(now)
+    }
+
+    /// Whether it failed a short while ago.
+    pub(crate) fn is_resting(&self, now: Instant) -> bool {
+        self.rest.left(now).is_some()
     }
 
     pub(crate) fn rank(&self, now: Instant) -> Rank {
-        let is_resting =
-            remaining(self.rest_until, now).is_some() || self.left_alone_for(now).is_some();
-        Rank { is_resting, is_demoted: self.is_demoted() }
+        Rank { is_resting: self.is_resting(now), is_demoted: self.demotion.is_some() }
     }
 
     pub(crate) fn state(&self, at: &Endpoint, role: EndpointRole, now: Instant) -> EndpointState {
@@ -220,20 +233,9 @@ impl Health {
             latency: self.latency,
             failures: self.failures,
             last_error: self.last_error.clone(),
-            backed_off_for: self.left_alone_for(now).or(remaining(self.rest_until, now)),
+            backed_off_for: self.alone.left(now).or(self.rest.left(now)),
         }
     }
-}
-
-fn remaining(until: Option<Instant>, now: Instant) -> Option<Duration> {
-    until.and_then(|until| until.checked_duration_since(now)).filter(|left| !left.is_zero())
-}
-
-/// From half of the whole time to all of it; the time doubles with each repetition.
-fn back_off(min: Duration, max: Duration, times: u32, dice: f64) -> Duration {
-    let doublings = times.saturating_sub(1).min(16);
-    let whole = min.saturating_mul(1u32 << doublings).min(max);
-    whole.mul_f64(0.5 + dice.clamp(0.0, 1.0) / 2.0)
 }
 
 /// How far each endpoint is behind the highest, and whether it is put behind the others for it.

@@ -60,7 +60,7 @@ pub use calls::{
 pub use client::{ChainClient, ChainConfig};
 pub use decode::{DecodeError, DispatchOutcome, COMMITTED_BYTES_MAX};
 pub use encode::EncodeError;
-pub use follow::{BlockRef, FinalizedHead, FollowState, Head, Heads};
+pub use follow::{BlockRef, FollowState, Head, Heads};
 pub use health::{Demotion, EndpointRole, EndpointState, GenesisCheck};
 pub use keypair::{Keypair, NotASecret, Sr25519Verifier};
 pub use link::{BoxedError, CallError, ConnectError, EndpointError, EndpointFailure, RpcRefusal};

@@ -65,8 +65,12 @@ impl Prober {
         let judged = judge(&samples, unix_now(), self.terms.limits);
         let mut well = vec![0; links.states().len()];
         for ((at, _), (lag, demotion)) in found.iter().zip(judged) {
-            links.health(*at, |health| health.judged(lag, demotion));
-            if let (None, Some(times)) = (demotion, well.get_mut(*at)) {
+            let is_resting = links.health(*at, |health| {
+                health.judged(lag, demotion);
+                health.is_resting(Instant::now())
+            });
+            let stands_well = demotion.is_none() && is_resting == Some(false);
+            if let Some(times) = well.get_mut(*at).filter(|_| stands_well) {
                 *times = self.well.get(*at).copied().unwrap_or_default().saturating_add(1);
             }
         }

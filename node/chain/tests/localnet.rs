@@ -11,8 +11,12 @@ mod support;
 mod connect;
 #[path = "localnet_tests/credentials.rs"]
 mod credentials;
+#[path = "localnet_tests/endpoints.rs"]
+mod endpoints;
 #[path = "localnet_tests/shape.rs"]
 mod shape;
+#[path = "localnet_tests/signing.rs"]
+mod signing;
 #[path = "localnet_tests/submit.rs"]
 mod submit;
 #[path = "localnet_tests/view.rs"]

@@ -48,7 +48,7 @@ impl Chain {
     }
 
     /// A chain that was just stopped may hold its directory a moment longer.
-    async fn start_with(config: Config) -> Self {
+    pub(crate) async fn start_with(config: Config) -> Self {
         let localnet = soon("the chain's start", async {
             loop {
                 match Localnet::start(config.clone()).await {
@@ -158,9 +158,7 @@ pub(crate) fn owner() -> Keypair {
 pub(crate) async fn alter(chain: &Chain, code: impl FnOnce() + Send + 'static) -> BlockRef {
     let inner = chain.localnet.chain().clone();
     let alice = Keyring::new().derive(&["Alice"]);
-    tokio::task::spawn_blocking(move || admin::alter(&inner, &alice, code).unwrap())
-        .await
-        .unwrap();
+    tokio::task::spawn_blocking(move || admin::alter(&inner, &alice, code).unwrap()).await.unwrap();
     chain.seal(1).await
 }
 
