@@ -67,4 +67,6 @@ pub mod vector;
 
 pub mod submit_guard;
 
+pub mod preflight;
+
 pub mod machine;

@@ -25,7 +25,7 @@ const BLOCKS_LEFT_MIN: u64 = 2;
 const COMMIT_LIFE_BLOCKS_MIN: u64 = 8;
 
 /// The commit format that this build writes.
-const COMMIT_VERSION: u16 = 4;
+pub(crate) const COMMIT_VERSION: u16 = 4;
 
 /// What is known of the chain at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -411,7 +411,7 @@ fn binding(sight: Sight<'_>, form: &WeightsForm) -> Result<Binding, NotSafe> {
 }
 
 /// In which form the subnet takes weights after `head`.
-fn form(head: &ChainView, terms: &Terms) -> Result<WeightsForm, NotSafe> {
+pub(crate) fn form(head: &ChainView, terms: &Terms) -> Result<WeightsForm, NotSafe> {
     let params = &head.params;
     if let ConsensusMode::Other(mode) = &params.consensus {
         return Err(NotSafe::UnknownConsensus { mode: mode.clone() });

@@ -34,9 +34,10 @@ use crate::machine::catch_up::CatchingUp;
 use crate::machine::effect::{Outcome, PeerAddress};
 use crate::machine::event::Event;
 use crate::policy::Policy;
+use crate::preflight::{self, Preflight, Stage};
 use crate::rows::{IntentRow, ReceiptRow};
 use crate::submission::{Submission, SubmissionState};
-use crate::submit_guard::{CommitForm, NotSafe};
+use crate::submit_guard::{CommitForm, NotSafe, Sight};
 use crate::unit::{BlockCount, BlockNumber, EpochIndex, MonoMs, Now};
 use crate::view::ChainView;
 
@@ -342,6 +343,30 @@ impl Machine {
     #[must_use]
     pub fn not_safe(&self) -> Option<&NotSafe> {
         self.not_safe.as_ref()
+    }
+
+    /// The newest blocks; `None` before the first finalized one.
+    fn sight(&self) -> Option<Sight<'_>> {
+        Some(Sight { head: self.head()?, finalized: self.view()? })
+    }
+
+    /// How everything stands that vectors depend on; `None` before the first finalized block.
+    #[must_use]
+    pub fn preflight(&self) -> Option<Preflight> {
+        let intents: Vec<&IntentRow> = self.intents.values().collect();
+        Some(preflight::preflight(&preflight::Subject {
+            sight: self.sight()?,
+            terms: self.terms(),
+            is_submitting: self.config.weights == WeightsMode::Submit,
+            intents: &intents,
+            not_safe: self.not_safe.as_ref(),
+        }))
+    }
+
+    /// How far a vector got on its way to the chain.
+    #[must_use]
+    pub fn stage(&self, intent: &IntentRow) -> Stage {
+        preflight::stage(intent, self.sight(), self.sent_at.contains_key(&intent.id))
     }
 
     /// Whether the operator asked the node to stop.
