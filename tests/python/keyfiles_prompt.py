@@ -8,9 +8,22 @@ import json
 import os
 import pty
 import sys
+import termios
+import time
 
 # A program that neither asks nor ends is broken.
 SHOWN_BYTES_MAX = 1_000_000
+# Between the prompt and the terminal's silence.
+SILENCE_S_MAX = 20
+
+
+def wait_for_silence(terminal):
+    """Nobody types within the microseconds in which the terminal still shows it."""
+    end = time.monotonic() + SILENCE_S_MAX
+    while termios.tcgetattr(terminal)[3] & termios.ECHO:
+        if time.monotonic() > end:
+            sys.exit("the terminal shows what is typed")
+        time.sleep(0.005)
 
 
 def main(prompt, lines, program, *arguments):
@@ -29,6 +42,7 @@ def main(prompt, lines, program, *arguments):
             break
         shown += read
         if shown.count(prompt.encode()) > typed and typed < len(lines):
+            wait_for_silence(terminal)
             os.write(terminal, lines[typed].encode() + b"\n")
             typed += 1
     _, status = os.waitpid(pid, 0)

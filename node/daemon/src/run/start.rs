@@ -166,7 +166,8 @@ async fn check_subnet(config: &Config, client: &ChainClient) -> Result<(), Failu
 /// is encrypted.
 pub(crate) fn open_key(config: &Config) -> Result<Keypair, Failure> {
     let file = crate::hotkey::open(&config.wallet, &|path, format| {
-        tracing::info!(path = %path.display(), %format, takes = format.cost(), "decrypting the hotkey");
+        let (path, takes) = (path.display(), format.cost());
+        tracing::info!(%path, %format, takes, "decrypting the hotkey");
     })?;
     for warning in &file.facts().warnings {
         tracing::warn!("{warning}");
