@@ -19,7 +19,7 @@ const fn commitments(name: &'static str) -> ErrorName {
 }
 
 /// What the absence of any of them means: nobody returns it.
-pub const ABSENT: &str = "this runtime never returns it; others are passed on by name";
+pub const ABSENT: &str = "never returned here; others are passed on by name";
 
 /// Weights within the rate limit.
 pub const SETTING_WEIGHTS_TOO_FAST: ErrorName = subtensor("SettingWeightsTooFast");

@@ -64,7 +64,8 @@ impl fmt::Display for ExitReason {
             Self::NotRunning => "`status`: no node is running here",
             Self::BadConfiguration => "bad arguments or configuration; nothing was touched",
             Self::Unavailable => {
-                "something needed is unavailable: chain, container engine, key, data, store lock"
+                "something needed is unavailable: chain, container engine, key, data, store lock; \
+                 `chain check`: something is fatal"
             }
             Self::AnotherSigner => "another signer uses this hotkey",
             Self::GraceRanOut => {

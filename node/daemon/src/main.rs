@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         Command::Run(run) => run.execute(),
         Command::Status(status) => status.execute(),
         Command::Config(config) => config.execute(),
+        Command::Chain(chain) => chain.execute(),
         Command::Keys(keys) => keys.execute(),
         Command::Miner(miner) => miner.execute(),
         Command::Dataset(dataset) => dataset.execute(),

@@ -146,7 +146,7 @@ impl<'a> Examined<'a> {
             Err(absent) => return absent,
         };
         let Some(variant) = pallet.call_variant_by_name(call.name) else {
-            return absent(format!("no call `{}`", call.name));
+            return absent("absent");
         };
         let names = variant.fields.iter().map(|field| field.name.as_deref().unwrap_or("_"));
         let found = super::compare::cut(&names.collect::<Vec<_>>().join(", "));
@@ -163,7 +163,7 @@ impl<'a> Examined<'a> {
         };
         let entry = pallet.storage().and_then(|storage| storage.entry_by_name(item.name));
         let Some(entry) = entry else {
-            return absent(format!("no item `{}`", item.name));
+            return absent("absent");
         };
         let found = describe(self.types, entry.value_ty());
         let mut walk = Walk::new(self.types, Direction::Write);
@@ -194,8 +194,7 @@ impl<'a> Examined<'a> {
             .and_then(|found| found.method_by_name(api.method));
         let Some(method) = method else {
             let listed = self.metadata.runtime_api_traits().len() > 0;
-            let why = if listed { "no such method" } else { "metadata V14 lists no runtime APIs" };
-            return absent(why.to_owned());
+            return absent(if listed { "absent" } else { "metadata V14 lists no runtime APIs" });
         };
         let inputs: Vec<u32> = method.inputs().map(|input| input.id).collect();
         let found = describe(self.types, method.output_ty());
@@ -223,7 +222,7 @@ impl<'a> Examined<'a> {
             Err(absent) => return absent,
         };
         let Some(found) = pallet.constant_by_name(constant.name) else {
-            return absent(format!("no constant `{}`", constant.name));
+            return absent("absent");
         };
         let mut walk = Walk::new(self.types, Direction::Read);
         let compared = walk.compare(&constant.value, found.ty());
@@ -237,7 +236,7 @@ impl<'a> Examined<'a> {
         };
         let variants = pallet.event_variants().unwrap_or_default();
         let Some(variant) = variants.iter().find(|variant| variant.name == event.name) else {
-            return absent(format!("no event `{}`", event.name));
+            return absent("absent");
         };
         let described: Vec<String> =
             variant.fields.iter().map(|field| describe(self.types, field.ty.id)).collect();
@@ -255,13 +254,13 @@ impl<'a> Examined<'a> {
         if variants.iter().any(|variant| variant.name == error.name) {
             Finding::Usable(None)
         } else {
-            Finding::Absent(format!("no error `{}`", error.name))
+            Finding::Absent("absent".to_owned())
         }
     }
 }
 
-fn absent(why: String) -> Examination {
-    (String::new(), Finding::Absent(why))
+fn absent(why: impl Into<String>) -> Examination {
+    (String::new(), Finding::Absent(why.into()))
 }
 
 fn keys_of(

@@ -87,7 +87,7 @@ fn kept(types: &PortableRegistry, name: &str, (path, shape): (&str, Shape)) -> S
 
 fn known(types: &PortableRegistry, expected: &Extension, found: &[Found]) -> ShapeRow {
     let Some(found) = found.iter().find(|found| found.name == expected.name) else {
-        let finding = Finding::Absent("not among the extensions".to_owned());
+        let finding = Finding::Absent("absent".to_owned());
         let verdict = finding.judge(expected.absent, Capability::SIGNING);
         return row(ItemKind::Extension, expected.name, String::new(), verdict);
     };

@@ -72,10 +72,7 @@ fn a_removed_item_is_fatal_only_for_what_needs_it() {
     let report = world.report();
     assert_eq!(lost(&storage(&report, TEMPO)), [Capability::Reading]);
     let consensus = storage(&report, "SubtensorModule.SubnetEpochConsensus");
-    let instead = Verdict::Fallback {
-        why: "no item `SubnetEpochConsensus`".to_owned(),
-        instead: "always Yuma",
-    };
+    let instead = Verdict::Fallback { why: "absent".to_owned(), instead: "always Yuma" };
     assert_eq!(consensus, instead);
     let commits = storage(&report, "SubtensorModule.TimelockedWeightCommits");
     assert_eq!(lost(&commits), [Capability::TimelockedWeights]);

@@ -72,6 +72,23 @@ impl ConfigFlags {
         Settings::load(self.config.as_deref(), &self.values(), Surroundings::of_process())
     }
 
+    /// The settings of a command that concerns a whole chain: no subnet has to be given.
+    ///
+    /// - `endpoint`: the command's own `--endpoint`, above every other.
+    #[must_use]
+    pub fn settings_without_subnet(&self, endpoint: Option<&str>) -> Settings {
+        let own = |flag: &str, key: &str, text: &str| FlagValue {
+            flag: flag.to_owned(),
+            key: key.to_owned(),
+            text: text.to_owned(),
+        };
+        let mut values = self.values();
+        // Any subnet will do: none is looked at.
+        values.push(own("--netuid", "chain.netuid", "0"));
+        values.extend(endpoint.map(|url| own("--endpoint", "chain.endpoints", url)));
+        Settings::load(self.config.as_deref(), &values, Surroundings::of_process())
+    }
+
     /// The values given, `--set` first, so that a flag of its own wins.
     fn values(&self) -> Vec<FlagValue> {
         let set = self.set.iter().map(|(key, text)| FlagValue {

@@ -4,6 +4,7 @@
 //! elsewhere. Not here: what is printed while a node runs (`log`), and how failures look
 //! (`failure`).
 
+mod chain;
 mod config;
 mod dataset;
 mod flags;
@@ -29,6 +30,7 @@ Examples:
   assay run --netuid 3 --wallet.name validator       validate subnet 3
   assay status --watch                               follow what the node does
   assay config show --origin                         which settings hold, and why
+  assay chain check                                  does this node understand the chain?
   assay miner check my-model/                        would a validator admit this?
 
 Bittensor's flags and BT_* variables work. Every other setting can be given in a file (`--config`),
@@ -52,6 +54,7 @@ pub enum Command {
     Run(run::RunCommand),
     Status(status::StatusCommand),
     Config(config::ConfigCommand),
+    Chain(chain::ChainCommand),
     Keys(keys::KeysCommand),
     Miner(miner::MinerCommand),
     Dataset(dataset::DatasetCommand),
