@@ -9,6 +9,9 @@
 //! out stops the node, because a signature may be missing from what it knows. After a power cut,
 //! lines of one unacknowledged commit can survive behind a hole; they are kept, which at worst
 //! makes the node stricter.
+//!
+//! A whole line with a step that this build does not know stops the node too: a newer build may
+//! have signed something that this one would sign again.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -18,14 +21,15 @@ use node_core::rows::JournalEntry;
 
 use crate::sync::{private_file, rewrite_in_place, sync_dir};
 
-const JOURNAL_FILE: &str = "signed.journal";
+/// Its name in the data directory.
+pub const JOURNAL_FILE: &str = "signed.journal";
 const LINE_START: &str = r#"{"entry":"#;
 const LINE_MIDDLE: &str = r#","crc32":""#;
 const LINE_END: &str = r#""}"#;
 
 /// Bytes of the whole file. Lower: a validator of many subnets fills it within years. Higher:
 /// reading it at start takes longer than the node may take to get ready.
-const JOURNAL_BYTES_MAX: u64 = 1 << 30;
+pub(crate) const JOURNAL_BYTES_MAX: u64 = 1 << 30;
 
 /// Why the journal cannot be used. Nothing may be signed then.
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +45,8 @@ pub enum JournalFault {
     },
     /// It is gone although this node has written to it.
     #[error(
-        "{} is missing, and this node has written {expected_bytes} bytes of it; put the newest \
-         copy of the file back, or wait until the chain has passed every epoch it may have \
-         signed for and start with a new data directory",
+        "{} is missing, and this node has written {expected_bytes} bytes of it: what was signed \
+         with this hotkey is not known here any more",
         path.display()
     )]
     Missing {
@@ -54,8 +57,8 @@ pub enum JournalFault {
     },
     /// It is shorter than what this node has written.
     #[error(
-        "{} has {got_bytes} bytes, and this node has written {expected_bytes}; put the newest \
-         copy of the file back",
+        "{} has {got_bytes} bytes, and this node has written {expected_bytes}: its last \
+         signatures are missing",
         path.display()
     )]
     Short {
@@ -67,15 +70,29 @@ pub enum JournalFault {
         got_bytes: u64,
     },
     /// A line that was complete once is not any more.
-    #[error(
-        "{} is damaged in line {line}; put an undamaged copy of the file back",
-        path.display()
-    )]
+    #[error("{} is damaged in line {line}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
         /// The line, counted from one.
         line: usize,
+    },
+    /// A whole line that this build cannot read: another one wrote it.
+    #[error(
+        "{} was written by another build: line {line} has the step `{step}`, which this build \
+         does not read",
+        path.display()
+    )]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from one.
+        line: usize,
+        /// What the line calls its step.
+        step: String,
+        /// What the parser said.
+        #[source]
+        source: serde_json::Error,
     },
     /// It is too large to be read at start.
     #[error("{} has {got_bytes} bytes, more than {JOURNAL_BYTES_MAX}", path.display())]
@@ -85,6 +102,31 @@ pub enum JournalFault {
         /// Bytes there are.
         got_bytes: u64,
     },
+}
+
+impl JournalFault {
+    /// What the operator can safely do about it.
+    #[must_use]
+    pub fn next_step(&self) -> &'static str {
+        match self {
+            Self::Io { .. } => "make the file readable and writable for this user",
+            Self::Missing { .. } | Self::Short { .. } => {
+                "stop every other instance of this hotkey first; then put the newest copy of the \
+                 file back, or merge an export with `assay weights import FILE`; only if it is \
+                 truly lost, wait until what was signed is dead and run `assay weights adopt`. \
+                 Nothing is signed until then"
+            }
+            Self::Damaged { .. } => {
+                "put an undamaged copy of the file back; or move it away and merge the newest \
+                 export with `assay weights import FILE`"
+            }
+            Self::Foreign { .. } => "start the build that wrote it, or a newer one",
+            Self::TooLarge { .. } => {
+                "`assay weights export` writes a shorter history; import it into a new data \
+                 directory"
+            }
+        }
+    }
 }
 
 /// An unfinished last line that was cut off. Nothing in it was acknowledged.
@@ -208,17 +250,71 @@ pub(crate) fn encode_line(entry: &JournalEntry) -> Result<String, serde_json::Er
     Ok(format!("{LINE_START}{entry}{LINE_MIDDLE}{checksum:08x}{LINE_END}\n"))
 }
 
+/// Why a line is no entry.
+#[derive(Debug)]
+enum LineFault {
+    /// Its bytes are not what was written.
+    Torn,
+    /// Its bytes are, and this build cannot read them.
+    Foreign { step: String, source: serde_json::Error },
+}
+
+/// Characters of an unknown step's name that are shown.
+const STEP_CHARS_MAX: usize = 40;
+
 /// The entry of a line, if the line is whole; its line break may be missing.
-fn decode_line(line: &[u8]) -> Option<JournalEntry> {
+fn decode_line(line: &[u8]) -> Result<JournalEntry, LineFault> {
+    let entry = whole_entry(line).ok_or(LineFault::Torn)?;
+    serde_json::from_str(entry)
+        .map_err(|source| LineFault::Foreign { step: step_name(entry), source })
+}
+
+/// The text of a line's entry, if its checksum fits.
+fn whole_entry(line: &[u8]) -> Option<&str> {
     let line = std::str::from_utf8(line.strip_suffix(b"\n").unwrap_or(line)).ok()?;
     let (entry, checksum) =
         line.strip_prefix(LINE_START)?.strip_suffix(LINE_END)?.rsplit_once(LINE_MIDDLE)?;
-    let is_whole = checksum == format!("{:08x}", crc32fast::hash(entry.as_bytes()));
-    if is_whole {
-        serde_json::from_str(entry).ok()
-    } else {
-        None
-    }
+    (checksum == format!("{:08x}", crc32fast::hash(entry.as_bytes()))).then_some(entry)
+}
+
+/// What an entry that cannot be read calls its step.
+fn step_name(entry: &str) -> String {
+    let value: Option<serde_json::Value> = serde_json::from_str(entry).ok();
+    let step = value.as_ref().and_then(|entry| entry.get("step")?.get("step")?.as_str());
+    let shown = step.unwrap_or("none").chars().filter(|character| !character.is_control());
+    shown.take(STEP_CHARS_MAX).collect()
+}
+
+/// What was read of a journal that may be growing meanwhile.
+#[derive(Debug, Default)]
+pub struct JournalRead {
+    /// Every whole entry, oldest first.
+    pub entries: Vec<JournalEntry>,
+    /// An unfinished last line: torn, or being written at this moment.
+    pub torn_tail: Option<TornTail>,
+}
+
+/// Reads the journal of a data directory without a lock and without changing anything, also beside
+/// a running node. One that was never written is empty.
+///
+/// # Errors
+///
+/// Every [`JournalFault`]: a journal that is missing or short by what the commit mark says is one.
+pub fn read_journal(dir: &Path) -> Result<JournalRead, JournalFault> {
+    let path = dir.join(JOURNAL_FILE);
+    // The mark first: a running node writes it last.
+    let marked =
+        crate::mark::peek(dir).map_err(|source| JournalFault::Io { path: path.clone(), source })?;
+    let expected_bytes = marked.journal_bytes;
+    let Some(bytes) = read_bounded(&path)? else {
+        if expected_bytes > 0 {
+            return Err(JournalFault::Missing { path, expected_bytes });
+        }
+        return Ok(JournalRead::default());
+    };
+    let acknowledged = Acknowledged { bytes: expected_bytes, is_exact: false };
+    let content = parse(&path, &bytes, acknowledged)?;
+    Ok(JournalRead { entries: content.entries, torn_tail: content.torn_tail })
 }
 
 fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>, JournalFault> {
@@ -243,27 +339,16 @@ fn parse(
     let mut len = 0;
     let mut lines = bytes.split_inclusive(|byte| *byte == b'\n');
     while let Some(line) = lines.next() {
-        let Some(entry) = decode_line(line) else {
-            let mut later = Vec::new();
-            let mut rewritten = Vec::new();
-            for (line, entry) in lines.filter_map(|line| Some((line, decode_line(line)?))) {
-                later.push(entry);
-                rewritten.extend_from_slice(line.trim_ascii_end());
-                rewritten.push(b'\n');
+        let entry = match decode_line(line) {
+            Ok(entry) => entry,
+            Err(LineFault::Foreign { step, source }) => {
+                let (path, line) = (path.to_owned(), entries.len() + 1);
+                return Err(JournalFault::Foreign { path, line, step, source });
             }
-            // A line is unfinished if it has no end, or holes where nothing was written yet.
-            let is_unfinished = !line.ends_with(b"\n") || line.contains(&0);
-            let is_torn = is_unfinished
-                && len >= acknowledged.bytes
-                && (later.is_empty() || acknowledged.is_exact);
-            let line = entries.len() + 1;
-            if !is_torn {
-                return Err(JournalFault::Damaged { path: path.to_owned(), line });
+            Err(LineFault::Torn) => {
+                let whole = Whole { bytes, entries, len };
+                return whole.behind_torn(path, line, lines, acknowledged);
             }
-            let bytes = (bytes.len() as u64 - len).saturating_sub(rewritten.len() as u64);
-            entries.append(&mut later);
-            let torn_tail = Some(TornTail { line, bytes });
-            return Ok(JournalContent { entries, torn_tail, len, rewritten });
         };
         entries.push(entry);
         len += line.len() as u64;
@@ -277,11 +362,58 @@ fn parse(
     Ok(JournalContent { entries, torn_tail: None, len, rewritten })
 }
 
+/// What is whole in front of a torn line.
+struct Whole<'a> {
+    bytes: &'a [u8],
+    entries: Vec<JournalEntry>,
+    len: u64,
+}
+
+impl Whole<'_> {
+    /// What the journal holds if `line` is one that was never finished.
+    fn behind_torn<'a>(
+        mut self,
+        path: &Path,
+        torn: &[u8],
+        later: impl Iterator<Item = &'a [u8]>,
+        acknowledged: Acknowledged,
+    ) -> Result<JournalContent, JournalFault> {
+        let line = self.entries.len() + 1;
+        let mut found = Vec::new();
+        let mut rewritten = Vec::new();
+        for (offset, whole) in later.enumerate() {
+            match decode_line(whole) {
+                Ok(entry) => found.push(entry),
+                Err(LineFault::Torn) => continue,
+                Err(LineFault::Foreign { step, source }) => {
+                    let (path, line) = (path.to_owned(), line + offset + 1);
+                    return Err(JournalFault::Foreign { path, line, step, source });
+                }
+            }
+            rewritten.extend_from_slice(whole.trim_ascii_end());
+            rewritten.push(b'\n');
+        }
+        // A line is unfinished if it has no end, or holes where nothing was written yet.
+        let is_unfinished = !torn.ends_with(b"\n") || torn.contains(&0);
+        let is_torn = is_unfinished
+            && self.len >= acknowledged.bytes
+            && (found.is_empty() || acknowledged.is_exact);
+        if !is_torn {
+            return Err(JournalFault::Damaged { path: path.to_owned(), line });
+        }
+        let beyond = (self.bytes.len() as u64).saturating_sub(self.len);
+        let bytes = beyond.saturating_sub(rewritten.len() as u64);
+        self.entries.append(&mut found);
+        let torn_tail = Some(TornTail { line, bytes });
+        Ok(JournalContent { entries: self.entries, torn_tail, len: self.len, rewritten })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use node_core::id::{Hotkey, IntentId, Netuid};
-    use node_core::rows::JournalStep;
+    use node_core::id::{Digest, Hotkey, IntentId, Netuid, Uid};
+    use node_core::rows::{Carries, JournalStep, SignedExtrinsic};
     use node_core::unit::{BlockNumber, EpochIndex};
     use proptest::prelude::*;
 
@@ -440,6 +572,112 @@ mod tests {
         assert!(matches!(error, JournalFault::Missing { expected_bytes: 10, .. }));
         assert!(error.to_string().contains("signed.journal is missing"));
         assert!(!dir.path().join(JOURNAL_FILE).exists());
+    }
+
+    fn line_of(entry: &str) -> String {
+        let crc = crc32fast::hash(entry.as_bytes());
+        format!("{LINE_START}{entry}{LINE_MIDDLE}{crc:08x}{LINE_END}\n")
+    }
+
+    fn with_step(step: &str) -> String {
+        let text = serde_json::to_string(&entry(7)).unwrap();
+        text.replacen(r#"{"step":"landed","block":4}"#, step, 1)
+    }
+
+    #[test]
+    fn every_kind_of_step_comes_back_as_it_was_written() {
+        let commit = Digest([5; 32]);
+        let signed = |carries| SignedExtrinsic {
+            bytes: vec![1, 2, 3],
+            hash: Digest([4; 32]),
+            nonce: 9,
+            anchor: BlockNumber(10),
+            era_end: BlockNumber(26),
+            spec_version: 301,
+            carries,
+            vector: vec![(Uid(1), u16::MAX), (Uid(3), 0)],
+        };
+        let round =
+            Carries::Timelocked { commit, reveal_round: u64::MAX, reveal_epoch: EpochIndex(8) };
+        let salted = Carries::Hashed { commit, salt: vec![0, 7, u16::MAX] };
+        let (block, reason) = (BlockNumber(11), "why\n\"so\"".to_owned());
+        let steps = [
+            JournalStep::Intended {
+                vector: vec![(Uid(1), u16::MAX)],
+                version_key: 3,
+                computed_at: block,
+            },
+            JournalStep::Signed { signed: signed(Carries::Plain) },
+            JournalStep::Signed { signed: signed(round) },
+            JournalStep::Signed { signed: signed(salted) },
+            JournalStep::RevealSigned { signed: signed(Carries::Reveal) },
+            JournalStep::Landed { block },
+            JournalStep::Committed { block, epoch: EpochIndex(7) },
+            JournalStep::Revealed { block },
+            JournalStep::Lost { reason: reason.clone() },
+            JournalStep::Abandoned { reason },
+            JournalStep::Adopted { block },
+        ];
+        let entries = steps.map(|step| JournalEntry { step, ..entry(7) });
+        let lines: String = entries.iter().map(|entry| encode_line(entry).unwrap()).collect();
+        assert_eq!(lines.lines().count(), entries.len(), "one line each");
+        let dir = journal_with(&lines);
+        assert_eq!(read_journal(dir.path()).unwrap().entries, entries);
+        let (_, content) = Journal::open(dir.path(), at_least(lines.len() as u64)).unwrap();
+        assert_eq!(content.entries, entries);
+    }
+
+    #[test]
+    fn a_line_of_the_build_before_still_says_what_it_said() {
+        let old = with_step(
+            r#"{"step":"signed","signed":{"bytes":"0102","hash":"0404040404040404040404040404040404040404040404040404040404040404","nonce":9,"era_end":26}}"#,
+        );
+        let dir = journal_with(line_of(&old));
+        let entries = read_journal(dir.path()).unwrap().entries;
+        let [JournalEntry { step: JournalStep::Signed { signed }, .. }] = entries.as_slice() else {
+            panic!("{entries:?}")
+        };
+        assert_eq!((signed.nonce, signed.era_end), (9, BlockNumber(26)));
+        assert_eq!((signed.anchor, signed.spec_version), (BlockNumber(0), 0));
+        assert_eq!((&signed.carries, signed.vector.len()), (&Carries::Plain, 0));
+    }
+
+    #[test]
+    fn a_step_of_a_newer_build_is_refused_and_not_skipped() {
+        let newer = line_of(&with_step(r#"{"step":"co_signed","block":4}"#));
+        let whole = lines(0..2);
+        for text in [format!("{whole}{newer}"), format!("{whole}{newer}{whole}")] {
+            let dir = journal_with(&text);
+            for error in [
+                Journal::open(dir.path(), at_least(0)).unwrap_err(),
+                read_journal(dir.path()).unwrap_err(),
+            ] {
+                let said = error.to_string();
+                assert!(matches!(error, JournalFault::Foreign { line: 3, .. }), "{said}");
+                assert!(said.contains("the step `co_signed`"), "{said}");
+                assert!(error.next_step().contains("newer one"), "{}", error.next_step());
+            }
+            assert_eq!(std::fs::read_to_string(dir.path().join(JOURNAL_FILE)).unwrap(), text);
+        }
+        // A form that is not known is as bad: it may have landed.
+        let form = line_of(&with_step(
+            r#"{"step":"signed","signed":{"bytes":"","hash":"0404040404040404040404040404040404040404040404040404040404040404","nonce":9,"era_end":26,"carries":{"form":"folded"}}}"#,
+        ));
+        let error = read_journal(journal_with(form).path()).unwrap_err();
+        assert!(matches!(error, JournalFault::Foreign { line: 1, .. }), "{error}");
+    }
+
+    #[test]
+    fn reading_beside_a_running_node_changes_nothing_and_leaves_its_last_line_alone() {
+        let text = format!("{}{}", lines(0..2), &lines(2..3)[..30]);
+        let dir = journal_with(&text);
+        let read = read_journal(dir.path()).unwrap();
+        assert_eq!(read.entries, [entry(0), entry(1)]);
+        assert_eq!(read.torn_tail, Some(TornTail { line: 3, bytes: 30 }));
+        assert_eq!(std::fs::read_to_string(dir.path().join(JOURNAL_FILE)).unwrap(), text);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no file was made");
+        let nothing = tempfile::tempdir().unwrap();
+        assert!(read_journal(nothing.path()).unwrap().entries.is_empty());
     }
 
     proptest! {

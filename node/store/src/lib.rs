@@ -12,13 +12,18 @@
 //! store claims nothing any more until [`Store::reopen`] succeeded. The interface blocks: call it
 //! from a thread of its own.
 //!
+//! What was signed can leave as a file and be merged into another store: see [`History`].
+//!
 //! Not here: what the rows mean (`node/core`), and what to do about a rebuilt store (the daemon).
 
 mod batch;
 mod dump;
 mod envelope;
 mod error;
+mod history;
+mod import;
 mod instance;
+mod interchange;
 mod journal;
 mod mark;
 mod migration;
@@ -30,7 +35,13 @@ mod sync;
 pub use dump::{read_backup, Backup, BackupError};
 pub use envelope::EnvelopeError;
 pub use error::{CommitError, OpenError, ReadError, StateFault};
-pub use journal::{JournalFault, TornTail};
+pub use history::{EpochHistory, History, Intended, MechanismHistory, Owner};
+pub use import::{known_history, ImportError, Imported};
+pub use interchange::{
+    read_interchange, state_name, write_interchange, EpochProblem, InterchangeError,
+    INTERCHANGE_BYTES_MAX, INTERCHANGE_FORMAT, INTERCHANGE_VERSION,
+};
+pub use journal::{read_journal, JournalFault, JournalRead, TornTail, JOURNAL_FILE};
 pub use migration::MigrationError;
 pub use record::{DamagedRecord, RecordFault, RECORD_BYTES_MAX};
 pub use state::META_TREE;

@@ -3,7 +3,9 @@
 //! sled cannot tell a damaged record at the end of its log from a write that never finished: it
 //! drops both and everything after. The mark holds the number of the last commit that was
 //! acknowledged and is written after it, so a state that is behind its mark has lost something.
-//! The mark is not synced: after a power cut it may be older than the state, never newer.
+//! The mark is not synced: after a power cut it may be older than the state, never newer. It is
+//! synced once, when the first line of the journal was written: then it says, even if the state is
+//! lost together with the journal, that something was signed here.
 //!
 //! ```text
 //! [commits: u64] [journal bytes: u64] [crc32 of both: u32], little endian
@@ -52,6 +54,22 @@ impl Mark {
         let checksum = crc32fast::hash(&body).to_le_bytes();
         self.file.write_all_at(&[body.as_slice(), &checksum].concat(), 0)
     }
+
+    /// Makes what it says survive a power cut.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+}
+
+/// What the mark of a data directory says, without making one.
+pub(crate) fn peek(dir: &Path) -> io::Result<Tip> {
+    let mut bytes = Vec::with_capacity(MARK_BYTES);
+    match File::open(dir.join(MARK_FILE)) {
+        Ok(file) => file.take(MARK_BYTES as u64).read_to_end(&mut bytes)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Tip::default()),
+        Err(error) => return Err(error),
+    };
+    Ok(parse(&bytes).unwrap_or_default())
 }
 
 fn parse(bytes: &[u8]) -> Option<Tip> {
@@ -76,6 +94,7 @@ mod tests {
         let tip = Tip { commits: 7, journal_bytes: 1 << 40 };
         Mark::open(dir.path()).unwrap().0.set(tip).unwrap();
         assert_eq!(Mark::open(dir.path()).unwrap().1, tip);
+        assert_eq!(peek(dir.path()).unwrap(), tip);
         let path = dir.path().join(MARK_FILE);
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[3] ^= 1;

@@ -11,7 +11,7 @@ use crate::batch::Batch;
 use crate::dump;
 use crate::error::{CommitError, OpenError, ReadError, StateFault};
 use crate::instance::Instance;
-use crate::journal::{Acknowledged, Journal, TornTail};
+use crate::journal::{Acknowledged, Journal, JournalContent, JournalFault, TornTail};
 use crate::mark::{Mark, Tip};
 use crate::record::{self, DamagedRecord, RecordFault};
 use crate::state::State;
@@ -47,6 +47,8 @@ pub struct Loaded {
     pub damaged: Vec<DamagedRecord>,
     /// An unfinished line that was cut off the journal.
     pub torn_tail: Option<TornTail>,
+    /// Lines of the journal are lost; only [`Store::open_to_repair`] opens a store then.
+    pub journal_loss: Option<JournalFault>,
 }
 
 impl Loaded {
@@ -96,6 +98,8 @@ struct Inner {
     mark: Mark,
     tip: Tip,
     first_failure: Option<String>,
+    /// The next opening has to find out, too, that rows were lost.
+    keeps_loss: bool,
 }
 
 impl Store {
@@ -108,6 +112,22 @@ impl Store {
     ///
     /// Every [`OpenError`]. [`OpenError::Locked`] leaves the other process and its files alone.
     pub fn open(dir: &Path) -> Result<(Self, Loaded), OpenError> {
+        Self::open_with(dir, OnJournalLoss::Refuse)
+    }
+
+    /// As [`Store::open`], for commands that write down anew what was signed: a journal that is
+    /// missing or short is taken as it is, and [`Loaded::journal_loss`] says so. Until something is
+    /// committed, [`Store::open`] refuses the directory as before. Rows that were lost are still
+    /// lost for whoever opens the store next.
+    ///
+    /// # Errors
+    ///
+    /// Every [`OpenError`], also [`OpenError::Journal`] for a journal that is damaged.
+    pub fn open_to_repair(dir: &Path) -> Result<(Self, Loaded), OpenError> {
+        Self::open_with(dir, OnJournalLoss::Accept)
+    }
+
+    fn open_with(dir: &Path, on_loss: OnJournalLoss) -> Result<(Self, Loaded), OpenError> {
         create_private_dir(dir)
             .map_err(|source| OpenError::Directory { path: dir.to_owned(), source })?;
         let instance = Instance::lock(dir)?;
@@ -122,11 +142,10 @@ impl Store {
             // A new, rebuilt or outdated state does not know what was acknowledged.
             is_exact: tip.commits > 0 && lost_commits.is_none(),
         };
-        let (journal, content) =
-            Journal::open(dir, acknowledged).map_err(|source| OpenError::Journal { source })?;
-        let tip =
-            Tip { commits: tip.commits.max(marked.commits), journal_bytes: acknowledged.bytes };
-        let inner = Inner { state: Some(state), journal, mark, tip, first_failure: None };
+        let (journal, content, journal_loss) = open_journal(dir, acknowledged, on_loss)
+            .map_err(|source| OpenError::Journal { source })?;
+        let journal_bytes = if journal_loss.is_some() { journal.len() } else { acknowledged.bytes };
+        let tip = Tip { commits: tip.commits.max(marked.commits), journal_bytes };
         let loaded = Loaded {
             rows,
             journal: content.entries,
@@ -134,7 +153,11 @@ impl Store {
             lost_commits,
             damaged,
             torn_tail: content.torn_tail,
+            journal_loss,
         };
+        let keeps_loss = on_loss == OnJournalLoss::Accept && !loaded.is_complete();
+        let state = Some(state);
+        let inner = Inner { state, journal, mark, tip, first_failure: None, keeps_loss };
         Ok((Self { dir: dir.to_owned(), inner: Mutex::new(inner), _instance: instance }, loaded))
     }
 
@@ -233,6 +256,12 @@ impl Store {
         dump::write_backup(path, state, &journal)
     }
 
+    /// Bytes of the journal, all of them whole and synced.
+    #[must_use]
+    pub fn journal_bytes(&self) -> u64 {
+        self.lock().journal.len()
+    }
+
     /// Bytes that the store takes on the disk.
     ///
     /// # Errors
@@ -273,13 +302,47 @@ impl Inner {
         })?;
         state.apply(batch, tip).map_err(|source| CommitError::State { source })?;
         state.sync().map_err(|source| CommitError::Sync { source })?;
-        self.mark.set(tip).map_err(|source| CommitError::Mark { source })?;
+        let lost = u64::from(self.keeps_loss);
+        let marked = Tip { commits: tip.commits + lost, ..tip };
+        self.mark.set(marked).map_err(|source| CommitError::Mark { source })?;
+        if self.tip.journal_bytes == 0 && tip.journal_bytes > 0 {
+            self.mark.sync().map_err(|source| CommitError::Mark { source })?;
+        }
         self.tip = tip;
         Ok(())
     }
 
     fn fail(&mut self, failure: &str) {
         self.first_failure.get_or_insert_with(|| failure.to_owned());
+    }
+}
+
+/// What to do about a journal that lacks lines this node has written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum OnJournalLoss {
+    /// Nothing may be signed: do not open.
+    Refuse,
+    /// It is about to be written anew.
+    Accept,
+}
+
+type OpenedJournal = (Journal, JournalContent, Option<JournalFault>);
+
+fn open_journal(
+    dir: &Path,
+    acknowledged: Acknowledged,
+    on_loss: OnJournalLoss,
+) -> Result<OpenedJournal, JournalFault> {
+    let loss = match Journal::open(dir, acknowledged) {
+        Ok((journal, content)) => return Ok((journal, content, None)),
+        Err(error) => error,
+    };
+    match (&loss, on_loss) {
+        (JournalFault::Missing { .. } | JournalFault::Short { .. }, OnJournalLoss::Accept) => {
+            let (journal, content) = Journal::open(dir, Acknowledged::default())?;
+            Ok((journal, content, Some(loss)))
+        }
+        _ => Err(loss),
     }
 }
 

@@ -13,7 +13,7 @@ use node_core::inventory::DeviceId;
 use node_core::lease::{Grant, LeaseRow, LeaseState};
 use node_core::outcome::Ending;
 use node_core::rows::{
-    CursorRow, IntentRow, IntentState, JournalEntry, JournalStep, ReceiptRow, Row, RunRow,
+    Carries, CursorRow, IntentRow, IntentState, JournalEntry, JournalStep, ReceiptRow, Row, RunRow,
     RunState, SignedExtrinsic, Table, VerdictRow, Write,
 };
 use node_core::submission::{Submission, SubmissionState};
@@ -120,7 +120,11 @@ pub fn intent(slot: u64, epoch: u64, uids: u16) -> Row {
         bytes: (0..usize::from(uids) * 4).map(|byte| byte.to_le_bytes()[0]).collect(),
         hash: Digest(hash(1)),
         nonce: 2,
+        anchor: BlockNumber(1),
         era_end: BlockNumber(3),
+        spec_version: 300,
+        carries: Carries::Plain,
+        vector: Vec::new(),
     };
     Row::Intent(IntentRow {
         id: IntentId(hash(slot)),
@@ -131,6 +135,8 @@ pub fn intent(slot: u64, epoch: u64, uids: u16) -> Row {
         version_key: 4,
         computed_at: BlockNumber(5),
         signings: vec![signed],
+        reveals: Vec::new(),
+        updated_at: None,
         state: IntentState::Signed,
     })
 }
