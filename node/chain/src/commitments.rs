@@ -14,6 +14,7 @@ use subxt::ext::scale_decode::visitor::types::{Composite, Variant};
 use subxt::ext::scale_decode::visitor::{TypeIdFor, Unexpected};
 use subxt::ext::scale_decode::{DecodeAsType, Error, IntoVisitor, TypeResolver, Visitor};
 
+use crate::blob::Blob;
 use crate::bounded::{nothing_inside, List};
 use crate::decode::{stored, DecodeError, COMMITTED_BYTES_MAX};
 use crate::runtime::Runtime;
@@ -50,7 +51,7 @@ pub(crate) fn committed(runtime: &Runtime, bytes: &[u8]) -> Result<Option<Commit
 
 /// Reads a hotkey's revealed commitments, and returns the newest.
 pub(crate) fn revealed(runtime: &Runtime, bytes: &[u8]) -> Result<Option<Committed>, DecodeError> {
-    type Reveals = List<(List<u8, FIELD_BYTES_MAX>, u64), REVEALS_MAX>;
+    type Reveals = List<(Blob<FIELD_BYTES_MAX>, u64), REVEALS_MAX>;
     let found: Option<Reveals> = stored(runtime, &REVEALED_COMMITMENTS, Some(bytes))?;
     let newest = found.and_then(|reveals| reveals.0.into_iter().max_by_key(|(_, block)| *block));
     Ok(newest.map(|(bytes, block)| Committed {
@@ -122,8 +123,8 @@ impl<R: TypeResolver> Visitor for FieldVisitor<R> {
         if !is_plain(value.name()) {
             return Ok(Field(None));
         }
-        let bytes = value.fields().decode_item(List::<u8, FIELD_BYTES_MAX>::into_visitor());
-        bytes.unwrap_or(Ok(List(Vec::new()))).map(|bytes| Field(Some(bytes.0)))
+        let bytes = value.fields().decode_item(Blob::<FIELD_BYTES_MAX>::into_visitor());
+        bytes.unwrap_or(Ok(Blob(Vec::new()))).map(|bytes| Field(Some(bytes.0)))
     }
 
     fn visit_composite<'scale, 'resolver>(

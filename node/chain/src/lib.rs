@@ -7,6 +7,7 @@
 
 #![deny(missing_docs)]
 
+mod blob;
 mod bounded;
 mod call_error;
 mod calls;

@@ -21,6 +21,7 @@ use subxt::ext::scale_decode::visitor::{
 };
 use subxt::ext::scale_decode::{Error, IntoVisitor, Visitor};
 
+use crate::blob::{Account, Blob, Layout};
 use crate::bounded::{check_count, nothing_inside, List};
 use crate::commitments::{committed, Committed};
 use crate::decode::{AxonInfo, DecodeError};
@@ -119,7 +120,7 @@ type Column<T> = List<T, UIDS_MAX>;
 #[derive(Default)]
 struct Columns<'scale> {
     block: Option<u64>,
-    hotkeys: Option<Column<[u8; 32]>>,
+    hotkeys: Option<Column<Account>>,
     axons: Option<Column<AxonInfo>>,
     registered_at: Option<Column<u64>>,
     stake: Option<Column<u64>>,
@@ -156,7 +157,7 @@ impl Columns<'_> {
             .zip(hotkeys)
             .map(|(uid, hotkey)| Seat {
                 uid: Uid(uid),
-                hotkey: Hotkey(hotkey),
+                hotkey: Hotkey(hotkey.0),
                 registered_at: BlockNumber(registered.next().unwrap_or_default()),
                 axon: axons.next().and_then(|axon| axon.address()),
                 stake_rao: stake.next(),
@@ -186,7 +187,7 @@ impl Seating {
         let seated: BTreeSet<Hotkey> = self.seats.iter().map(|seat| seat.hotkey).collect();
         for entry in entries.into_iter().filter(|entry| seated.contains(&entry.hotkey)) {
             let read = runtime
-                .decode::<List<u8, COMMITMENT_BYTES_MAX>>(entry.type_id, entry.list)
+                .decode::<Blob<COMMITMENT_BYTES_MAX>>(entry.type_id, entry.list)
                 .map_err(|detail| DecodeError::new("a commitment", detail))
                 .and_then(|bytes| committed(runtime, &bytes.0));
             self.note(entry.hotkey, read);
@@ -304,8 +305,8 @@ impl Visitor for EntryVisitor {
         if value.remaining() != 2 {
             return self.visit_unexpected(Unexpected::Tuple);
         }
-        let hotkey = value.decode_item(<[u8; 32]>::into_visitor());
-        let hotkey = Hotkey(hotkey.unwrap_or_else(|| Err(nothing_inside()))?);
+        let hotkey = value.decode_item(Account::into_visitor());
+        let hotkey = Hotkey(hotkey.unwrap_or_else(|| Err(nothing_inside()))?.0);
         let (type_id, list) =
             value.decode_item(SkippedVisitor).unwrap_or_else(|| Err(nothing_inside()))?;
         Ok(Entry { hotkey, list, type_id })
@@ -327,10 +328,14 @@ impl Visitor for SkippedVisitor {
         types: &'resolver Types,
     ) -> DecodeAsTypeResult<Self, Result<Self::Value<'scale, 'resolver>, Error>> {
         let whole = *input;
-        let skipped = decode_with_visitor(input, type_id, types, IgnoreVisitor::new());
+        let skipped = match Layout::of(types, type_id) {
+            Some(layout) => layout.take(input).map(|_| ()),
+            None => decode_with_visitor(input, type_id, types, IgnoreVisitor::new())
+                .map_err(Error::from),
+        };
         let length = whole.len().saturating_sub(input.len());
         let bytes = whole.get(..length).unwrap_or_default();
-        DecodeAsTypeResult::Decoded(skipped.map(|()| (type_id, bytes)).map_err(Error::from))
+        DecodeAsTypeResult::Decoded(skipped.map(|()| (type_id, bytes)))
     }
 }
 

@@ -13,6 +13,7 @@ use subxt::ext::scale_decode::visitor::types::{Composite, Sequence, Tuple};
 use subxt::ext::scale_decode::visitor::{decode_with_visitor, TypeIdFor, Unexpected};
 use subxt::ext::scale_decode::{Error, IntoVisitor, Visitor};
 
+use crate::blob::{Account, Blob};
 use crate::bounded::{nothing_inside, List};
 use crate::decode::{stored, value_type, DecodeError};
 use crate::runtime::Runtime;
@@ -116,12 +117,12 @@ impl Visitor for CommitVisitor<'_> {
         value: &mut Tuple<'scale, 'resolver, PortableRegistry>,
         _type_id: TypeIdFor<Self>,
     ) -> Result<Option<OwnCommit>, Error> {
-        let hotkey: [u8; 32] = part(value)?;
+        let Account(hotkey) = part(value)?;
         if hotkey != self.own.0 {
             return Ok(None);
         }
         let block = BlockNumber(part(value)?);
-        let commit: List<u8, COMMIT_BYTES_MAX> = part(value)?;
+        let commit: Blob<COMMIT_BYTES_MAX> = part(value)?;
         let hash = Digest(sp_crypto_hashing::blake2_256(&commit.0));
         let reveal_round = Some(part(value)?);
         Ok(Some(OwnCommit { hash, block, epoch: self.epoch, reveal_round }))

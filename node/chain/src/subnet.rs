@@ -15,6 +15,7 @@ use node_core::view::{Beacon, ConsensusMode, OwnCommit, SubnetParams};
 use subxt::ext::scale_decode::DecodeAsType;
 use subxt::ext::scale_value::{Value, ValueDef};
 
+use crate::blob::Blob;
 use crate::bounded::List;
 use crate::decode::{AccountInfo, DecodeError};
 use crate::encode::EncodeError;
@@ -182,7 +183,7 @@ fn own_slots(
 #[derive(DecodeAsType)]
 #[decode_as_type(crate_path = "subxt::ext::scale_decode")]
 struct BeaconConfig {
-    public_key: List<u8, BEACON_KEY_BYTES_MAX>,
+    public_key: Blob<BEACON_KEY_BYTES_MAX>,
     /// Seconds.
     period: u64,
     /// Seconds since 1970.

@@ -92,7 +92,7 @@ fn the_beacon_is_the_runtimes_own_and_quicknet_by_default() {
         }
     }
     let config =
-        |period, genesis_time| BeaconConfig { public_key: List(vec![1, 2]), period, genesis_time };
+        |period, genesis_time| BeaconConfig { public_key: Blob(vec![1, 2]), period, genesis_time };
     let beacon = config(3, 100).beacon(5).unwrap();
     assert_eq!((beacon.schedule.period_ms, beacon.schedule.genesis), (3_000, UnixMs(100_000)));
     assert_eq!(config(0, 100).beacon(5), None);
