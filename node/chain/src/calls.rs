@@ -11,10 +11,10 @@ use chain_metadata::call::{self, Call};
 use chain_metadata::storage::RAW_BYTES_MAX;
 use node_core::id::{Digest, Netuid, Uid};
 use subxt::ext::scale_value::{Composite, Value};
-use subxt::Metadata;
 
 use crate::commit::columns;
-use crate::encode::{has_call, EncodeError};
+use crate::encode::EncodeError;
+use crate::runtime::Runtime;
 
 /// Version an axon claims; ours speaks none of the protocols that look at it.
 const AXON_VERSION: u32 = 1;
@@ -161,17 +161,18 @@ impl SubmittedForm<'_> {
     }
 }
 
-/// The call for weights in any form, as far as the runtime has one.
+/// The call for weights in any form, as far as the runtime has one that can be signed.
 ///
 /// # Errors
 ///
 /// [`EncodeError::Missing`] if the runtime has neither of the form's two calls, or only the one
 /// without a mechanism and `mechanism` is not 0.
 pub(crate) fn weights_call<'a>(
-    metadata: &Metadata,
+    runtime: &Runtime,
     weights: impl Into<WeightsSubmission<'a>>,
 ) -> Result<CallValue, EncodeError> {
-    weights_call_of(|call| has_call(metadata, call), &weights.into())
+    let shapes = runtime.shapes();
+    weights_call_of(|call| shapes.check_call(call).is_ok(), &weights.into())
 }
 
 /// [`weights_call`] for a runtime that has the calls for which `has` is true.

@@ -39,7 +39,7 @@ fn hex_of(runtime: &Runtime, call: &CallValue) -> String {
 
 /// Through a runtime's mechanism calls, and as if it had only those without.
 fn both(runtime: &Runtime, mechanism: u8, form: SubmittedForm<'_>) -> (String, String) {
-    let with = weights_call(runtime.metadata(), submission(mechanism, form)).unwrap();
+    let with = weights_call(runtime, submission(mechanism, form)).unwrap();
     assert!(with.name().contains("mechanism"), "{}", with.name());
     let without_mechanisms = |call: &Call| !call.name.contains("mechanism");
     let without = weights_call_of(without_mechanisms, &submission(0, form)).unwrap();

@@ -9,7 +9,6 @@ use chain_metadata::storage::StorageItem;
 use node_core::id::{BlockHash, Hotkey, Netuid};
 use node_core::submit_guard::Binding;
 use subxt::ext::scale_value::Value;
-use subxt::Metadata;
 
 use crate::calls::{
     commitment_call, serve_axon_call, serve_axon_tls_call, weights_call, CallValue,
@@ -17,6 +16,7 @@ use crate::calls::{
 };
 use crate::encode::{call_bytes, signing_payload, storage_key, EncodeError};
 use crate::runtime::Runtime;
+use crate::shape::metadata_in_file;
 
 /// Why a file is not a runtime's metadata.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +83,7 @@ impl Codec {
         versions: (u32, u32),
         metadata: &[u8],
     ) -> Result<Self, NotMetadata> {
-        let metadata = Metadata::decode_from(metadata)
+        let metadata = metadata_in_file(metadata)
             .map_err(|error| NotMetadata { detail: error.to_string() })?;
         Ok(Self(Runtime::new(genesis, versions, metadata)))
     }
@@ -132,7 +132,7 @@ impl Codec {
 
     fn value(&self, call: &NodeCall<'_>) -> Result<CallValue, EncodeError> {
         match *call {
-            NodeCall::Weights(weights) => weights_call(self.0.metadata(), weights),
+            NodeCall::Weights(weights) => weights_call(&self.0, weights),
             NodeCall::ServeAxon { netuid, address } => Ok(serve_axon_call(netuid, address)),
             NodeCall::ServeAxonTls { netuid, address, certificate } => {
                 serve_axon_tls_call(netuid, address, certificate)

@@ -81,12 +81,6 @@ pub(crate) fn has_item(metadata: &Metadata, item: &StorageItem) -> bool {
         .is_some_and(|storage| storage.entry_by_name(item.name).is_some())
 }
 
-pub(crate) fn has_call(metadata: &Metadata, call: &Call) -> bool {
-    metadata
-        .pallet_by_name(call.pallet)
-        .is_some_and(|pallet| pallet.call_variant_by_name(call.name).is_some())
-}
-
 /// The call alone, without signature, as it stands inside an extrinsic.
 pub(crate) fn call_bytes(runtime: &Runtime, call: &CallValue) -> Result<Vec<u8>, EncodeError> {
     check_has(runtime, call)?;

@@ -18,7 +18,7 @@ use subxt::Metadata;
 
 use crate::calls::{serve_axon_call, set_commitment_call, weights_call, WeightsCall};
 use crate::decode::{outcome, stored, AxonInfo, DispatchOutcome};
-use crate::encode::{call_bytes, has_call, sign_bound, storage_key};
+use crate::encode::{call_bytes, sign_bound, storage_key};
 use crate::keypair::Keypair;
 use crate::runtime::Runtime;
 
@@ -126,7 +126,7 @@ fn calls_are_those_of_the_real_chain() {
     let weights =
         WeightsCall { netuid: Netuid(1), mechanism: 0, vector: &vector, version_key: 843_000 };
     for runtime in runtimes() {
-        let call = weights_call(runtime.metadata(), &weights).unwrap();
+        let call = weights_call(&runtime, &weights).unwrap();
         assert_eq!(
             hex::encode(call_bytes(&runtime, &call).unwrap()),
             "07770100000c0000010002000cffff00800100f8dc0c0000000000"
@@ -171,7 +171,7 @@ fn a_signed_extrinsic_is_laid_out_and_signed_as_the_chain_expects() {
         era_blocks: 16,
     };
     for runtime in runtimes() {
-        let call = weights_call(runtime.metadata(), &weights).unwrap();
+        let call = weights_call(&runtime, &weights).unwrap();
         let signed = sign_bound(&runtime, &call, &alice(), &binding, Carries::Plain).unwrap();
         assert_eq!(signed.nonce, 5);
         assert_eq!(signed.era_end, BlockNumber(1_000_019));
@@ -201,9 +201,9 @@ fn a_signed_extrinsic_is_laid_out_and_signed_as_the_chain_expects() {
 #[test]
 fn a_mechanism_without_its_call_is_refused_by_name() {
     for runtime in runtimes() {
-        assert!(has_call(runtime.metadata(), &call::SET_MECHANISM_WEIGHTS));
+        assert!(runtime.shapes().check_call(&call::SET_MECHANISM_WEIGHTS).is_ok());
         let missing = call::Call { name: "no_such_call", ..call::SET_WEIGHTS };
-        assert!(!has_call(runtime.metadata(), &missing));
+        assert!(runtime.shapes().check_call(&missing).is_err());
         let missing = StorageItem { name: "NoSuchItem", ..items::TEMPO };
         let error = storage_key(runtime.metadata(), &missing, (1u16,)).unwrap_err();
         assert_eq!(error.to_string(), "this runtime has no `SubtensorModule.NoSuchItem`");

@@ -190,7 +190,7 @@ fn sign_concealed(
     };
     let submission =
         WeightsSubmission { netuid: weights.netuid, mechanism: weights.mechanism, form };
-    let call = weights_call(runtime.metadata(), submission)?;
+    let call = weights_call(runtime, submission)?;
     let carries = match concealed {
         Concealed::Plain => Carries::Plain,
         Concealed::Timelocked { carries, .. } => carries,

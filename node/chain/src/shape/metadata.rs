@@ -107,8 +107,16 @@ pub(crate) struct Version {
 ///
 /// [`MetadataError`] if the file is none of these, or its metadata cannot be used.
 pub fn shapes_in_file(file: &[u8]) -> Result<ShapeReport, MetadataError> {
-    let metadata = decode_metadata(&scale_bytes(file)?)?;
-    Ok(ShapeReport::of(&metadata))
+    metadata_in_file(file).map(|metadata| ShapeReport::of(&metadata))
+}
+
+/// The metadata in a file of one of the forms that [`shapes_in_file`] takes.
+///
+/// # Errors
+///
+/// As [`shapes_in_file`].
+pub(crate) fn metadata_in_file(file: &[u8]) -> Result<Metadata, MetadataError> {
+    decode_metadata(&scale_bytes(file)?)
 }
 
 /// The SCALE bytes in a file.

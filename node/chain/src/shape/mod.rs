@@ -44,7 +44,7 @@ use crate::client::ChainClient;
 use crate::encode::EncodeError;
 use crate::runtime::RuntimeError;
 
-pub(crate) use metadata::{decode_metadata, Version};
+pub(crate) use metadata::{decode_metadata, metadata_in_file, Version};
 pub use metadata::{shapes_in_file, MetadataError, METADATA_BYTES_MAX};
 
 /// What an item is to a runtime.

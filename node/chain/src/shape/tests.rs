@@ -546,3 +546,24 @@ fn reports_name_verdicts_and_losses() {
     let empty = ShapeReport { spec: None, rows: Vec::new() };
     assert_eq!(*empty.worst(), Verdict::Ok);
 }
+
+#[test]
+fn the_call_that_is_signed_is_the_one_that_can_be() {
+    let weights = || crate::calls::WeightsCall {
+        netuid: node_core::id::Netuid(3),
+        mechanism: 0,
+        vector: &[(node_core::id::Uid(1), u16::MAX)],
+        version_key: 0,
+    };
+    let chosen = |world: &World| {
+        let metadata = decode_metadata(&world.bytes()).unwrap();
+        let runtime = crate::runtime::Runtime::new(BlockHash([9; 32]), (425, 1), metadata);
+        crate::calls::weights_call(&runtime, &weights()).map(|call| call.name())
+    };
+    let mut world = world();
+    assert_eq!(chosen(&world).unwrap(), "set_mechanism_weights");
+    world.args(&call::SET_MECHANISM_WEIGHTS)[1].name = Some("mechanism".to_owned());
+    assert_eq!(chosen(&world).unwrap(), "set_weights");
+    world.args(&call::SET_WEIGHTS)[1].name = Some("uids".to_owned());
+    assert!(matches!(chosen(&world), Err(EncodeError::Missing { .. })));
+}
