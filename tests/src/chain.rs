@@ -16,6 +16,21 @@ const START_MAX: Duration = Duration::from_secs(60);
 /// Hashed names of `SubtensorModule.Weights`: twox128 of the pallet, then of the item.
 const WEIGHTS_PREFIX: &str = "658faa385070e074c85bf6b568cf0555a1e7036061f484bc3048a64b64e35ec4";
 
+/// The same of `LastUpdate` and `SubnetEpochIndex`.
+const LAST_UPDATE_PREFIX: &str = "658faa385070e074c85bf6b568cf0555696e262a16e52255a69d8acd79354146";
+const EPOCH_INDEX_PREFIX: &str = "658faa385070e074c85bf6b568cf05554f101d7a30ae31c7ab3099206c5ae12b";
+
+/// A block in which a uid's weights or commit were taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Update {
+    /// The block.
+    pub block: u64,
+    /// The epoch that the block belongs to.
+    pub epoch: u64,
+    /// The uid's row after it.
+    pub row: Vec<(u16, u16)>,
+}
+
 /// What kind of chain is wanted.
 #[derive(Clone, Debug)]
 pub struct ChainOptions {
@@ -27,13 +42,22 @@ pub struct ChainOptions {
     pub tempo: u16,
     /// Time per block.
     pub block_ms: u64,
+    /// Endpoints, each with faults of its own.
+    pub endpoints: u16,
     /// Further arguments for `localnet`.
     pub extra: Vec<String>,
 }
 
 impl Default for ChainOptions {
     fn default() -> Self {
-        Self { validators: 2, miners: 6, tempo: 30, block_ms: 1000, extra: Vec::new() }
+        Self {
+            validators: 2,
+            miners: 6,
+            tempo: 30,
+            block_ms: 1000,
+            endpoints: 1,
+            extra: Vec::new(),
+        }
     }
 }
 
@@ -41,7 +65,8 @@ impl Default for ChainOptions {
 #[derive(Debug)]
 pub struct Chain {
     process: Process,
-    url: String,
+    urls: Vec<String>,
+    control: String,
     wallets: PathBuf,
 }
 
@@ -61,7 +86,7 @@ impl Chain {
         }
         let mut command = Command::new(binary("localnet")?);
         command
-            .args(["--listen", "127.0.0.1:0", "--allow-loopback-axons"])
+            .args(["--control", "127.0.0.1:0", "--allow-loopback-axons"])
             .args(["--validators", &options.validators.to_string()])
             .args(["--miners", &options.miners.to_string()])
             .args(["--tempo", &options.tempo.to_string()])
@@ -71,15 +96,34 @@ impl Chain {
             .arg("--ready-file")
             .arg(&ready)
             .args(&options.extra);
+        for _ in 0..options.endpoints {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         let mut process = Process::start("localnet", command, &dir.join("chain.log"))?;
-        let url = wait_for_file(&ready, &mut process).await?;
-        Ok(Self { process, url, wallets })
+        let text = wait_for_file(&ready, &mut process).await?;
+        let mut urls: Vec<String> = Vec::new();
+        let mut control = None;
+        for line in text.lines() {
+            match line.strip_prefix("control ") {
+                Some(url) => control = Some(url.trim_start_matches("on ").to_owned()),
+                None => urls.push(line.to_owned()),
+            }
+        }
+        let control = control.context("no control listener")?;
+        anyhow::ensure!(urls.len() == usize::from(options.endpoints), "{text}");
+        Ok(Self { process, urls, control, wallets })
     }
 
-    /// Its WebSocket address.
+    /// The WebSocket address of its first endpoint.
     #[must_use]
     pub fn url(&self) -> &str {
-        &self.url
+        self.urls.first().map_or("", String::as_str)
+    }
+
+    /// The WebSocket addresses of all its endpoints.
+    #[must_use]
+    pub fn urls(&self) -> &[String] {
+        &self.urls
     }
 
     /// Where the wallets of all its neurons are.
@@ -93,13 +137,13 @@ impl Chain {
         &mut self.process
     }
 
-    /// Calls a JSON-RPC method.
+    /// Calls a JSON-RPC method of the listener that has no faults.
     ///
     /// # Errors
     ///
     /// If it does not answer, or answers with an error.
     pub async fn call(&self, method: &str, params: Value) -> anyhow::Result<Value> {
-        let url = self.url.replacen("ws://", "http://", 1);
+        let url = self.control.replacen("ws://", "http://", 1);
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
         let response = reqwest::Client::new()
             .post(url)
@@ -140,11 +184,55 @@ impl Chain {
             hex::encode(netuid.to_le_bytes()),
             hex::encode(uid.to_le_bytes())
         );
-        let stored = self.call("state_getStorage", json!([key])).await?;
-        match stored.as_str() {
+        match self.storage(&key, None).await? {
             None => Ok(Vec::new()),
-            Some(text) => decode_row(&hex::decode(text.trim_start_matches("0x"))?),
+            Some(bytes) => decode_row(&bytes),
         }
+    }
+
+    /// Every update of a uid in the finalized blocks from `from` on, read block by block, and the
+    /// epoch of the last block. No code of the node takes part.
+    ///
+    /// # Errors
+    ///
+    /// If the chain does not answer, or has forgotten a block's state.
+    pub async fn updates(&self, uid: u16, from: u64) -> anyhow::Result<(Vec<Update>, u64)> {
+        let netuid = hex::encode(1u16.to_le_bytes());
+        let uid_key = hex::encode(uid.to_le_bytes());
+        let number = |bytes: &[u8]| Some(u64::from_le_bytes(bytes.try_into().ok()?));
+        let (mut updates, mut epoch) = (Vec::new(), 0);
+        for block in from..=self.finalized().await? {
+            let hash = self.call("chain_getBlockHash", json!([block])).await?;
+            let hash = hash.as_str().context("a block without hash")?.to_owned();
+            let read = |prefix: &str, rest: String| {
+                let key = format!("0x{prefix}{rest}");
+                let hash = hash.clone();
+                async move { self.storage(&key, Some(&hash)).await }
+            };
+            let index = read(EPOCH_INDEX_PREFIX, netuid.clone()).await?.unwrap_or_default();
+            epoch = number(&index).unwrap_or(0);
+            // A compact length below 64, then a little-endian `u64` per uid.
+            let all = read(LAST_UPDATE_PREFIX, netuid.clone()).await?.unwrap_or_default();
+            let at = 1 + 8 * usize::from(uid);
+            let updated = all.get(at..at + 8).and_then(number).context("no such uid")?;
+            if updated == block {
+                let row = read(WEIGHTS_PREFIX, format!("{netuid}{uid_key}")).await?;
+                let row = row.map_or(Ok(Vec::new()), |bytes| decode_row(&bytes))?;
+                updates.push(Update { block, epoch, row });
+            }
+        }
+        Ok((updates, epoch))
+    }
+
+    /// The bytes stored under a key, in hex, as of a block or the best one.
+    ///
+    /// # Errors
+    ///
+    /// If the chain does not answer.
+    pub async fn storage(&self, key: &str, at: Option<&str>) -> anyhow::Result<Option<Vec<u8>>> {
+        let stored = self.call("state_getStorage", json!([key, at])).await?;
+        let bytes = stored.as_str().map(|text| hex::decode(text.trim_start_matches("0x")));
+        Ok(bytes.transpose()?)
     }
 }
 

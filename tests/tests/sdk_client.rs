@@ -40,6 +40,7 @@ async fn the_official_sdk_reads_the_local_metagraph() {
         tempo: 30,
         block_ms: 500,
         extra: ["--validator-stake", "700,300"].map(str::to_owned).to_vec(),
+        ..ChainOptions::default()
     };
     let chain = Chain::start(dir.path(), &options).await.unwrap();
     let args = [chain.url(), "1", "//miner//1//hotkey", "a model of mine"];

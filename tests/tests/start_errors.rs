@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test states facts; a broken one should stop at once")]
 
 use std::path::Path;
+use std::time::Duration;
 
 use assay_tests::binaries::{binary, dataset};
+use assay_tests::process::Process;
 use tokio::process::Command;
 
 /// A configuration in which everything is right but what a test changes.
@@ -64,13 +66,27 @@ async fn a_missing_engine_exits_69_and_says_how_to_get_one() {
 }
 
 #[tokio::test]
-async fn a_missing_chain_exits_69_and_names_the_endpoint() {
+async fn a_missing_chain_is_waited_for_and_each_endpoint_is_named() {
     let dir = tempfile::tempdir().unwrap();
     write_key(dir.path());
-    let (code, said) = run(dir.path(), &config(dir.path()), None).await;
-    assert_eq!(code, 69, "{said}");
-    assert!(said.contains("ws://127.0.0.1:9"), "{said}");
-    assert!(said.contains("hint: set `--subtensor.chain_endpoint`"), "{said}");
+    std::fs::write(dir.path().join("assay.toml"), config(dir.path())).unwrap();
+    let mut command = Command::new(binary("assay").unwrap());
+    command.args(["run", "--config"]).arg(dir.path().join("assay.toml"));
+    let log = dir.path().join("log");
+    let mut process = Process::start("assay", command, &log).unwrap();
+    let said = |process: &Process| process.log().contains("no endpoint answers yet");
+    for _ in 0..300 {
+        if said(&process) {
+            break;
+        }
+        process.check_alive().unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(said(&process), "{}", process.log());
+    assert!(process.log().contains("ws://127.0.0.1:9"), "{}", process.log());
+    process.signal("TERM").await.unwrap();
+    let ended = process.wait(Duration::from_secs(20)).await.unwrap();
+    assert_eq!(ended.code(), Some(0), "{}", process.log());
 }
 
 #[tokio::test]
