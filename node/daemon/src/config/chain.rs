@@ -1,12 +1,13 @@
 //! Which chain and which subnet.
 
 use std::fmt;
+use std::time::Duration;
 
 use figment::value::Value;
 use node_core::id::{BlockHash, Netuid};
 
 use super::key::{Default, Key, Kind};
-use super::reader::{boolean, integer, text, texts, Complaint, Reader};
+use super::reader::{boolean, duration, integer, text, texts, Complaint, Reader};
 use super::text::hide_credentials;
 use super::Section;
 
@@ -55,10 +56,40 @@ const ALLOW_INSECURE: Key =
         )
         .example("true");
 
+const CALL_TIMEOUT: Key = Key::new("chain.call_timeout", Kind::Text, Default::Value("30s"))
+    .about(
+        "How long an endpoint may take to answer before the connection is given up and the next \
+         one is asked.",
+    )
+    .example("\"10s\"");
+
+const SILENCE_MAX: Key = Key::new("chain.silence_max", Kind::Text, Default::Value("60s"))
+    .about(
+        "How long an endpoint may bring no newer block before it is left: some five blocks of the \
+         chain.",
+    )
+    .example("\"5s\"");
+
+const COMPARE_EVERY: Key = Key::new("chain.compare_every", Kind::Text, Default::Value("60s"))
+    .about(
+        "How often, about, the other endpoints are asked how far they are. One that lags is not \
+         used while another does not.",
+    )
+    .example("\"5m\"");
+
 pub(super) const SECTION: Section = Section {
     name: "chain",
     about: "Which chain and which subnet.",
-    keys: &[NETUID, NETWORK, ENDPOINTS, GENESIS, ALLOW_INSECURE],
+    keys: &[
+        NETUID,
+        NETWORK,
+        ENDPOINTS,
+        GENESIS,
+        ALLOW_INSECURE,
+        CALL_TIMEOUT,
+        SILENCE_MAX,
+        COMPARE_EVERY,
+    ],
 };
 
 /// The genesis hash of the main network.
@@ -88,6 +119,12 @@ pub struct Chain {
     pub genesis: Option<BlockHash>,
     /// Whether `ws://` to other machines is accepted.
     pub allow_insecure: bool,
+    /// How long an endpoint may take to answer.
+    pub call_timeout: Duration,
+    /// How long it may bring no newer block.
+    pub silence_max: Duration,
+    /// How often endpoints are compared.
+    pub compare_every: Duration,
 }
 
 /// A WebSocket URL; may hold an access key, so only [`Self::url`] shows all of it.
@@ -144,6 +181,9 @@ impl Chain {
         let endpoints = reader.take_optional(&ENDPOINTS, endpoints);
         let genesis = reader.take_optional(&GENESIS, genesis);
         let allow_insecure = reader.take(&ALLOW_INSECURE, boolean);
+        let call_timeout = reader.take(&CALL_TIMEOUT, duration);
+        let silence_max = reader.take(&SILENCE_MAX, duration);
+        let compare_every = reader.take(&COMPARE_EVERY, duration);
 
         let (network, given) = (network?, endpoints?);
         let network_wins = reader.origin(&NETWORK).rank() > reader.origin(&ENDPOINTS).rank();
@@ -171,6 +211,9 @@ impl Chain {
             netuid: Netuid(u16::try_from(netuid?).ok()?),
             genesis,
             allow_insecure: allow_insecure?,
+            call_timeout: call_timeout?,
+            silence_max: silence_max?,
+            compare_every: compare_every?,
         })
     }
 

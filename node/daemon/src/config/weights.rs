@@ -73,7 +73,8 @@ pub enum WeightsMode {
 }
 
 impl Weights {
-    pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
+    /// Reads this section alone; for [`super::Settings::section`].
+    pub fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let words = [
             ("submit", WeightsMode::Submit),
             ("dry_run", WeightsMode::DryRun),

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use node_chain::{ChainClient, ChainConfig, Keypair};
-use node_core::id::{Digest, HotkeySigner, RunId};
+use node_chain::{ChainClient, ChainConfig, Keypair, ReadError};
+use node_core::id::{Digest, Hotkey, HotkeySigner, RunId};
 use node_core::inventory::Device;
 use node_core::limits::EVENTS_QUEUED_MAX;
 use node_core::machine::event::{Event, Restarted};
@@ -43,6 +43,9 @@ use crate::status::{keep_snapshot, StatusReport};
 
 /// How long the driver may take to list the GPUs. A hanging driver must not hang the node.
 const GPU_PROBE_MAX: Duration = Duration::from_secs(20);
+
+/// Pause between two tries to read the subnet at the start.
+const SUBNET_READ_PAUSE: Duration = Duration::from_secs(3);
 
 /// Calls of peers that wait for the loop.
 const PEER_CALLS_QUEUED_MAX: usize = 256;
@@ -150,16 +153,25 @@ async fn prepare(config: &Config, keypair: &Keypair) -> Result<Prepared, Failure
 }
 
 /// Reads the subnet once, so that a wrong number is told before the directory is claimed for it.
+/// An endpoint that breaks off is asked again.
 async fn check_subnet(config: &Config, client: &ChainClient) -> Result<(), Failure> {
     let netuid = config.chain.netuid;
-    let unread = |error| {
-        Failure::unavailable(error)
-            .hint(format!("is {netuid} the number of the subnet? it is `chain.netuid`"))
-    };
-    let head = client.finalized_head().await.map_err(Failure::unavailable)?;
-    let head = head
-        .ok_or_else(|| Failure::unavailable("the endpoint does not know its own finalized head"))?;
-    client.view_at(head.hash).await.map(|_| ()).map_err(unread)
+    let hint = format!("is {netuid} the number of the subnet? it is `chain.netuid`");
+    loop {
+        let reason = match client.finalized_head().await {
+            Ok(Some(head)) => match client.view_at(head.hash).await {
+                Ok(_) => return Ok(()),
+                Err(error @ ReadError::NoSuchSubnet { .. }) => {
+                    return Err(Failure::unavailable(error).hint(hint));
+                }
+                Err(error) => super::perform::describe(&error),
+            },
+            Ok(None) => "the endpoint does not know its own finalized head".to_owned(),
+            Err(error) => super::perform::describe(&error),
+        };
+        tracing::warn!(reason, "cannot read the subnet yet; trying again");
+        tokio::time::sleep(SUBNET_READ_PAUSE).await;
+    }
 }
 
 /// Opens the hotkey, and warns about what its operator should know. Blocks, for seconds if the file
@@ -180,6 +192,7 @@ fn open_store(config: &Config) -> Result<(Store, Loaded), Failure> {
     let (store, loaded) = opened.map_err(|error| {
         let hint = match &error {
             OpenError::Locked { .. } => "another `assay run` uses this `data_dir`; stop it first",
+            OpenError::Journal { source } => source.next_step(),
             _ => "`data_dir` must be a directory that this user can write",
         };
         Failure::unavailable(error).hint(hint)
@@ -277,18 +290,30 @@ fn find_devices(config: &Config, policy: &Policy) -> (Vec<Device>, Vec<String>) 
     (devices, reasons)
 }
 
-async fn connect_chain(config: &Config, keypair: &Keypair) -> Result<ChainClient, Failure> {
+/// How the chain is reached, with the node's own hotkey.
+fn chain_config(config: &Config, hotkey: Hotkey) -> ChainConfig {
     let endpoints = config.chain.endpoints.iter().map(|e| e.url().to_owned()).collect();
-    let chain = ChainConfig {
+    ChainConfig {
         expected_genesis: config.chain.genesis,
-        own_hotkey: Some(keypair.public()),
+        own_hotkey: Some(hotkey),
+        mechanism: config.weights.mechanism,
         allow_insecure: config.chain.allow_insecure,
+        call_timeout: config.chain.call_timeout,
+        silence_max: config.chain.silence_max,
+        compare_every: config.chain.compare_every,
         ..ChainConfig::new(endpoints, config.chain.netuid)
-    };
-    ChainClient::connect(chain).await.map_err(|error| {
+    }
+}
+
+/// Waits until an endpoint answers: one that throttles, or starts beside the node, is no reason
+/// to end.
+async fn connect_chain(config: &Config, keypair: &Keypair) -> Result<ChainClient, Failure> {
+    let (states, _) = watch::channel(Vec::new());
+    let settings = chain_config(config, keypair.public());
+    ChainClient::connect_patiently(settings, &states).await.map_err(|error| {
         Failure::unavailable(error).hint(
             "set `--subtensor.chain_endpoint` to a node of the wanted chain that answers, your \
-                 own first; `chain.genesis` says which chain is wanted",
+             own first; `chain.genesis` says which chain is wanted",
         )
     })
 }
