@@ -16,7 +16,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::notes;
-use crate::status::StatusReport;
+use crate::status::{EndpointStatus, StatusReport, WatchStatus};
 
 /// Content type of what [`Metrics::encode`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -53,6 +53,9 @@ const NOTES: Declared =
 /// How a gauge is read from a report.
 type Read = fn(&StatusReport, UnixMs) -> Vec<(&'static str, u64)>;
 
+/// Places of endpoints in the configuration that have gauges of their own, counted from one.
+const PLACES: &[&str] = &["1", "2", "3", "4", "5", "6", "7", "8"];
+
 /// One value without a label.
 const PLAIN: &str = "";
 
@@ -87,6 +90,95 @@ const GAUGES: &[(Declared, Read)] = &[
     (
         declared("assay_weights_landed", "epoch", "Epoch of the latest vector that landed"),
         |report, _| one(report.weights.last_landed.as_ref().map(|landed| landed.epoch.0)),
+    ),
+    (
+        declared("assay_chain_best_height", "blocks", "Newest block seen, which may not be final"),
+        |report, _| one(report.chain.as_ref().map(|chain| chain.best_number.0)),
+    ),
+    (
+        declared("assay_chain_finality_lag", "blocks", "Blocks from the finalized to the newest"),
+        |report, _| one(report.chain.as_ref().map(|chain| chain.finality_lag.0)),
+    ),
+    (
+        labelled(
+            "assay_endpoint_up",
+            "place",
+            PLACES,
+            "Whether a connection to the endpoint is open: 1 or 0; by place in `chain.endpoints`",
+        ),
+        |report, _| by_place(report, |endpoint| Some(u64::from(endpoint.is_connected))),
+    ),
+    (
+        labelled(
+            "assay_endpoint_lag_blocks",
+            "place",
+            PLACES,
+            "Blocks by which the endpoint is behind the highest of all",
+        ),
+        |report, _| by_place(report, |endpoint| endpoint.lag.map(|lag| lag.0)),
+    ),
+    (
+        labelled(
+            "assay_endpoint_failures",
+            "place",
+            PLACES,
+            "Calls and connections to the endpoint that failed since the start",
+        ),
+        |report, _| by_place(report, |endpoint| Some(endpoint.failures)),
+    ),
+    (
+        declared(
+            "assay_weights_age",
+            "millitempos",
+            "Time since the hotkey's last update on chain, in thousandths of a tempo; alert above \
+             1500, page above 2500",
+        ),
+        |report, _| watched(report, |watch| watch.millitempos_since_update),
+    ),
+    (declared("assay_weights_age", "blocks", "The same in blocks"), |report, _| {
+        watched(report, |watch| watch.blocks_since_update.map(|blocks| blocks.0))
+    }),
+    (declared("assay_commits_pending", "", "Commits that wait to be opened"), |report, _| {
+        watched(report, |watch| Some(watch.pending_commits.len() as u64))
+    }),
+    (
+        declared("assay_beacon_lag", "rounds", "Rounds of the beacon that the chain lacks"),
+        |report, _| watched(report, |watch| watch.beacon_lag_rounds),
+    ),
+    (
+        declared("assay_prune_rank", "", "Neurons that would lose their uid before this one"),
+        |report, _| watched(report, |watch| watch.prune_rank),
+    ),
+    (
+        declared("assay_validator_permit", "", "Whether the hotkey has a permit: 1 or 0"),
+        |report, _| watched(report, |watch| watch.has_permit.map(u64::from)),
+    ),
+    (declared("assay_stake", "rao", "Stake weight of the hotkey"), |report, _| {
+        watched(report, |watch| watch.stake_rao)
+    }),
+    (declared("assay_stake_threshold", "rao", "Least stake weight to set weights"), |report, _| {
+        watched(report, |watch| Some(watch.stake_threshold_rao))
+    }),
+    (
+        declared(
+            "assay_validator_trust",
+            "",
+            "Share of the weights that consensus agreed with at the last epoch, of 65535",
+        ),
+        |report, _| watched(report, |watch| watch.validator_trust.map(u64::from)),
+    ),
+    (
+        declared("assay_dividends", "", "Share of the validators' dividends, of 65535"),
+        |report, _| watched(report, |watch| watch.dividends.map(u64::from)),
+    ),
+    (
+        labelled("assay_checks", "level", &["ok", "warn", "alarm"], "Checks of `status`, by level"),
+        |report, _| {
+            let count = |level: &str| {
+                report.checks.iter().filter(|check| check.level == level).count() as u64
+            };
+            vec![("ok", count("ok")), ("warn", count("warn")), ("alarm", count("alarm"))]
+        },
     ),
     (
         declared("assay_restart_safe", "", "Whether a restart now would interrupt nothing: 1 or 0"),
@@ -145,6 +237,26 @@ const GAUGES: &[(Declared, Read)] = &[
         },
     ),
 ];
+
+/// One number of what is watched.
+fn watched(
+    report: &StatusReport,
+    value: impl Fn(&WatchStatus) -> Option<u64>,
+) -> Vec<(&'static str, u64)> {
+    one(report.watch.as_ref().and_then(value))
+}
+
+/// A value of each endpoint that has a place of its own.
+fn by_place(
+    report: &StatusReport,
+    value: impl Fn(&EndpointStatus) -> Option<u64>,
+) -> Vec<(&'static str, u64)> {
+    let place = |endpoint: &EndpointStatus| {
+        let index = usize::try_from(endpoint.place).ok()?.checked_sub(1)?;
+        Some((*PLACES.get(index)?, value(endpoint)?))
+    };
+    report.endpoints.iter().filter_map(place).collect()
+}
 
 fn one(value: Option<u64>) -> Vec<(&'static str, u64)> {
     value.map(|value| (PLAIN, value)).into_iter().collect()
@@ -219,9 +331,8 @@ impl Metrics {
     pub fn encode(&self, report: &StatusReport, now: UnixMs) -> Result<String, fmt::Error> {
         for ((declared, read), gauge) in GAUGES.iter().zip(&self.gauges) {
             let values = read(report, now);
-            if values.is_empty() {
-                gauge.clear();
-            }
+            // What is not known any more must not keep its last value.
+            gauge.clear();
             for (value_of_label, value) in values {
                 let label = declared.label.map(|(name, _)| (name, value_of_label));
                 let labels = label.into_iter().collect();

@@ -11,7 +11,7 @@ use node_core::unit::UnixMs;
 use node_daemon::admin::Admin;
 use node_daemon::config::DataDir;
 use node_daemon::metrics::Metrics;
-use node_daemon::status::{keep_snapshot, unix_now, Readiness, StatusReport};
+use node_daemon::status::{keep_snapshot, unix_now, CheckStatus, Readiness, StatusReport};
 use support::Operator;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -117,6 +117,27 @@ async fn a_report_that_nobody_renews_is_not_ready() {
     let node = Node::start(&operator, stale).await;
     assert_eq!(node.get("/readyz").await.0, 503);
     assert_eq!(status(&operator, &[]).await.code, 1);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn alarms_stand_above_the_node_and_checks_in_order_are_not_shown() {
+    let operator = Operator::new();
+    let mut alarmed = report(false);
+    let check = |id: &str, level: &str| CheckStatus {
+        id: id.to_owned(),
+        level: level.to_owned(),
+        text: format!("{id} is in this state"),
+    };
+    alarmed.checks = vec![check("stake", "alarm"), check("beacon", "warn"), check("prune", "ok")];
+    let node = Node::start(&operator, alarmed).await;
+    let said = status(&operator, &[]).await.stdout;
+    let at = |part: &str| said.find(part).unwrap_or(usize::MAX);
+    assert!(at("ALARM       stake: stake is in this state") < at("warning     beacon:"), "{said}");
+    assert!(at("warning     beacon:") < at("node "), "{said}");
+    assert!(!said.contains("prune"), "{said}");
+    let (_, metrics) = node.get("/metrics").await;
+    assert!(metrics.contains("assay_checks{level=\"alarm\"} 1\n"), "{metrics}");
     node.stop().await;
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use node_chain::{ChainClient, Head, Heads, Keypair, NonceGuard};
+use node_chain::{ChainClient, EndpointState, Head, Heads, Keypair, NonceGuard};
 use node_core::id::{Digest, IntentId};
 use node_core::machine::effect::WeightsToSign;
 use node_core::machine::event::Event;
@@ -32,6 +32,10 @@ pub(crate) struct ChainFacts {
     pub(crate) last_error: Option<String>,
     /// When the latest view arrived.
     pub(crate) view_seen_at: Option<UnixMs>,
+    /// When the latest finalized one did.
+    pub(crate) finalized_seen_at: Option<UnixMs>,
+    /// How each endpoint stands, in the order of the configuration.
+    pub(crate) endpoint_states: Vec<EndpointState>,
 }
 
 /// Reads every best and finalized block that arrives, until nobody listens.
@@ -47,11 +51,11 @@ pub(crate) async fn follow(
         let head = tokio::select! {
             head = heads.next() => head,
             _ = states.tick() => {
-                note_connection(&heads, &facts);
+                note_connection(&client, &heads, &facts);
                 continue;
             }
         };
-        note_connection(&heads, &facts);
+        note_connection(&client, &heads, &facts);
         let Some(head) = head else {
             tracing::error!("the task that follows the chain died; this is a bug");
             states.tick().await;
@@ -60,7 +64,13 @@ pub(crate) async fn follow(
         };
         match seen.read(&client, head).await {
             Ok(event) => {
-                facts.send_modify(|facts| facts.view_seen_at = Some(unix_now()));
+                let now = Some(unix_now());
+                facts.send_modify(|facts| {
+                    facts.view_seen_at = now;
+                    if matches!(head, Head::Finalized(_)) {
+                        facts.finalized_seen_at = now;
+                    }
+                });
                 if events.send(event).await.is_err() {
                     return;
                 }
@@ -123,11 +133,13 @@ impl Seen {
     }
 }
 
-fn note_connection(heads: &Heads, facts: &watch::Sender<ChainFacts>) {
+fn note_connection(client: &ChainClient, heads: &Heads, facts: &watch::Sender<ChainFacts>) {
     let state = heads.state();
+    let endpoint_states = client.endpoints();
     facts.send_if_modified(|facts| {
         let is_new = facts.endpoint_index != state.endpoint_index;
         facts.endpoint = state.endpoint;
+        facts.endpoint_states = endpoint_states;
         facts.endpoint_index = state.endpoint_index;
         if state.last_error.is_some() {
             facts.last_error = state.last_error;

@@ -48,7 +48,8 @@ impl Reporter {
             endpoint,
             endpoint_index: u32::try_from(index).unwrap_or(u32::MAX),
             endpoints: u32::try_from(self.endpoints).unwrap_or(u32::MAX),
-            view_seen_at: chain.view_seen_at.unwrap_or_default(),
+            endpoint_states: chain.endpoint_states,
+            view_seen_at: chain.finalized_seen_at.unwrap_or_default(),
             weights_mode: self.weights_mode.clone(),
             progress: progress(machine, performer),
             counters: self.metrics.counts(),
@@ -65,7 +66,7 @@ impl Reporter {
             (Some(_), Some(seen_at)) => {
                 let age_ms = unix_now().0.saturating_sub(seen_at.0);
                 if age_ms > BLOCK_AGE_MS_MAX {
-                    reasons.push(format!("no finalized block for {} s", age_ms / 1000));
+                    reasons.push(format!("no new block for {} s", age_ms / 1000));
                 }
             }
             _ => reasons.push("no block read yet".to_owned()),
@@ -99,6 +100,9 @@ pub(crate) fn starting(hotkey: Hotkey, netuid: Netuid, mode: &WeightsMode) -> St
         },
         ready: Readiness { ready: false, reasons: vec!["the node is starting".to_owned()] },
         chain: None,
+        endpoints: Vec::new(),
+        checks: Vec::new(),
+        watch: None,
         weights: WeightsStatus {
             mode: mode_name(mode).to_owned(),
             epoch: None,
@@ -106,6 +110,7 @@ pub(crate) fn starting(hotkey: Hotkey, netuid: Netuid, mode: &WeightsMode) -> St
             blocks_left: None,
             last_landed: None,
             latest: None,
+            form: None,
             not_safe: None,
             safe_to_restart: true,
         },

@@ -5,14 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use node_chain::EndpointState;
 use node_core::evidence::{Evidence, Metrics};
 use node_core::id::{AssignmentId, Attempt, Hotkey, RunId, SubmissionId};
 use node_core::lease::{LeaseRow, LeaseState};
 use node_core::machine::Machine;
 use node_core::points::{bits_per_byte, points};
-use node_core::rows::{IntentRow, IntentState, RunState};
+use node_core::preflight::Preflight;
+use node_core::rows::{Carries, IntentRow, IntentState, RunState};
 use node_core::submission::{Submission, SubmissionState};
-use node_core::unit::UnixMs;
+use node_core::unit::{EpochIndex, UnixMs};
 use node_core::view::ChainView;
 
 use super::report::{
@@ -20,6 +22,7 @@ use super::report::{
     Readiness, ReceiptStatus, RunStatus, StatusReport, SubmissionCounts, SubmissionStage,
     SubmissionStatus, WeightsIntent, WeightsStatus, ROWS_MAX, SCHEMA,
 };
+use super::watch::{checks, endpoints, WatchStatus};
 use crate::config::hide_credentials;
 
 /// What the machine does not know about itself.
@@ -37,7 +40,9 @@ pub struct HostFacts {
     pub endpoint_index: u32,
     /// How many there are.
     pub endpoints: u32,
-    /// When the machine's view was seen.
+    /// How each endpoint stands, in the order of the configuration.
+    pub endpoint_states: Vec<EndpointState>,
+    /// When the latest finalized block was seen.
     pub view_seen_at: UnixMs,
     /// `submit`, `dry_run` or `off`.
     pub weights_mode: String,
@@ -51,12 +56,16 @@ pub struct HostFacts {
 #[must_use]
 pub fn describe(machine: &Machine, facts: HostFacts) -> StatusReport {
     let (submission_counts, submissions) = submissions(machine);
+    let preflight = machine.preflight();
     StatusReport {
         schema: SCHEMA,
         as_of: facts.now,
         node: node(machine, &facts),
-        chain: machine.view().map(|view| chain(view, &facts)),
-        weights: weights(machine, &facts),
+        chain: machine.view().map(|view| chain(machine, view, &facts)),
+        endpoints: endpoints(&facts),
+        weights: weights(machine, preflight.as_ref(), &facts),
+        checks: preflight.as_ref().map(checks).unwrap_or_default(),
+        watch: preflight.as_ref().map(|preflight| WatchStatus::from(&preflight.facts)),
         devices: devices(machine),
         runs: runs(machine, &facts),
         leases: leases(machine),
@@ -64,12 +73,22 @@ pub fn describe(machine: &Machine, facts: HostFacts) -> StatusReport {
         submissions,
         peers: peers(machine),
         receipts: receipts(machine),
-        ready: Readiness {
-            ready: facts.ready.ready,
-            reasons: facts.ready.reasons.iter().map(|reason| hide_credentials(reason)).collect(),
-        },
+        ready: readiness(&facts, preflight.as_ref()),
         counters: facts.counters,
     }
+}
+
+/// What the host says, and above it what the chain says: a node whose vectors do not land is not
+/// ready, whatever else it does.
+fn readiness(facts: &HostFacts, preflight: Option<&Preflight>) -> Readiness {
+    let unready: Vec<String> = preflight
+        .iter()
+        .flat_map(|preflight| preflight.unready())
+        .map(|check| check.text.clone())
+        .collect();
+    let ready = facts.ready.ready && unready.is_empty();
+    let said = facts.ready.reasons.iter().map(|reason| hide_credentials(reason));
+    Readiness { ready, reasons: unready.into_iter().chain(said).collect() }
 }
 
 fn node(machine: &Machine, facts: &HostFacts) -> NodeStatus {
@@ -84,7 +103,8 @@ fn node(machine: &Machine, facts: &HostFacts) -> NodeStatus {
     }
 }
 
-fn chain(view: &ChainView, facts: &HostFacts) -> ChainStatus {
+fn chain(machine: &Machine, view: &ChainView, facts: &HostFacts) -> ChainStatus {
+    let best_number = machine.head().map_or(view.number, |head| head.number);
     ChainStatus {
         endpoint: hide_credentials(&facts.endpoint),
         endpoint_index: facts.endpoint_index,
@@ -94,11 +114,14 @@ fn chain(view: &ChainView, facts: &HostFacts) -> ChainStatus {
         finalized_seen_at: facts.view_seen_at,
         spec_version: view.spec_version,
         genesis: view.genesis,
+        best_number,
+        finality_lag: best_number.since(view.number),
     }
 }
 
-fn weights(machine: &Machine, facts: &HostFacts) -> WeightsStatus {
-    let clock = machine.view().map(|view| (view.number, view.epoch));
+fn weights(machine: &Machine, preflight: Option<&Preflight>, facts: &HostFacts) -> WeightsStatus {
+    let intent = |row: &IntentRow| intent(machine, row);
+    let clock = machine.head().map(|view| (view.number, view.epoch));
     let next_epoch_block = clock.and_then(|(_, epoch)| epoch.next_epoch_block);
     let landed = |row: &&IntentRow| row.updated_at.is_some();
     WeightsStatus {
@@ -108,12 +131,15 @@ fn weights(machine: &Machine, facts: &HostFacts) -> WeightsStatus {
         blocks_left: clock.zip(next_epoch_block).map(|((now, _), next)| next.since(now)),
         last_landed: machine.intents().filter(landed).max_by_key(|row| row.epoch).map(intent),
         latest: machine.intents().max_by_key(|row| row.epoch).map(intent),
+        form: preflight
+            .and_then(|preflight| preflight.facts.form)
+            .map(|form| form.name().to_owned()),
         not_safe: machine.not_safe().map(ToString::to_string),
         safe_to_restart: machine.is_safe_to_restart(),
     }
 }
 
-fn intent(row: &IntentRow) -> WeightsIntent {
+fn intent(machine: &Machine, row: &IntentRow) -> WeightsIntent {
     let (state, block, reason) = match &row.state {
         IntentState::Open => ("open", None, None),
         IntentState::Signed => ("signed", None, None),
@@ -124,7 +150,40 @@ fn intent(row: &IntentRow) -> WeightsIntent {
         IntentState::Abandoned { reason } => ("abandoned", None, Some(reason.clone())),
     };
     let state = state.to_owned();
-    WeightsIntent { epoch: row.epoch, state, block, reason, vector: row.vector.clone() }
+    let signed = row.signings.last();
+    let revealed_at = match row.state {
+        IntentState::Revealed { block } => Some(block),
+        _ => None,
+    };
+    let (opens_in, round) = opening(machine, row);
+    WeightsIntent {
+        epoch: row.epoch,
+        state,
+        block,
+        reason,
+        vector: row.vector.clone(),
+        stage: machine.stage(row).name().to_owned(),
+        nonce: signed.map(|signed| signed.nonce),
+        era_end: signed.map(|signed| signed.era_end),
+        opens_in,
+        round,
+        revealed_at,
+    }
+}
+
+/// In which epoch a commit is opened, as signed or as the chain counts it, and by which round.
+fn opening(machine: &Machine, row: &IntentRow) -> (Option<EpochIndex>, Option<u64>) {
+    let period = machine.view().map_or(1, |view| view.params.reveal_period.max(1));
+    let counted = match row.state {
+        IntentState::Committed { epoch, .. } => Some(EpochIndex(epoch.0.saturating_add(period))),
+        _ => None,
+    };
+    match row.signings.last().map(|signed| &signed.carries) {
+        Some(Carries::Timelocked { reveal_round, reveal_epoch, .. }) => {
+            (counted.or(Some(*reveal_epoch)), Some(*reveal_round))
+        }
+        Some(Carries::Plain | Carries::Hashed { .. } | Carries::Reveal) | None => (counted, None),
+    }
 }
 
 fn devices(machine: &Machine) -> Vec<DeviceStatus> {
@@ -386,6 +445,7 @@ mod tests {
             endpoint: "wss://me:secret@h/key".to_owned(),
             endpoint_index: 1,
             endpoints: 1,
+            endpoint_states: Vec::new(),
             view_seen_at: UnixMs(0),
             weights_mode: "submit".to_owned(),
             progress: BTreeMap::new(),
@@ -399,6 +459,48 @@ mod tests {
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<StatusReport>(&text).unwrap(), report);
         assert!(!text.contains("secret") && !text.contains("key`"), "{text}");
+    }
+
+    /// Block 1000 of a subnet with a tempo of 100, on which our last update was in `last_update`.
+    fn seen(last_update: u64) -> Machine {
+        use node_core::machine::event::Event;
+        use node_core::unit::{BlockNumber, Now};
+        use node_core::view::{Neuron, SubnetParams};
+        let mut machine = machine();
+        machine.apply(Now::default(), Event::Restarted(Box::default()));
+        let mut view = ChainView {
+            number: BlockNumber(1000),
+            neurons: vec![Neuron {
+                hotkey: Hotkey([1; 32]),
+                validator_permit: true,
+                last_update: BlockNumber(last_update),
+                ..Neuron::default()
+            }],
+            params: SubnetParams { tempo: BlockCount(100), ..SubnetParams::default() },
+            ..ChainView::default()
+        };
+        view.epoch.next_epoch_block = Some(BlockNumber(1010));
+        machine.apply(Now::default(), Event::BlockFinalized(Box::new(view)));
+        machine
+    }
+
+    #[test]
+    fn a_node_whose_vectors_do_not_land_is_not_ready_whatever_the_host_says() {
+        let ready = Readiness { ready: true, reasons: vec!["no GPU".to_owned()] };
+        let said = |last_update| {
+            let facts = HostFacts { ready: ready.clone(), ..facts() };
+            describe(&seen(last_update), facts)
+        };
+        let well = said(800);
+        assert_eq!(well.ready, ready);
+        assert_eq!(well.watch.unwrap().millitempos_since_update, Some(2_000));
+        let silent = said(700);
+        assert!(!silent.ready.ready);
+        let [first, second] = silent.ready.reasons.as_slice() else { panic!("{:?}", silent.ready) };
+        assert!(first.contains("3.00 tempos ago"), "{first}");
+        assert_eq!(second, "no GPU");
+        let text = serde_json::to_string(&said(700)).unwrap();
+        assert_eq!(serde_json::from_str::<StatusReport>(&text).unwrap(), said(700));
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod report;
 #[cfg(test)]
 pub(crate) mod sample;
 mod snapshot;
+mod watch;
 
 pub use age::{clock_time, date_time, grouped, span, unix_now};
 pub use describe::{describe, HostFacts};
@@ -29,3 +30,4 @@ pub use report::{
     SubmissionStatus, WeightsIntent, WeightsStatus, ROWS_MAX, SCHEMA, STALE_MS,
 };
 pub use snapshot::{keep_snapshot, SnapshotError};
+pub use watch::{CheckStatus, EndpointStatus, PendingCommitStatus, WatchStatus};

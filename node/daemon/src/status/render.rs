@@ -2,6 +2,7 @@
 
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use node_core::id::Hotkey;
+use node_core::preflight::Level;
 use node_core::unit::UnixMs;
 
 use super::age::{clock_time, date_time, grouped, span};
@@ -9,6 +10,7 @@ use super::find::{Found, FoundStatus};
 use super::report::{
     ChainStatus, PeerStatus, RunStatus, StatusReport, SubmissionStatus, WeightsIntent,
 };
+use super::watch::{EndpointStatus, WatchStatus};
 
 /// Rows of one table. Lower: a small subnet is cut off. Higher: what is wrong scrolls away.
 const TABLE_ROWS_MAX: usize = 20;
@@ -27,6 +29,9 @@ const DETAIL_CHARS_MAX: usize = 60;
 pub fn render(status: &FoundStatus, now: UnixMs) -> String {
     let report = &status.report;
     let mut out = headline(status, now);
+    out.push_str(&alarms(report, Level::Alarm, "ALARM"));
+    out.push_str(&alarms(report, Level::Warn, "warning"));
+    out.push_str(&node_line(report));
     line(
         &mut out,
         "chain",
@@ -35,6 +40,9 @@ pub fn render(status: &FoundStatus, now: UnixMs) -> String {
             |chain| chain_line(chain, report.as_of),
         ),
     );
+    for endpoint in report.endpoints.iter().filter(|_| report.endpoints.len() > 1) {
+        line(&mut out, "", &endpoint_line(endpoint));
+    }
     for (name, text) in weights_lines(report) {
         line(&mut out, name, &text);
     }
@@ -89,6 +97,21 @@ fn headline(status: &FoundStatus, now: UnixMs) -> String {
     for reason in more {
         line(&mut out, "", reason);
     }
+    out
+}
+
+/// What is wrong with the chain's side, a line each; what the headline says already is left out.
+fn alarms(report: &StatusReport, level: Level, word: &str) -> String {
+    let mut out = String::new();
+    let is_said = |text: &String| report.ready.reasons.contains(text);
+    for check in report.checks.iter().filter(|check| check.is(level) && !is_said(&check.text)) {
+        line(&mut out, word, &format!("{}: {}", check.id, check.text));
+    }
+    out
+}
+
+fn node_line(report: &StatusReport) -> String {
+    let mut out = String::new();
     let node = &report.node;
     let uid = node.uid.map_or_else(|| "not registered".to_owned(), |uid| format!("uid {uid}"));
     let text =
@@ -99,7 +122,8 @@ fn headline(status: &FoundStatus, now: UnixMs) -> String {
 
 fn chain_line(chain: &ChainStatus, as_of: UnixMs) -> String {
     format!(
-        "finalized {} ({})   last new block {} ago   runtime {}   {}",
+        "best {}, finalized {} ({})   last finalized {} ago   runtime {}   {}",
+        grouped(chain.best_number.0.max(chain.finalized_number.0)),
         grouped(chain.finalized_number.0),
         chain.finalized_hash.short(),
         span(as_of.0.saturating_sub(chain.finalized_seen_at.0)),
@@ -116,6 +140,38 @@ fn endpoint(chain: &ChainStatus) -> String {
     }
 }
 
+/// How one of several endpoints stands.
+fn endpoint_line(endpoint: &EndpointStatus) -> String {
+    let block = |number: Option<node_core::unit::BlockNumber>| {
+        number.map_or_else(|| "?".to_owned(), |number| grouped(number.0))
+    };
+    let state = match (endpoint.is_active, endpoint.is_connected, endpoint.genesis.as_str()) {
+        (_, _, "wrong") => "WRONG CHAIN",
+        (true, _, _) => "active",
+        (false, true, _) => "standby",
+        (false, false, _) => "not connected",
+    };
+    let mut parts = vec![
+        format!("{} {}: {state}", endpoint.place, endpoint.endpoint),
+        format!(
+            "best {}, finalized {}",
+            block(endpoint.best_number),
+            block(endpoint.finalized_number)
+        ),
+    ];
+    // A demotion says why, and for lag it says how much.
+    let lag = endpoint.lag.filter(|lag| lag.0 > 0 && endpoint.demotion.is_none());
+    parts.extend(lag.map(|lag| format!("{} behind", blocks(lag.0))));
+    parts.extend(endpoint.latency_ms.map(|ms| format!("{ms} ms")));
+    parts.extend(endpoint.demotion.clone());
+    parts.extend(endpoint.backed_off_for_ms.map(|ms| format!("left alone for {}", span(ms))));
+    if endpoint.failures > 0 {
+        let why = endpoint.last_error.as_deref().unwrap_or("unknown");
+        parts.push(format!("{} failures, the last: {}", endpoint.failures, clip(why)));
+    }
+    parts.join("   ")
+}
+
 fn weights_lines(report: &StatusReport) -> Vec<(&'static str, String)> {
     let weights = &report.weights;
     let landed = match &weights.last_landed {
@@ -129,8 +185,10 @@ fn weights_lines(report: &StatusReport) -> Vec<(&'static str, String)> {
     };
     let mut lines = vec![("weights", landed)];
     if let Some(latest) = weights.latest.as_ref().filter(|latest| latest.state != "landed") {
-        let reason = latest.reason.as_ref().map_or_else(String::new, |text| format!(": {text}"));
-        lines.push(("", format!("epoch {} {}{reason}", grouped(latest.epoch.0), latest.state)));
+        lines.push(("", format!("epoch {} {}", grouped(latest.epoch.0), way(latest))));
+    }
+    if let Some(text) = report.watch.as_ref().and_then(since_update) {
+        lines.push(("", text));
     }
     let due = match (weights.epoch, weights.next_epoch_block, weights.blocks_left) {
         (Some(epoch), Some(block), Some(left)) => format!(
@@ -142,11 +200,48 @@ fn weights_lines(report: &StatusReport) -> Vec<(&'static str, String)> {
         _ => "no epoch is due".to_owned(),
     };
     let restart = if weights.safe_to_restart { "safe" } else { "not safe" };
-    lines.push(("", format!("{due}; mode {}; {restart} to restart", weights.mode)));
+    let form = weights.form.as_ref().map_or_else(String::new, |form| format!(", {form}"));
+    lines.push(("", format!("{due}; mode {}{form}; {restart} to restart", weights.mode)));
     if let Some(reason) = &weights.not_safe {
         lines.push(("", format!("nothing is signed now: {reason}")));
     }
     lines
+}
+
+/// How far a vector got, and what comes next.
+fn way(intent: &WeightsIntent) -> String {
+    let stage = if intent.stage.is_empty() { &intent.state } else { &intent.stage };
+    let mut text = stage.replace('_', " ");
+    if let Some(block) = intent.block {
+        text.push_str(&format!(" at {}", grouped(block.0)));
+    }
+    if matches!(stage.as_str(), "signed" | "sent") {
+        if let (Some(nonce), Some(end)) = (intent.nonce, intent.era_end) {
+            text.push_str(&format!(", nonce {nonce}, valid until block {}", grouped(end.0)));
+        }
+    }
+    let is_closed = matches!(stage.as_str(), "sent" | "in_block" | "finalized" | "committed");
+    if let Some(epoch) = intent.opens_in.filter(|_| is_closed) {
+        text.push_str(&format!(", opens in epoch {}", grouped(epoch.0)));
+        if let Some(round) = intent.round {
+            text.push_str(&format!(" at round {}", grouped(round)));
+        }
+    }
+    if let Some(block) = intent.revealed_at {
+        text.push_str(&format!(", open in {}", grouped(block.0)));
+    }
+    if let Some(reason) = &intent.reason {
+        text.push_str(&format!(": {reason}"));
+    }
+    text
+}
+
+/// By the chain's own record, whatever this node believes.
+fn since_update(watch: &WatchStatus) -> Option<String> {
+    let milli = watch.millitempos_since_update?;
+    let ago = blocks(watch.blocks_since_update?.0);
+    let tempos = format!("{}.{:02}", milli / 1000, milli % 1000 / 10);
+    Some(format!("last update on chain {tempos} tempos ago ({ago})"))
 }
 
 fn blocks(count: u64) -> String {

@@ -13,6 +13,8 @@ use node_core::inventory::DeviceId;
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 use serde::{Deserialize, Serialize};
 
+use super::watch::{CheckStatus, EndpointStatus, WatchStatus};
+
 /// Version of the schema.
 pub const SCHEMA: u32 = 1;
 
@@ -36,8 +38,17 @@ pub struct StatusReport {
     pub ready: Readiness,
     /// The chain as last seen; `None` before the first block.
     pub chain: Option<ChainStatus>,
+    /// The chain's endpoints, the active one first.
+    #[serde(default)]
+    pub endpoints: Vec<EndpointStatus>,
     /// The way of the weights.
     pub weights: WeightsStatus,
+    /// What was looked at and how it stands; empty before the first block.
+    #[serde(default)]
+    pub checks: Vec<CheckStatus>,
+    /// The numbers behind the checks; `None` before the first block.
+    #[serde(default)]
+    pub watch: Option<WatchStatus>,
     /// What this host can run on.
     pub devices: Vec<DeviceStatus>,
     /// Runs of this node that are not acknowledged yet.
@@ -102,6 +113,12 @@ pub struct ChainStatus {
     pub spec_version: u32,
     /// Hash of block 0.
     pub genesis: BlockHash,
+    /// Height of the newest block, which may not be final.
+    #[serde(default)]
+    pub best_number: BlockNumber,
+    /// Blocks by which the finalized one is behind it.
+    #[serde(default)]
+    pub finality_lag: BlockCount,
 }
 
 /// The way of the weights.
@@ -119,6 +136,10 @@ pub struct WeightsStatus {
     pub last_landed: Option<WeightsIntent>,
     /// The latest vector of all.
     pub latest: Option<WeightsIntent>,
+    /// In which form the subnet takes weights: `plain`, `timelocked` or `hash`; `None` if it is
+    /// not known, or this build does not know it.
+    #[serde(default)]
+    pub form: Option<String>,
     /// Why nothing is signed at present, if nothing is.
     pub not_safe: Option<String>,
     /// Whether a restart now would interrupt neither a run nor a vector on its way.
@@ -130,7 +151,7 @@ pub struct WeightsStatus {
 pub struct WeightsIntent {
     /// The epoch it is for.
     pub epoch: EpochIndex,
-    /// `open`, `signed`, `landed` or `abandoned`.
+    /// `open`, `signed`, `landed`, `committed`, `revealed`, `lost` or `abandoned`.
     pub state: String,
     /// The block in which it landed, if it did.
     pub block: Option<BlockNumber>,
@@ -138,6 +159,25 @@ pub struct WeightsIntent {
     pub reason: Option<String>,
     /// The vector: uid and weight, ascending by uid.
     pub vector: Vec<(Uid, u16)>,
+    /// How far it got, finer than `state`: `intended`, `signed`, `sent`, `in_block`, `finalized`,
+    /// `landed`, `committed`, `revealed`, `lost` or `abandoned`.
+    #[serde(default)]
+    pub stage: String,
+    /// Nonce of its last signature.
+    #[serde(default)]
+    pub nonce: Option<u32>,
+    /// The first block in which that one is no longer valid.
+    #[serde(default)]
+    pub era_end: Option<BlockNumber>,
+    /// Of a commit: the epoch in which it is opened.
+    #[serde(default)]
+    pub opens_in: Option<EpochIndex>,
+    /// Of a timelocked commit: the beacon's round that opens it.
+    #[serde(default)]
+    pub round: Option<u64>,
+    /// Of a commit that was opened: the block in which that was seen.
+    #[serde(default)]
+    pub revealed_at: Option<BlockNumber>,
 }
 
 /// A device.

@@ -7,6 +7,7 @@ use node_core::inventory::DeviceId;
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 
 use super::report::*;
+use super::watch::{CheckStatus, EndpointStatus, PendingCommitStatus, WatchStatus};
 
 /// 2026-03-04 12:04:31 UTC.
 const AS_OF: u64 = 1_772_625_871_000;
@@ -30,6 +31,9 @@ pub(crate) fn starting() -> StatusReport {
         },
         ready: Readiness { ready: false, reasons: vec!["no finalized block seen yet".to_owned()] },
         chain: None,
+        endpoints: Vec::new(),
+        checks: Vec::new(),
+        watch: None,
         weights: WeightsStatus {
             mode: "submit".to_owned(),
             epoch: None,
@@ -37,6 +41,7 @@ pub(crate) fn starting() -> StatusReport {
             blocks_left: None,
             last_landed: None,
             latest: None,
+            form: None,
             not_safe: None,
             safe_to_restart: true,
         },
@@ -59,6 +64,12 @@ pub(crate) fn healthy() -> StatusReport {
         block: Some(BlockNumber(4_811_904)),
         reason: None,
         vector: (0..10).map(|uid| (Uid(uid), 6553 * (uid + 1))).collect(),
+        stage: "landed".to_owned(),
+        nonce: Some(7),
+        era_end: Some(BlockNumber(4_811_912)),
+        opens_in: None,
+        round: None,
+        revealed_at: None,
     };
     StatusReport {
         node: NodeStatus {
@@ -68,6 +79,9 @@ pub(crate) fn healthy() -> StatusReport {
         },
         ready: Readiness { ready: true, reasons: Vec::new() },
         chain: Some(chain()),
+        endpoints: endpoints(),
+        checks: vec![check("signer", "ok", "no other signer of this hotkey was seen")],
+        watch: Some(watch()),
         weights: WeightsStatus {
             mode: "submit".to_owned(),
             epoch: Some(EpochIndex(13_368)),
@@ -75,6 +89,7 @@ pub(crate) fn healthy() -> StatusReport {
             blocks_left: Some(BlockCount(288)),
             last_landed: Some(landed.clone()),
             latest: Some(landed),
+            form: Some("plain".to_owned()),
             not_safe: None,
             safe_to_restart: false,
         },
@@ -151,14 +166,98 @@ pub(crate) fn degraded() -> StatusReport {
     report.chain = Some(ChainStatus { finalized_seen_at: UnixMs(AS_OF - 171_000), ..chain() });
     report.weights.latest = Some(WeightsIntent {
         epoch: EpochIndex(13_368),
-        state: "signed".to_owned(),
-        block: None,
+        state: "committed".to_owned(),
+        block: Some(BlockNumber(4_812_300)),
         reason: None,
         vector: vec![(Uid(0), 65_535)],
+        stage: "committed".to_owned(),
+        nonce: Some(8),
+        era_end: Some(BlockNumber(4_812_316)),
+        opens_in: Some(EpochIndex(13_369)),
+        round: Some(27_412_345),
+        revealed_at: None,
     });
     report.weights.not_safe = Some("a signature for epoch 13368 is still valid".to_owned());
+    report.weights.form = Some("timelocked".to_owned());
+    report.ready.reasons.insert(0, SILENCE.to_owned());
+    report.checks = vec![
+        check("last_update", "alarm", SILENCE),
+        check("stake", "alarm", "stake 4 rao, threshold 10 rao: 6 rao are missing"),
+        check("beacon", "warn", "the chain's newest round is 27, 100 rounds (5.0 min) behind"),
+        check("consensus", "ok", "Yuma consensus"),
+    ];
+    report.watch = Some(WatchStatus {
+        millitempos_since_update: Some(2_619),
+        blocks_since_update: Some(BlockCount(943)),
+        pending_commits: vec![PendingCommitStatus {
+            block: BlockNumber(4_812_300),
+            epoch: EpochIndex(13_368),
+            opens_in: EpochIndex(13_369),
+            round: Some(27_412_345),
+            round_state: "awaited".to_owned(),
+        }],
+        beacon_lag_rounds: Some(100),
+        ..watch()
+    });
     report.leases.exhausted = 1;
     report
+}
+
+/// What a node says whose vectors do not land.
+const SILENCE: &str = "last update in block 4811387, 2.61 tempos ago (943 blocks)";
+
+fn check(id: &str, level: &str, text: &str) -> CheckStatus {
+    CheckStatus { id: id.to_owned(), level: level.to_owned(), text: text.to_owned() }
+}
+
+fn watch() -> WatchStatus {
+    WatchStatus {
+        has_permit: Some(true),
+        stake_rao: Some(12_000_000_000),
+        stake_threshold_rao: 1_000_000_000,
+        validator_trust: Some(64_000),
+        dividends: Some(9_000),
+        blocks_since_update: Some(BlockCount(426)),
+        millitempos_since_update: Some(1_183),
+        prune_rank: Some(200),
+        immunity_left: Some(BlockCount(0)),
+        pending_commits: Vec::new(),
+        beacon_lag_rounds: Some(2),
+    }
+}
+
+fn endpoints() -> Vec<EndpointStatus> {
+    let endpoint = |place, url: &str| EndpointStatus {
+        place,
+        endpoint: url.to_owned(),
+        is_connected: true,
+        genesis: "right".to_owned(),
+        best_number: Some(BlockNumber(4_812_333)),
+        finalized_number: Some(BlockNumber(4_812_330)),
+        lag: Some(BlockCount(0)),
+        latency_ms: Some(42),
+        ..EndpointStatus::default()
+    };
+    vec![
+        EndpointStatus { is_active: true, ..endpoint(2, "wss://entrypoint.example:443") },
+        EndpointStatus {
+            is_connected: false,
+            best_number: None,
+            finalized_number: None,
+            lag: None,
+            latency_ms: None,
+            failures: 12,
+            last_error: Some("connection refused".to_owned()),
+            backed_off_for_ms: Some(41_000),
+            ..endpoint(1, "ws://127.0.0.1:9944")
+        },
+        EndpointStatus {
+            best_number: Some(BlockNumber(4_812_310)),
+            lag: Some(BlockCount(23)),
+            demotion: Some("23 blocks behind another endpoint".to_owned()),
+            ..endpoint(3, "wss://other.example:443")
+        },
+    ]
 }
 
 fn chain() -> ChainStatus {
@@ -171,6 +270,8 @@ fn chain() -> ChainStatus {
         finalized_seen_at: UnixMs(AS_OF - 9_000),
         spec_version: 475,
         genesis: BlockHash([0x2f; 32]),
+        best_number: BlockNumber(4_812_333),
+        finality_lag: BlockCount(3),
     }
 }
 
