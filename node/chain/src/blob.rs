@@ -135,9 +135,9 @@ impl Layout {
             return Ok(body.to_vec());
         }
         let mut bytes = Vec::with_capacity(count);
-        let mut body = body;
-        while !body.is_empty() {
-            bytes.push(Compact::<u8>::decode(&mut body)?.0);
+        let mut body = body.iter();
+        while let Some(first) = body.next() {
+            bytes.push(compact_byte(*first, &mut body)?);
         }
         Ok(bytes)
     }
@@ -169,6 +169,17 @@ fn compact_length(input: &[u8], count: usize) -> Result<usize, Error> {
         };
     }
     Ok(length)
+}
+
+/// A compact-coded byte: itself times four below 64, else two bytes with one added. Every number
+/// has one form.
+fn compact_byte<'a>(first: u8, rest: &mut impl Iterator<Item = &'a u8>) -> Result<u8, Error> {
+    if first & 0b11 == 0 {
+        return Ok(first >> 2);
+    }
+    let number = u16::from_le_bytes([first, *rest.next().ok_or_else(ended)?]) >> 2;
+    let byte = u8::try_from(number).ok().filter(|byte| *byte >= 64);
+    byte.ok_or_else(|| Error::custom_str("a number that is not a byte"))
 }
 
 fn ended() -> Error {
@@ -252,6 +263,7 @@ mod tests {
         assert!(compact(&[4, 0b10, 0, 0, 0]).is_err(), "four bytes for a number");
         assert!(compact(&[4, 0b01, 8]).is_err(), "512");
         assert!(compact(&[4, 0b01]).is_err(), "half a number");
+        assert!(compact(&[4, 0b01, 0]).is_err(), "nothing in two bytes");
         assert!(read::<[u8; 32], Account>(&[7; 31]).is_err());
         assert!(read::<[u8; 31], Account>(&[7; 32]).is_err());
     }

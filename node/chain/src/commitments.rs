@@ -12,11 +12,12 @@ use node_core::unit::BlockNumber;
 use subxt::ext::codec::{Compact, Decode as _};
 use subxt::ext::scale_decode::visitor::types::{Composite, Variant};
 use subxt::ext::scale_decode::visitor::{TypeIdFor, Unexpected};
-use subxt::ext::scale_decode::{DecodeAsType, Error, IntoVisitor, TypeResolver, Visitor};
+use subxt::ext::scale_decode::{Error, IntoVisitor, TypeResolver, Visitor};
 
 use crate::blob::Blob;
 use crate::bounded::{nothing_inside, List};
 use crate::decode::{stored, DecodeError, COMMITTED_BYTES_MAX};
+use crate::fields::{each_field, next_field, required};
 use crate::runtime::Runtime;
 
 /// Fields of one commitment; the chain allows three.
@@ -84,17 +85,79 @@ fn cut(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-#[derive(DecodeAsType)]
-#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+/// A stored commitment.
 struct Registration {
     block: u64,
     info: Info,
 }
 
-#[derive(DecodeAsType)]
-#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+struct RegistrationVisitor<R>(PhantomData<fn() -> R>);
+
+impl IntoVisitor for Registration {
+    type AnyVisitor<R: TypeResolver> = RegistrationVisitor<R>;
+
+    fn into_visitor<R: TypeResolver>() -> Self::AnyVisitor<R> {
+        RegistrationVisitor(PhantomData)
+    }
+}
+
+impl<R: TypeResolver> Visitor for RegistrationVisitor<R> {
+    type Value<'scale, 'resolver> = Registration;
+    type Error = Error;
+    type TypeResolver = R;
+
+    fn visit_composite<'scale, 'resolver>(
+        self,
+        value: &mut Composite<'scale, 'resolver, R>,
+        _type_id: TypeIdFor<Self>,
+    ) -> Result<Registration, Error> {
+        let (mut block, mut info) = (None, None);
+        each_field(value, |name, value| {
+            match name {
+                "block" => block = Some(next_field(value)?),
+                "info" => info = Some(next_field(value)?),
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        Ok(Registration { block: required(block, "block")?, info: required(info, "info")? })
+    }
+}
+
+/// What a commitment says.
 struct Info {
     fields: List<Field, FIELDS_MAX>,
+}
+
+struct InfoVisitor<R>(PhantomData<fn() -> R>);
+
+impl IntoVisitor for Info {
+    type AnyVisitor<R: TypeResolver> = InfoVisitor<R>;
+
+    fn into_visitor<R: TypeResolver>() -> Self::AnyVisitor<R> {
+        InfoVisitor(PhantomData)
+    }
+}
+
+impl<R: TypeResolver> Visitor for InfoVisitor<R> {
+    type Value<'scale, 'resolver> = Info;
+    type Error = Error;
+    type TypeResolver = R;
+
+    fn visit_composite<'scale, 'resolver>(
+        self,
+        value: &mut Composite<'scale, 'resolver, R>,
+        _type_id: TypeIdFor<Self>,
+    ) -> Result<Info, Error> {
+        let mut fields = None;
+        each_field(value, |name, value| {
+            if name == "fields" {
+                fields = Some(next_field(value)?);
+            }
+            Ok(name == "fields")
+        })?;
+        Ok(Info { fields: required(fields, "fields")? })
+    }
 }
 
 /// The plain bytes of a field, if it is of a kind that has some.

@@ -3,16 +3,19 @@
 //! Values are decoded by the types in the metadata of their block; integers may grow, wrappers
 //! may appear, and structs may gain fields without anything changing here.
 
+use std::marker::PhantomData;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use chain_metadata::event::{EXTRINSIC_FAILED, EXTRINSIC_SUCCESS};
 use chain_metadata::storage::StorageItem;
 use subxt::events::{Events, Phase};
-use subxt::ext::scale_decode::DecodeAsType;
+use subxt::ext::scale_decode::visitor::{types, TypeIdFor};
+use subxt::ext::scale_decode::{DecodeAsType, Error, IntoVisitor, TypeResolver, Visitor};
 use subxt::ext::scale_value::{Composite, Primitive, Value, ValueDef};
 use subxt::metadata::StorageEntryMetadata;
 use subxt::{Metadata, SubstrateConfig};
 
+use crate::fields::{each_field, next_field, required};
 use crate::runtime::Runtime;
 
 /// Longest commitment kept. What is longer is cut here, and refused by its reader, whose limit is
@@ -93,12 +96,50 @@ pub(crate) struct AccountInfo {
 }
 
 /// Where a neuron serves, as stored.
-#[derive(Debug, DecodeAsType)]
-#[decode_as_type(crate_path = "subxt::ext::scale_decode")]
+#[derive(Debug)]
 pub(crate) struct AxonInfo {
     ip: u128,
     port: u16,
     ip_type: u8,
+}
+
+/// Decodes an [`AxonInfo`].
+pub(crate) struct AxonVisitor<R>(PhantomData<fn() -> R>);
+
+impl IntoVisitor for AxonInfo {
+    type AnyVisitor<R: TypeResolver> = AxonVisitor<R>;
+
+    fn into_visitor<R: TypeResolver>() -> Self::AnyVisitor<R> {
+        AxonVisitor(PhantomData)
+    }
+}
+
+impl<R: TypeResolver> Visitor for AxonVisitor<R> {
+    type Value<'scale, 'resolver> = AxonInfo;
+    type Error = Error;
+    type TypeResolver = R;
+
+    fn visit_composite<'scale, 'resolver>(
+        self,
+        value: &mut types::Composite<'scale, 'resolver, R>,
+        _type_id: TypeIdFor<Self>,
+    ) -> Result<AxonInfo, Error> {
+        let (mut ip, mut port, mut ip_type) = (None, None, None);
+        each_field(value, |name, value| {
+            match name {
+                "ip" => ip = Some(next_field(value)?),
+                "port" => port = Some(next_field(value)?),
+                "ip_type" => ip_type = Some(next_field(value)?),
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        Ok(AxonInfo {
+            ip: required(ip, "ip")?,
+            port: required(port, "port")?,
+            ip_type: required(ip_type, "ip_type")?,
+        })
+    }
 }
 
 impl AxonInfo {

@@ -20,6 +20,7 @@ mod encode;
 mod endpoint;
 mod era;
 mod facts;
+mod fields;
 mod follow;
 mod health;
 mod keypair;

@@ -25,6 +25,7 @@ use crate::blob::{Account, Blob, Layout};
 use crate::bounded::{check_count, nothing_inside, List};
 use crate::commitments::{committed, Committed};
 use crate::decode::{AxonInfo, DecodeError};
+use crate::fields::{each_field, next_field};
 use crate::runtime::Runtime;
 
 /// Commitments in one answer. The chain keeps those of hotkeys that left, so there may be many
@@ -236,28 +237,23 @@ impl Visitor for ColumnsVisitor {
         _type_id: TypeIdFor<Self>,
     ) -> Result<Columns<'scale>, Error> {
         let mut columns = Columns::default();
-        while value.remaining() > 0 {
-            match value.peek_name() {
-                Some("block") => columns.block = next(value)?,
-                Some("hotkeys") => columns.hotkeys = next(value)?,
-                Some("axons") => columns.axons = next(value)?,
-                Some("block_at_registration") => columns.registered_at = next(value)?,
-                Some("total_stake") => columns.stake = next(value)?,
-                Some("commitments") => {
+        each_field(value, |name, value| {
+            match name {
+                "block" => columns.block = next_field(value)?,
+                "hotkeys" => columns.hotkeys = next_field(value)?,
+                "axons" => columns.axons = next_field(value)?,
+                "block_at_registration" => columns.registered_at = next_field(value)?,
+                "total_stake" => columns.stake = next_field(value)?,
+                "commitments" => {
                     let entries = value.decode_item(EntriesVisitor);
                     columns.commitments = entries.unwrap_or_else(|| Err(nothing_inside()))?;
                 }
-                _ => value.decode_item(IgnoreVisitor::new()).unwrap_or(Ok(()))?,
+                _ => return Ok(false),
             }
-        }
+            Ok(true)
+        })?;
         Ok(columns)
     }
-}
-
-/// The next field, an option.
-fn next<T: IntoVisitor>(value: &mut Composite<'_, '_, Types>) -> Result<Option<T>, Error> {
-    let field = value.decode_item(Option::<T>::into_visitor());
-    field.unwrap_or_else(|| Err(nothing_inside()))
 }
 
 /// The commitments, if there are any, without looking into them.
