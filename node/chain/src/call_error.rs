@@ -21,9 +21,13 @@ const TEXTS_THROTTLED: [&str; 3] = ["too many requests", "rate limit", "request 
 /// What the transport says when the handshake was answered with "forbidden" or "too many".
 const TEXTS_TURNED_AWAY: [&str; 2] = ["status code: 429", "status code: 403"];
 
+fn in_brackets(data: Option<&str>) -> String {
+    data.map(|data| format!(" ({data})")).unwrap_or_default()
+}
+
 /// What a node answered instead of a result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the node answered {code}: {message}{}", .data.as_deref().map(|data| format!(" ({data})")).unwrap_or_default())]
+#[error("the node answered {code}: {message}{}", in_brackets(.data.as_deref()))]
 pub struct RpcRefusal {
     /// JSON-RPC error code.
     pub code: i32,

@@ -63,7 +63,8 @@ struct Wire {
 impl CommittedWeights {
     /// The bytes that are encrypted: `4 * n + 43` of them for up to 63 uids.
     ///
-    /// Source: `WeightsTlockPayload` in subtensor, `pallets/subtensor/src/coinbase/reveal_commits.rs`.
+    /// Source: `WeightsTlockPayload` in `pallets/subtensor/src/coinbase/reveal_commits.rs` of
+    /// subtensor.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let (uids, values) = columns(&self.vector);

@@ -45,7 +45,13 @@ pub(crate) enum Command {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Metadata {
     /// Metadata version
-    #[arg(long, alias = "version", default_value_t = 16, value_name = "N", value_parser = clap::value_parser!(u32).range(14..=16))]
+    #[arg(
+        long,
+        alias = "version",
+        default_value_t = 16,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(14..=16)
+    )]
     pub(crate) metadata_version: u32,
     /// How numbers are described: `primitive` as at spec 425, `newtype` as later
     #[arg(long, default_value = "primitive", value_name = "FLAVOUR")]
@@ -96,13 +102,23 @@ pub(crate) struct Run {
     #[arg(long, default_value_t = 0, value_name = "N")]
     reorg_every: u32,
     /// How many blocks are given up then, as far as they are not final
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(
+        long,
+        default_value_t = 1,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
     reorg_depth: u32,
     /// Rounds by which the beacon's pulses come late
     #[arg(long, default_value_t = 0, value_name = "ROUNDS")]
     drand_lag: u32,
     /// Blocks whose state can be read
-    #[arg(long, default_value_t = 300, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(
+        long,
+        default_value_t = 300,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..)
+    )]
     state_window: u32,
     /// Keep the chain in this directory and continue it after a restart
     #[arg(long, value_name = "DIR")]
@@ -150,19 +166,34 @@ struct Subnet {
     #[arg(long, default_value_t = 4096, value_name = "BLOCKS")]
     immunity: u16,
     /// Mechanisms of the subnet
-    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
+    #[arg(
+        long,
+        default_value_t = 1,
+        value_name = "N",
+        value_parser = clap::value_parser!(u8).range(1..=16)
+    )]
     mechanisms: u8,
     /// Least stake in TAO that may set weights
     #[arg(long, default_value_t = 0, value_name = "TAO")]
     stake_threshold: u64,
     /// Epochs run per block at most; the others wait
-    #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(
+        long,
+        default_value_t = 2,
+        value_name = "N",
+        value_parser = clap::value_parser!(u8).range(1..)
+    )]
     max_epochs_per_block: u8,
     /// Weights have to be committed, and are revealed later
     #[arg(long)]
     commit_reveal: bool,
     /// Epochs for which committed weights stay concealed
-    #[arg(long, default_value_t = 1, value_name = "EPOCHS", value_parser = clap::value_parser!(u64).range(1..=100))]
+    #[arg(
+        long,
+        default_value_t = 1,
+        value_name = "EPOCHS",
+        value_parser = clap::value_parser!(u64).range(1..=100)
+    )]
     reveal_period: u64,
     /// Seconds of chain time between the rounds of the local beacon; 0 for none
     #[arg(long, default_value_t = 3, value_name = "SECONDS")]

@@ -57,9 +57,9 @@ fn runtime_calls_have_the_fingerprints_of_spec_425() {
 }
 
 #[test]
-#[ignore = "needs the real chain's metadata: ASSAY_REAL_METADATA=<directory with the .scale files>"]
+#[ignore = "needs the real chain's metadata: ASSAY_METADATA_DIR=<directory with the .scale files>"]
 fn the_table_of_runtime_calls_is_that_of_the_real_metadata() {
-    let dir = std::env::var("ASSAY_REAL_METADATA").expect("ASSAY_REAL_METADATA is not set");
+    let dir = std::env::var("ASSAY_METADATA_DIR").expect("ASSAY_METADATA_DIR is not set");
     let file = Path::new(&dir).join("subtensor-spec425-2026-06.scale");
     let real = Metadata::decode_from(&std::fs::read(file).unwrap()).unwrap();
     let mut real = fingerprints(&real);

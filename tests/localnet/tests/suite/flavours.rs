@@ -230,7 +230,9 @@ async fn the_upgrade_is_seen_by_every_way_of_asking_and_old_blocks_stay_as_they_
     };
     assert_eq!(next().await, 425);
     let to = json!({
-        "spec_version": 475, "flavour": "newtype", "without": ["SubnetInfoRuntimeApi.get_metagraph"],
+        "spec_version": 475,
+        "flavour": "newtype",
+        "without": ["SubnetInfoRuntimeApi.get_metagraph"],
     });
     client.request::<Value, _>("dev_upgrade", rpc_params![to]).await.unwrap();
     client.request::<Value, _>("dev_seal", rpc_params![3]).await.unwrap();
