@@ -21,6 +21,9 @@ use node_core::id::Netuid;
 use node_core::unit::BlockNumber;
 use node_core::view::ChainView;
 use serde_json::{json, Value};
+use tokio::sync::mpsc;
+
+type Failure = Box<dyn Error + Send + Sync>;
 
 const USAGE: &str = "usage: read_view ENDPOINT NETUID";
 
@@ -31,21 +34,37 @@ struct Reader {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+async fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let endpoint = arguments.next().ok_or(USAGE)?;
     let netuid = Netuid(arguments.next().ok_or(USAGE)?.parse()?);
     let client = ChainClient::connect(ChainConfig::new(vec![endpoint], netuid)).await?;
-    let mut reader = Reader { client, head: None, last: None };
-    for command in std::io::stdin().lock().lines() {
-        let answer = reader.answer(command?.trim()).await?;
-        println!("{answer}");
+    let reader = Reader { client, head: None, last: None };
+    let (commands, taken) = mpsc::channel(1);
+    // A task like those of the node; the main thread only waits.
+    let task = tokio::spawn(reader.run(taken));
+    tokio::task::spawn_blocking(move || forward(&commands)).await??;
+    task.await?
+}
+
+fn forward(commands: &mpsc::Sender<String>) -> std::io::Result<()> {
+    for line in std::io::stdin().lock().lines() {
+        if commands.blocking_send(line?).is_err() {
+            break;
+        }
     }
     Ok(())
 }
 
 impl Reader {
-    async fn answer(&mut self, command: &str) -> Result<Value, Box<dyn Error>> {
+    async fn run(mut self, mut commands: mpsc::Receiver<String>) -> Result<(), Failure> {
+        while let Some(command) = commands.recv().await {
+            println!("{}", self.answer(command.trim()).await?);
+        }
+        Ok(())
+    }
+
+    async fn answer(&mut self, command: &str) -> Result<Value, Failure> {
         match command {
             "head" => {
                 self.head = self.client.finalized_head().await?;
@@ -65,7 +84,7 @@ impl Reader {
         }
     }
 
-    async fn read(&mut self, previous: Option<ChainView>) -> Result<Value, Box<dyn Error>> {
+    async fn read(&mut self, previous: Option<ChainView>) -> Result<Value, Failure> {
         let block = self.head.ok_or("no head yet")?.hash;
         let one_round = self.client.read_counts().one_round;
         let started = Instant::now();

@@ -52,11 +52,11 @@ impl<const MAX: usize, R: TypeResolver> Visitor for BlobVisitor<MAX, R> {
     type Error = Error;
     type TypeResolver = R;
 
-    fn unchecked_decode_as_type<'scale, 'resolver>(
+    fn unchecked_decode_as_type(
         self,
-        input: &mut &'scale [u8],
+        input: &mut &[u8],
         type_id: TypeIdFor<Self>,
-        types: &'resolver R,
+        types: &R,
     ) -> DecodeAsTypeResult<Self, Result<Blob<MAX>, Error>> {
         DecodeAsTypeResult::Decoded(match Layout::of(types, type_id.clone()) {
             Some(layout) => layout.read(input, MAX).map(Blob),
@@ -73,11 +73,11 @@ impl<R: TypeResolver> Visitor for AccountVisitor<R> {
     type Error = Error;
     type TypeResolver = R;
 
-    fn unchecked_decode_as_type<'scale, 'resolver>(
+    fn unchecked_decode_as_type(
         self,
-        input: &mut &'scale [u8],
+        input: &mut &[u8],
         type_id: TypeIdFor<Self>,
-        types: &'resolver R,
+        types: &R,
     ) -> DecodeAsTypeResult<Self, Result<Account, Error>> {
         DecodeAsTypeResult::Decoded(match Layout::of(types, type_id.clone()) {
             Some(Layout::Fixed(32)) => <[u8; 32]>::decode(input).map(Account).map_err(Error::from),
