@@ -1,7 +1,7 @@
 //! Writing down what was signed elsewhere: journal lines first, and rows for the newest epochs, so
 //! that a node that starts next knows them.
 
-use node_core::rows::{IntentRow, JournalEntry, JournalStep, Row, Write};
+use node_core::rows::{IntentRow, IntentState, JournalEntry, JournalStep, Row, Write};
 use node_core::unit::{BlockNumber, EpochIndex};
 
 use crate::batch::BATCH_BYTES_MAX;
@@ -86,8 +86,8 @@ impl Store {
         let mut merged = known.clone();
         merged.merge(theirs);
         let added = merged.entries_beyond(&journalled);
-        let rows: Vec<IntentRow> =
-            merged.newest_rows(ROWS_MAX).into_iter().filter(|row| !is_there(loaded, row)).collect();
+        let rows = merged.newest_rows(ROWS_MAX).into_iter().filter(|row| !is_there(loaded, row));
+        let rows: Vec<IntentRow> = rows.map(look_again).collect();
         let lines: Vec<JournalEntry> = added.iter().flat_map(|(_, lines)| lines.clone()).collect();
         self.check_room(&lines)?;
         let mut batch = Batch::new(self);
@@ -144,6 +144,15 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Of several signed commits a history does not say which one landed, and the salt of that one is
+/// needed: the node looks for it in the finalized blocks again.
+fn look_again(mut row: IntentRow) -> IntentRow {
+    if matches!(row.state, IntentState::Committed { .. }) && row.signings.len() > 1 {
+        row.state = IntentState::Signed;
+    }
+    row
 }
 
 fn is_there(loaded: &Loaded, row: &IntentRow) -> bool {

@@ -55,6 +55,16 @@ pub enum JournalFault {
         /// Bytes that this node is known to have written.
         expected_bytes: u64,
     },
+    /// It is gone, and the store beside it is not.
+    #[error(
+        "{} is missing, and the store beside it was in use: what was signed with this hotkey is \
+         not known here any more",
+        path.display()
+    )]
+    Gone {
+        /// The file.
+        path: PathBuf,
+    },
     /// It is shorter than what this node has written.
     #[error(
         "{} has {got_bytes} bytes, and this node has written {expected_bytes}: its last \
@@ -110,7 +120,7 @@ impl JournalFault {
     pub fn next_step(&self) -> &'static str {
         match self {
             Self::Io { .. } => "make the file readable and writable for this user",
-            Self::Missing { .. } | Self::Short { .. } => {
+            Self::Missing { .. } | Self::Gone { .. } | Self::Short { .. } => {
                 "stop every other instance of this hotkey first; then put the newest copy of the \
                  file back, or merge an export with `assay weights import FILE`; only if it is \
                  truly lost, wait until what was signed is dead and run `assay weights adopt`. \
@@ -299,7 +309,8 @@ pub struct JournalRead {
 ///
 /// # Errors
 ///
-/// Every [`JournalFault`]: a journal that is missing or short by what the commit mark says is one.
+/// Every [`JournalFault`]: a journal is missing that the commit mark or a store beside it tells of,
+/// or is shorter than the mark says.
 pub fn read_journal(dir: &Path) -> Result<JournalRead, JournalFault> {
     let path = dir.join(JOURNAL_FILE);
     // The mark first: a running node writes it last.
@@ -309,6 +320,10 @@ pub fn read_journal(dir: &Path) -> Result<JournalRead, JournalFault> {
     let Some(bytes) = read_bounded(&path)? else {
         if expected_bytes > 0 {
             return Err(JournalFault::Missing { path, expected_bytes });
+        }
+        // Whoever makes a store makes the journal with it.
+        if dir.join(crate::store::STATE_DIR).exists() {
+            return Err(JournalFault::Gone { path });
         }
         return Ok(JournalRead::default());
     };

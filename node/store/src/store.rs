@@ -17,7 +17,7 @@ use crate::record::{self, DamagedRecord, RecordFault};
 use crate::state::State;
 use crate::sync::{create_private_dir, rewrite_in_place, sync_dir};
 
-const STATE_DIR: &str = "state";
+pub(crate) const STATE_DIR: &str = "state";
 
 /// Names tried for a damaged state that was moved aside within one second.
 const ASIDE_NAMES_MAX: u32 = 100;

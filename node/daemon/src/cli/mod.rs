@@ -14,6 +14,7 @@ mod reference;
 mod run;
 mod status;
 mod version;
+mod weights;
 mod window;
 
 use std::ffi::OsString;
@@ -31,6 +32,7 @@ Examples:
   assay status --watch                               follow what the node does
   assay config show --origin                         which settings hold, and why
   assay chain check                                  does this node understand the chain?
+  assay weights plan                                 what would be signed now, and why not
   assay miner check my-model/                        would a validator admit this?
 
 Bittensor's flags and BT_* variables work. Every other setting can be given in a file (`--config`),
@@ -55,6 +57,7 @@ pub enum Command {
     Status(status::StatusCommand),
     Config(config::ConfigCommand),
     Chain(chain::ChainCommand),
+    Weights(weights::WeightsCommand),
     Keys(keys::KeysCommand),
     Miner(miner::MinerCommand),
     Dataset(dataset::DatasetCommand),

@@ -73,6 +73,23 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     std::fs::rename(&partial, path)
 }
 
+/// Whose state lies in `directory`; `None` if nobody's yet.
+///
+/// # Errors
+///
+/// [`IdentityError::File`] and [`IdentityError::Damaged`].
+pub(crate) fn read(directory: &Path) -> Result<Option<Identity>, IdentityError> {
+    let path = directory.join(FILE);
+    match std::fs::read(&path) {
+        Ok(bytes) => match serde_json::from_slice(&bytes) {
+            Ok(known) => Ok(Some(known)),
+            Err(source) => Err(IdentityError::Damaged { path, source }),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(IdentityError::File { path, source }),
+    }
+}
+
 /// Claims `directory` for `own`, or finds that it was claimed for it before.
 ///
 /// # Errors
@@ -80,23 +97,17 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// [`IdentityError::Other`] if it was claimed for somebody else; nothing is changed then.
 pub(crate) fn claim(directory: &Path, own: Identity) -> Result<(), IdentityError> {
     let path = directory.join(FILE);
-    let file = |source| IdentityError::File { path: path.clone(), source };
-    match std::fs::read(&path) {
-        Ok(bytes) => {
-            let known: Identity = serde_json::from_slice(&bytes)
-                .map_err(|source| IdentityError::Damaged { path: path.clone(), source })?;
-            if known == own {
-                return Ok(());
-            }
+    match read(directory)? {
+        Some(known) if known == own => Ok(()),
+        Some(known) => {
             let directory = directory.to_owned();
             Err(IdentityError::Other { directory, known: Box::new(known), own: Box::new(own) })
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        None => {
             let bytes = serde_json::to_vec_pretty(&own)
                 .map_err(|source| IdentityError::Damaged { path: path.clone(), source })?;
-            write_whole(&path, &bytes).map_err(file)
+            write_whole(&path, &bytes).map_err(|source| IdentityError::File { path, source })
         }
-        Err(error) => Err(file(error)),
     }
 }
 

@@ -14,7 +14,7 @@ mod evaluate;
 mod failpoint;
 mod fetch;
 mod heart;
-mod identity;
+pub(crate) mod identity;
 mod perform;
 mod report;
 mod start;

@@ -155,3 +155,26 @@ fn a_node_that_starts_after_a_repair_still_learns_that_rows_were_lost() {
     assert!(loaded.lost_commits.is_some(), "it has to catch up before it signs");
     assert_eq!(known_history(OWNER, &loaded), history(3));
 }
+
+#[test]
+fn of_several_commits_the_one_that_landed_is_looked_for_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let entry = |step| History::new(OWNER).entry(0, EpochIndex(1), step);
+    let commit = |number| SignedExtrinsic {
+        carries: Carries::Hashed { commit: Digest([number; 32]), salt: vec![u16::from(number)] },
+        ..signed(number)
+    };
+    let steps = [
+        JournalStep::Signed { signed: commit(1) },
+        JournalStep::Signed { signed: commit(2) },
+        JournalStep::Committed { block: BlockNumber(9), epoch: EpochIndex(1) },
+    ];
+    let theirs = History::of_journal(OWNER, &steps.map(entry));
+    let (store, loaded) = Store::open(dir.path()).unwrap();
+    store.import(&loaded, &theirs).unwrap();
+    drop(store);
+    let (_, loaded) = Store::open(dir.path()).unwrap();
+    let rows = intents(&loaded);
+    assert_eq!((rows[0].signings.len(), &rows[0].state), (2, &IntentState::Signed));
+    assert_eq!(rows[0].updated_at, Some(BlockNumber(9)), "the update is explained all the same");
+}

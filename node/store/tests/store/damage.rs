@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use node_core::rows::Write;
-use node_store::{JournalFault, OpenError, Store};
+use node_store::{read_journal, JournalFault, OpenError, Store};
 
 use crate::common;
 
@@ -113,6 +113,14 @@ fn case_04_a_node_that_has_signed_does_not_start_without_its_journal() {
         panic!("{error}")
     };
     assert_eq!(path, journal);
+    assert!(matches!(read_journal(dir.path()), Err(JournalFault::Missing { .. })));
+    // Also when the mark is gone as well: the state remembers.
+    let mark = dir.path().join("commit.mark");
+    let marked = std::fs::read(&mark).unwrap();
+    std::fs::remove_file(&mark).unwrap();
+    assert!(matches!(Store::open(dir.path()), Err(OpenError::Journal { .. })));
+    assert!(matches!(read_journal(dir.path()), Err(JournalFault::Gone { .. })));
+    std::fs::write(&mark, marked).unwrap();
     // Also when the state is gone as well: the mark remembers.
     std::fs::rename(dir.path().join("state"), dir.path().join("gone")).unwrap();
     assert!(matches!(Store::open(dir.path()), Err(OpenError::Journal { .. })));

@@ -1,0 +1,218 @@
+//! `assay weights show`.
+
+use clap::Args;
+use node_core::id::{Digest, Uid};
+use node_core::rows::{Carries, SignedExtrinsic};
+use node_core::unit::{BlockNumber, EpochIndex};
+use node_store::{state_name, EpochHistory};
+use serde::Serialize;
+
+use super::place::Place;
+use super::table::{block, form_name, line, state_detail, table};
+use crate::cli::ConfigFlags;
+use crate::exit::ExitReason;
+use crate::failure::Failure;
+use crate::output;
+use crate::status::grouped;
+
+const EXAMPLES: &str = "\
+Examples:
+  assay weights show                       the newest epoch
+  assay weights show --epoch 13367
+  assay weights show --json | jq .vector
+
+A signature can land from the block after `anchor` until the one before `era end`, with its nonce,
+and once. Salts are not shown; `assay weights export` writes them.";
+
+/// Show everything that is known of one epoch's vector.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct ShowCommand {
+    /// The epoch [default: the newest one]
+    #[arg(long, value_name = "NUMBER")]
+    epoch: Option<u64>,
+
+    /// Print JSON: `epoch`, `state`, `detail`, `intended_at`, `version_key`, `landed_at`,
+    /// `revealed_at`, `signatures` and `vector`
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    flags: ConfigFlags,
+}
+
+/// The journal has no such epoch.
+#[derive(Debug, thiserror::Error)]
+enum NotThere {
+    #[error("nothing was signed for epoch {0}")]
+    Epoch(EpochIndex),
+    #[error("nothing was signed yet")]
+    Any,
+}
+
+/// One vector.
+#[derive(Serialize)]
+struct Answer {
+    epoch: EpochIndex,
+    state: &'static str,
+    detail: String,
+    intended_at: Option<BlockNumber>,
+    version_key: Option<u64>,
+    landed_at: Option<BlockNumber>,
+    commit_epoch: Option<EpochIndex>,
+    revealed_at: Option<BlockNumber>,
+    signatures: Vec<Signature>,
+    vector: Vec<(Uid, u16)>,
+}
+
+/// One signature of it.
+#[derive(Serialize)]
+struct Signature {
+    hash: Digest,
+    form: &'static str,
+    nonce: u32,
+    anchor: BlockNumber,
+    era_end: BlockNumber,
+    spec_version: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commit: Option<Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reveal_round: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reveal_epoch: Option<EpochIndex>,
+}
+
+impl ShowCommand {
+    pub(super) fn execute(self) -> Result<ExitReason, Failure> {
+        let place = Place::of(&self.flags)?;
+        let known = place.mechanism(&place.history(place.owner()?)?);
+        let found = match self.epoch.map(EpochIndex) {
+            Some(epoch) => known.epochs.get_key_value(&epoch).ok_or(NotThere::Epoch(epoch)),
+            None => known.epochs.last_key_value().ok_or(NotThere::Any),
+        };
+        let (epoch, known) = found.map_err(|error| {
+            Failure::unexpected(error).hint("`assay weights history` lists what there is")
+        })?;
+        let answer = Answer::new(*epoch, known);
+        let text = if self.json {
+            serde_json::to_string_pretty(&answer).map_err(Failure::unexpected)?
+        } else {
+            render(&answer)
+        };
+        output::print(&text)?;
+        Ok(ExitReason::Done)
+    }
+}
+
+impl Answer {
+    fn new(epoch: EpochIndex, known: &EpochHistory) -> Self {
+        let state = known.state();
+        let signed = known.ordered_signings().into_iter().chain(known.ordered_reveals());
+        Self {
+            epoch,
+            state: state_name(&state),
+            detail: state_detail(&state),
+            intended_at: known.intended.as_ref().map(|intended| intended.computed_at),
+            version_key: known.intended.as_ref().map(|intended| intended.version_key),
+            landed_at: known.updated_at(),
+            commit_epoch: known.committed.map(|(_, epoch)| epoch),
+            revealed_at: known.revealed,
+            signatures: signed.map(Signature::new).collect(),
+            vector: known.vector().to_vec(),
+        }
+    }
+}
+
+impl Signature {
+    fn new(signed: &SignedExtrinsic) -> Self {
+        let (commit, reveal_round, reveal_epoch) = match &signed.carries {
+            Carries::Plain | Carries::Reveal => (None, None, None),
+            Carries::Hashed { commit, .. } => (Some(*commit), None, None),
+            Carries::Timelocked { commit, reveal_round, reveal_epoch } => {
+                (Some(*commit), Some(*reveal_round), Some(*reveal_epoch))
+            }
+        };
+        Self {
+            hash: signed.hash,
+            form: form_name(&signed.carries),
+            nonce: signed.nonce,
+            anchor: signed.anchor,
+            era_end: signed.era_end,
+            spec_version: signed.spec_version,
+            commit,
+            reveal_round,
+            reveal_epoch,
+        }
+    }
+
+    fn reveals(&self) -> String {
+        match (self.reveal_round, self.reveal_epoch) {
+            (Some(round), Some(epoch)) => format!("round {round}, epoch {epoch}"),
+            _ => "-".to_owned(),
+        }
+    }
+}
+
+fn render(answer: &Answer) -> String {
+    let mut text = String::new();
+    line(&mut text, "epoch", &answer.epoch.to_string());
+    line(&mut text, "state", answer.state);
+    if !answer.detail.is_empty() {
+        line(&mut text, "", &answer.detail);
+    }
+    line(&mut text, "intended", &format!("block {}", block(answer.intended_at)));
+    if let Some(version_key) = answer.version_key {
+        line(&mut text, "version key", &version_key.to_string());
+    }
+    line(&mut text, "landed", &block(answer.landed_at));
+    if let Some(epoch) = answer.commit_epoch {
+        line(&mut text, "counted to", &format!("epoch {epoch}"));
+        line(&mut text, "revealed", &block(answer.revealed_at));
+    }
+    let rows = answer.signatures.iter().map(|signed| {
+        [
+            signed.form.to_owned(),
+            signed.nonce.to_string(),
+            grouped(signed.anchor.0),
+            grouped(signed.era_end.0),
+            signed.spec_version.to_string(),
+            signed.reveals(),
+            signed.hash.to_string(),
+        ]
+    });
+    let header = ["signed", "nonce", "anchor", "era end", "spec", "opens", "hash"];
+    text.push_str(&format!("\n{}", table(header, rows.collect())));
+    let rows = answer.vector.iter().map(|(uid, weight)| [uid.to_string(), weight.to_string()]);
+    text.push_str(&format!("\n{}", table(["uid", "weight"], rows.collect())));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::weights::compare::tests::lost_commit;
+
+    #[test]
+    fn one_epoch_is_shown_in_full_and_its_salt_is_not() {
+        let answer = Answer::new(EpochIndex(8), &lost_commit(140));
+        insta::assert_snapshot!(render(&answer), @r"
+        epoch       8
+        state       lost
+                    the chain did not open it: round 5000, newest round there 4999
+        intended    block 140
+        version key 7
+        landed      144
+        counted to  epoch 8
+        revealed    -
+
+        signed    nonce  anchor  era end  spec  opens                hash
+        timelock  14     140     156      301   round 5000, epoch 9  8c8c8c8c8c8c8c8c8c8c8c8c8c8c8c8c8c8c8c8c8c8c8c8c8c8c8c8c8c8c8c8c
+
+        uid  weight
+        0    65535
+        1    140
+        ");
+        let json = serde_json::to_string(&answer).unwrap();
+        assert!(!json.contains("salt"), "{json}");
+    }
+}
