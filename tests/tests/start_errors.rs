@@ -52,7 +52,7 @@ async fn a_missing_key_exits_69_and_names_the_file_and_the_flags() {
     let (code, said) = run(dir.path(), &config(dir.path()), None).await;
     assert_eq!(code, 69, "{said}");
     assert!(said.contains("wallets/nobody/hotkeys/default"), "{said}");
-    assert!(said.contains("hint: set `--wallet.path`"), "{said}");
+    assert!(said.contains("hint: set `--wallet.name`"), "{said}");
 }
 
 #[tokio::test]
