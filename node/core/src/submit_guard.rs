@@ -259,7 +259,7 @@ pub fn may_sign<'a>(
     let epoch = sight.head.epoch.index;
     for intent in intents {
         // A later one means that this head is older than what was signed for already.
-        if intent.epoch >= epoch {
+        if intent.epoch >= epoch && !is_of_another_clock(intent, sight.finalized) {
             return Err(NotSafe::AlreadyIntended { epoch: intent.epoch });
         }
         check_older(sight, intent)?;
@@ -351,6 +351,14 @@ fn can_land_beside(signed: &SignedExtrinsic, sight: Sight<'_>) -> bool {
         || head.spec_version != signed.spec_version;
     let is_excluded = signed.nonce == head.own_nonce && is_dead_here;
     can_land(signed, sight) && !is_excluded
+}
+
+/// Whether the chain has begun to count its epochs anew since the intent was made: a later block is
+/// final, and of an earlier epoch. So it is after a runtime with another clock, another tempo of
+/// the old clock, or when the netuid went to a new subnet.
+#[must_use]
+pub(crate) fn is_of_another_clock(intent: &IntentRow, finalized: &ChainView) -> bool {
+    finalized.number > intent.computed_at && finalized.epoch.index < intent.epoch
 }
 
 /// Whether the best block, or one before it, used the nonce of `signed`.

@@ -109,8 +109,8 @@ pub struct Machine {
     intents: BTreeMap<IntentId, IntentRow>,
     /// Intents whose signature was asked for in this life.
     signing: BTreeSet<IntentId>,
-    /// Intents whose extrinsics are searched for.
-    tracing: BTreeSet<IntentId>,
+    /// Intents whose extrinsics are searched for, and which of them.
+    tracing: BTreeMap<IntentId, Vec<Digest>>,
     /// Signed extrinsics of unfinished intents that were found dead: their nonce is used.
     spent: BTreeSet<Digest>,
     sent_at: BTreeMap<IntentId, BlockNumber>,
@@ -154,7 +154,7 @@ impl Machine {
             peers: BTreeMap::new(),
             intents: BTreeMap::new(),
             signing: BTreeSet::new(),
-            tracing: BTreeSet::new(),
+            tracing: BTreeMap::new(),
             spent: BTreeSet::new(),
             sent_at: BTreeMap::new(),
             signers: Signers::default(),

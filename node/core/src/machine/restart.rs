@@ -1,14 +1,17 @@
 //! Restart is not a special path: load what was stored, look at what is there, and let the
 //! difference decide.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::id::IntentId;
+use crate::id::{IntentId, Netuid};
 use crate::lease_record::LeaseRecord;
 use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::event::Restarted;
-use crate::machine::{Machine, Run};
-use crate::rows::{IntentRow, IntentState, JournalEntry, JournalStep, Row};
+use crate::machine::weights::INTENTS_KEPT;
+use crate::machine::{Machine, Run, WeightsMode};
+use crate::rows::{
+    IntentRow, IntentState, JournalEntry, JournalStep, Row, SignedExtrinsic, Table, Write,
+};
 use crate::unit::Now;
 
 impl Machine {
@@ -53,36 +56,62 @@ impl Machine {
                 }
                 self.runs.insert(run.row.run, run);
             }
+            // Those of another mechanism belong to the configuration that made them.
             Row::Intent(row) => {
-                self.intents.insert(row.id, row);
+                if is_of_a_dry_run(&row) && self.config.weights == WeightsMode::Submit {
+                    out.writes.push(Write::Delete(Table::Intents, row.id.0.to_vec()));
+                } else if self.is_for_us(row.netuid, row.mechanism) {
+                    self.intents.insert(row.id, row);
+                }
             }
             Row::Cursor(row) => self.peers.entry(row.peer).or_default().after = row.after,
         }
+    }
+
+    fn is_for_us(&self, netuid: Netuid, mechanism: u8) -> bool {
+        (netuid, mechanism) == (self.config.netuid, self.config.mechanism)
     }
 
     /// What was signed exists twice; where journal and rows disagree, the stricter one holds: a
     /// signature that either of them knows was made.
     fn reconcile_journal(&mut self, journal: &[JournalEntry], out: &mut Outcome) {
         let own = journal.iter().filter(|entry| {
-            entry.hotkey == self.config.hotkey
-                && entry.netuid == self.config.netuid
-                && entry.mechanism == self.config.mechanism
+            entry.hotkey == self.config.hotkey && self.is_for_us(entry.netuid, entry.mechanism)
         });
         let entries: Vec<&JournalEntry> = own.collect();
-        for (id, journalled) in replay(entries.iter().copied()) {
+        let replayed = replay(entries.iter().copied());
+        let newest = newest(&replayed);
+        for (id, mut journalled) in replayed {
             let known = self.intents.get(&id);
             if known.is_some_and(|row| is_at_least(row, &journalled)) {
                 continue;
             }
-            if known.is_none() && journalled.state.is_finished() {
+            if known.is_none() && journalled.state.is_finished() && !newest.contains(&id) {
                 // Finished long ago and dropped from the rows.
                 continue;
+            }
+            // The journal does not say which of several landed: it is looked for again.
+            let is_committed = matches!(journalled.state, IntentState::Committed { .. });
+            if is_committed && journalled.signings.len() > 1 {
+                journalled.state = IntentState::Signed;
             }
             out.put(Row::Intent(journalled.clone()));
             self.intents.insert(id, journalled);
         }
         self.signers.resume(entries.into_iter(), self.intents.values());
     }
+}
+
+/// The newest intents, as many as are kept.
+fn newest(intents: &BTreeMap<IntentId, IntentRow>) -> BTreeSet<IntentId> {
+    let mut by_age: Vec<_> = intents.values().map(|row| (row.computed_at, row.id)).collect();
+    by_age.sort_unstable();
+    by_age.into_iter().rev().take(INTENTS_KEPT).map(|(_, id)| id).collect()
+}
+
+/// Whether nothing was ever signed for it: its epoch still wants a vector.
+fn is_of_a_dry_run(row: &IntentRow) -> bool {
+    matches!(row.state, IntentState::Abandoned { .. }) && row.signings.is_empty()
 }
 
 /// Whether the row knows at least what the journal knows.
@@ -146,15 +175,24 @@ fn replay<'a>(journal: impl Iterator<Item = &'a JournalEntry>) -> BTreeMap<Inten
     intents
 }
 
+fn learn(known: &mut Vec<SignedExtrinsic>, signed: &SignedExtrinsic) {
+    if known.iter().all(|other| other.hash != signed.hash) {
+        known.push(signed.clone());
+    }
+}
+
 /// What a later line says of an intent.
 fn replay_step(intent: &mut IntentRow, step: &JournalStep) {
     match step {
         JournalStep::Intended { .. } | JournalStep::Adopted { .. } => {}
         JournalStep::Signed { signed } => {
-            intent.signings.push(signed.clone());
-            intent.state = IntentState::Signed;
+            learn(&mut intent.signings, signed);
+            // Lines of another machine's journal may come after the end of the story.
+            if intent.state.is_on_its_way() {
+                intent.state = IntentState::Signed;
+            }
         }
-        JournalStep::RevealSigned { signed } => intent.reveals.push(signed.clone()),
+        JournalStep::RevealSigned { signed } => learn(&mut intent.reveals, signed),
         JournalStep::Landed { block } => {
             intent.updated_at = Some(*block);
             intent.state = IntentState::Landed { block: *block };

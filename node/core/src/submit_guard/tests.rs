@@ -191,9 +191,72 @@ fn an_epoch_has_one_intent_whatever_became_of_it() {
 
 #[test]
 fn a_view_of_an_epoch_before_the_last_intent_is_not_safe() {
-    let intents = [intent(4, Some(94), IntentState::Landed { block: BlockNumber(92) })];
+    let mut of_the_next = intent(4, Some(120), IntentState::Landed { block: BlockNumber(112) });
+    of_the_next.computed_at = BlockNumber(111);
     let refused = Err(NotSafe::AlreadyIntended { epoch: EpochIndex(4) });
-    assert_eq!(ask(&view(), &intents), refused);
+    assert_eq!(ask(&view(), std::slice::from_ref(&of_the_next)), refused);
+    // Not final yet, the block after which it was computed may still be known to nobody else.
+    assert_eq!(ask_ahead(5, &with(|v| v.number = BlockNumber(98)), &[of_the_next]), refused);
+}
+
+#[test]
+fn an_intent_of_a_clock_that_was_set_back_binds_no_epoch_of_the_new_one() {
+    let landed = IntentState::Landed { block: BlockNumber(92) };
+    assert!(ask(&view(), &[intent(22_000, Some(94), landed.clone())]).is_ok());
+    let refused = Err(NotSafe::AlreadyIntended { epoch: EpochIndex(22_000) });
+    let unknown_to_finality = with(|v| v.number = BlockNumber(94));
+    let ahead = ask_ahead(4, &unknown_to_finality, &[intent(22_000, Some(94), landed)]);
+    assert_eq!(ahead, refused);
+}
+
+#[test]
+fn an_upgrade_that_is_final_kills_signatures_with_whatever_nonce() {
+    let upgraded = with(|v| v.spec_version = 2);
+    let mut of_before = intent(3, Some(200), IntentState::Signed);
+    of_before.signings[0].nonce = 3;
+    assert!(again(&upgraded, &of_before).is_ok());
+    assert!(!can_land(&of_before.signings[0], Sight { head: &upgraded, finalized: &upgraded }));
+}
+
+#[test]
+fn a_signature_for_a_runtime_that_only_the_best_block_has_is_replaced_with_its_nonce_only() {
+    let mut head = with(|v| v.spec_version = 2);
+    let finalized = with(|v| v.number = BlockNumber(90));
+    let old = intent(3, Some(200), IntentState::Signed);
+    let ask = |head: &ChainView| {
+        may_sign_again(Sight { head, finalized: &finalized }, &TERMS, &old, [].into_iter())
+    };
+    assert!(ask(&head).is_ok());
+    head.own_nonce = 1;
+    assert_eq!(ask(&head), Err(NotSafe::OlderSignatureLive { epoch: EpochIndex(3) }));
+}
+
+#[test]
+fn a_reveal_waits_for_its_own_signature_and_for_a_vector_on_its_way() {
+    let block = BlockNumber(40);
+    let mut commit = intent(2, Some(50), IntentState::Committed { block, epoch: EpochIndex(2) });
+    let view = view();
+    let sight = Sight { head: &view, finalized: &view };
+    let vector = intent(3, Some(110), IntentState::Signed);
+    let ask = |commit: &IntentRow, others: &[IntentRow]| {
+        may_reveal(sight, &TERMS, commit, others.iter()).map(|binding| binding.nonce)
+    };
+    assert_eq!(ask(&commit, &[]), Ok(0));
+    let waits_for = |epoch| Err(NotSafe::OlderSignatureLive { epoch: EpochIndex(epoch) });
+    assert_eq!(ask(&commit, &[vector]), waits_for(3));
+    commit.reveals = vec![SignedExtrinsic { carries: Carries::Reveal, ..signing(0, 110) }];
+    assert_eq!(ask(&commit, &[]), waits_for(2));
+}
+
+#[test]
+fn a_commits_round_is_that_of_the_block_after_the_best_one() {
+    // The next block begins epoch 4, and what it includes belongs there.
+    let mut view = with(|v| v.params.commit_reveal_enabled = true);
+    view.number = BlockNumber(99);
+    let Ok(WeightsForm::Timelocked { reveal_epoch, .. }) = form(&view, &TERMS) else {
+        panic!("not timelocked");
+    };
+    assert_eq!(reveal_epoch, EpochIndex(5));
 }
 
 #[test]

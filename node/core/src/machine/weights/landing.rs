@@ -9,7 +9,7 @@ use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::event::Traced;
 use crate::machine::Machine;
 use crate::rows::{Carries, IntentRow, IntentState, JournalStep, Row, SignedExtrinsic};
-use crate::submit_guard::can_land;
+use crate::submit_guard::{can_land, is_of_another_clock};
 use crate::unit::{BlockCount, BlockNumber, EpochIndex};
 use crate::view::ChainView;
 
@@ -21,7 +21,7 @@ impl Machine {
             self.follow_reveal(seen, id, (block, epoch), out);
             return;
         }
-        if self.tracing.contains(&id) {
+        if self.tracing.contains_key(&id) {
             return;
         }
         let suspects = self.suspects(&seen.finalized, &intent.signings);
@@ -30,7 +30,9 @@ impl Machine {
             return;
         }
         let is_dead = !intent.signings.iter().any(|signed| can_land(signed, seen.sight()));
-        if is_dead && intent.epoch < seen.finalized.epoch.index && !self.signing.contains(&id) {
+        let is_over = intent.epoch < seen.finalized.epoch.index
+            || is_of_another_clock(intent, &seen.finalized);
+        if is_dead && is_over && !self.signing.contains(&id) {
             let reason = "the epoch ended before the vector landed".to_owned();
             self.close(id, IntentState::Abandoned { reason }, out);
         }
@@ -55,13 +57,10 @@ impl Machine {
         let signed = intent.signings.iter().chain(&intent.reveals);
         let first =
             signed.filter(|signed| hashes.contains(&signed.hash)).map(|signed| signed.anchor).min();
-        self.tracing.insert(id);
-        out.perform(Effect::TraceWeights {
-            intent: id,
-            hashes,
-            after: first.unwrap_or(intent.computed_at),
-            until: seen.finalized.number,
-        });
+        let after = first.unwrap_or(intent.computed_at);
+        self.tracing.insert(id, hashes.clone());
+        let until = seen.finalized.number;
+        out.perform(Effect::TraceWeights { intent: id, hashes, after, until });
     }
 
     pub(in crate::machine) fn on_weights_traced(
@@ -70,9 +69,7 @@ impl Machine {
         result: Result<Traced, String>,
         out: &mut Outcome,
     ) {
-        if !self.tracing.remove(&id) {
-            return;
-        }
+        let Some(asked) = self.tracing.remove(&id) else { return };
         let (Some(intent), Some(seen)) = (self.intents.get(&id), self.seen()) else { return };
         let epoch = intent.epoch.0;
         match result {
@@ -82,7 +79,7 @@ impl Machine {
                 out.note(Note::WeightsFailed { epoch, block, error });
                 self.spend_nonce_of(id, hash);
             }
-            Ok(Traced::NotFound) => self.on_not_found(&seen, id, out),
+            Ok(Traced::NotFound) => self.on_not_found(id, &asked, out),
             Err(reason) => self.on_untraced(&seen, id, &clip_detail(&reason), out),
         }
         self.check_signers(&seen, out);
@@ -175,11 +172,12 @@ impl Machine {
         self.spent.extend(spent);
     }
 
-    fn on_not_found(&mut self, seen: &Seen, id: IntentId, out: &mut Outcome) {
+    /// Only of those that were looked for: the nonce of another may have been used since.
+    fn on_not_found(&mut self, id: IntentId, asked: &[Digest], out: &mut Outcome) {
         let Some(intent) = self.intents.get(&id) else { return };
         let all = intent.signings.iter().chain(&intent.reveals);
         let used: Vec<(Digest, u32)> = all
-            .filter(|signed| seen.finalized.own_nonce > signed.nonce)
+            .filter(|signed| asked.contains(&signed.hash))
             .map(|signed| (signed.hash, signed.nonce))
             .collect();
         for (hash, nonce) in used {
@@ -205,10 +203,26 @@ impl Machine {
         };
         if let Some(block) = found.filter(|_| intent.state.is_on_its_way()) {
             self.land(view, id, &signed, block, out);
-        } else if view.number.since(signed.era_end) > BlockCount(UNTRACED_BLOCKS_MAX) {
+        } else if view.number.since(last_era_end(intent)) > BlockCount(UNTRACED_BLOCKS_MAX) {
             // Nobody has these blocks any more; never signed again, so nothing lands twice.
+            self.explain_update(view, id);
             let reason = format!("what became of it cannot be found out: {reason}");
             self.close(id, IntentState::Abandoned { reason }, out);
+        }
+    }
+
+    /// An update within the life of a signature whose nonce is used was most likely its own: when
+    /// that cannot be found out any more, nobody else is suspected.
+    fn explain_update(&mut self, view: &ChainView, id: IntentId) {
+        let Some(own) = view.neuron(&self.config.hotkey) else { return };
+        let Some(intent) = self.intents.get_mut(&id) else { return };
+        let block = own.last_update;
+        let may_be_its = |signed: &SignedExtrinsic| {
+            view.own_nonce > signed.nonce && signed.anchor < block && block < signed.era_end
+        };
+        if intent.signings.iter().any(may_be_its) {
+            intent.updated_at = Some(block);
+            self.signers.vouch(block);
         }
     }
 
@@ -231,6 +245,12 @@ impl Machine {
 
 /// Blocks after the end of an era for which a search that fails is repeated.
 const UNTRACED_BLOCKS_MAX: u64 = 300;
+
+/// When the last of an intent's signatures ended.
+fn last_era_end(intent: &IntentRow) -> BlockNumber {
+    let all = intent.signings.iter().chain(&intent.reveals);
+    all.map(|signed| signed.era_end).max().unwrap_or(intent.computed_at)
+}
 
 fn told(intent: &IntentRow, state: &IntentState) -> Option<(JournalStep, Note)> {
     let epoch = intent.epoch.0;

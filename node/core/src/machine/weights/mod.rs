@@ -44,7 +44,7 @@ pub(super) use signers::Signers;
 const RESEND_AFTER_BLOCKS: u64 = 1;
 
 /// Intents kept for `status`; older finished ones are dropped (the journal keeps them).
-const INTENTS_KEPT: usize = 64;
+pub(super) const INTENTS_KEPT: usize = 64;
 
 /// The chain as the node sees it, owned, so that the machine can change while it is looked at.
 #[derive(Clone, Debug)]
@@ -136,7 +136,7 @@ impl Machine {
         let Some(intent) = self.intents.get(&id) else { return };
         let is_submitting = self.config.weights == WeightsMode::Submit;
         // One signature at a time: the next one's nonce follows from it.
-        if !self.signing.is_empty() || self.tracing.contains(&id) || !is_submitting {
+        if !self.signing.is_empty() || self.tracing.contains_key(&id) || !is_submitting {
             return;
         }
         // Its epoch is over in the best block; whether it landed is decided by finality.
@@ -148,15 +148,14 @@ impl Machine {
             return;
         }
         let others = self.intents.values().filter(|other| other.id != id);
-        match may_sign_again(seen.sight(), &self.terms(), intent, others) {
-            Ok(safe) => match self.vector(&seen.head) {
-                Ok(vector) => {
-                    self.intend_anew(&seen.head, id, vector, &safe, out);
-                    self.sign(id, safe, out);
-                }
-                Err(error) => self.say_no_vector(&seen.head, &error, out),
-            },
-            Err(not_safe) => self.not_safe = Some(not_safe),
+        // What forbids it for longer forbids a new intent too, and is said there.
+        let Ok(safe) = may_sign_again(seen.sight(), &self.terms(), intent, others) else { return };
+        match self.vector(&seen.head) {
+            Ok(vector) => {
+                self.intend_anew(&seen.head, id, vector, &safe, out);
+                self.sign(id, safe, out);
+            }
+            Err(error) => self.say_no_vector(&seen.head, &error, out),
         }
     }
 
@@ -170,7 +169,9 @@ impl Machine {
         safe: &Safe,
         out: &mut Outcome,
     ) {
-        let Some(intent) = self.intents.get_mut(&id).filter(|known| known.vector != vector) else {
+        let is_old =
+            |known: &IntentRow| known.vector != vector || known.version_key != safe.version_key;
+        let Some(intent) = self.intents.get_mut(&id).filter(|known| is_old(known)) else {
             return;
         };
         let (version_key, computed_at) = (safe.version_key, head.number);
@@ -422,7 +423,7 @@ impl Machine {
             .intents
             .values()
             .filter(|intent| intent.state.is_finished())
-            .map(|intent| (intent.epoch, intent.id))
+            .map(|intent| (intent.computed_at, intent.id))
             .collect();
         finished.sort_unstable();
         let surplus = finished.len().saturating_sub(INTENTS_KEPT);

@@ -21,7 +21,7 @@ impl Machine {
     ) {
         let view = &seen.finalized;
         let Some(intent) = self.intents.get(&id) else { return };
-        if self.tracing.contains(&id) || view.number <= block {
+        if self.tracing.contains_key(&id) || view.number <= block {
             return;
         }
         let suspects = self.suspects(view, &intent.reveals);
@@ -29,14 +29,28 @@ impl Machine {
         if !suspects.is_empty() {
             self.trace(seen, id, suspects, out);
         } else if !is_kept && self.own_row_is(view, intent) {
+            self.explain_reveal(view, id);
             self.close(id, IntentState::Revealed { block: view.number }, out);
-        } else if view.epoch.index > reveal_epoch(view, epoch) {
+        } else if view.epoch.index > reveal_epoch(view, epoch) || is_counted_anew(view, epoch) {
             let can_come = intent.reveals.iter().any(|signed| can_land(signed, seen.sight()));
             if !can_come {
                 let reason = self.why_lost(view, intent);
                 self.close(id, IntentState::Lost { reason }, out);
             }
         }
+    }
+
+    /// Where the subnet conceals nothing any more, the chain opens an old commit as if it were a
+    /// plain vector, and then that is an update.
+    fn explain_reveal(&mut self, view: &ChainView, id: IntentId) {
+        let own = view.neuron(&self.config.hotkey).filter(|_| !view.params.commit_reveal_enabled);
+        let (Some(own), Some(intent)) = (own, self.intents.get_mut(&id)) else { return };
+        let last = intent.signings.last();
+        if !last.is_some_and(|signed| matches!(signed.carries, Carries::Timelocked { .. })) {
+            return;
+        }
+        intent.updated_at = Some(own.last_update);
+        self.signers.vouch(own.last_update);
     }
 
     fn own_row_is(&self, view: &ChainView, intent: &IntentRow) -> bool {
@@ -77,9 +91,11 @@ impl Machine {
         let is_its_epoch = seen.head.epoch.index == reveal_epoch(&seen.head, epoch);
         let is_submitting = self.config.weights == WeightsMode::Submit;
         let is_busy = !self.signing.is_empty()
-            || self.tracing.contains(&id)
+            || self.tracing.contains_key(&id)
             || !self.suspects(&seen.finalized, &intent.reveals).is_empty();
-        if !is_its_epoch || !is_submitting || is_busy {
+        // The chain takes reveals only where it conceals.
+        let is_open = seen.head.params.commit_reveal_enabled;
+        if !is_its_epoch || !is_submitting || is_busy || !is_open {
             return;
         }
         let version_key = intent.version_key;
@@ -99,12 +115,10 @@ impl Machine {
             return;
         }
         let binding = may_reveal(seen.sight(), &self.terms(), intent, self.intents.values());
-        match binding {
-            Ok(binding) => {
-                let form = WeightsForm::Reveal { salt };
-                self.ask_for_signature(id, version_key, form, binding, out);
-            }
-            Err(not_safe) => self.not_safe = Some(not_safe),
+        // What forbids it for longer forbids a new intent too, and is said there.
+        if let Ok(binding) = binding {
+            let form = WeightsForm::Reveal { salt };
+            self.ask_for_signature(id, version_key, form, binding, out);
         }
     }
 }
@@ -116,6 +130,12 @@ fn is_kept(view: &ChainView, intent: &IntentRow) -> bool {
         Carries::Plain | Carries::Reveal => None,
     });
     view.own_commits.iter().any(|kept| Some(kept.hash) == commit)
+}
+
+/// Whether the chain has begun to count its epochs anew since a commit of `commit_epoch`. A commit
+/// may belong to the epoch after the one it was included in.
+fn is_counted_anew(view: &ChainView, commit_epoch: EpochIndex) -> bool {
+    view.epoch.index.0.saturating_add(1) < commit_epoch.0
 }
 
 /// The epoch in which the chain opens a commit of `commit_epoch`, or takes its reveal.

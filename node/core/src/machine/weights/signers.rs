@@ -6,7 +6,7 @@
 use super::Seen;
 use crate::limits::SETTLING_BLOCKS;
 use crate::machine::effect::{Effect, Halt, Note, Outcome};
-use crate::machine::Machine;
+use crate::machine::{Machine, WeightsMode};
 use crate::rows::{IntentRow, JournalEntry, JournalStep};
 use crate::submit_guard::NotSafe;
 use crate::unit::{BlockCount, BlockNumber};
@@ -61,6 +61,10 @@ impl Signers {
 impl Machine {
     /// Compares the hotkey's last update on the finalized chain with what we know we did.
     pub(super) fn check_signers(&mut self, seen: &Seen, out: &mut Outcome) {
+        // A node that signs nothing may run beside the one that does.
+        if self.config.weights != WeightsMode::Submit {
+            return;
+        }
         let view = &seen.finalized;
         let Some(own) = view.neuron(&self.config.hotkey) else { return };
         let block = own.last_update;
@@ -68,13 +72,12 @@ impl Machine {
             return;
         }
         let Some(known) = self.signers.vouched_until else {
-            let has_history = self.intents.values().any(|intent| !intent.signings.is_empty());
-            if !has_history {
-                self.adopt_history(seen, block, out);
-                return;
-            }
-            if !self.has_unexplained_signing(seen) {
-                self.halt(block, out);
+            match self.first_anchor() {
+                None => self.adopt_history(seen, block, out),
+                // It was there when we first signed, and was adopted before that.
+                Some(anchor) if block <= anchor => self.signers.vouch(block),
+                Some(_) if self.has_unexplained_signing(seen) => {}
+                Some(_) => self.halt(block, out),
             }
             return;
         };
@@ -91,12 +94,18 @@ impl Machine {
         out.note(Note::HotkeyAdopted { block });
     }
 
+    /// The finalized block that our first known signature was made after.
+    fn first_anchor(&self) -> Option<BlockNumber> {
+        let signings = self.intents.values().flat_map(|intent| &intent.signings);
+        signings.map(|signed| signed.anchor).min()
+    }
+
     /// Whether a signature of ours may explain an update: its nonce is used, and the search for it
-    /// has not ended yet.
+    /// has not ended yet. That of a commit has: it landed, and its reveal updates nothing.
     fn has_unexplained_signing(&self, seen: &Seen) -> bool {
-        self.intents.values().filter(|intent| !intent.state.is_finished()).any(|intent| {
+        self.intents.values().filter(|intent| intent.state.is_on_its_way()).any(|intent| {
             !self.suspects(&seen.finalized, &intent.signings).is_empty()
-                || self.tracing.contains(&intent.id)
+                || self.tracing.contains_key(&intent.id)
         })
     }
 

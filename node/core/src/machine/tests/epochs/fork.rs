@@ -14,7 +14,6 @@ pub(super) const NETUID: Netuid = Netuid(7);
 pub(super) const OWN: Hotkey = Hotkey([1; 32]);
 pub(super) const RATE_LIMIT: u64 = 10;
 pub(super) const BLOCK_MS: u64 = 12_000;
-const VERSION_KEY: u64 = 3;
 const BEACON: BeaconSchedule = BeaconSchedule { genesis: UnixMs(0), period_ms: 3_000 };
 
 /// Blocks kept; older ones are not asked for.
@@ -64,6 +63,7 @@ pub(super) struct State {
     pub(super) pending_at: u64,
     since_step: u64,
     pub(super) commit_reveal: bool,
+    pub(super) version_key: u64,
     pub(super) nonce: u32,
     pub(super) neurons: Vec<Neuron>,
     row: Vec<(Uid, u16)>,
@@ -100,6 +100,7 @@ impl Forks {
             pending_at: 0,
             since_step: 0,
             commit_reveal,
+            version_key: 3,
             nonce: 0,
             neurons,
             row: Vec::new(),
@@ -233,7 +234,7 @@ impl Forks {
                 tempo,
                 min_allowed_weights: 1,
                 weights_rate_limit: BlockCount(RATE_LIMIT),
-                weights_version_key: VERSION_KEY,
+                weights_version_key: state.version_key,
                 commit_reveal_enabled: state.commit_reveal,
                 commit_reveal_version: Some(4),
                 reveal_period: 1,
@@ -317,7 +318,7 @@ impl State {
         for entry in std::mem::take(&mut self.kept) {
             let opens = entry.commit.epoch.0 + 1;
             match entry.commit.reveal_round {
-                Some(round) if epoch == opens && round <= newest => self.row = entry.vector,
+                Some(round) if epoch == opens && round <= newest => self.open(entry),
                 _ if epoch <= opens => kept.push(entry),
                 _ => {}
             }
@@ -325,8 +326,19 @@ impl State {
         self.kept = kept;
     }
 
+    /// Without concealment, as a plain vector: within the rate limit, and it is an update.
+    fn open(&mut self, entry: Kept) {
+        if !self.commit_reveal {
+            if self.is_limited_in(self.number) {
+                return;
+            }
+            self.neurons[0].last_update = BlockNumber(self.number);
+        }
+        self.row = entry.vector;
+    }
+
     fn dispatch(&mut self, call: &Call) -> Result<(), String> {
-        if call.version_key < VERSION_KEY {
+        if call.version_key < self.version_key {
             return Err("IncorrectWeightVersionKey".to_owned());
         }
         match &call.carries {
@@ -359,7 +371,10 @@ impl State {
     }
 
     fn reveal(&mut self, call: &Call) -> Result<(), String> {
-        let hash = commit_hash(&call.vector, &call.salt);
+        if !self.commit_reveal {
+            return Err("CommitRevealDisabled".to_owned());
+        }
+        let hash = commit_hash(&call.vector, &call.salt, call.version_key);
         let found = self.kept.iter().position(|kept| kept.commit.hash == hash);
         let at = found.ok_or("InvalidRevealCommitHashNotMatch")?;
         if self.kept[at].commit.epoch.0 + 1 != self.lookahead() {
@@ -371,8 +386,8 @@ impl State {
 }
 
 /// What stands for a commit's bytes.
-pub(super) fn commit_hash(vector: &[(Uid, u16)], salt: &[u16]) -> Digest {
-    sha256(&serde_json::to_vec(&(vector, salt)).unwrap())
+pub(super) fn commit_hash(vector: &[(Uid, u16)], salt: &[u16], version_key: u64) -> Digest {
+    sha256(&serde_json::to_vec(&(vector, salt, version_key)).unwrap())
 }
 
 fn hash(number: u64, salt: u64) -> BlockHash {

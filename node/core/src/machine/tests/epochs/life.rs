@@ -42,6 +42,8 @@ pub(super) struct Faults {
     pub(super) deferrals: u64,
     pub(super) new_miners: u64,
     pub(super) failed_searches: u64,
+    /// Signatures and searches that take some blocks.
+    pub(super) slow_answers: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +62,7 @@ pub(super) struct Life {
     pub(super) host: Host,
     pub(super) lag: u64,
     endpoints: [(Endpoint, u64); 2],
-    down_until: u64,
+    pub(super) down_until: u64,
     next_miner: u64,
     pub(super) signed: BTreeMap<Digest, Call>,
     /// The runtime of every block that the node saw.
@@ -72,7 +74,13 @@ pub(super) struct Life {
     landed: BTreeSet<IntentId>,
     /// Something else signs with the same hotkey.
     pub(super) has_rival: bool,
+    /// The chain takes nothing from it, so no epoch is owed.
+    pub(super) is_barred: bool,
     pub(super) halted: Option<Halt>,
+    /// Searches take until they are released.
+    pub(super) holds_searches: bool,
+    /// Answers that are not there yet, and the block in which they come.
+    held: Vec<(u64, Event)>,
     pub(super) epochs: u64,
     pub(super) crashes: u64,
     pub(super) missed_for_lack_of_blocks: u64,
@@ -133,7 +141,10 @@ impl Life {
             updated: BTreeSet::new(),
             landed: BTreeSet::new(),
             has_rival: false,
+            is_barred: false,
             halted: None,
+            holds_searches: false,
+            held: Vec::new(),
             epochs: 0,
             crashes: 0,
             missed_for_lack_of_blocks: 0,
@@ -160,7 +171,43 @@ impl Life {
         self.host.disk.commit_rows(&[Write::Put(Row::Submission(row))]);
     }
 
+    /// The answers of searches that took long.
+    pub(super) fn release_searches(&mut self) {
+        self.holds_searches = false;
+        self.bring_answers(u64::MAX);
+    }
+
+    /// The answer to an effect, at once or some blocks later.
+    fn answer(&mut self, event: Event) -> Option<Event> {
+        if !self.rng.happens(self.faults.slow_answers) {
+            return Some(event);
+        }
+        let due = self.chain.best() + 1 + self.rng.below(3);
+        self.held.push((due, event));
+        None
+    }
+
+    fn bring_answers(&mut self, until: u64) {
+        let all = std::mem::take(&mut self.held);
+        let (due, later): (Vec<_>, Vec<_>) = all.into_iter().partition(|(due, _)| *due <= until);
+        self.held = later;
+        for (_, event) in due {
+            if self.host.is_up() {
+                self.apply(event);
+            }
+        }
+    }
+
+    /// The process dies and its rows are lost; what peers know of scores comes back.
+    pub(super) fn lose_rows(&mut self) {
+        self.host.kill();
+        self.host.disk.lose_rows();
+        self.score(miner(1), 0);
+    }
+
     fn start(&mut self) {
+        // What an earlier life waited for never arrives.
+        self.held.clear();
         let now_ms = self.now_ms();
         self.host.start(now_ms);
         let found = Restarted {
@@ -187,7 +234,10 @@ impl Life {
             }
             self.start();
         }
-        self.look();
+        self.bring_answers(self.chain.best());
+        if self.host.is_up() {
+            self.look();
+        }
     }
 
     fn change_chain(&mut self) {
@@ -347,7 +397,10 @@ impl Life {
 
     fn perform(&mut self, effect: Effect) -> Option<Event> {
         match effect {
-            Effect::SignWeights(to_sign) => Some(self.sign(to_sign)),
+            Effect::SignWeights(to_sign) => {
+                let event = self.sign(to_sign);
+                self.answer(event)
+            }
             Effect::SendWeights { intent, bytes, .. } => {
                 let result = self.send(&bytes);
                 Some(Event::WeightsSent { intent, result })
@@ -358,7 +411,12 @@ impl Life {
                 } else {
                     Ok(self.chain.trace(&hashes, after.0, until.0))
                 };
-                Some(Event::WeightsTraced { intent, result })
+                let event = Event::WeightsTraced { intent, result };
+                if self.holds_searches {
+                    self.held.push((u64::MAX, event));
+                    return None;
+                }
+                self.answer(event)
             }
             Effect::Halt(halt) => {
                 assert!(self.has_rival, "nobody else signs here: {halt:?}");
@@ -397,11 +455,11 @@ impl Life {
         let (carries, salt) = match form {
             WeightsForm::Plain => (Carries::Plain, Vec::new()),
             WeightsForm::Timelocked { reveal_round, reveal_epoch, .. } => {
-                let commit = commit_hash(&vector, &drawn);
+                let commit = commit_hash(&vector, &drawn, version_key);
                 (Carries::Timelocked { commit, reveal_round, reveal_epoch }, Vec::new())
             }
             WeightsForm::Hashed => {
-                let commit = commit_hash(&vector, &drawn);
+                let commit = commit_hash(&vector, &drawn, version_key);
                 (Carries::Hashed { commit, salt: drawn }, Vec::new())
             }
             WeightsForm::Reveal { salt } => (Carries::Reveal, salt),
@@ -497,7 +555,7 @@ impl Life {
 
     fn check_epoch(&mut self, epoch: u64) {
         let reachable = self.reachable.remove(&epoch).unwrap_or_default();
-        if self.updated.contains(&epoch) || self.has_rival {
+        if self.updated.contains(&epoch) || self.has_rival || self.is_barred {
             return;
         }
         self.missed_for_lack_of_blocks += 1;

@@ -28,6 +28,7 @@ const ROUGH: Faults = Faults {
     deferrals: 300,
     new_miners: 15,
     failed_searches: 60,
+    slow_answers: 100,
 };
 
 fn seeds() -> Vec<u64> {
