@@ -40,6 +40,8 @@ pub struct Subject<'a> {
     pub intents: &'a [&'a IntentRow],
     /// Why nothing is signed at present, if nothing is.
     pub not_safe: Option<&'a NotSafe>,
+    /// Whether there is no vector to sign: nobody who is registered was scored.
+    pub has_nothing_to_send: bool,
 }
 
 impl<'a> Subject<'a> {
@@ -81,10 +83,14 @@ impl Preflight {
         self.checks.iter().find(|check| check.id == id)
     }
 
-    /// Alarms with which a node does not do its work, whatever else it does.
+    /// Alarms with which a node does not do its work, whatever else it does. Silence of a node that
+    /// has nothing to send is an alarm and none of these: it would land what there was.
     pub fn unready(&self) -> impl Iterator<Item = &Check> {
         self.checks.iter().filter(|check| {
-            check.level == Level::Alarm && matches!(check.id, CheckId::LastUpdate | CheckId::Signer)
+            let is_idle = self.facts.has_nothing_to_send;
+            let stops =
+                check.id == CheckId::Signer || (check.id == CheckId::LastUpdate && !is_idle);
+            stops && check.level == Level::Alarm
         })
     }
 }
@@ -210,6 +216,8 @@ pub struct Facts {
     pub validator_trust: Option<u16>,
     /// Our share of the validators' dividends at the last epoch, of 65535.
     pub dividends: Option<u16>,
+    /// Whether there is no vector to sign.
+    pub has_nothing_to_send: bool,
     /// Blocks since our last update, or since our registration if there was none.
     pub blocks_since_update: Option<BlockCount>,
     /// The same in thousandths of a tempo; `None` also where no epochs run.
@@ -313,6 +321,7 @@ fn facts(subject: &Subject<'_>) -> Facts {
         stake_threshold_rao: head.params.stake_threshold_rao,
         validator_trust: own.map(|own| own.validator_trust),
         dividends: own.map(|own| own.dividends),
+        has_nothing_to_send: subject.has_nothing_to_send,
         blocks_since_update: own.map(|own| landing::blocks_since_update(head, own)),
         millitempos_since_update: own.and_then(|own| landing::millitempos(head, own)),
         prune_rank: place.and_then(|place| place.rank),

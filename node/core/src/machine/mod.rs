@@ -360,7 +360,20 @@ impl Machine {
             is_submitting: self.config.weights == WeightsMode::Submit,
             intents: &intents,
             not_safe: self.not_safe.as_ref(),
+            has_nothing_to_send: self.has_nothing_to_send(),
         }))
+    }
+
+    /// Whether nobody has points, or nobody with points was registered in this epoch or the last.
+    fn has_nothing_to_send(&self) -> bool {
+        let is_scored = |submission: &Submission| {
+            let SubmissionState::Scored { points } = submission.state else { return false };
+            points > 0
+        };
+        let now = self.head().map(|head| head.epoch.index);
+        let is_recent =
+            |epoch: EpochIndex| now.is_some_and(|now| epoch.0.saturating_add(1) >= now.0);
+        self.no_vector_epoch.is_some_and(is_recent) || !self.submissions.values().any(is_scored)
     }
 
     /// How far a vector got on its way to the chain.

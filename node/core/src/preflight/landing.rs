@@ -49,6 +49,9 @@ pub(super) fn last_update(subject: &Subject<'_>) -> Option<Check> {
         return Some(Check::ok(id, format!("{numbers}; not watched: no weights are submitted")));
     }
     let why = || match subject.not_safe {
+        _ if subject.has_nothing_to_send => {
+            "there is nothing to send: nobody who is registered was scored".to_owned()
+        }
         Some(reason) => format!("nothing is signed now: {reason}"),
         None => "see the lines `weights` in the log".to_owned(),
     };

@@ -39,13 +39,15 @@ pub(super) fn all(subject: &Subject<'_>) -> Vec<Check> {
 fn commit_mode(subject: &Subject<'_>) -> Check {
     let head = subject.head();
     let id = CheckId::CommitMode;
-    let period = head.params.reveal_period.max(1);
+    let later = match head.params.reveal_period {
+        0 | 1 => "one epoch later".to_owned(),
+        period => format!("{period} epochs later"),
+    };
     match form(head, subject.terms.commit) {
         Some(Form::Plain) => Check::ok(id, "plain: weights are open and count at once"),
-        Some(Form::Hash) => Check::ok(
-            id,
-            format!("hash: weights are hashed, and revealed by us {period} epochs later"),
-        ),
+        Some(Form::Hash) => {
+            Check::ok(id, format!("hash: weights are hashed, and revealed by us {later}"))
+        }
         Some(Form::Timelocked) if head.beacon.is_none() => Check::new(
             id,
             subject.blocking(),
@@ -54,9 +56,7 @@ fn commit_mode(subject: &Subject<'_>) -> Check {
         ),
         Some(Form::Timelocked) => Check::ok(
             id,
-            format!(
-                "timelocked, format {COMMIT_VERSION}: the chain opens weights {period} epochs later"
-            ),
+            format!("timelocked, format {COMMIT_VERSION}: the chain opens weights {later}"),
         ),
         None => {
             let version = head.params.commit_reveal_version.unwrap_or_default();

@@ -112,6 +112,7 @@ fn look(head: &ChainView, intents: &[IntentRow], not_safe: Option<&NotSafe>) -> 
         is_submitting: true,
         intents: &intents,
         not_safe,
+        has_nothing_to_send: false,
     })
 }
 
@@ -185,6 +186,7 @@ fn a_node_that_does_not_submit_is_warned_where_a_submitting_one_is_alarmed() {
         is_submitting,
         intents: &[],
         not_safe: None,
+        has_nothing_to_send: false,
     };
     let level =
         |is_submitting, id| preflight(&subject(is_submitting)).check(id).map(|check| check.level);
@@ -213,6 +215,23 @@ fn silence_warns_at_one_and_a_half_tempos_and_is_an_alarm_at_two_and_a_half() {
         let unready: Vec<&Check> = answer.unready().collect();
         assert_eq!(unready.len(), usize::from(level == Level::Alarm), "{unready:?}");
     }
+}
+
+#[test]
+fn silence_of_a_node_that_has_nothing_to_send_is_an_alarm_and_leaves_it_ready() {
+    let head = with(|view| view.neurons[0].last_update = BlockNumber(101));
+    let answer = preflight(&Subject {
+        sight: Sight { head: &head, finalized: &head },
+        terms: TERMS,
+        is_submitting: true,
+        intents: &[],
+        not_safe: None,
+        has_nothing_to_send: true,
+    });
+    let check = answer.check(CheckId::LastUpdate).unwrap();
+    assert_eq!(check.level, Level::Alarm);
+    assert!(check.text.contains("nobody who is registered was scored"), "{}", check.text);
+    assert_eq!(answer.unready().count(), 0);
 }
 
 #[test]
@@ -410,6 +429,7 @@ fn a_number_that_was_given_to_another_subnet_is_an_alarm() {
         is_submitting: true,
         intents: &[],
         not_safe: None,
+        has_nothing_to_send: false,
     };
     assert_eq!(preflight(&subject).check(CheckId::Subnet).unwrap().level, Level::Alarm);
 }
@@ -434,6 +454,7 @@ fn finality_far_behind_is_a_warning_and_beyond_every_era_an_alarm() {
             is_submitting: true,
             intents: &[],
             not_safe: None,
+            has_nothing_to_send: false,
         };
         preflight(&subject).check(CheckId::Finality).unwrap().level
     };
@@ -574,6 +595,7 @@ proptest! {
             is_submitting,
             intents: &[],
             not_safe: None,
+            has_nothing_to_send: false,
         };
         let answer = preflight(&subject);
         let order: Vec<CheckId> = answer.checks.iter().map(|check| check.id).collect();
@@ -593,6 +615,7 @@ proptest! {
             is_submitting: true,
             intents: &[],
             not_safe: None,
+            has_nothing_to_send: false,
         };
         let asked = [
             CheckId::CommitMode,
