@@ -1,9 +1,9 @@
 //! What an operator should know about the weights: before the first vector and between two.
 //!
-//! [`preflight`] looks at the newest views, the intents and what the guard said, and answers with an
-//! ordered list of [`Check`]s and the numbers behind them. It decides nothing: whether something is
-//! signed is `submit_guard`'s affair, and an alarm here stops no signature. It exists because the
-//! most expensive failure of a validator is silent: the process lives, and nothing lands.
+//! [`preflight`] looks at the newest views, the intents and what the guard said, and answers with
+//! an ordered list of [`Check`]s and the numbers behind them. It decides nothing: whether something
+//! is signed is `submit_guard`'s affair, and an alarm here stops no signature. It exists because
+//! the most expensive failure of a validator is silent: the process lives, and nothing lands.
 //!
 //! Files: `standing` (may our hotkey set weights?), `settings` (what the subnet and the runtime
 //! demand), `landing` (does what we send arrive?).
@@ -70,7 +70,8 @@ impl<'a> Subject<'a> {
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preflight {
-    /// The checks, in the order of [`CheckId::ALL`]; those that need a uid are left out without one.
+    /// The checks, in the order of [`CheckId::ALL`]; without a uid, those that need one are left
+    /// out.
     pub checks: Vec<Check>,
     /// The numbers behind them.
     pub facts: Facts,

@@ -59,7 +59,7 @@ impl fmt::Display for ExitReason {
             Self::Done => "done, or stopped as asked",
             Self::Failed => {
                 "unexpected failure; `status`: not ready; `miner`: rejected; \
-                 `dataset verify`: damaged"
+                 `dataset verify`: damaged; `doctor`: something fails"
             }
             Self::NotRunning => "`status`: no node is running here",
             Self::BadConfiguration => "bad arguments or configuration; nothing was touched",
@@ -71,7 +71,7 @@ impl fmt::Display for ExitReason {
             Self::GraceRanOut => {
                 "stopped before everything had ended: the grace ran out, or a second signal came"
             }
-            Self::LeftAtOnce => "left at the third signal",
+            Self::LeftAtOnce => "left at the third signal; `doctor`: interrupted",
         })
     }
 }

@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Command::Status(status) => status.execute(),
         Command::Config(config) => config.execute(),
         Command::Chain(chain) => chain.execute(),
+        Command::Doctor(doctor) => doctor.execute(),
         Command::Weights(weights) => weights.execute(),
         Command::Keys(keys) => keys.execute(),
         Command::Miner(miner) => miner.execute(),

@@ -20,6 +20,7 @@ fn help_teaches_with_examples() {
     insta::assert_snapshot!("help", help(&["--help"]));
     insta::assert_snapshot!("help_run", help(&["run", "--help"]));
     insta::assert_snapshot!("help_status", help(&["status", "-h"]));
+    insta::assert_snapshot!("help_doctor", help(&["doctor", "-h"]));
     insta::assert_snapshot!("help_miner", help(&["miner", "--help"]));
 }
 

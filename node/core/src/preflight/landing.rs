@@ -16,8 +16,9 @@ use crate::view::{Beacon, ChainView, Neuron, OwnCommit};
 /// warned. Lower: the usual way through a pool warns. Higher: a stall is noticed when commits fail.
 const BEACON_LAG_MS_WARN: u64 = 120_000;
 
-/// Blocks after the beginning of a reveal epoch, and of its slack, in which a commit whose round the
-/// chain has is taken out. Lower: the block at hand warns. Higher: a skipped round is noticed late.
+/// Blocks after the beginning of a reveal epoch, and of its slack, in which a commit whose round
+/// the chain has is taken out. Lower: the block at hand warns. Higher: a skipped round is noticed
+/// late.
 const OPENED_WITHIN_BLOCKS: u64 = 3;
 
 pub(super) fn blocks_since_update(head: &ChainView, own: &Neuron) -> BlockCount {

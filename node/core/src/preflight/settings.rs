@@ -13,7 +13,8 @@ const FINALITY_LAG_WARN: u64 = 12;
 const FINALITY_LAG_ALARM: u64 = ERA_BLOCKS_MAX - ERA_LIFE_BLOCKS + 1;
 const _: () = assert!(FINALITY_LAG_WARN < FINALITY_LAG_ALARM);
 
-/// How the subnet takes weights; `None` if it demands a commit format that this build does not know.
+/// How the subnet takes weights; `None` if it demands a commit format that this build does not
+/// know.
 pub(super) fn form(head: &ChainView, commit: CommitForm) -> Option<Form> {
     if !head.params.commit_reveal_enabled {
         return Some(Form::Plain);

@@ -7,6 +7,7 @@
 mod chain;
 mod config;
 mod dataset;
+mod doctor;
 mod flags;
 pub mod keys;
 mod miner;
@@ -30,6 +31,7 @@ const EXAMPLES: &str = "\
 Examples:
   assay run --netuid 3 --wallet.name validator       validate subnet 3
   assay status --watch                               follow what the node does
+  assay doctor                                       what is not in order, and what to do
   assay config show --origin                         which settings hold, and why
   assay chain check                                  does this node understand the chain?
   assay weights plan                                 what would be signed now, and why not
@@ -57,6 +59,7 @@ pub enum Command {
     Status(status::StatusCommand),
     Config(config::ConfigCommand),
     Chain(chain::ChainCommand),
+    Doctor(doctor::DoctorCommand),
     Weights(weights::WeightsCommand),
     Keys(keys::KeysCommand),
     Miner(miner::MinerCommand),

@@ -24,6 +24,8 @@ use crate::config::Config;
 use crate::exit::ExitReason;
 use crate::failure::Failure;
 
+pub(crate) use report::mode_name;
+
 /// Runs the node until it is told to stop.
 ///
 /// # Errors

@@ -461,13 +461,27 @@ mod tests {
         assert!(!text.contains("secret") && !text.contains("key`"), "{text}");
     }
 
+    fn scored() -> Submission {
+        let mut submission = Submission::committed(
+            Hotkey([1; 32]),
+            node_core::unit::BlockNumber(5),
+            node_core::id::ContentDigest([6; 32]),
+            node_core::commitment::Location::Peers,
+            node_core::id::BlockHash([7; 32]),
+        );
+        submission.state = SubmissionState::Scored { points: 7 };
+        submission
+    }
+
     /// Block 1000 of a subnet with a tempo of 100, on which our last update was in `last_update`.
     fn seen(last_update: u64) -> Machine {
-        use node_core::machine::event::Event;
+        use node_core::machine::event::{Event, Restarted};
+        use node_core::rows::Row;
         use node_core::unit::{BlockNumber, Now};
         use node_core::view::{Neuron, SubnetParams};
         let mut machine = machine();
-        machine.apply(Now::default(), Event::Restarted(Box::default()));
+        let found = Restarted { rows: vec![Row::Submission(scored())], ..Restarted::default() };
+        machine.apply(Now::default(), Event::Restarted(Box::new(found)));
         let mut view = ChainView {
             number: BlockNumber(1000),
             neurons: vec![Neuron {

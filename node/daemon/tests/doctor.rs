@@ -1,0 +1,81 @@
+//! `assay doctor` on machines where something is missing.
+
+#![allow(clippy::unwrap_used, reason = "a broken fact should stop the test at once")]
+
+mod support;
+
+use serde_json::Value;
+use support::{Operator, Said};
+
+const SEED: &str = "0xe5be9a5092b81bca64be81d212e7f2f9eba183bb7a90954f7b76361f6edb5c0a";
+const ALICE: &str = "5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY";
+
+/// A whole configuration whose chain and engine do not answer.
+fn operator() -> Operator {
+    let key = format!("{{\"secretSeed\": \"{SEED}\", \"ss58Address\": \"{ALICE}\"}}");
+    Operator::new().with_file(".bittensor/wallets/w/hotkeys/h", &key).with_file(
+        "assay.toml",
+        "data_dir = \"data\"\n\
+             [chain]\nnetuid = 3\nendpoints = [\"ws://127.0.0.1:1/secret-key\"]\n\
+             [wallet]\nname = \"w\"\nhotkey = \"h\"\n\
+             [engine]\nhost = \"tcp://127.0.0.1:1\"\n\
+             [challenge.nas]\ndataset = \"no-data\"\n",
+    )
+}
+
+fn checks(said: &Said) -> Vec<Value> {
+    let answer: Value = serde_json::from_str(&said.stdout).unwrap();
+    answer["checks"].as_array().unwrap().clone()
+}
+
+fn level_of(said: &Said, id: &str) -> Vec<String> {
+    let checks = checks(said);
+    let meant = checks.iter().filter(|check| check["id"] == id);
+    meant.map(|check| check["level"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_broken_configuration_is_the_only_finding_and_fails() {
+    let said = Operator::new().run(&["doctor", "--json"]);
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    let found = checks(&said);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0]["id"], "config");
+    assert!(found[0]["text"].as_str().unwrap().contains("chain.netuid"), "{found:?}");
+}
+
+#[test]
+fn what_is_missing_fails_with_its_next_step_and_what_is_there_is_ok() {
+    let said = operator().run(&["doctor", "--json"]);
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    assert_eq!(level_of(&said, "config"), ["ok"]);
+    assert_eq!(level_of(&said, "journal"), ["ok"]);
+    assert_eq!(level_of(&said, "timelock"), ["ok"]);
+    assert_eq!(level_of(&said, "node"), ["ok"]);
+    // The key is right, and others can read it.
+    assert_eq!(level_of(&said, "key"), ["ok", "warn"]);
+    assert_eq!(level_of(&said, "endpoint"), ["fail", "warn"]);
+    assert_eq!(level_of(&said, "dataset"), ["fail"]);
+    assert_eq!(level_of(&said, "engine"), ["fail"]);
+    for check in checks(&said) {
+        let has_next = check.get("next").is_some_and(|next| next.is_string());
+        assert!(check["level"] != "fail" || has_next, "{check}");
+    }
+    assert!(!said.stdout.contains(SEED.trim_start_matches("0x")), "{}", said.stdout);
+    assert!(!said.stdout.contains("secret-key"), "{}", said.stdout);
+}
+
+#[test]
+fn nothing_is_made_or_changed() {
+    let operator = operator();
+    operator.run(&["doctor"]);
+    assert!(!operator.path("data").exists());
+}
+
+#[test]
+fn the_text_ends_with_how_many_there_are_of_each_level() {
+    let said = operator().run(&["doctor"]);
+    let last = said.stdout.lines().last().unwrap();
+    assert!(last.ends_with("3 failed"), "{}", said.stdout);
+    assert!(said.stdout.contains("next: "), "{}", said.stdout);
+}
