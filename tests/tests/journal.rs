@@ -328,7 +328,7 @@ async fn case_06_another_signer_ends_the_node_with_70_until_its_update_is_adopte
     let nothing = weights(&node, &["verify"]).await;
     assert_eq!(nothing.code, 0, "{nothing:?}");
 
-    // Of the same hotkey, in the middle of the epoch after a landing: nothing of ours is on its way.
+    // Of the same hotkey, in the epoch of a landing: nothing of ours is on its way.
     sign_elsewhere(&lab).await;
     let process = node.process().unwrap();
     let status = process.wait(LAND_MAX).await.unwrap();

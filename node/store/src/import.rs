@@ -59,7 +59,7 @@ pub struct Imported {
     pub epochs_known: usize,
 }
 
-/// What a store knows of everything that was signed: its journal, and its rows where they know more.
+/// What a store knows of everything that was signed: its journal, and what its rows know beyond.
 #[must_use]
 pub fn known_history(owner: Owner, loaded: &Loaded) -> History {
     let mut history = History::of_journal(owner, &loaded.journal);

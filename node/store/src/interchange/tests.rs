@@ -32,7 +32,9 @@ fn example() -> Value {
             "epochs": [{
                 "epoch": 11,
                 "state": "committed",
-                "intended": { "computed_at": 200, "version_key": 7, "vector": [[0, 65535], [2, 9]] },
+                "intended": {
+                    "computed_at": 200, "version_key": 7, "vector": [[0, 65535], [2, 9]]
+                },
                 "signings": [{
                     "hash": hash_of(&[1, 2]), "nonce": 4, "anchor": 199, "era_end": 215,
                     "spec_version": 301,

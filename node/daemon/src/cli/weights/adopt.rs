@@ -57,7 +57,7 @@ pub(super) struct AdoptCommand {
 /// Why nothing was adopted.
 #[derive(Debug, thiserror::Error)]
 enum NotAdopted {
-    #[error("hotkey {hotkey} is not registered on subnet {netuid}", hotkey = .0.hotkey, netuid = .0.netuid)]
+    #[error("hotkey {} is not registered on subnet {}", .0.hotkey, .0.netuid)]
     NotRegistered(Box<Owner>),
     #[error("the last update is in block {found}, not in block {given}")]
     OtherBlock { found: BlockNumber, given: u64 },

@@ -27,7 +27,7 @@ What is compared, in the newest finalized block:
   commits          every commit that waits to be opened is ours, and ours are there
   live_signatures  no two signatures of one epoch can both still land
 
-Exit codes: 0 everything agrees; 1 something does not; 69 no journal, or the chain does not answer.";
+Exit codes: 0 everything agrees; 1 something does not; 69 no journal, or no chain answers.";
 
 /// Compare the journal with the chain.
 ///
