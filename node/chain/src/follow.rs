@@ -174,7 +174,8 @@ pub(crate) fn follow(links: Arc<Links>, silence_max: Duration) -> Heads {
     let (state, receiver) = watch::channel(FollowState::default());
     let follower = Follower { links, silence_max, log: Log { state, highest: None } };
     let task = tokio::spawn(follower.run());
-    Heads { state: receiver, best: None, finalized: None, was_finalized: false, task }
+    // The best block first: whoever signs must not take an old finalized one for the newest.
+    Heads { state: receiver, best: None, finalized: None, was_finalized: true, task }
 }
 
 /// What was seen, and who is told.

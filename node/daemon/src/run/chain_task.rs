@@ -183,7 +183,7 @@ pub(crate) struct ChainCommands {
     pub(crate) events: mpsc::Sender<Event>,
     /// Held from a signature until its bytes were sent, so that no other call of the hotkey takes
     /// the same nonce and makes the vector wait for its era to end.
-    pub(crate) nonce: Arc<Mutex<Option<NonceGuard>>>,
+    pub(crate) nonce: Arc<Mutex<Option<(IntentId, NonceGuard)>>>,
 }
 
 impl ChainCommands {
@@ -209,7 +209,7 @@ impl ChainCommands {
                 let lost = Event::WeightsSent { intent, result: Err(LOST.to_owned()) };
                 answer(&self.events, lost, async move {
                     let sent = this.client.send_signed(&bytes, Some(era_end)).await;
-                    this.nonce.lock().await.take();
+                    this.release_nonce(intent).await;
                     let result = sent.map(|_| ()).map_err(|error| describe(&error));
                     Event::WeightsSent { intent, result }
                 });
@@ -227,7 +227,15 @@ impl ChainCommands {
             .sign_weights(to_sign, &self.keypair)
             .await
             .map_err(|error| describe(&error))?;
-        *held = Some(guard);
+        *held = Some((to_sign.intent, guard));
         Ok(signed)
+    }
+
+    /// The pool counts the nonce of this intent's bytes now. Another one's may still be unsent.
+    async fn release_nonce(&self, intent: IntentId) {
+        let mut held = self.nonce.lock().await;
+        if held.as_ref().is_some_and(|(of, _)| *of == intent) {
+            held.take();
+        }
     }
 }
