@@ -11,6 +11,7 @@ mod blob;
 mod bounded;
 mod call_error;
 mod calls;
+mod certificate;
 mod client;
 pub mod codec;
 pub mod commit;
@@ -59,6 +60,7 @@ pub use calls::{
     CommitmentField, SubmittedForm, WeightsCall, WeightsSubmission, CERTIFICATE_BYTES_MAX,
     COMMITMENT_FIELDS_MAX, COMMITMENT_RAW_BYTES_MAX, COMMITMENT_TIMELOCKED_BYTES_MAX,
 };
+pub use certificate::{Due, Publication, PublishError, Published, Serving};
 pub use client::{ChainClient, ChainConfig};
 pub use decode::{DecodeError, DispatchOutcome, COMMITTED_BYTES_MAX};
 pub use encode::EncodeError;

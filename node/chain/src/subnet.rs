@@ -31,7 +31,7 @@ type ByUid<T> = List<T, UIDS_MAX>;
 const ACTIVITY_CUTOFF_DEFAULT: u64 = 5000;
 const IMMUNITY_PERIOD_DEFAULT: u64 = 4096;
 const MAX_UIDS_DEFAULT: u16 = 256;
-const SERVING_RATE_LIMIT_DEFAULT: u64 = 50;
+pub(crate) const SERVING_RATE_LIMIT_DEFAULT: u64 = 50;
 const REVEAL_PERIOD_DEFAULT: u64 = 1;
 
 /// Stands for a commit format that cannot be read: one that nobody knows, so that nothing is

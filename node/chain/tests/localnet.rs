@@ -7,6 +7,8 @@ mod proxy;
 #[path = "localnet_tests/support.rs"]
 mod support;
 
+#[path = "localnet_tests/certificate.rs"]
+mod certificate;
 #[path = "localnet_tests/connect.rs"]
 mod connect;
 #[path = "localnet_tests/credentials.rs"]
