@@ -644,9 +644,9 @@ mod tests {
 
     #[test]
     fn a_line_of_the_build_before_still_says_what_it_said() {
-        let old = with_step(
-            r#"{"step":"signed","signed":{"bytes":"0102","hash":"0404040404040404040404040404040404040404040404040404040404040404","nonce":9,"era_end":26}}"#,
-        );
+        let hash = "04".repeat(32);
+        let signed = format!(r#"{{"bytes":"0102","hash":"{hash}","nonce":9,"era_end":26}}"#);
+        let old = with_step(&format!(r#"{{"step":"signed","signed":{signed}}}"#));
         let dir = journal_with(line_of(&old));
         let entries = read_journal(dir.path()).unwrap().entries;
         let [JournalEntry { step: JournalStep::Signed { signed }, .. }] = entries.as_slice() else {
@@ -675,9 +675,10 @@ mod tests {
             assert_eq!(std::fs::read_to_string(dir.path().join(JOURNAL_FILE)).unwrap(), text);
         }
         // A form that is not known is as bad: it may have landed.
-        let form = line_of(&with_step(
-            r#"{"step":"signed","signed":{"bytes":"","hash":"0404040404040404040404040404040404040404040404040404040404040404","nonce":9,"era_end":26,"carries":{"form":"folded"}}}"#,
-        ));
+        let (hash, carries) = ("04".repeat(32), r#"{"form":"folded"}"#);
+        let signed =
+            format!(r#"{{"bytes":"","hash":"{hash}","nonce":9,"era_end":26,"carries":{carries}}}"#);
+        let form = line_of(&with_step(&format!(r#"{{"step":"signed","signed":{signed}}}"#)));
         let error = read_journal(journal_with(form).path()).unwrap_err();
         assert!(matches!(error, JournalFault::Foreign { line: 1, .. }), "{error}");
     }
