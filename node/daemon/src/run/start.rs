@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use node_chain::{ChainClient, ChainConfig, Keypair, ReadError};
+use node_chain::{ChainClient, ChainConfig, Keypair, ReadError, Serving};
 use node_core::id::{Digest, Hotkey, HotkeySigner, RunId};
 use node_core::inventory::Device;
 use node_core::limits::EVENTS_QUEUED_MAX;
@@ -378,9 +378,10 @@ impl Parts<'_> {
             host_reasons: self.prepared.host.reasons.clone(),
         };
         let publisher = self.config.peer.advertise.filter(|_| self.config.peer.publish_axon);
-        let publisher = publisher.map(|advertise| {
+        let publisher = publisher.map(|address| {
             let (client, keypair) = (self.prepared.client.clone(), Arc::clone(&self.keypair));
-            tokio::spawn(keep_published(client, keypair, advertise, directory_watch))
+            let wanted = Serving { address, certificate: self.config.peer.certificate.clone() };
+            tokio::spawn(keep_published(client, keypair, wanted, directory_watch))
         });
         let follower = tokio::spawn(follow(self.prepared.client.clone(), events, facts));
         let heart = Heart {
