@@ -4,6 +4,7 @@
 //! `ASSAY_SEED` repeats the moments chosen by chance.
 
 #![allow(clippy::unwrap_used, reason = "a test states facts; a broken one should stop at once")]
+#![allow(clippy::print_stdout, reason = "what chance chose is what a failure is repeated with")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -80,9 +81,16 @@ fn journal(node: &Node) -> Vec<Value> {
     lines.map(|mut line| line["entry"].take()).collect()
 }
 
-/// Vectors that were planned, by epoch, and how many signatures each epoch has.
-fn planned(node: &Node) -> (BTreeMap<u64, Vec<(u16, u16)>>, BTreeMap<u64, Vec<u64>>) {
-    let (mut vectors, mut nonces) = (BTreeMap::new(), BTreeMap::<u64, Vec<u64>>::new());
+/// What the journal planned, by epoch.
+#[derive(Default)]
+struct Planned {
+    vectors: BTreeMap<u64, Vec<(u16, u16)>>,
+    /// Of every signature.
+    nonces: BTreeMap<u64, Vec<u64>>,
+}
+
+fn planned(node: &Node) -> Planned {
+    let Planned { mut vectors, mut nonces } = Planned::default();
     for line in journal(node) {
         let Some(epoch) = line["epoch"].as_u64() else { continue };
         match line["step"]["step"].as_str() {
@@ -97,7 +105,7 @@ fn planned(node: &Node) -> (BTreeMap<u64, Vec<(u16, u16)>>, BTreeMap<u64, Vec<u6
             _ => {}
         }
     }
-    (vectors, nonces)
+    Planned { vectors, nonces }
 }
 
 async fn set_fault(lab: &Lab, fault: Value) {
@@ -137,7 +145,7 @@ async fn disturb(lab: &Lab, node: &mut Node, chance: &mut Chance) {
 }
 
 fn check(updates: &[Update], epochs: std::ops::Range<u64>, node: &Node) {
-    let (vectors, nonces) = planned(node);
+    let Planned { vectors, nonces } = planned(node);
     for epoch in epochs {
         let of_epoch: Vec<&Update> = updates.iter().filter(|one| one.epoch == epoch).collect();
         assert_eq!(of_epoch.len(), 1, "epoch {epoch}: {of_epoch:?}");
@@ -205,7 +213,7 @@ async fn timelocked_commits_are_opened_by_the_chain_over_a_kill_9_and_an_upgrade
     let upgrade = json!([{"spec_version": 500, "flavour": "newtype", "error_shift": 3}]);
     lab.chain.call("dev_upgrade", upgrade).await.unwrap();
     node.wait_for("reveals after the upgrade", SCORE_MAX, revealed(4)).await.unwrap();
-    let (vectors, _) = planned(&node);
+    let vectors = planned(&node).vectors;
     let stored = lab.chain.stored_weights(1, uid).await.unwrap();
     assert!(vectors.values().any(|vector| *vector == stored), "{stored:?}");
     let lost = journal(&node).iter().filter(|line| line["step"]["step"] == "lost").count();

@@ -2,9 +2,9 @@
 //!
 //! Everything is read at one block's hash. A view takes **one round of calls, all sent at once**:
 //! the header, the runtime's version, the selective metagraph, the next epoch, who has revealed
-//! commitments, and one batch of storage values. That works because most of what has to be named in advance (whose rows, which
-//! epochs' commits) is what the view before found; what that did not cover is asked for in a
-//! second round. [`ReadCounts`] tells how often.
+//! commitments, and one batch of storage values. That works because most of what has to be named
+//! in advance (whose rows, which epochs' commits) is what the view before found; what that did not
+//! cover is asked for in a second round. [`ReadCounts`] tells how often.
 //!
 //! ```text
 //! view_at          everything

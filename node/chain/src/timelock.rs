@@ -319,11 +319,11 @@ pub(crate) mod vectors {
     pub(crate) const ROUND: u64 = 1000;
 
     /// Quicknet's signature of that round.
-    #[rustfmt::skip]
     pub(crate) const SIGNATURE: [u8; 48] = [
-        0xb4, 0x46, 0x79, 0xb9, 0xa5, 0x9a, 0xf2, 0xec, 0x87, 0x6b, 0x1a, 0x6b, 0x1a, 0xd5, 0x2e, 0xa9,
-        0xb1, 0x61, 0x5f, 0xc3, 0x98, 0x2b, 0x19, 0x57, 0x63, 0x50, 0xf9, 0x34, 0x47, 0xcb, 0x11, 0x25,
-        0xe3, 0x42, 0xb7, 0x3a, 0x8d, 0xd2, 0xba, 0xcb, 0xe4, 0x7e, 0x4b, 0x6b, 0x63, 0xed, 0x5e, 0x39,
+        0xb4, 0x46, 0x79, 0xb9, 0xa5, 0x9a, 0xf2, 0xec, 0x87, 0x6b, 0x1a, 0x6b, 0x1a, 0xd5, 0x2e,
+        0xa9, 0xb1, 0x61, 0x5f, 0xc3, 0x98, 0x2b, 0x19, 0x57, 0x63, 0x50, 0xf9, 0x34, 0x47, 0xcb,
+        0x11, 0x25, 0xe3, 0x42, 0xb7, 0x3a, 0x8d, 0xd2, 0xba, 0xcb, 0xe4, 0x7e, 0x4b, 0x6b, 0x63,
+        0xed, 0x5e, 0x39,
     ];
 
     /// Weights 65535, 32768 and 1 of uids 0 to 2, by the development account Alice, under version
@@ -334,13 +334,14 @@ pub(crate) mod vectors {
 
     /// The payload, encrypted.
     pub(crate) const CIPHERTEXT: &str = "\
-        ad538777db9ec643df9184b9293c74ef4899783c5898f961a7655f6b526e4ea43bf0e7c1b63f74d1bafc2dd6bed1\
-        dd220fd52a1bf50a7a361029b27505d71b2cfa224aa937a935d620110066c02846666aa3437aa5d4d8f662f02dae\
-        9a9d9d942000000000000000c96b5ed6562ec4e068106255bb67edb4a70a882792d7adba36512b030f531c632000\
-        000000000000f874709153db388251a48abdcec843b2aa635566465bdd57a8ea6d9c005feb1b6300000000000000\
-        4700000000000000b345da1a76d908cf2463b349d2cd8b7bd3da7364a1d73e160a53a499dc1d00aeb9092db08458\
-        080a1d53f84fc73425fb615e21d3227f6f0d46cc269c05d70c5dae4053789285090c00000000000000930e681f89\
-        83d9d4335c9ab308000000000000004145535f47434d5f";
+        ad538777db9ec643df9184b9293c74ef4899783c5898f961a7655f6b526e4ea43bf0e7c1b63f74d1\
+        bafc2dd6bed1dd220fd52a1bf50a7a361029b27505d71b2cfa224aa937a935d620110066c0284666\
+        6aa3437aa5d4d8f662f02dae9a9d9d942000000000000000c96b5ed6562ec4e068106255bb67edb4\
+        a70a882792d7adba36512b030f531c632000000000000000f874709153db388251a48abdcec843b2\
+        aa635566465bdd57a8ea6d9c005feb1b63000000000000004700000000000000b345da1a76d908cf\
+        2463b349d2cd8b7bd3da7364a1d73e160a53a499dc1d00aeb9092db08458080a1d53f84fc73425fb\
+        615e21d3227f6f0d46cc269c05d70c5dae4053789285090c00000000000000930e681f8983d9d433\
+        5c9ab308000000000000004145535f47434d5f";
 }
 
 #[cfg(test)]

@@ -135,7 +135,8 @@ impl EpochClock {
     /// When a commit that is included in `included`, a later block than `now`, becomes readable.
     ///
     /// The chain opens it in the first blocks of the epoch `period` after the one it belongs to.
-    /// `None` if no epochs run, or `included` lies further ahead than a prediction reaches.
+    /// `None` if no epochs run, or if `included` or `period` lies further ahead than a prediction
+    /// reaches.
     #[must_use]
     pub fn reveal(
         &self,
@@ -146,7 +147,8 @@ impl EpochClock {
     ) -> Option<Reveal> {
         let mut index = self.index;
         let mut start = self.next_epoch_block.or_else(|| self.next_epoch(now, tempo))?;
-        if tempo.0 == 0 {
+        // The chain allows no longer period; a loop must not be as long as a hostile one says.
+        if tempo.0 == 0 || period > EPOCHS_AHEAD_MAX {
             return None;
         }
         let mut commit_epoch = None;

@@ -176,3 +176,11 @@ fn a_beacon_that_has_not_begun_has_no_round() {
     assert_eq!(schedule.newest_at(UnixMs(10_000)), 1);
     assert_eq!(schedule.published_at(1), UnixMs(10_000));
 }
+
+#[test]
+fn a_period_longer_than_the_chain_allows_is_not_counted_to() {
+    let now = BlockNumber(100);
+    let clock = EpochClock::legacy(now, BlockCount(10), Netuid(1));
+    assert_eq!(clock.reveal(now, BlockCount(10), BlockNumber(101), u64::MAX), None);
+    assert!(clock.reveal(now, BlockCount(10), BlockNumber(101), 100).is_some());
+}

@@ -244,7 +244,10 @@ fn a_dry_run_computes_each_epochs_vector_and_signs_none() {
     world.start(0);
     world.run_for(3 * EPOCH_MS);
     assert_eq!(signings(&world), signed);
-    let is_dry = |intent: &&IntentRow| matches!(&intent.state, IntentState::Abandoned { reason } if reason.contains("dry run"));
+    let is_dry = |intent: &&IntentRow| {
+        let IntentState::Abandoned { reason } = &intent.state else { return false };
+        reason.contains("dry run")
+    };
     let dry: Vec<_> = world.hosts[0].machine().intents().filter(is_dry).collect();
     assert!(dry.len() >= 2, "{dry:?}");
     assert!(dry.iter().all(|intent| intent.vector == vec![(Uid(1), u16::MAX)]), "{dry:?}");

@@ -216,7 +216,10 @@ fn a_mode_switched_in_mid_epoch_takes_the_other_form_in_the_same_epoch() {
     life.chain.change(|state| state.commit_reveal = true);
     life.faults.lost_extrinsics = 0;
     run_until(&mut life, 60, |life| life.epochs > epoch);
-    let plain_failed = |note: &Note| matches!(note, Note::WeightsFailed { error, .. } if error == "CommitRevealEnabled");
+    let plain_failed = |note: &Note| {
+        let Note::WeightsFailed { error, .. } = note else { return false };
+        error == "CommitRevealEnabled"
+    };
     assert_eq!(life.noted(plain_failed), 1);
     let newest = life.signed.values().max_by_key(|call| call.nonce).unwrap();
     assert!(matches!(newest.carries, Carries::Timelocked { .. }), "{newest:?}");
@@ -425,7 +428,10 @@ fn a_permit_lost_while_a_vector_is_on_its_way_is_said_once() {
     for _ in 0..100 {
         life.step();
     }
-    let said = |note: &Note| matches!(note, Note::WeightsNotSafe { reason, .. } if reason.contains("permit"));
+    let said = |note: &Note| {
+        let Note::WeightsNotSafe { reason, .. } = note else { return false };
+        reason.contains("permit")
+    };
     assert_eq!(life.noted(said), 1);
 }
 

@@ -528,8 +528,8 @@ impl Life {
             if let JournalStep::Intended { vector, .. } = &entry.step {
                 plans.insert(entry.intent, vector.clone());
             }
-            let is_meant = |step: &JournalStep| matches!(step, JournalStep::Signed { signed } if signed.hash == *hash);
-            if is_meant(&entry.step) {
+            let JournalStep::Signed { signed } = &entry.step else { continue };
+            if signed.hash == *hash {
                 return plans[&entry.intent].clone();
             }
         }
