@@ -265,6 +265,7 @@ mod tests {
     use node_core::id::BlockHash;
 
     use super::*;
+    use crate::golden_tests::runtimes;
 
     fn wanted() -> Serving {
         Serving { address: "10.1.2.3:8091".parse().unwrap(), certificate: Some(vec![1, 7]) }
@@ -338,5 +339,31 @@ mod tests {
     fn an_unregistered_hotkey_publishes_nothing() {
         let gone = Published { is_registered: false, address: None, ..published() };
         assert_eq!(gone.due(&wanted(), None), Due::Unregistered);
+    }
+
+    #[test]
+    fn what_is_published_is_read_by_every_runtimes_own_types() {
+        let axon = [
+            &7u64.to_le_bytes()[..],
+            &[0; 4],
+            &u128::from(0x0a01_0203_u32).to_le_bytes(),
+            &8091u16.to_le_bytes(),
+            &[4, 4, 0, 0],
+        ];
+        for runtime in runtimes() {
+            let mut batch = Batch::new(&runtime);
+            let slots = Slots::add(&mut batch, 3, &Hotkey([7; 32])).unwrap();
+            let stored = [
+                (slots.uid, vec![5, 0]),
+                (slots.axon, axon.concat()),
+                (slots.certificate, vec![2 << 2, 8, 9, 1]),
+            ];
+            let at = published().at;
+            let read = slots.published(&batch.answered(&stored), at).unwrap();
+            assert!(read.is_registered);
+            assert_eq!((read.address, read.block), (Some(wanted().address), Some(BlockNumber(7))));
+            assert_eq!(read.certificate, Some(vec![1, 8, 9]));
+            assert_eq!(read.rate_limit, BlockCount(50), "the runtime's default");
+        }
     }
 }
