@@ -11,7 +11,9 @@
 //! so may a stuck one of an earlier epoch by that of the present epoch.
 
 use crate::id::{BlockHash, DigestBuilder, Hotkey, IntentId, Netuid};
-use crate::limits::{ERA_BLOCKS_MAX, ERA_BLOCKS_MIN, ERA_LIFE_BLOCKS, REORGANISED_BLOCKS_MAX};
+use crate::limits::{
+    ERA_BLOCKS_MAX, ERA_BLOCKS_MIN, ERA_LIFE_BLOCKS, REORGANISED_BLOCKS_MAX, SETTLING_BLOCKS,
+};
 use crate::rows::{IntentRow, IntentState, SignedExtrinsic};
 use crate::unit::{BlockCount, BlockNumber, EpochIndex};
 use crate::view::{ChainView, ConsensusMode};
@@ -358,7 +360,10 @@ fn can_land_beside(signed: &SignedExtrinsic, sight: Sight<'_>) -> bool {
 /// the old clock, or when the netuid went to a new subnet.
 #[must_use]
 pub(crate) fn is_of_another_clock(intent: &IntentRow, finalized: &ChainView) -> bool {
-    finalized.number > intent.computed_at && finalized.epoch.index < intent.epoch
+    // Well later: a reorganisation may have put the epoch off by some blocks, and then the intent
+    // is of the epoch that comes.
+    finalized.number > intent.computed_at.plus(BlockCount(SETTLING_BLOCKS))
+        && finalized.epoch.index < intent.epoch
 }
 
 /// Whether the best block, or one before it, used the nonce of `signed`.

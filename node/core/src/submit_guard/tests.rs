@@ -201,12 +201,17 @@ fn a_view_of_an_epoch_before_the_last_intent_is_not_safe() {
 
 #[test]
 fn an_intent_of_a_clock_that_was_set_back_binds_no_epoch_of_the_new_one() {
-    let landed = IntentState::Landed { block: BlockNumber(92) };
-    assert!(ask(&view(), &[intent(22_000, Some(94), landed.clone())]).is_ok());
+    let landed = IntentState::Landed { block: BlockNumber(22) };
+    let mut of_before = intent(22_000, Some(24), landed);
+    of_before.computed_at = BlockNumber(20);
+    assert!(ask(&view(), std::slice::from_ref(&of_before)).is_ok());
     let refused = Err(NotSafe::AlreadyIntended { epoch: EpochIndex(22_000) });
     let unknown_to_finality = with(|v| v.number = BlockNumber(94));
-    let ahead = ask_ahead(4, &unknown_to_finality, &[intent(22_000, Some(94), landed)]);
+    let ahead = ask_ahead(40, &unknown_to_finality, std::slice::from_ref(&of_before));
     assert_eq!(ahead, refused);
+    // Of a moment ago: an epoch that a reorganisation put off, not another clock.
+    of_before.computed_at = BlockNumber(90);
+    assert_eq!(ask(&view(), &[of_before]), refused);
 }
 
 #[test]
