@@ -87,6 +87,8 @@ pub(super) struct Forks {
     finalized: u64,
     pool: Vec<Call>,
     salt: u64,
+    /// The next block has the next runtime. Never a block that was seen already.
+    pub(super) upgrades_next: bool,
 }
 
 impl Forks {
@@ -107,7 +109,14 @@ impl Forks {
             kept: Vec::new(),
         };
         let genesis = Block { hash: hash(0, 0), state, included: Vec::new() };
-        Self { blocks: vec![genesis], base: 0, finalized: 0, pool: Vec::new(), salt: 0 }
+        Self {
+            blocks: vec![genesis],
+            base: 0,
+            finalized: 0,
+            pool: Vec::new(),
+            salt: 0,
+            upgrades_next: false,
+        }
     }
 
     pub(super) fn best(&self) -> u64 {
@@ -177,6 +186,7 @@ impl Forks {
     pub(super) fn produce(&mut self, defers: bool) {
         let mut state = self.blocks.last().unwrap().state.clone();
         state.begin_block(defers);
+        state.spec_version += u32::from(std::mem::take(&mut self.upgrades_next));
         self.salt += 1;
         let mut included = Vec::new();
         let mut waiting = Vec::new();

@@ -249,7 +249,7 @@ impl Life {
             self.chain.reorganise(depth);
         }
         if self.rng.happens(self.faults.upgrades) {
-            self.chain.change(|state| state.spec_version += 1);
+            self.chain.upgrades_next = true;
         }
         if self.rng.happens(self.faults.triggers) {
             let fires_at = self.chain.best() + 10;
