@@ -17,3 +17,6 @@ pub mod v1 {
     )]
     tonic::include_proto!("assay.v1");
 }
+
+/// The encoded `FileDescriptorSet` of the `.proto` files, for reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

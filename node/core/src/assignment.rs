@@ -54,25 +54,39 @@ impl Assignment {
     }
 }
 
-/// The validators of `view`, the best coordinator of this content first (rendezvous hashing).
+/// Places in `validators`, the best coordinator of this content first (rendezvous hashing).
 ///
-/// Every validator computes the same order from the same view. A validator that joins or leaves
-/// moves only what it gains or loses.
+/// Every validator computes the same order from the same validators, in whatever order they are
+/// given. One that joins or leaves moves only what it gains or loses. Of more than 65,536 the rest
+/// is left out; a subnet has far fewer.
 #[must_use]
-pub fn coordinators(view: &ChainView, miner: &Hotkey, content: &ContentDigest) -> Vec<Hotkey> {
-    let mut ranked: Vec<([u8; 32], Hotkey)> = view
-        .validators()
-        .map(|validator| {
+pub fn coordinators_among(
+    validators: &[Hotkey],
+    miner: &Hotkey,
+    content: &ContentDigest,
+) -> Vec<u16> {
+    let mut ranked: Vec<([u8; 32], Hotkey, u16)> = validators
+        .iter()
+        .zip(0..=u16::MAX)
+        .map(|(validator, place)| {
             let rank = DigestBuilder::new("assay/coordinator/v1")
                 .bytes(&miner.0)
                 .bytes(&content.0)
-                .bytes(&validator.hotkey.0)
+                .bytes(&validator.0)
                 .finish();
-            (rank, validator.hotkey)
+            (rank, *validator, place)
         })
         .collect();
     ranked.sort_unstable();
-    ranked.into_iter().map(|(_, hotkey)| hotkey).collect()
+    ranked.into_iter().map(|(_, _, place)| place).collect()
+}
+
+/// The validators of `view`, the best coordinator of this content first.
+#[must_use]
+pub fn coordinators(view: &ChainView, miner: &Hotkey, content: &ContentDigest) -> Vec<Hotkey> {
+    let validators: Vec<Hotkey> = view.validators().map(|neuron| neuron.hotkey).collect();
+    let places = coordinators_among(&validators, miner, content);
+    places.iter().filter_map(|place| validators.get(usize::from(*place)).copied()).collect()
 }
 
 #[cfg(test)]

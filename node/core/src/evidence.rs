@@ -184,9 +184,27 @@ impl Evidence {
         Digest(digest.finish())
     }
 
+    /// Whether this is the same result, under whichever lease.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        self.ending == other.ending && self.metrics == other.metrics
+    }
+
     /// What the worker signs.
     #[must_use]
     pub fn signing_message(&self) -> Vec<u8> {
         [b"assay/receipt/v1".as_slice(), &self.digest().0].concat()
+    }
+}
+
+impl Receipt {
+    /// What a worker promises in a seal: fixes the result and says nothing about it, because the
+    /// signature is random and known to nobody else before the receipt is shown.
+    #[must_use]
+    pub fn sealed(&self) -> Digest {
+        let digest = DigestBuilder::new("assay/sealed-receipt/v1")
+            .bytes(&self.evidence.digest().0)
+            .bytes(&self.signature.0);
+        Digest(digest.finish())
     }
 }

@@ -4,10 +4,9 @@
 //! of each assignment. It owns no clock and no socket.
 //!
 //! ```text
-//! open --grant--> granted --complete--> complete
-//!   ^                |
-//!   +--- expire -----+
-//!   +--- release ----+
+//! open --grant--> granted --seal--> sealed --complete--> complete
+//!   ^                |                |
+//!   +--- expired, released, not started --- budgets used up --> exhausted
 //! ```
 //!
 //! The attempt is a fencing token: it grows by one per grant and is durable before the grant
@@ -21,7 +20,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::assignment::Assignment;
 use crate::evidence::Receipt;
-use crate::id::{AssignmentId, Attempt, Digest, DigestBuilder, Hotkey, LeaseId};
+use crate::id::{
+    AssignmentId, Attempt, BlockHash, Digest, DigestBuilder, Hotkey, LeaseId, Netuid, Signature,
+    SubmissionId,
+};
 use crate::inventory::DeviceKind;
 use crate::outcome::Ending;
 
@@ -53,13 +55,13 @@ pub struct Grant {
     pub coordinator: Hotkey,
     /// How long it holds without renewal, milliseconds.
     pub ttl_ms: u64,
-    /// How long it can be held in all, milliseconds.
+    /// How long the run may take in all, milliseconds.
     pub total_ms: u64,
 }
 
 /// One lease that its holder wants to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RenewItem {
+pub struct HeldLease {
     /// The assignment it is for.
     pub assignment: AssignmentId,
     /// The lease.
@@ -68,11 +70,80 @@ pub struct RenewItem {
     pub attempt: Attempt,
 }
 
-/// What the coordinator says to one renewal, a completion or a release.
+/// How far a holder is with a lease that it wants to keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeldStage {
+    /// The run has not started yet.
+    Preparing,
+    /// The run has started.
+    Running,
+    /// The result is sealed and waits to be shown.
+    Sealed,
+}
+
+/// A renewal of one lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Renewal {
+    /// Which lease.
+    pub held: HeldLease,
+    /// How far its holder is.
+    pub stage: HeldStage,
+}
+
+/// A worker's promise that its result is this one, before anybody sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seal {
+    /// The lease under which it was measured.
+    pub held: HeldLease,
+    /// Who measured.
+    pub worker: Hotkey,
+    /// [`crate::evidence::Receipt::sealed`] of the receipt that will be shown.
+    pub result: Digest,
+    /// The worker's signature over [`Seal::signing_message`].
+    pub signature: Signature,
+}
+
+impl Seal {
+    /// What the worker signs: the chain, the subnet and everything of the seal.
+    #[must_use]
+    pub fn signing_message(
+        genesis: &BlockHash,
+        netuid: Netuid,
+        held: &HeldLease,
+        worker: &Hotkey,
+        result: &Digest,
+    ) -> Vec<u8> {
+        let digest = DigestBuilder::new("assay/seal/v1")
+            .bytes(&genesis.0)
+            .number(u64::from(netuid.0))
+            .bytes(&held.assignment.0)
+            .bytes(&held.lease.0)
+            .number(u64::from(held.attempt.0))
+            .bytes(&worker.0)
+            .bytes(&result.0)
+            .finish();
+        [b"assay/seal/v1".as_slice(), &digest].concat()
+    }
+}
+
+/// What the coordinator says to a renewal or a seal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HoldAnswer {
+    /// The lease holds for another TTL.
+    Kept,
+    /// Enough results are sealed: show yours. These are the seals of all replicas.
+    Reveal(Vec<Seal>),
+    /// Not kept, and why.
+    Refused(LeaseRefusal),
+}
+
+/// What the coordinator says to a completion or a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LeaseAnswer {
-    /// Done. For a renewal: the lease holds for another TTL.
+    /// Done.
     Accepted,
     /// A repeat of something already done; nothing changed.
     AlreadyDone,
@@ -126,6 +197,12 @@ refusals! {
     EvidenceMismatch = "evidence_mismatch": "the receipt is for something else than the lease",
     /// The receipt claims success and has no metrics, or the other way round.
     EvidenceEmpty = "evidence_empty": "the receipt has no result",
+    /// The receipt is not the one that was sealed.
+    SealMismatch = "seal_mismatch": "the receipt is not the one that was sealed",
+    /// No result was sealed under the lease, or it is not time to show it.
+    NotSealed = "not_sealed": "the result was not sealed first",
+    /// The caller stood alone or cheated too often.
+    TooManyStrikes = "too_many_strikes": "the caller has too many strikes here",
     /// The signature is not the worker's.
     BadSignature = "bad_signature": "the receipt is not signed by the worker",
     /// The node is stopping or has not caught up.
@@ -154,8 +231,22 @@ pub struct LeaseRow {
     pub assignment: Assignment,
     /// Token of the latest grant; zero before the first.
     pub attempt: Attempt,
+    /// What was lost on the way.
+    #[serde(default)]
+    pub spent: Spent,
     /// Where it stands.
     pub state: LeaseState,
+}
+
+/// How often an assignment was given out in vain, by cause. Each has its own limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    /// Its worker went away, or was told to.
+    pub workers_lost: u32,
+    /// Its worker's machine failed.
+    pub faults: u32,
+    /// It was given back or expired before the run started.
+    pub not_started: u32,
 }
 
 /// Where an assignment stands at its coordinator.
@@ -171,16 +262,24 @@ pub enum LeaseState {
         /// The worker.
         holder: Hotkey,
     },
-    /// A receipt settled it.
+    /// Its result is fixed and not shown yet.
+    Sealed {
+        /// The worker's promise.
+        seal: Seal,
+    },
+    /// A receipt completed it.
     Complete {
-        /// The grant that settled it.
+        /// The grant that completed it.
         lease: LeaseId,
         /// Digest of the evidence.
         evidence: Digest,
+        /// What the worker had promised.
+        #[serde(default)]
+        seal: Option<Seal>,
     },
-    /// Every attempt was lost; it waits for a person.
+    /// A budget is used up; it waits for a person.
     Exhausted {
-        /// How the last one ended.
+        /// How the last attempt ended.
         last: String,
     },
 }
@@ -201,20 +300,29 @@ pub enum PeerRequest {
     /// Give me work.
     Acquire(AcquireRequest),
     /// Keep my leases.
-    Renew(Vec<RenewItem>),
+    Renew(Vec<Renewal>),
+    /// This will be my result.
+    Seal(Box<Seal>),
     /// Here is a result.
     Complete(Box<Receipt>),
     /// I give a lease back.
     Release {
         /// Which.
-        item: RenewItem,
+        item: HeldLease,
         /// Why.
         reason: ReleaseReason,
     },
-    /// Which receipts did you accept as a coordinator after this sequence number?
+    /// Which receipts did this coordinator accept after this sequence number?
     Receipts {
+        /// Whose sequence: the one that is asked, or another one that is gone.
+        of: Hotkey,
         /// The last one already known; zero for all.
         after: u64,
+    },
+    /// How does this submission stand at your place?
+    Explain {
+        /// Which.
+        submission: SubmissionId,
     },
 }
 
@@ -224,7 +332,9 @@ pub enum PeerAnswer {
     /// Grants, possibly none; or why not.
     Acquired(Result<Vec<Grant>, LeaseRefusal>),
     /// One answer per item, in order.
-    Renewed(Vec<LeaseAnswer>),
+    Renewed(Vec<HoldAnswer>),
+    /// To a seal.
+    Sealed(HoldAnswer),
     /// To a completion.
     Completed(LeaseAnswer),
     /// To a release.
@@ -232,4 +342,34 @@ pub enum PeerAnswer {
     /// A page of receipts with their sequence numbers, ascending, at most
     /// [`crate::limits::RECEIPTS_PER_PAGE_MAX`]; ask again after the last one.
     Receipts(Vec<(u64, Receipt)>),
+    /// How a submission stands.
+    Explained(Explanation),
+}
+
+/// How a submission stands at one node, for people and for peers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// In one sentence; at most [`crate::limits::DETAIL_CHARS_MAX`] characters.
+    pub summary: String,
+    /// Its replicas here, in order; at most [`crate::limits::REPLICAS_MAX`].
+    pub replicas: Vec<ReplicaStanding>,
+    /// Who has a receipt that counts.
+    pub claims: Vec<Hotkey>,
+    /// How many replicas have to agree.
+    pub required: u32,
+}
+
+/// One replica in an [`Explanation`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaStanding {
+    /// The assignment.
+    pub assignment: AssignmentId,
+    /// Its number.
+    pub replica: u8,
+    /// The latest attempt.
+    pub attempt: Attempt,
+    /// Who holds it.
+    pub holder: Option<Hotkey>,
+    /// Where it stands, in words.
+    pub state: String,
 }

@@ -1,16 +1,22 @@
 //! The coordinator's side of one lease: who may run the assignment now, and until when.
 //!
-//! Synchronous, without a clock: the caller passes the time in. Every transition returns the row
-//! to persist before the answer leaves. Time is not persisted: after a restart every granted lease
-//! gets a whole TTL, because its holder could not renew while we were away.
+//! Synchronous, without a clock: the caller passes the time in. Every transition that has to
+//! survive changes the row, which the caller persists before the answer leaves. Time is not
+//! persisted: after a restart every held lease gets a whole TTL, because its holder could not
+//! renew while we were away.
 //!
-//! Not here: the words (`lease`), and whether a receipt's content is right (`round`).
+//! Not here: the words (`lease`), the replicas of one evaluation (`evaluation`), and whether a
+//! receipt's content is right (`round`).
 
-use crate::id::{Attempt, Hotkey};
+use crate::id::{Attempt, Digest, Hotkey, LeaseId};
 use crate::lease::{
-    lease_id, Grant, LeaseAnswer, LeaseRefusal, LeaseRow, LeaseState, ReleaseReason, RenewItem,
+    lease_id, Grant, HeldLease, HeldStage, LeaseAnswer, LeaseRefusal, LeaseRow, LeaseState,
+    ReleaseReason, Seal,
 };
-use crate::limits::{ATTEMPTS_MAX, LEASE_TOTAL_MS_MAX, LEASE_TTL_MS};
+use crate::limits::{
+    FAULTS_MAX, LEASE_START_MS_MAX, LEASE_TOTAL_MS_MAX, LEASE_TTL_MS, NOT_STARTED_MAX,
+    SEAL_WAIT_MS, WORKERS_LOST_MAX,
+};
 use crate::outcome::Fault;
 use crate::unit::MonoMs;
 
@@ -22,22 +28,25 @@ pub struct LeaseRecord {
     /// Who held it last and lost it or gave it back, in this life of the process.
     lost_by: Option<Hotkey>,
     expires_at: MonoMs,
+    /// By when the run must have started; `None` once it has.
+    start_by: Option<MonoMs>,
     ends_at: MonoMs,
 }
 
 /// What passing time did to a lease.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Expired {
-    /// It is open again.
-    Reopened {
-        /// Who lost it.
-        holder: Hotkey,
-    },
-    /// It was the last attempt.
-    Exhausted {
-        /// Who lost it.
-        holder: Hotkey,
-    },
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expired {
+    /// Who lost it.
+    pub holder: Hotkey,
+    /// Whether a budget is used up by it; else it is open again.
+    pub is_exhausted: bool,
+}
+
+/// Why a lease is open again.
+enum Cause {
+    WorkerLost,
+    Fault,
+    NotStarted,
 }
 
 impl LeaseRecord {
@@ -49,7 +58,9 @@ impl LeaseRecord {
             opened_at: now,
             lost_by: None,
             expires_at: now.plus_ms(LEASE_TTL_MS),
-            ends_at: now.plus_ms(LEASE_TOTAL_MS_MAX),
+            // Whether a run had started is not stored; its holder will say.
+            start_by: Some(now.plus_ms(LEASE_START_MS_MAX)),
+            ends_at: now.plus_ms(LEASE_TOTAL_MS_MAX.max(SEAL_WAIT_MS)),
         }
     }
 
@@ -71,6 +82,40 @@ impl LeaseRecord {
         self.lost_by.as_ref() == Some(peer)
     }
 
+    /// Who holds it now.
+    #[must_use]
+    pub fn holder(&self) -> Option<Hotkey> {
+        match &self.row.state {
+            LeaseState::Granted { holder, .. } => Some(*holder),
+            LeaseState::Sealed { seal } => Some(seal.worker),
+            LeaseState::Open | LeaseState::Complete { .. } | LeaseState::Exhausted { .. } => None,
+        }
+    }
+
+    /// Whether its holder said that the run has started.
+    #[must_use]
+    pub fn is_started(&self) -> bool {
+        self.holder().is_some() && self.start_by.is_none()
+    }
+
+    /// The promise of its worker, once it was made.
+    #[must_use]
+    pub fn seal(&self) -> Option<&Seal> {
+        match &self.row.state {
+            LeaseState::Sealed { seal } => Some(seal),
+            LeaseState::Complete { seal, .. } => seal.as_ref(),
+            LeaseState::Open | LeaseState::Granted { .. } | LeaseState::Exhausted { .. } => None,
+        }
+    }
+
+    /// When it ends if nothing is heard; `None` if nobody holds it.
+    #[must_use]
+    pub fn deadline(&self) -> Option<MonoMs> {
+        self.holder()?;
+        let by_renewal = self.expires_at.min(self.ends_at);
+        Some(self.start_by.map_or(by_renewal, |start_by| start_by.min(by_renewal)))
+    }
+
     /// Gives the lease to `holder` under the next attempt. `None` if it is not open.
     pub fn grant(&mut self, holder: Hotkey, coordinator: Hotkey, now: MonoMs) -> Option<Grant> {
         if !matches!(self.row.state, LeaseState::Open) {
@@ -81,6 +126,7 @@ impl LeaseRecord {
         self.row.attempt = attempt;
         self.row.state = LeaseState::Granted { lease, holder };
         self.expires_at = now.plus_ms(LEASE_TTL_MS);
+        self.start_by = Some(now.plus_ms(LEASE_START_MS_MAX));
         self.ends_at = now.plus_ms(LEASE_TOTAL_MS_MAX);
         Some(Grant {
             lease,
@@ -99,91 +145,133 @@ impl LeaseRecord {
     /// [`LeaseRefusal::StaleAttempt`] for an older attempt, [`LeaseRefusal::NotHolder`] for
     /// another peer, [`LeaseRefusal::NotGranted`] if nobody holds it,
     /// [`LeaseRefusal::AlreadySettled`] once it is complete.
-    pub fn check_holder(&self, peer: &Hotkey, item: &RenewItem) -> Result<(), LeaseRefusal> {
-        match &self.row.state {
-            LeaseState::Complete { .. } => Err(LeaseRefusal::AlreadySettled),
-            _ if item.attempt < self.row.attempt => Err(LeaseRefusal::StaleAttempt),
-            LeaseState::Open | LeaseState::Exhausted { .. } => Err(LeaseRefusal::NotGranted),
-            LeaseState::Granted { lease, holder } => {
-                if holder == peer && *lease == item.lease && item.attempt == self.row.attempt {
-                    Ok(())
-                } else {
-                    Err(LeaseRefusal::NotHolder)
-                }
+    pub fn check_holder(&self, peer: &Hotkey, held: &HeldLease) -> Result<(), LeaseRefusal> {
+        let (lease, holder) = match &self.row.state {
+            LeaseState::Complete { .. } => return Err(LeaseRefusal::AlreadySettled),
+            _ if held.attempt < self.row.attempt => return Err(LeaseRefusal::StaleAttempt),
+            LeaseState::Open | LeaseState::Exhausted { .. } => {
+                return Err(LeaseRefusal::NotGranted)
             }
+            LeaseState::Granted { lease, holder } => (lease, holder),
+            LeaseState::Sealed { seal } => (&seal.held.lease, &seal.worker),
+        };
+        if holder == peer && *lease == held.lease && held.attempt == self.row.attempt {
+            Ok(())
+        } else {
+            Err(LeaseRefusal::NotHolder)
         }
     }
 
     /// Prolongs the lease by a TTL, never beyond its total time. Nothing to persist.
-    pub fn renew(&mut self, peer: &Hotkey, item: &RenewItem, now: MonoMs) -> LeaseAnswer {
-        match self.check_holder(peer, item) {
-            Ok(()) => {
-                self.expires_at = now.plus_ms(LEASE_TTL_MS).min(self.ends_at);
-                LeaseAnswer::Accepted
-            }
-            Err(refusal) => LeaseAnswer::Refused(refusal),
+    ///
+    /// # Errors
+    ///
+    /// As [`LeaseRecord::check_holder`].
+    pub fn renew(
+        &mut self,
+        peer: &Hotkey,
+        held: &HeldLease,
+        stage: HeldStage,
+        now: MonoMs,
+    ) -> Result<(), LeaseRefusal> {
+        self.check_holder(peer, held)?;
+        self.expires_at = now.plus_ms(LEASE_TTL_MS).min(self.ends_at);
+        if stage > HeldStage::Preparing {
+            self.start_by = None;
         }
+        Ok(())
     }
 
-    /// Opens the lease again because its holder gives it back. A fault of the machine counts
-    /// against the attempts; a repeat is [`LeaseAnswer::AlreadyDone`].
+    /// Fixes the result of the holder. The same seal again is [`LeaseAnswer::AlreadyDone`].
+    pub fn fix(&mut self, peer: &Hotkey, seal: &Seal, now: MonoMs) -> LeaseAnswer {
+        if self.seal() == Some(seal) && seal.worker == *peer {
+            self.expires_at = now.plus_ms(LEASE_TTL_MS).min(self.ends_at);
+            return LeaseAnswer::AlreadyDone;
+        }
+        if let Err(refusal) = self.check_holder(peer, &seal.held) {
+            return LeaseAnswer::Refused(refusal);
+        }
+        // What was promised once cannot be exchanged.
+        if matches!(self.row.state, LeaseState::Sealed { .. }) || seal.worker != *peer {
+            return LeaseAnswer::Refused(LeaseRefusal::SealMismatch);
+        }
+        self.row.state = LeaseState::Sealed { seal: *seal };
+        self.start_by = None;
+        self.ends_at = now.plus_ms(SEAL_WAIT_MS.saturating_add(LEASE_TTL_MS));
+        self.expires_at = now.plus_ms(LEASE_TTL_MS);
+        LeaseAnswer::Accepted
+    }
+
+    /// Opens the lease again because its holder gives it back; a repeat is
+    /// [`LeaseAnswer::AlreadyDone`].
     pub fn release(
         &mut self,
         peer: &Hotkey,
-        item: &RenewItem,
+        held: &HeldLease,
         reason: &ReleaseReason,
         now: MonoMs,
     ) -> LeaseAnswer {
-        let is_repeat = item.attempt == self.row.attempt
+        let is_repeat = held.attempt == self.row.attempt
             && matches!(self.row.state, LeaseState::Open | LeaseState::Exhausted { .. });
         if is_repeat {
             return LeaseAnswer::AlreadyDone;
         }
-        if let Err(refusal) = self.check_holder(peer, item) {
+        if let Err(refusal) = self.check_holder(peer, held) {
             return LeaseAnswer::Refused(refusal);
         }
-        let what = match reason {
-            ReleaseReason::NoDevice => "no device was free".to_owned(),
-            ReleaseReason::ContentMissing => "the content could not be had".to_owned(),
+        let (cause, what) = match reason {
+            ReleaseReason::NoDevice => (Cause::NotStarted, "no device was free".to_owned()),
+            ReleaseReason::ContentMissing => {
+                (Cause::NotStarted, "the content could not be had".to_owned())
+            }
             ReleaseReason::RunEnded { ending } => {
-                debug_assert!(!matches!(ending.fault(), Fault::None | Fault::Submission));
-                ending.to_string()
+                let is_worker = ending.fault() == Fault::Worker;
+                let cause = if is_worker { Cause::WorkerLost } else { Cause::Fault };
+                (cause, ending.to_string())
             }
         };
-        self.reopen(what, now);
+        self.reopen(&cause, what, now);
         LeaseAnswer::Accepted
     }
 
-    /// Marks the assignment as settled by this evidence.
-    pub fn settle(&mut self, item: &RenewItem, evidence: crate::id::Digest) {
-        self.row.state = LeaseState::Complete { lease: item.lease, evidence };
+    /// Marks the assignment as completed by this evidence.
+    pub fn complete(&mut self, lease: LeaseId, evidence: Digest) {
+        let seal = self.seal().copied();
+        self.row.state = LeaseState::Complete { lease, evidence, seal };
     }
 
-    /// Takes the lease away from a holder that did not renew.
+    /// Takes the lease away from a holder that did not renew, did not start, or is over its time.
     pub fn expire(&mut self, now: MonoMs) -> Option<Expired> {
-        let LeaseState::Granted { holder, .. } = self.row.state else { return None };
-        if now < self.expires_at {
+        let holder = self.holder()?;
+        if now < self.deadline()? {
             return None;
         }
-        self.reopen(format!("{holder} did not renew"), now);
-        Some(match self.row.state {
-            LeaseState::Exhausted { .. } => Expired::Exhausted { holder },
-            LeaseState::Open | LeaseState::Granted { .. } | LeaseState::Complete { .. } => {
-                Expired::Reopened { holder }
-            }
-        })
+        if self.start_by.is_some() {
+            self.reopen(&Cause::NotStarted, format!("{holder} did not start it"), now);
+        } else {
+            self.reopen(&Cause::WorkerLost, format!("{holder} did not renew"), now);
+        }
+        let is_exhausted = matches!(self.row.state, LeaseState::Exhausted { .. });
+        Some(Expired { holder, is_exhausted })
     }
 
-    fn reopen(&mut self, last: String, now: MonoMs) {
+    fn reopen(&mut self, cause: &Cause, last: String, now: MonoMs) {
         self.opened_at = now;
-        if let LeaseState::Granted { holder, .. } = self.row.state {
-            self.lost_by = Some(holder);
-        }
-        self.row.state = if self.row.attempt < Attempt(ATTEMPTS_MAX) {
-            LeaseState::Open
-        } else {
-            LeaseState::Exhausted { last }
+        self.lost_by = self.holder();
+        let spent = &mut self.row.spent;
+        let (count, most) = match cause {
+            Cause::WorkerLost => (&mut spent.workers_lost, WORKERS_LOST_MAX),
+            Cause::Fault => (&mut spent.faults, FAULTS_MAX),
+            Cause::NotStarted => (&mut spent.not_started, NOT_STARTED_MAX),
         };
+        *count = count.saturating_add(1);
+        self.row.state =
+            if *count < most { LeaseState::Open } else { LeaseState::Exhausted { last } };
+    }
+
+    /// Numbers attempts from after `attempt`: those that were given before are not known any more.
+    pub fn skip_to(&mut self, attempt: Attempt) {
+        self.row.attempt = self.row.attempt.max(attempt);
     }
 }
 
@@ -191,7 +279,8 @@ impl LeaseRecord {
 mod tests {
     use super::*;
     use crate::assignment::Assignment;
-    use crate::id::{AssignmentId, ContentDigest, Digest, LeaseId, SubmissionId};
+    use crate::id::{AssignmentId, ContentDigest, LeaseId, Signature, SubmissionId};
+    use crate::lease::Spent;
     use crate::outcome::Ending;
 
     const COORDINATOR: Hotkey = Hotkey([1; 32]);
@@ -209,12 +298,26 @@ mod tests {
             seed: Digest([6; 32]),
             policy: Digest([5; 32]),
         };
-        let row = LeaseRow { assignment, attempt: Attempt(0), state: LeaseState::Open };
+        let row = LeaseRow {
+            assignment,
+            attempt: Attempt(0),
+            spent: Spent::default(),
+            state: LeaseState::Open,
+        };
         LeaseRecord::resume(row, START)
     }
 
-    fn item(grant: &Grant) -> RenewItem {
-        RenewItem { assignment: grant.assignment.id, lease: grant.lease, attempt: grant.attempt }
+    fn item(grant: &Grant) -> HeldLease {
+        HeldLease { assignment: grant.assignment.id, lease: grant.lease, attempt: grant.attempt }
+    }
+
+    fn renew(
+        lease: &mut LeaseRecord,
+        peer: &Hotkey,
+        held: &HeldLease,
+        now: MonoMs,
+    ) -> Result<(), LeaseRefusal> {
+        lease.renew(peer, held, HeldStage::Running, now)
     }
 
     #[test]
@@ -234,13 +337,11 @@ mod tests {
         let grant = lease.grant(WORKER, COORDINATOR, START).unwrap();
         let late = START.plus_ms(LEASE_TTL_MS);
         let in_time = START.plus_ms(LEASE_TTL_MS - 1);
-        assert_eq!(lease.renew(&WORKER, &item(&grant), in_time), LeaseAnswer::Accepted);
+        assert_eq!(renew(&mut lease, &WORKER, &item(&grant), in_time), Ok(()));
         assert_eq!(lease.expire(late), None);
         assert!(lease.expire(in_time.plus_ms(LEASE_TTL_MS)).is_some());
-        assert_eq!(
-            lease.renew(&WORKER, &item(&grant), late),
-            LeaseAnswer::Refused(LeaseRefusal::NotGranted)
-        );
+        let refused = renew(&mut lease, &WORKER, &item(&grant), late);
+        assert_eq!(refused, Err(LeaseRefusal::NotGranted));
     }
 
     #[test]
@@ -258,11 +359,12 @@ mod tests {
     fn a_peer_cannot_renew_or_release_what_another_one_holds() {
         let mut lease = record();
         let grant = lease.grant(WORKER, COORDINATOR, START).unwrap();
-        let refused = LeaseAnswer::Refused(LeaseRefusal::NotHolder);
-        assert_eq!(lease.renew(&OTHER, &item(&grant), START), refused);
-        assert_eq!(lease.release(&OTHER, &item(&grant), &ReleaseReason::NoDevice, START), refused);
-        let forged = RenewItem { lease: LeaseId([0; 32]), ..item(&grant) };
-        assert_eq!(lease.renew(&WORKER, &forged, START), refused);
+        let refused = LeaseRefusal::NotHolder;
+        assert_eq!(renew(&mut lease, &OTHER, &item(&grant), START), Err(refused));
+        let released = lease.release(&OTHER, &item(&grant), &ReleaseReason::NoDevice, START);
+        assert_eq!(released, LeaseAnswer::Refused(refused));
+        let forged = HeldLease { lease: LeaseId([0; 32]), ..item(&grant) };
+        assert_eq!(renew(&mut lease, &WORKER, &forged, START), Err(refused));
     }
 
     #[test]
@@ -290,14 +392,38 @@ mod tests {
     }
 
     #[test]
-    fn attempts_are_bounded() {
-        let mut lease = record();
-        for _ in 0..ATTEMPTS_MAX {
-            lease.grant(WORKER, COORDINATOR, START).unwrap();
-            lease.expire(START.plus_ms(LEASE_TTL_MS)).unwrap();
+    fn each_cause_has_its_own_budget() {
+        let failed = ReleaseReason::RunEnded { ending: Ending::ImageMissing };
+        let stopped = ReleaseReason::RunEnded { ending: Ending::Stopped };
+        for (reason, most) in [
+            (ReleaseReason::NoDevice, NOT_STARTED_MAX),
+            (failed, FAULTS_MAX),
+            (stopped, WORKERS_LOST_MAX),
+        ] {
+            let mut lease = record();
+            for given in 0..most {
+                let grant = lease.grant(WORKER, COORDINATOR, START);
+                let grant = grant.unwrap_or_else(|| panic!("{reason:?} ended it after {given}"));
+                lease.release(&WORKER, &item(&grant), &reason, START);
+            }
+            assert!(matches!(lease.row().state, LeaseState::Exhausted { .. }));
+            assert_eq!(lease.grant(WORKER, COORDINATOR, START), None);
         }
-        assert!(matches!(lease.row().state, LeaseState::Exhausted { .. }));
-        assert_eq!(lease.grant(WORKER, COORDINATOR, START), None);
+    }
+
+    #[test]
+    fn a_grant_that_never_starts_ends_although_it_is_renewed() {
+        let mut lease = record();
+        let grant = lease.grant(WORKER, COORDINATOR, START).unwrap();
+        let end = START.plus_ms(LEASE_START_MS_MAX);
+        let mut now = START;
+        while now < end {
+            assert_eq!(lease.expire(now), None);
+            lease.renew(&WORKER, &item(&grant), HeldStage::Preparing, now).unwrap();
+            now = now.plus_ms(LEASE_TTL_MS / 3);
+        }
+        assert_eq!(lease.expire(end).map(|expired| expired.holder), Some(WORKER));
+        assert_eq!(lease.row().spent, Spent { not_started: 1, ..Spent::default() });
     }
 
     #[test]
@@ -305,7 +431,42 @@ mod tests {
         let mut lease = record();
         let grant = lease.grant(WORKER, COORDINATOR, START).unwrap();
         let end = START.plus_ms(LEASE_TOTAL_MS_MAX);
-        lease.renew(&WORKER, &item(&grant), end);
+        renew(&mut lease, &WORKER, &item(&grant), end).unwrap();
         assert!(lease.expire(end).is_some());
+    }
+
+    fn seal(grant: &Grant, result: u8) -> Seal {
+        Seal {
+            held: item(grant),
+            worker: WORKER,
+            result: Digest([result; 32]),
+            signature: Signature([0; 64]),
+        }
+    }
+
+    #[test]
+    fn a_sealed_result_cannot_be_exchanged_and_outlives_the_run() {
+        let mut lease = record();
+        let grant = lease.grant(WORKER, COORDINATOR, START).unwrap();
+        assert_eq!(lease.fix(&WORKER, &seal(&grant, 1), START), LeaseAnswer::Accepted);
+        assert_eq!(lease.fix(&WORKER, &seal(&grant, 1), START), LeaseAnswer::AlreadyDone);
+        let refused = LeaseAnswer::Refused(LeaseRefusal::SealMismatch);
+        assert_eq!(lease.fix(&WORKER, &seal(&grant, 2), START), refused);
+        let late = START.plus_ms(LEASE_TOTAL_MS_MAX);
+        renew(&mut lease, &WORKER, &item(&grant), late).unwrap();
+        assert_eq!(lease.expire(late), None, "it waits for the others");
+        assert!(lease.expire(late.plus_ms(LEASE_TTL_MS)).is_some(), "and not for ever");
+        let refused = LeaseAnswer::Refused(LeaseRefusal::NotGranted);
+        assert_eq!(lease.fix(&WORKER, &seal(&grant, 1), late), refused);
+    }
+
+    #[test]
+    fn a_seal_stays_known_after_its_receipt_came() {
+        let mut lease = record();
+        let grant = lease.grant(WORKER, COORDINATOR, START).unwrap();
+        lease.fix(&WORKER, &seal(&grant, 1), START);
+        lease.complete(grant.lease, Digest([3; 32]));
+        assert_eq!(lease.seal(), Some(&seal(&grant, 1)));
+        assert_eq!(lease.fix(&WORKER, &seal(&grant, 1), START), LeaseAnswer::AlreadyDone);
     }
 }

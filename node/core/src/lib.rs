@@ -55,6 +55,8 @@ pub mod lease;
 
 pub mod lease_record;
 
+pub mod evaluation;
+
 pub mod placement;
 
 pub mod rows;

@@ -42,8 +42,67 @@ pub const RECEIPTS_EVERY_MS: u64 = 3_000;
 pub const PEER_CALL_MS_MAX: u64 = 10_000;
 const _: () = assert!(PEER_CALL_MS_MAX < LEASE_RENEW_EVERY_MS);
 
-/// Attempts at an assignment whose workers vanish or whose machines fail, in all.
-pub const ATTEMPTS_MAX: u32 = 5;
+/// How long a granted run may stay without having started, renewed or not. Lower: a host that
+/// pulls an image loses its leases. Higher: one that never starts holds an assignment for longer.
+pub const LEASE_START_MS_MAX: u64 = 10 * 60 * 1000;
+const _: () = assert!(LEASE_TTL_MS < LEASE_START_MS_MAX && LEASE_START_MS_MAX < LEASE_TOTAL_MS_MAX);
+
+/// How long a sealed result waits for those of other replicas. Lower: a worker shows its result
+/// while another run still goes on. Higher: an assignment whose other worker is lost waits longer.
+pub const SEAL_WAIT_MS: u64 = LEASE_TOTAL_MS_MAX;
+
+/// How often a worker with a sealed result asks whether it may be shown.
+pub const SEALED_POLL_MS: u64 = 2_000;
+const _: () = assert!(SEALED_POLL_MS < LEASE_RENEW_EVERY_MS);
+
+/// Attempts at an assignment whose workers went away. Lower: a bad hour of the network ends it.
+/// Higher: one that no worker survives costs more of them.
+pub const WORKERS_LOST_MAX: u32 = 5;
+
+/// Attempts at an assignment on machines that failed.
+pub const FAULTS_MAX: u32 = 5;
+
+/// Attempts at an assignment that were never started.
+pub const NOT_STARTED_MAX: u32 = 10;
+
+/// Replicas of one evaluation, those that settle a disagreement included. Lower: one liar among
+/// few leaves it undecided. Higher: a submission that measures differently each time costs more.
+pub const REPLICAS_MAX: usize = 5;
+
+/// Numbers that replicas of one evaluation can have: those that count, and those whose worker lost
+/// its right to take part.
+pub const REPLICA_NUMBERS_MAX: u8 = 16;
+const _: () = assert!(REPLICAS_MAX < REPLICA_NUMBERS_MAX as usize);
+
+/// How long nothing of a validator must have been heard until others take its place. Lower: a slow
+/// network moves coordinators to and fro. Higher: a dead one's share waits that long.
+pub const GONE_AFTER_MS: u64 = 45_000;
+const _: () = assert!(PEER_CALL_MS_MAX * 2 < GONE_AFTER_MS && GONE_AFTER_MS < LEASE_TTL_MS);
+
+/// Questions in a row that a validator must have left unanswered, too.
+pub const GONE_FAILURES_MIN: u32 = 2;
+
+/// Blocks for which an evaluation may stand unsettled, per place in the ranking, before the next
+/// validator coordinates it as well. Lower: slow work is done twice. Higher: a coordinator that
+/// keeps work for itself holds it up for longer.
+pub const STUCK_BLOCKS: u64 = 1_200;
+
+/// Results that came too late, kept per submission as they came. Never scored.
+pub const LATE_RECEIPTS_MAX: usize = 8;
+
+/// Receipts of one submission that are kept, whoever made them.
+pub const RECEIPTS_PER_SUBMISSION_MAX: usize = 64;
+const _: () = assert!(REPLICAS_MAX < RECEIPTS_PER_SUBMISSION_MAX);
+
+/// Strikes with which a validator is granted nothing more here.
+pub const STRIKES_MAX: usize = 3;
+
+/// Blocks for which a strike counts: a week of 12-second blocks.
+pub const STRIKES_KEPT_BLOCKS: u64 = 50_400;
+
+/// Blocks for which receipts and leases of a submission are kept after its commitment left the
+/// chain's view: a day.
+pub const RETENTION_BLOCKS: u64 = 7_200;
 
 /// How long a submission whose bytes could not be fetched waits for the second try; twice as long
 /// before each further one.
@@ -57,6 +116,10 @@ const _: () = assert!(FETCH_RETRY_MS < FETCH_RETRY_MS_MAX);
 /// Leases granted in one answer. Lower: a large host needs many calls. Higher: one worker takes
 /// everything that is open.
 pub const LEASES_PER_ACQUIRE_MAX: usize = 4;
+
+/// Open assignments that are looked at for one request for work. Lower: a worker that may not take
+/// the first ones gets nothing at once. Higher: a request costs more.
+pub const OPEN_LOOKED_AT_MAX: usize = 256;
 
 /// Receipts in one answer of a stream. Bounds the memory a peer can make us use.
 pub const RECEIPTS_PER_PAGE_MAX: usize = 256;

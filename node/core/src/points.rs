@@ -46,6 +46,20 @@ pub fn bits_per_byte(metrics: &Metrics) -> Result<f64, NotScored> {
     Ok(bits / to_f64(metrics.covered_bytes))
 }
 
+/// [`bits_per_byte`] in units of 1e-9, rounded down; what two validators compare.
+///
+/// # Errors
+///
+/// As [`bits_per_byte`].
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "not negative, and what does not fit saturates"
+)]
+pub fn nanobits_per_byte(metrics: &Metrics) -> Result<u64, NotScored> {
+    Ok(libm::floor(bits_per_byte(metrics)? * 1e9) as u64)
+}
+
 /// The score, at most [`POINTS_MAX`]; larger is better. Rounds down.
 ///
 /// # Errors

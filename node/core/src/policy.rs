@@ -21,6 +21,18 @@ pub struct Policy {
     pub meter: MeterRules,
     /// What a run may use.
     pub run: RunLimits,
+    /// Who has to agree on a result.
+    pub agreement: Agreement,
+}
+
+/// Who has to agree on a result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// Validators that evaluate a submission independently, where there are so many; 1 to
+    /// [`crate::limits::REPLICAS_MAX`].
+    pub replicas: u8,
+    /// Largest difference of two results that agree, in 1e-9 bits per byte.
+    pub tolerance_nanobpb: u64,
 }
 
 /// What an archive may contain.
@@ -107,6 +119,7 @@ impl Policy {
                 output_bytes: 1 << 20,
                 wall_ms: 10 * 60 * 1000,
             },
+            agreement: Agreement { replicas: 2, tolerance_nanobpb: 5_000_000 },
         }
     }
 
@@ -114,7 +127,7 @@ impl Policy {
     /// compile.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        let Self { name, recommit_blocks, archive, meter, run } = self;
+        let Self { name, recommit_blocks, archive, meter, run, agreement } = self;
         let ArchiveLimits {
             packed_bytes_max,
             unpacked_bytes_max,
@@ -132,6 +145,7 @@ impl Policy {
             parameters_max,
         } = meter;
         let RunLimits { device, memory_mib, pids, tmpfs_mib, output_bytes, wall_ms } = run;
+        let Agreement { replicas, tolerance_nanobpb } = agreement;
         let digest = DigestBuilder::new("assay/policy/nas/v1")
             .bytes(name.as_bytes())
             .number(*recommit_blocks)
@@ -152,7 +166,9 @@ impl Policy {
             .number(u64::from(*pids))
             .number(*tmpfs_mib)
             .number(*output_bytes)
-            .number(*wall_ms);
+            .number(*wall_ms)
+            .number(u64::from(*replicas))
+            .number(*tolerance_nanobpb);
         Digest(digest.finish())
     }
 }

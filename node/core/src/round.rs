@@ -1,14 +1,17 @@
-//! When is an assignment settled, and by which receipt? Every validator answers for itself.
+//! When is an evaluation settled, and with which result? Every validator answers for itself.
 //!
 //! A receipt counts only if it is for exactly what this validator derived from the chain: the
-//! same assignment, content, policy and data set, granted by a validator, run by a validator.
-//! First form: one replica. Sealing, agreement and strikes between replicas are not here yet.
+//! same assignment, content, policy and data set, run by a validator. Leases decide nothing here:
+//! whichever coordinator accepted them, each worker has one claim, and claims that agree decide.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assignment::Assignment;
 use crate::evidence::{Evidence, Receipt};
 use crate::id::{BlockHash, Digest, Hotkey, Netuid};
+use crate::limits::REPLICAS_MAX;
 use crate::outcome::{Ending, Fault};
-use crate::points::points;
+use crate::points::{nanobits_per_byte, points};
 use crate::view::ChainView;
 
 /// What a receipt is compared with: facts that this validator derived itself.
@@ -52,7 +55,7 @@ pub enum EvidenceRejected {
     /// It has metrics without success or success without metrics, or its ending is no result.
     #[error("the receipt has no result")]
     Empty,
-    /// Its worker or coordinator is not a validator.
+    /// Its worker is not a validator.
     #[error("{hotkey} is not a validator of the subnet")]
     NotAValidator {
         /// Who.
@@ -103,21 +106,22 @@ pub fn check_evidence(
     }
 }
 
-/// Checks that those who signed and granted may do so in `view`.
+/// Checks that who signed may evaluate in `view`. Who granted does not matter: leases decide
+/// nothing.
 ///
 /// # Errors
 ///
-/// [`EvidenceRejected::NotAValidator`] with the one who may not.
-pub fn check_parties(view: &ChainView, evidence: &Evidence) -> Result<(), EvidenceRejected> {
-    for hotkey in [evidence.worker, evidence.coordinator] {
-        if !view.is_validator(&hotkey) {
-            return Err(EvidenceRejected::NotAValidator { hotkey });
-        }
+/// [`EvidenceRejected::NotAValidator`] with the worker.
+pub fn check_worker(view: &ChainView, evidence: &Evidence) -> Result<(), EvidenceRejected> {
+    let hotkey = evidence.worker;
+    if view.is_validator(&hotkey) {
+        Ok(())
+    } else {
+        Err(EvidenceRejected::NotAValidator { hotkey })
     }
-    Ok(())
 }
 
-/// The result of a settled assignment.
+/// The result of a settled evaluation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It has a score.
@@ -130,33 +134,183 @@ pub enum Verdict {
         /// How its run ended.
         ending: Ending,
     },
+    /// Validators measured different things, and nobody is left to ask.
+    Disputed,
 }
 
-/// Settles an assignment from receipts that passed [`check_evidence`] and [`check_parties`].
-///
-/// Where several coordinators accepted a receipt (one took over from another), the one that ranks
-/// first decides, and of its receipts the latest attempt: every validator that has the same
-/// receipts chooses the same one.
+/// Who has to agree before this node believes a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Jury {
+    /// Replicas that the policy asks for.
+    pub wanted: usize,
+    /// Validators that can still evaluate, or have.
+    pub eligible: usize,
+    /// Largest difference of two results that agree, in 1e-9 bits per byte.
+    pub tolerance_nanobpb: u64,
+    /// This node, if it can evaluate itself.
+    pub own: Option<Hotkey>,
+}
+
+impl Jury {
+    /// How many have to agree.
+    #[must_use]
+    pub fn required(&self) -> usize {
+        self.wanted.min(self.eligible).max(1)
+    }
+
+    /// How many claims there can be at most.
+    fn most(&self) -> usize {
+        self.eligible.min(REPLICAS_MAX)
+    }
+}
+
+/// How the receipts of one evaluation stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Workers with a claim: one result each.
+    pub claimants: BTreeSet<Hotkey>,
+    /// Workers whose receipts say different things. None of them counts.
+    pub equivocal: BTreeSet<Hotkey>,
+    /// What was decided, if anything.
+    pub decision: Option<Decision>,
+    /// Claims that are needed in all, more than there are unless it is decided.
+    pub needed: usize,
+}
+
+/// A decided evaluation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// What it means.
+    pub verdict: Verdict,
+    /// The worker whose result decides; `None` if nobody's does.
+    pub worker: Option<Hotkey>,
+    /// Workers that stand alone against those who agree.
+    pub alone: BTreeSet<Hotkey>,
+}
+
+/// What one worker says, reduced to what can be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Finding {
+    /// It failed by the submission's fault.
+    Failed,
+    /// It was measured; bits per byte in units of 1e-9.
+    Measured(u64),
+}
+
+struct Claim<'a> {
+    finding: Finding,
+    worker: Hotkey,
+    evidence: &'a Evidence,
+}
+
+/// Settles an evaluation from receipts for it that passed [`check_evidence`] and whose workers may
+/// evaluate. The order of the receipts changes nothing, so whoever has the same ones and asks for
+/// as many gets the same.
 #[must_use]
-pub fn settle<'a>(
-    coordinators: &[Hotkey],
-    receipts: impl Iterator<Item = &'a Receipt>,
-) -> Option<(&'a Receipt, Verdict)> {
-    let rank = |hotkey: &Hotkey| coordinators.iter().position(|ranked| ranked == hotkey);
-    let deciding = receipts.min_by_key(|receipt| {
+pub fn settle<'a>(jury: &Jury, receipts: impl Iterator<Item = &'a Receipt>) -> Standing {
+    let (claims, equivocal) = claims(receipts);
+    // Who says two things cannot be asked either.
+    let jury = Jury { eligible: jury.eligible.saturating_sub(equivocal.len()), ..*jury };
+    let claimants = claims.iter().map(|claim| claim.worker).collect();
+    let group = agreeing(&claims, jury.tolerance_nanobpb);
+    let is_enough = group.len() >= jury.required() && group.len().saturating_mul(2) > claims.len();
+    // Nobody is believed only because others cannot be asked.
+    let is_short = jury.required() < jury.wanted;
+    let has_own = jury.own.is_none_or(|own| group.iter().any(|claim| claim.worker == own));
+    let is_over = claims.len() >= jury.most();
+    let decision = if is_enough && (has_own || !is_short) {
+        Some(decide(group, &claims))
+    } else if is_over && !claims.is_empty() {
+        Some(decide_alone(&jury, &claims))
+    } else {
+        None
+    };
+    let needed = if decision.is_some() {
+        claims.len()
+    } else {
+        jury.required().max(claims.len().saturating_add(1))
+    };
+    Standing { claimants, equivocal, decision, needed }
+}
+
+/// One claim per worker, ordered by what was found; and those who said different things.
+fn claims<'a>(receipts: impl Iterator<Item = &'a Receipt>) -> (Vec<Claim<'a>>, BTreeSet<Hotkey>) {
+    let mut by_worker: BTreeMap<Hotkey, &Evidence> = BTreeMap::new();
+    let mut equivocal = BTreeSet::new();
+    for receipt in receipts {
         let evidence = &receipt.evidence;
-        let place = rank(&evidence.coordinator).unwrap_or(usize::MAX);
-        (place, std::cmp::Reverse(evidence.attempt), evidence.worker)
-    })?;
-    let evidence = &deciding.evidence;
-    let verdict = match evidence.metrics.as_ref().map(points) {
+        let known = *by_worker.entry(evidence.worker).or_insert(evidence);
+        if !known.says_the_same(evidence) {
+            equivocal.insert(evidence.worker);
+        }
+    }
+    by_worker.retain(|worker, _| !equivocal.contains(worker));
+    let mut claims: Vec<Claim<'_>> = by_worker
+        .into_iter()
+        .map(|(worker, evidence)| Claim { finding: finding(evidence), worker, evidence })
+        .collect();
+    claims.sort_unstable_by_key(|claim| (claim.finding, claim.worker));
+    (claims, equivocal)
+}
+
+fn finding(evidence: &Evidence) -> Finding {
+    let measured = evidence.metrics.as_ref().map(nanobits_per_byte);
+    measured.and_then(Result::ok).map_or(Finding::Failed, Finding::Measured)
+}
+
+/// The largest run of claims in which any two agree; of several, the one that found least.
+fn agreeing<'a, 'c>(claims: &'c [Claim<'a>], tolerance: u64) -> &'c [Claim<'a>] {
+    let mut best: &[Claim<'a>] = &[];
+    for (start, first) in claims.iter().enumerate() {
+        let rest = claims.get(start..).unwrap_or_default();
+        let is_with = |claim: &&Claim<'_>| agree(first.finding, claim.finding, tolerance);
+        let run = rest.get(..rest.iter().take_while(is_with).count()).unwrap_or_default();
+        if run.len() > best.len() {
+            best = run;
+        }
+    }
+    best
+}
+
+fn agree(one: Finding, other: Finding, tolerance: u64) -> bool {
+    match (one, other) {
+        (Finding::Failed, Finding::Failed) => true,
+        (Finding::Measured(one), Finding::Measured(other)) => one.abs_diff(other) <= tolerance,
+        (Finding::Failed, Finding::Measured(_)) | (Finding::Measured(_), Finding::Failed) => false,
+    }
+}
+
+/// What a group decides: its lower median, so that no member can shift it by being extreme.
+fn decide(group: &[Claim<'_>], claims: &[Claim<'_>]) -> Decision {
+    let members: BTreeSet<Hotkey> = group.iter().map(|claim| claim.worker).collect();
+    let all = claims.iter().map(|claim| claim.worker);
+    let alone = all.filter(|worker| !members.contains(worker)).collect();
+    let median = group.get(group.len().saturating_sub(1) / 2);
+    Decision {
+        verdict: median.map_or(Verdict::Disputed, |claim| verdict(claim.evidence)),
+        worker: median.map(|claim| claim.worker),
+        alone,
+    }
+}
+
+/// Nobody is left to ask: this node believes its own result, if it has one. Nobody gets a strike.
+fn decide_alone(jury: &Jury, claims: &[Claim<'_>]) -> Decision {
+    let own = claims.iter().find(|claim| Some(claim.worker) == jury.own);
+    Decision {
+        verdict: own.map_or(Verdict::Disputed, |claim| verdict(claim.evidence)),
+        worker: own.map(|claim| claim.worker),
+        alone: BTreeSet::new(),
+    }
+}
+
+fn verdict(evidence: &Evidence) -> Verdict {
+    match evidence.metrics.as_ref().map(points) {
         Some(Ok(points)) => Verdict::Scored { points },
         Some(Err(not_scored)) => {
             Verdict::Failed { ending: Ending::ContractViolated { detail: not_scored.to_string() } }
         }
         None => Verdict::Failed { ending: evidence.ending.clone() },
-    };
-    Some((deciding, verdict))
+    }
 }
 
 #[cfg(test)]
@@ -284,43 +438,149 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_coordinator_that_ranks_first_decides_whatever_came_first() {
-        let first = receipt(|e| e.metrics = Some(metrics(300_000_000_000_000)));
-        let second = receipt(|e| e.coordinator = SECOND);
-        let ranked = [FIRST, SECOND];
-        for receipts in [[&first, &second], [&second, &first]] {
-            let (deciding, verdict) = settle(&ranked, receipts.into_iter()).unwrap();
-            assert_eq!(deciding, &first);
-            assert!(matches!(verdict, Verdict::Scored { points: 1.. }));
-        }
-        let unranked = receipt(|e| e.coordinator = Hotkey([77; 32]));
-        let (deciding, _) = settle(&ranked, [&unranked, &second].into_iter()).unwrap();
-        assert_eq!(deciding, &second, "who does not coordinate ranks last");
+    fn claim(worker: u8, bpb_nano: u64) -> Receipt {
+        receipt(|e| {
+            e.worker = Hotkey([worker; 32]);
+            // 200,000 bytes; one nat is 1/ln 2 bits.
+            let nll = u128::from(bpb_nano) * 200_000 * 693_147_181 / 1_000_000_000;
+            e.metrics = Some(metrics(u64::try_from(nll).unwrap()));
+        })
     }
 
-    #[test]
-    fn of_one_coordinator_the_latest_attempt_decides() {
-        let old = receipt(|_| {});
-        let new = receipt(|e| e.attempt = Attempt(2));
-        for receipts in [[&old, &new], [&new, &old]] {
-            assert_eq!(settle(&[FIRST], receipts.into_iter()).unwrap().0, &new);
-        }
-    }
-
-    #[test]
-    fn a_failed_run_settles_without_points_and_no_receipt_settles_nothing() {
-        let failed = receipt(|e| {
-            e.ending = Ending::NotCausal { batch: 1 };
+    fn failed(worker: u8) -> Receipt {
+        receipt(|e| {
+            e.worker = Hotkey([worker; 32]);
+            e.ending = Ending::NotCausal { batch: u32::from(worker) };
             e.metrics = None;
-        });
-        let (_, verdict) = settle(&[FIRST], [&failed].into_iter()).unwrap();
-        assert_eq!(verdict, Verdict::Failed { ending: Ending::NotCausal { batch: 1 } });
-        assert_eq!(settle(&[FIRST], std::iter::empty()), None);
-        let impossible = receipt(|e| e.metrics = Some(metrics(0)));
-        let (_, verdict) = settle(&[FIRST], [&impossible].into_iter()).unwrap();
-        let Verdict::Failed { ending: Ending::ContractViolated { .. } } = verdict else {
-            panic!("a loss of zero is not a score: {verdict:?}");
+        })
+    }
+
+    const TOLERANCE: u64 = 5_000_000;
+    const BPB: u64 = 2_000_000_000;
+
+    fn jury(wanted: usize, eligible: usize) -> Jury {
+        Jury { wanted, eligible, tolerance_nanobpb: TOLERANCE, own: None }
+    }
+
+    fn own(worker: u8, jury: Jury) -> Jury {
+        Jury { own: Some(Hotkey([worker; 32])), ..jury }
+    }
+
+    fn settled(jury: &Jury, receipts: &[Receipt]) -> Standing {
+        let standing = settle(jury, receipts.iter());
+        let reversed = settle(jury, receipts.iter().rev());
+        assert_eq!(standing, reversed, "the order of receipts changes nothing");
+        standing
+    }
+
+    fn keys(workers: &[u8]) -> BTreeSet<Hotkey> {
+        workers.iter().map(|worker| Hotkey([*worker; 32])).collect()
+    }
+
+    #[test]
+    fn nothing_is_settled_before_enough_agree() {
+        assert_eq!(settled(&jury(2, 4), &[]).needed, 2);
+        let one = settled(&jury(2, 4), &[claim(1, BPB)]);
+        assert_eq!((one.decision, one.needed), (None, 2));
+        let two = settled(&jury(2, 4), &[claim(1, BPB), claim(2, BPB + TOLERANCE / 2)]);
+        let decision = two.decision.unwrap();
+        assert!(matches!(decision.verdict, Verdict::Scored { points: 1.. }));
+        assert_eq!(decision.worker, Some(Hotkey([1; 32])), "the lower median");
+        assert_eq!(decision.alone, keys(&[]));
+        assert_eq!(two.needed, 2, "nobody else is asked");
+    }
+
+    #[test]
+    fn the_same_worker_counts_once_under_however_many_leases() {
+        let again = Receipt {
+            evidence: Evidence {
+                attempt: Attempt(2),
+                coordinator: SECOND,
+                lease: LeaseId([9; 32]),
+                ..claim(1, BPB).evidence
+            },
+            ..claim(1, BPB)
         };
+        let standing = settled(&jury(2, 4), &[claim(1, BPB), again]);
+        assert_eq!(standing.claimants, keys(&[1]));
+        assert_eq!(standing.decision, None);
+    }
+
+    #[test]
+    fn who_says_two_things_says_nothing() {
+        let receipts = [claim(1, BPB), claim(1, BPB + 1_000), claim(2, BPB), claim(3, BPB)];
+        let standing = settled(&jury(2, 4), &receipts);
+        assert_eq!((standing.claimants, standing.equivocal), (keys(&[2, 3]), keys(&[1])));
+        assert!(standing.decision.is_some());
+    }
+
+    #[test]
+    fn case_35_who_lies_stands_alone_and_changes_nothing() {
+        let liar = claim(3, BPB / 2);
+        let disputed = settled(&jury(2, 4), &[claim(1, BPB), liar.clone()]);
+        assert_eq!((disputed.decision, disputed.needed), (None, 3), "one more is asked");
+        let honest = settled(&jury(2, 4), &[claim(1, BPB), claim(2, BPB)]);
+        let settled = settled(&jury(2, 4), &[claim(1, BPB), liar, claim(2, BPB)]);
+        let decision = settled.decision.unwrap();
+        assert_eq!(decision.verdict, honest.decision.unwrap().verdict);
+        assert_eq!(decision.alone, keys(&[3]));
+    }
+
+    #[test]
+    fn a_tie_is_no_majority() {
+        let two_and_two = [claim(1, BPB), claim(2, BPB), claim(3, BPB / 2), claim(4, BPB / 2)];
+        let standing = settled(&jury(2, 9), &two_and_two);
+        assert_eq!((standing.decision, standing.needed), (None, 5));
+    }
+
+    #[test]
+    fn failures_agree_with_failures_only() {
+        let failed_twice = settled(&jury(2, 4), &[failed(1), failed(2)]);
+        let verdict = failed_twice.decision.unwrap().verdict;
+        assert_eq!(verdict, Verdict::Failed { ending: Ending::NotCausal { batch: 1 } });
+        assert_eq!(settled(&jury(2, 4), &[failed(1), claim(2, BPB)]).decision, None);
+        let impossible = settled(&jury(1, 1), &[claim(1, 0)]).decision.unwrap().verdict;
+        let Verdict::Failed { ending: Ending::ContractViolated { .. } } = impossible else {
+            panic!("a loss of zero is not a score: {impossible:?}");
+        };
+    }
+
+    #[test]
+    fn a_chain_of_small_differences_is_no_agreement() {
+        let step = TOLERANCE * 2 / 3;
+        let receipts = [claim(1, BPB), claim(2, BPB + step), claim(3, BPB + 2 * step)];
+        let standing = settled(&jury(3, 5), &receipts);
+        assert_eq!(standing.decision, None, "the first and the third do not agree");
+    }
+
+    #[test]
+    fn alone_the_own_result_is_enough_and_a_foreign_one_is_not() {
+        let alone = own(1, jury(2, 1));
+        assert!(settled(&alone, &[claim(1, BPB)]).decision.is_some());
+        // Node 2 left a receipt and is gone; this node has still to measure itself.
+        let with_foreign = settled(&own(1, jury(2, 2)), &[claim(2, BPB)]);
+        assert_eq!((with_foreign.decision, with_foreign.needed), (None, 2));
+        let unable = settled(&jury(2, 1), &[claim(2, BPB)]);
+        assert!(unable.decision.is_some(), "a node without a device has nobody else");
+    }
+
+    #[test]
+    fn made_short_of_peers_a_node_does_not_believe_the_rest_without_its_own_result() {
+        let short = own(1, jury(3, 2));
+        assert_eq!(short.required(), 2);
+        let others = settled(&short, &[claim(2, BPB), claim(3, BPB)]);
+        assert_ne!(others.decision.and_then(|decision| decision.worker), Some(Hotkey([2; 32])));
+    }
+
+    #[test]
+    fn with_nobody_left_to_ask_each_believes_itself() {
+        let receipts = [claim(1, BPB), claim(2, BPB / 2)];
+        for node in [1, 2] {
+            let decision = settled(&own(node, jury(2, 2)), &receipts).decision.unwrap();
+            assert_eq!(decision.worker, Some(Hotkey([node; 32])));
+            assert_eq!(decision.alone, keys(&[]), "one against one proves nothing");
+        }
+        let decision = settled(&own(3, jury(2, 2)), &receipts).decision.unwrap();
+        assert_eq!((decision.verdict, decision.worker), (Verdict::Disputed, None));
     }
 }

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::admission::Verdict;
 use crate::evidence::Receipt;
-use crate::id::{ContentDigest, Digest, Hotkey, IntentId, Netuid, RunId, Uid};
+use crate::id::{ContentDigest, Digest, Hotkey, IntentId, Netuid, RunId, SubmissionId, Uid};
 use crate::inventory::DeviceId;
-use crate::lease::{Grant, LeaseRow};
+use crate::lease::{Grant, LeaseRow, Seal};
 use crate::submission::Submission;
 use crate::unit::{BlockNumber, EpochIndex, UnixMs};
 
@@ -34,7 +34,7 @@ pub enum Table {
     Verdicts,
     /// [`LeaseRow`]s by assignment.
     Leases,
-    /// [`ReceiptRow`]s by assignment and worker.
+    /// [`ReceiptRow`]s by the digest of their evidence.
     Receipts,
     /// [`RunRow`]s by run.
     Runs,
@@ -42,6 +42,10 @@ pub enum Table {
     Intents,
     /// [`CursorRow`]s by peer.
     Cursors,
+    /// [`MeasurementRow`]s by submission and tier.
+    Measurements,
+    /// [`StrikeRow`]s by validator, submission and cause.
+    Strikes,
 }
 
 impl Table {
@@ -54,6 +58,8 @@ impl Table {
         Self::Runs,
         Self::Intents,
         Self::Cursors,
+        Self::Measurements,
+        Self::Strikes,
     ];
 
     /// Its public name.
@@ -67,6 +73,8 @@ impl Table {
             Self::Runs => "runs",
             Self::Intents => "intents",
             Self::Cursors => "cursors",
+            Self::Measurements => "measurements",
+            Self::Strikes => "strikes",
         }
     }
 
@@ -80,7 +88,9 @@ impl Table {
             | Self::Receipts
             | Self::Runs
             | Self::Intents
-            | Self::Cursors => 1,
+            | Self::Cursors
+            | Self::Measurements
+            | Self::Strikes => 1,
         }
     }
 }
@@ -94,15 +104,19 @@ pub enum Row {
     /// Of [`Table::Verdicts`].
     Verdict(VerdictRow),
     /// Of [`Table::Leases`].
-    Lease(LeaseRow),
+    Lease(Box<LeaseRow>),
     /// Of [`Table::Receipts`].
     Receipt(Box<ReceiptRow>),
     /// Of [`Table::Runs`].
-    Run(RunRow),
+    Run(Box<RunRow>),
     /// Of [`Table::Intents`].
     Intent(IntentRow),
     /// Of [`Table::Cursors`].
     Cursor(CursorRow),
+    /// Of [`Table::Measurements`].
+    Measurement(Box<MeasurementRow>),
+    /// Of [`Table::Strikes`].
+    Strike(StrikeRow),
 }
 
 impl Row {
@@ -117,6 +131,8 @@ impl Row {
             Self::Run(_) => Table::Runs,
             Self::Intent(_) => Table::Intents,
             Self::Cursor(_) => Table::Cursors,
+            Self::Measurement(_) => Table::Measurements,
+            Self::Strike(_) => Table::Strikes,
         }
     }
 
@@ -127,13 +143,15 @@ impl Row {
             Self::Submission(row) => row.id.0.to_vec(),
             Self::Verdict(row) => [row.content.0, row.policy.0].concat(),
             Self::Lease(row) => row.assignment.id.0.to_vec(),
-            Self::Receipt(row) => {
-                let evidence = &row.receipt.evidence;
-                [evidence.assignment.0, evidence.worker.0].concat()
-            }
+            Self::Receipt(row) => row.receipt.evidence.digest().0.to_vec(),
             Self::Run(row) => row.run.0.to_vec(),
             Self::Intent(row) => row.id.0.to_vec(),
             Self::Cursor(row) => row.peer.0.to_vec(),
+            Self::Measurement(row) => [row.submission.0.as_slice(), &[row.tier]].concat(),
+            Self::Strike(row) => {
+                let cause = row.cause.name().as_bytes();
+                [row.validator.0.as_slice(), &row.submission.0, cause].concat()
+            }
         }
     }
 }
@@ -149,13 +167,78 @@ pub struct VerdictRow {
     pub verdict: Verdict,
 }
 
-/// A receipt that counts.
+/// A receipt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiptRow {
-    /// Place in the sequence that peers ask for; `None` if another coordinator accepted it.
+    /// Place in the sequence of the coordinator that accepted it. `None`: its evaluation is not
+    /// decided there yet, and nobody else gets to see it.
     pub sequence: Option<u64>,
+    /// Whether it counts.
+    #[serde(default)]
+    pub standing: ReceiptStanding,
     /// The receipt.
     pub receipt: Receipt,
+}
+
+/// Whether a receipt counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReceiptStanding {
+    /// It does.
+    #[default]
+    Counts,
+    /// It came after its lease was over. Kept, never scored.
+    Late,
+}
+
+/// What this node measured for a submission. It does not run it again under another lease.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MeasurementRow {
+    /// Of which submission.
+    pub submission: SubmissionId,
+    /// In which tier.
+    pub tier: u8,
+    /// The receipt that was made for it first.
+    pub receipt: Receipt,
+}
+
+/// Something that a validator did and should not have done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StrikeRow {
+    /// Who.
+    pub validator: Hotkey,
+    /// In the evaluation of which submission.
+    pub submission: SubmissionId,
+    /// What.
+    pub cause: StrikeCause,
+    /// Digests of the evidence that shows it.
+    pub evidence: Vec<Digest>,
+    /// The finalized block at which it was noticed.
+    pub block: BlockNumber,
+}
+
+/// What earns a strike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StrikeCause {
+    /// Its result stands alone against others that agree.
+    StoodAlone,
+    /// It signed two different results of one evaluation.
+    Equivocated,
+    /// It showed another result than it had sealed.
+    BrokeSeal,
+}
+
+impl StrikeCause {
+    /// Its public name, equal to the serialised form.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::StoodAlone => "stood_alone",
+            Self::Equivocated => "equivocated",
+            Self::BrokeSeal => "broke_seal",
+        }
+    }
 }
 
 /// An execution of ours.
@@ -179,7 +262,14 @@ pub struct RunRow {
 pub enum RunState {
     /// The container is about to be started or runs.
     Started,
-    /// It ended with a result, signed; the coordinator has not acknowledged it yet.
+    /// It ended with a result, signed and sealed; it is not time to show it yet.
+    Sealing {
+        /// The result.
+        receipt: Box<Receipt>,
+        /// The promise of it.
+        seal: Seal,
+    },
+    /// The result is shown; the coordinator has not acknowledged it yet.
     Completing {
         /// The result.
         receipt: Box<Receipt>,

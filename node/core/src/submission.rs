@@ -7,6 +7,8 @@
 //!     +-> unreadable (the commitment itself is malformed)
 //! ```
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::admission::Rejection;
@@ -62,6 +64,43 @@ pub enum SubmissionState {
         /// How its run ended.
         ending: Ending,
     },
+    /// Validators measured different things, nobody is left to ask, and this node has no result of
+    /// its own: not scored.
+    Disputed,
+}
+
+impl SubmissionState {
+    /// Whether admission has ended, one way or the other.
+    #[must_use]
+    pub fn is_judged(&self) -> bool {
+        !matches!(self, Self::Committed { .. } | Self::Fetched)
+    }
+
+    /// Whether admission passed, whatever came of the evaluation.
+    #[must_use]
+    pub fn is_admitted(&self) -> bool {
+        match self {
+            Self::Admitted | Self::Scored { .. } | Self::Failed { .. } | Self::Disputed => true,
+            Self::Committed { .. } | Self::Fetched | Self::Rejected { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for SubmissionState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Committed { fetch_failure: None } => f.write_str("its content is fetched"),
+            Self::Committed { fetch_failure: Some(reason) } => {
+                write!(f, "its content could not be fetched: {reason}")
+            }
+            Self::Fetched => f.write_str("its content is judged"),
+            Self::Admitted => f.write_str("admitted, its evaluation is not decided"),
+            Self::Rejected { rejection } => write!(f, "rejected: {rejection}"),
+            Self::Scored { points } => write!(f, "scored with {points} points"),
+            Self::Failed { ending } => write!(f, "failed: {ending}"),
+            Self::Disputed => f.write_str("validators measured different things"),
+        }
+    }
 }
 
 impl Submission {

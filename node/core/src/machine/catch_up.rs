@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::id::Hotkey;
+use crate::id::{Attempt, Hotkey};
 use crate::machine::effect::{Note, Outcome};
 use crate::machine::Machine;
 use crate::unit::{BlockCount, BlockNumber, Now};
@@ -29,6 +29,9 @@ impl Machine {
         }
         // Peers remember how far they read our receipts; numbers given again would be skipped.
         self.next_sequence = self.next_sequence.max(now.unix.0);
+        // Nor are attempts given twice: seconds since 1970 are more than ever were.
+        let seconds = u32::try_from(now.unix.0 / 1_000).unwrap_or(u32::MAX);
+        self.attempts_from = Attempt(seconds);
     }
 
     /// Whether the node still waits to be told what it has forgotten.

@@ -1,21 +1,21 @@
-//! The coordinator's side: which leases are open, who gets them, whose results count.
+//! The coordinator's side: which replicas are open, who gets them, whose results are taken.
 
+use crate::evaluation::Evaluation;
 use crate::evidence::Receipt;
-use crate::id::{AssignmentId, Attempt, Hotkey};
+use crate::id::{AssignmentId, Hotkey, SubmissionId};
 use crate::lease::{
-    AcquireRequest, Grant, LeaseAnswer, LeaseRefusal, LeaseRow, LeaseState, PeerAnswer,
-    PeerRequest, ReleaseReason, RenewItem,
+    AcquireRequest, Explanation, Grant, HeldLease, HoldAnswer, LeaseAnswer, LeaseRefusal,
+    LeaseState, PeerAnswer, PeerRequest, ReleaseReason, Renewal, ReplicaStanding, Seal,
 };
-use crate::lease_record::{Expired, LeaseRecord};
-use crate::limits::{LEASES_PER_ACQUIRE_MAX, RECEIPTS_PER_PAGE_MAX, SELF_GRANT_AFTER_MS};
+use crate::lease_record::LeaseRecord;
+use crate::limits::{LEASES_PER_ACQUIRE_MAX, SELF_GRANT_AFTER_MS};
 use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::event::CallId;
+use crate::machine::lease_queue::ReplicaKey;
 use crate::machine::Machine;
 use crate::outcome::Fault;
-use crate::round::{check_evidence, Expected};
-use crate::rows::{ReceiptRow, Row};
-use crate::submission::SubmissionState;
-use crate::unit::{BlockNumber, MonoMs, Now};
+use crate::rows::{ReceiptRow, ReceiptStanding, Row, StrikeCause, Table, Write};
+use crate::unit::{MonoMs, Now};
 
 /// Time in which a lease that was lost or given back is for others than who held it. Lower: one
 /// host whose runs fail at once uses up every attempt. Higher: where only one host can run it, an
@@ -44,36 +44,101 @@ impl Machine {
             PeerRequest::Renew(items) => PeerAnswer::Renewed(
                 items
                     .iter()
-                    .map(|item| refused.unwrap_or_else(|| self.renew(now, peer, item)))
+                    .map(|item| match refusal {
+                        Some(refusal) => HoldAnswer::Refused(refusal),
+                        None => self.renew(now, peer, item),
+                    })
                     .collect(),
             ),
-            PeerRequest::Complete(receipt) => {
-                PeerAnswer::Completed(refused.unwrap_or_else(|| self.complete(peer, *receipt, out)))
-            }
+            PeerRequest::Seal(seal) => PeerAnswer::Sealed(match refusal {
+                Some(refusal) => HoldAnswer::Refused(refusal),
+                None => self.take_seal(now, peer, &seal, out),
+            }),
+            PeerRequest::Complete(receipt) => PeerAnswer::Completed(
+                refused.unwrap_or_else(|| self.complete(now, peer, *receipt, out)),
+            ),
             PeerRequest::Release { item, reason } => PeerAnswer::Released(
                 refused.unwrap_or_else(|| self.take_back(now, peer, &item, &reason, out)),
             ),
-            PeerRequest::Receipts { after } => PeerAnswer::Receipts(self.receipts_after(after)),
+            PeerRequest::Receipts { of, after } => {
+                PeerAnswer::Receipts(self.receipts.page(of, after))
+            }
+            PeerRequest::Explain { submission } => PeerAnswer::Explained(self.explain(&submission)),
         };
         note_refusals(peer, &answer, out);
         out.perform(Effect::Answer { call, answer });
     }
 
-    /// Makes a lease for each admitted submission that this node coordinates.
-    pub(super) fn open_leases(&mut self, now: Now, out: &mut Outcome) {
-        let mine: Vec<_> = self
-            .submissions
-            .values()
-            .filter(|submission| submission.state == SubmissionState::Admitted)
-            .filter(|s| self.coordinators_of(s).first() == Some(&self.config.hotkey))
-            .map(|submission| self.assignment_of(submission))
-            .filter(|assignment| !self.leases.contains_key(&assignment.id))
-            .collect();
-        for assignment in mine {
-            let id = assignment.id;
-            let row = LeaseRow { assignment, attempt: Attempt(0), state: LeaseState::Open };
-            out.put(Row::Lease(row.clone()));
-            self.leases.insert(id, LeaseRecord::resume(row, now.mono));
+    /// Opens and closes replicas of one submission as its standing and this node's duty ask for,
+    /// and makes its receipts public once nothing depends on their secrecy.
+    pub(super) fn plan_replicas(&mut self, now: Now, id: SubmissionId, out: &mut Outcome) {
+        let is_on_duty = self.is_on_duty(&id);
+        let pending = self.pending.get(&id).cloned();
+        match &pending {
+            Some(pending) if is_on_duty => {
+                let Some(submission) = self.submissions.get(&id).cloned() else { return };
+                let mut evaluation = self.evaluations.remove(&id).unwrap_or_default();
+                let derive = |replica| self.assignment_of(&submission, replica);
+                let opened = evaluation.open(pending.needed, &pending.claimants, derive, now.mono);
+                for number in opened {
+                    self.on_opened(&mut evaluation, number, out);
+                }
+                self.evaluations.insert(id, evaluation);
+            }
+            Some(_) => {}
+            None => self.close_unused(id, out),
+        }
+        self.place_all(id);
+        let has_running = self.evaluations.get(&id).is_some_and(Evaluation::has_running);
+        if pending.is_none() || !is_on_duty || !has_running {
+            self.publish(id, out);
+        }
+    }
+
+    fn on_opened(&mut self, evaluation: &mut Evaluation, number: u8, out: &mut Outcome) {
+        let Some(record) = evaluation.replica_mut(number) else { return };
+        // After rows were lost nobody knows which attempts were given.
+        record.skip_to(self.attempts_from);
+        let assignment = &record.row().assignment;
+        self.replica_of.insert(assignment.id, (assignment.submission, number));
+        out.put(Row::Lease(Box::new(record.row().clone())));
+    }
+
+    /// Drops replicas of a decided evaluation that were never given to anybody.
+    fn close_unused(&mut self, id: SubmissionId, out: &mut Outcome) {
+        let Some(evaluation) = self.evaluations.get_mut(&id) else { return };
+        for record in evaluation.drop_unused() {
+            let row = record.row().clone();
+            self.replica_of.remove(&row.assignment.id);
+            self.queue.remove(&(id, row.assignment.replica));
+            let row = Row::Lease(Box::new(row));
+            out.writes.push(Write::Delete(Table::Leases, row.key()));
+        }
+    }
+
+    /// Puts every replica of a submission where it belongs in the queue.
+    fn place_all(&mut self, id: SubmissionId) {
+        let committed_at = self.given_out(&id);
+        let Some(evaluation) = self.evaluations.get(&id) else { return };
+        for record in evaluation.replicas() {
+            self.queue.place(record, committed_at);
+        }
+    }
+
+    /// The block by which replicas of a submission are ordered, if this node gives them out.
+    fn given_out(&mut self, id: &SubmissionId) -> Option<crate::unit::BlockNumber> {
+        let is_given_out = self.pending.contains_key(id) && self.is_on_duty(id);
+        let submission = self.submissions.get(id)?;
+        is_given_out.then_some(submission.committed_at)
+    }
+
+    /// Gives the receipts that this node accepted for a submission their places in its sequence.
+    fn publish(&mut self, id: SubmissionId, out: &mut Outcome) {
+        for mut row in self.receipts.unpublished(&self.config.hotkey, &id) {
+            row.sequence = Some(self.next_sequence);
+            self.next_sequence = self.next_sequence.saturating_add(1);
+            out.put(Row::Receipt(Box::new(row.clone())));
+            self.receipts.put(row);
         }
     }
 
@@ -87,6 +152,9 @@ impl Machine {
         if self.is_stopping || self.is_catching_up() {
             return Err(LeaseRefusal::NotReady);
         }
+        if peer != self.config.hotkey && self.is_struck_out(&peer) {
+            return Err(LeaseRefusal::TooManyStrikes);
+        }
         let fits = request.policy == self.policy_digest
             && request.dataset == self.config.dataset
             && request.device == self.config.policy.run.device;
@@ -94,14 +162,15 @@ impl Machine {
             return Ok(Vec::new());
         }
         let wanted = usize::try_from(request.leases_max).unwrap_or(usize::MAX);
+        let wanted = wanted.min(LEASES_PER_ACQUIRE_MAX);
+        let mut queue = std::mem::take(&mut self.queue);
+        let chosen = queue.choose(peer, wanted, |key| self.may_take(key, &peer, now.mono));
+        self.queue = queue;
+        let own = self.config.hotkey;
         let mut grants = Vec::new();
-        for id in self.open_for(&peer, now.mono) {
-            if grants.len() >= wanted.min(LEASES_PER_ACQUIRE_MAX) {
-                break;
-            }
-            let Some(record) = self.leases.get_mut(&id) else { continue };
-            let Some(grant) = record.grant(peer, self.config.hotkey, now.mono) else { continue };
-            out.put(Row::Lease(record.row().clone()));
+        for key in chosen {
+            let grant = self.change(key, out, |record| record.grant(peer, own, now.mono));
+            let Some(grant) = grant.flatten() else { continue };
             out.note(Note::LeaseGranted {
                 submission: grant.assignment.submission,
                 holder: peer,
@@ -112,48 +181,105 @@ impl Machine {
         Ok(grants)
     }
 
-    /// Open leases that `peer` may take, the earliest commitment first. Our own node waits, so
+    /// Whether an open replica is for `peer`. Our own node waits where there are enough others, so
     /// that whoever coordinates a submission is not usually who evaluates it.
-    fn open_for(&self, peer: &Hotkey, now: MonoMs) -> Vec<AssignmentId> {
-        let is_self = *peer == self.config.hotkey;
-        let has_others = !self.other_validators().is_empty();
-        let mut open: Vec<(BlockNumber, AssignmentId)> = self
-            .leases
-            .iter()
-            .filter_map(|(id, record)| {
-                let open_since = record.open_since()?;
-                let open_for_ms = now.since_ms(open_since);
-                let is_new_and_ours = is_self && record.row().attempt == Attempt(0);
-                let waits_for_others = has_others
-                    && (is_new_and_ours && open_for_ms < SELF_GRANT_AFTER_MS
-                        || record.was_lost_by(peer) && open_for_ms < ELSEWHERE_FOR_MS);
-                let submission = self.submissions.get(&record.row().assignment.submission)?;
-                let is_wanted = submission.state == SubmissionState::Admitted && !waits_for_others;
-                is_wanted.then_some((submission.committed_at, *id))
-            })
-            .collect();
-        open.sort_unstable();
-        open.into_iter().map(|(_, id)| id).collect()
+    fn may_take(&self, key: &ReplicaKey, peer: &Hotkey, now: MonoMs) -> bool {
+        let (id, number) = key;
+        let Some(pending) = self.pending.get(id) else { return false };
+        let Some(evaluation) = self.evaluations.get(id) else { return false };
+        let Some(record) = evaluation.replica(*number) else { return false };
+        let Some(open_since) = record.open_since() else { return false };
+        let open_for_ms = now.since_ms(open_since);
+        let own = self.config.hotkey;
+        let is_other = |other: &&Hotkey| {
+            **other != own && **other != *peer && evaluation.may_take(other, &pending.claimants)
+        };
+        let others = self.duties.present().filter(is_other).count();
+        let is_new_and_ours = *peer == own && record.row().attempt == self.attempts_from;
+        let missing = pending.needed.saturating_sub(pending.claimants.len());
+        let waits = is_new_and_ours && others >= missing && open_for_ms < SELF_GRANT_AFTER_MS
+            || record.was_lost_by(peer) && others > 0 && open_for_ms < ELSEWHERE_FOR_MS;
+        !waits && evaluation.may_take(peer, &pending.claimants)
     }
 
-    fn renew(&mut self, now: Now, peer: Hotkey, item: &RenewItem) -> LeaseAnswer {
-        self.leases
-            .get_mut(&item.assignment)
-            .map_or(LeaseAnswer::Refused(LeaseRefusal::NotCoordinator), |record| {
-                record.renew(&peer, item, now.mono)
-            })
+    /// Changes one record, stores it and puts it where it belongs. `None` if there is none.
+    fn change<T>(
+        &mut self,
+        key: ReplicaKey,
+        out: &mut Outcome,
+        change: impl FnOnce(&mut LeaseRecord) -> T,
+    ) -> Option<T> {
+        let record = self.evaluations.get_mut(&key.0)?.replica_mut(key.1)?;
+        let before = record.row().clone();
+        let changed = change(record);
+        if *record.row() != before {
+            out.put(Row::Lease(Box::new(record.row().clone())));
+        }
+        let record = record.clone();
+        let committed_at = self.given_out(&key.0);
+        self.queue.place(&record, committed_at);
+        Some(changed)
+    }
+
+    fn replica_key(&self, assignment: &AssignmentId) -> Result<ReplicaKey, LeaseRefusal> {
+        self.replica_of.get(assignment).copied().ok_or(LeaseRefusal::NotCoordinator)
+    }
+
+    fn renew(&mut self, now: Now, peer: Hotkey, renewal: &Renewal) -> HoldAnswer {
+        let key = match self.replica_key(&renewal.held.assignment) {
+            Ok(key) => key,
+            Err(refusal) => return HoldAnswer::Refused(refusal),
+        };
+        let mut nothing = Outcome::default();
+        let renewed = self.change(key, &mut nothing, |record| {
+            record.renew(&peer, &renewal.held, renewal.stage, now.mono)
+        });
+        debug_assert!(nothing.writes.is_empty(), "a renewal changes no row");
+        match renewed {
+            Some(Ok(())) => self.hold_answer(&key),
+            Some(Err(refusal)) => HoldAnswer::Refused(refusal),
+            None => HoldAnswer::Refused(LeaseRefusal::NotCoordinator),
+        }
+    }
+
+    /// Whether a sealed result may be shown now.
+    fn hold_answer(&self, (id, number): &ReplicaKey) -> HoldAnswer {
+        let Some(evaluation) = self.evaluations.get(id) else { return HoldAnswer::Kept };
+        let is_sealed = evaluation.replica(*number).is_some_and(|record| record.seal().is_some());
+        let is_revealing = self
+            .pending
+            .get(id)
+            .is_none_or(|pending| evaluation.is_revealing(pending.needed, &pending.claimants));
+        if is_sealed && is_revealing {
+            HoldAnswer::Reveal(evaluation.seals())
+        } else {
+            HoldAnswer::Kept
+        }
+    }
+
+    fn take_seal(&mut self, now: Now, peer: Hotkey, seal: &Seal, out: &mut Outcome) -> HoldAnswer {
+        let key = match self.replica_key(&seal.held.assignment) {
+            Ok(key) => key,
+            Err(refusal) => return HoldAnswer::Refused(refusal),
+        };
+        match self.change(key, out, |record| record.fix(&peer, seal, now.mono)) {
+            Some(LeaseAnswer::Accepted | LeaseAnswer::AlreadyDone) => self.hold_answer(&key),
+            Some(LeaseAnswer::Refused(refusal)) => HoldAnswer::Refused(refusal),
+            None => HoldAnswer::Refused(LeaseRefusal::NotCoordinator),
+        }
     }
 
     fn take_back(
         &mut self,
         now: Now,
         peer: Hotkey,
-        item: &RenewItem,
+        held: &HeldLease,
         reason: &ReleaseReason,
         out: &mut Outcome,
     ) -> LeaseAnswer {
-        let Some(record) = self.leases.get_mut(&item.assignment) else {
-            return LeaseAnswer::Refused(LeaseRefusal::NotCoordinator);
+        let key = match self.replica_key(&held.assignment) {
+            Ok(key) => key,
+            Err(refusal) => return LeaseAnswer::Refused(refusal),
         };
         // A submission's own fault is a result; giving it back would retry it for ever.
         if let ReleaseReason::RunEnded { ending } = reason {
@@ -161,72 +287,79 @@ impl Machine {
                 return LeaseAnswer::Refused(LeaseRefusal::EvidenceEmpty);
             }
         }
-        let answer = record.release(&peer, item, reason, now.mono);
+        let answer = self.change(key, out, |record| record.release(&peer, held, reason, now.mono));
+        let Some(answer) = answer else {
+            return LeaseAnswer::Refused(LeaseRefusal::NotCoordinator);
+        };
         if answer == LeaseAnswer::Accepted {
-            let submission = record.row().assignment.submission;
-            out.put(Row::Lease(record.row().clone()));
-            out.note(Note::LeaseReleased { submission, holder: peer, attempt: item.attempt.0 });
-            if matches!(record.row().state, LeaseState::Exhausted { .. }) {
-                out.note(Note::LeaseExhausted { submission, holder: peer });
-            }
+            let submission = key.0;
+            out.note(Note::LeaseReleased { submission, holder: peer, attempt: held.attempt.0 });
+            self.note_if_exhausted(key, peer, out);
         }
         answer
     }
 
-    fn complete(&mut self, peer: Hotkey, receipt: Receipt, out: &mut Outcome) -> LeaseAnswer {
+    fn note_if_exhausted(&mut self, key: ReplicaKey, holder: Hotkey, out: &mut Outcome) {
+        let record = self.evaluations.get(&key.0).and_then(|e| e.replica(key.1));
+        if record.is_some_and(|r| matches!(r.row().state, LeaseState::Exhausted { .. })) {
+            out.note(Note::LeaseExhausted { submission: key.0, holder });
+            self.to_settle.insert(key.0);
+        }
+    }
+
+    fn complete(
+        &mut self,
+        now: Now,
+        peer: Hotkey,
+        receipt: Receipt,
+        out: &mut Outcome,
+    ) -> LeaseAnswer {
         let evidence = &receipt.evidence;
-        let item = RenewItem {
-            assignment: evidence.assignment,
-            lease: evidence.lease,
-            attempt: evidence.attempt,
-        };
-        let Some(record) = self.leases.get(&item.assignment) else {
-            return LeaseAnswer::Refused(LeaseRefusal::NotCoordinator);
+        let key = match self.replica_key(&evidence.assignment) {
+            Ok(key) => key,
+            Err(refusal) => return LeaseAnswer::Refused(refusal),
         };
         let digest = evidence.digest();
-        if let LeaseState::Complete { lease, evidence: settled_by } = record.row().state {
-            let is_repeat = lease == item.lease && settled_by == digest;
-            return if is_repeat {
-                LeaseAnswer::AlreadyDone
-            } else {
-                LeaseAnswer::Refused(LeaseRefusal::AlreadySettled)
-            };
+        match self.check_completion(key, peer, &receipt) {
+            Ok(()) => {}
+            Err(LeaseRefusal::AlreadySettled) if self.is_repeat(key, &receipt) => {
+                return LeaseAnswer::AlreadyDone;
+            }
+            Err(refusal) => {
+                self.on_refused_receipt(key, refusal, receipt, out);
+                return LeaseAnswer::Refused(refusal);
+            }
         }
-        if let Err(refusal) = self.check_completion(record, peer, &receipt, &item) {
-            return LeaseAnswer::Refused(refusal);
-        }
-        let Some(record) = self.leases.get_mut(&item.assignment) else {
-            return LeaseAnswer::Refused(LeaseRefusal::NotCoordinator);
-        };
-        record.settle(&item, digest);
-        out.put(Row::Lease(record.row().clone()));
-        let sequence = self.next_sequence;
-        self.next_sequence = sequence.saturating_add(1);
-        self.keep_receipt(ReceiptRow { sequence: Some(sequence), receipt }, out);
-        self.settle_all(out);
+        let lease = evidence.lease;
+        self.change(key, out, |record| record.complete(lease, digest));
+        let row = ReceiptRow { sequence: None, standing: ReceiptStanding::Counts, receipt };
+        self.keep_receipt(row, out);
+        self.to_settle.insert(key.0);
+        self.settle_touched(now, out);
         LeaseAnswer::Accepted
+    }
+
+    fn is_repeat(&self, (id, number): ReplicaKey, receipt: &Receipt) -> bool {
+        let record = self.evaluations.get(&id).and_then(|evaluation| evaluation.replica(number));
+        let Some(LeaseState::Complete { lease, evidence, .. }) = record.map(|r| &r.row().state)
+        else {
+            return false;
+        };
+        *lease == receipt.evidence.lease && *evidence == receipt.evidence.digest()
     }
 
     fn check_completion(
         &self,
-        record: &LeaseRecord,
+        (id, number): ReplicaKey,
         peer: Hotkey,
         receipt: &Receipt,
-        item: &RenewItem,
     ) -> Result<(), LeaseRefusal> {
-        record.check_holder(&peer, item)?;
         let evidence = &receipt.evidence;
         if evidence.worker != peer || evidence.coordinator != self.config.hotkey {
             return Err(LeaseRefusal::EvidenceMismatch);
         }
-        let genesis = self.view.as_ref().map(|view| view.genesis).ok_or(LeaseRefusal::NotReady)?;
-        let expected = Expected {
-            genesis,
-            netuid: self.config.netuid,
-            assignment: &record.row().assignment,
-            dataset: self.config.dataset,
-        };
-        check_evidence(&expected, evidence).map_err(|rejected| match rejected {
+        let submission = self.submissions.get(&id).ok_or(LeaseRefusal::NotCoordinator)?;
+        self.check_receipt(submission, receipt).map_err(|rejected| match rejected {
             crate::round::EvidenceRejected::Empty => LeaseRefusal::EvidenceEmpty,
             crate::round::EvidenceRejected::OtherChain
             | crate::round::EvidenceRejected::OtherAssignment
@@ -235,37 +368,109 @@ impl Machine {
             | crate::round::EvidenceRejected::NotAValidator { .. } => {
                 LeaseRefusal::EvidenceMismatch
             }
-        })
+        })?;
+        let evaluation = self.evaluations.get(&id).ok_or(LeaseRefusal::NotCoordinator)?;
+        let record = evaluation.replica(number).ok_or(LeaseRefusal::NotCoordinator)?;
+        let held = HeldLease {
+            assignment: evidence.assignment,
+            lease: evidence.lease,
+            attempt: evidence.attempt,
+        };
+        record.check_holder(&peer, &held)?;
+        let seal = record.seal().ok_or(LeaseRefusal::NotSealed)?;
+        if seal.result == receipt.sealed() {
+            Ok(())
+        } else {
+            Err(LeaseRefusal::SealMismatch)
+        }
     }
 
-    fn receipts_after(&self, after: u64) -> Vec<(u64, Receipt)> {
-        let mut page: Vec<(u64, Receipt)> = self
-            .receipts
-            .values()
-            .filter_map(|row| Some((row.sequence?, row.receipt.clone())))
-            .filter(|(sequence, _)| *sequence > after)
-            .collect();
-        page.sort_unstable_by_key(|(sequence, _)| *sequence);
-        page.truncate(RECEIPTS_PER_PAGE_MAX);
-        page
+    /// What a refused receipt still tells: a late result is kept and never scored; a broken seal
+    /// and a second result are strikes.
+    fn on_refused_receipt(
+        &mut self,
+        key: ReplicaKey,
+        refusal: LeaseRefusal,
+        receipt: Receipt,
+        out: &mut Outcome,
+    ) {
+        let (id, worker) = (key.0, receipt.evidence.worker);
+        let is_late = matches!(
+            refusal,
+            LeaseRefusal::StaleAttempt
+                | LeaseRefusal::NotGranted
+                | LeaseRefusal::NotHolder
+                | LeaseRefusal::AlreadySettled
+        );
+        if refusal == LeaseRefusal::SealMismatch {
+            self.strike(worker, id, StrikeCause::BrokeSeal, out);
+        }
+        if is_late && !self.receipts.contains(&receipt) && self.receipts.has_room_for_late(&id) {
+            let says_otherwise = self
+                .receipts
+                .of(&id)
+                .map(|row| &row.receipt.evidence)
+                .any(|known| known.worker == worker && !known.says_the_same(&receipt.evidence));
+            if says_otherwise {
+                self.strike(worker, id, StrikeCause::Equivocated, out);
+            }
+            let row = ReceiptRow { sequence: None, standing: ReceiptStanding::Late, receipt };
+            out.note(Note::ReceiptLate { submission: id, worker });
+            out.put(Row::Receipt(Box::new(row.clone())));
+            self.receipts.put(row);
+        }
     }
 
     pub(super) fn expire_leases(&mut self, now: Now, out: &mut Outcome) {
-        for record in self.leases.values_mut() {
-            let Some(expired) = record.expire(now.mono) else { continue };
-            let submission = record.row().assignment.submission;
-            let attempt = record.row().attempt.0;
-            out.put(Row::Lease(record.row().clone()));
-            match expired {
-                Expired::Reopened { holder } => {
-                    out.note(Note::LeaseExpired { submission, holder, attempt });
-                }
-                Expired::Exhausted { holder } => {
-                    out.note(Note::LeaseExpired { submission, holder, attempt });
-                    out.note(Note::LeaseExhausted { submission, holder });
-                }
-            }
+        for key in self.queue.ended(now.mono) {
+            let expired =
+                self.change(key, out, |record| (record.row().attempt.0, record.expire(now.mono)));
+            let Some((attempt, Some(expired))) = expired else { continue };
+            let (submission, holder) = (key.0, expired.holder);
+            out.note(Note::LeaseExpired { submission, holder, attempt });
+            self.note_if_exhausted(key, holder, out);
         }
+        self.settle_touched(now, out);
+    }
+
+    /// How a submission stands here, for people and for peers.
+    #[must_use]
+    pub fn explain(&self, id: &SubmissionId) -> Explanation {
+        let Some(submission) = self.submissions.get(id) else {
+            let summary = "this node knows no such submission".to_owned();
+            return Explanation { summary, ..Explanation::default() };
+        };
+        let records = self.evaluations.get(id).into_iter().flat_map(Evaluation::replicas);
+        let replicas = records.map(replica_standing).collect();
+        let mut claims: Vec<Hotkey> =
+            self.receipts.counting(id).map(|receipt| receipt.evidence.worker).collect();
+        claims.sort_unstable();
+        claims.dedup();
+        Explanation {
+            summary: crate::limits::clip_detail(&format!("{}", submission.state)),
+            replicas,
+            claims,
+            required: u32::try_from(self.jury(id).required()).unwrap_or(u32::MAX),
+        }
+    }
+}
+
+fn replica_standing(record: &LeaseRecord) -> ReplicaStanding {
+    let row = record.row();
+    let state = match &row.state {
+        LeaseState::Open => "open",
+        LeaseState::Granted { .. } if record.is_started() => "running",
+        LeaseState::Granted { .. } => "granted",
+        LeaseState::Sealed { .. } => "sealed",
+        LeaseState::Complete { .. } => "complete",
+        LeaseState::Exhausted { last } => last,
+    };
+    ReplicaStanding {
+        assignment: row.assignment.id,
+        replica: row.assignment.replica,
+        attempt: row.attempt,
+        holder: record.holder(),
+        state: crate::limits::clip_detail(state),
     }
 }
 
@@ -277,16 +482,19 @@ fn note_refusals(peer: Hotkey, answer: &PeerAnswer, out: &mut Outcome) {
         PeerAnswer::Acquired(Err(refusal)) => note("acquire", refusal),
         PeerAnswer::Completed(LeaseAnswer::Refused(refusal)) => note("complete", refusal),
         PeerAnswer::Released(LeaseAnswer::Refused(refusal)) => note("release", refusal),
+        PeerAnswer::Sealed(HoldAnswer::Refused(refusal)) => note("seal", refusal),
         PeerAnswer::Renewed(answers) => {
             for answer in answers {
-                if let LeaseAnswer::Refused(refusal) = answer {
+                if let HoldAnswer::Refused(refusal) = answer {
                     note("renew", refusal);
                 }
             }
         }
         PeerAnswer::Acquired(Ok(_))
+        | PeerAnswer::Sealed(HoldAnswer::Kept | HoldAnswer::Reveal(_))
         | PeerAnswer::Completed(LeaseAnswer::Accepted | LeaseAnswer::AlreadyDone)
         | PeerAnswer::Released(LeaseAnswer::Accepted | LeaseAnswer::AlreadyDone)
-        | PeerAnswer::Receipts(_) => {}
+        | PeerAnswer::Receipts(_)
+        | PeerAnswer::Explained(_) => {}
     }
 }

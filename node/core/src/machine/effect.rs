@@ -90,7 +90,7 @@ pub enum Effect {
         /// Which.
         run: RunId,
     },
-    /// Sign evidence with the hotkey.
+    /// Sign evidence with the hotkey, and then the seal of the receipt.
     SignReceipt {
         /// Of which run.
         run: RunId,
@@ -183,6 +183,9 @@ pub enum Note {
     SubmissionRejected { submission: SubmissionId, reason: String },
     SubmissionScored { submission: SubmissionId, points: u64, worker: Hotkey },
     SubmissionFailed { submission: SubmissionId, reason: String, worker: Hotkey },
+    SubmissionDisputed { submission: SubmissionId },
+    Strike { validator: Hotkey, submission: SubmissionId, cause: String },
+    ReceiptLate { submission: SubmissionId, worker: Hotkey },
     LeaseGranted { submission: SubmissionId, holder: Hotkey, attempt: u32 },
     LeaseExpired { submission: SubmissionId, holder: Hotkey, attempt: u32 },
     LeaseReleased { submission: SubmissionId, holder: Hotkey, attempt: u32 },

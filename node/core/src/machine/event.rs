@@ -2,7 +2,7 @@
 
 use crate::admission::{Rejection, Verdict};
 use crate::evidence::{Metrics, Receipt};
-use crate::id::{Digest, Hotkey, IntentId, RunId, SubmissionId};
+use crate::id::{Digest, Hotkey, IntentId, RunId, Signature, SubmissionId};
 use crate::inventory::Device;
 use crate::lease::{PeerAnswer, PeerRequest};
 use crate::outcome::Ending;
@@ -68,6 +68,11 @@ pub enum Event {
         /// The answer, or why there is none.
         result: Result<PeerAnswer, String>,
     },
+    /// The container of a run was started.
+    RunStarted {
+        /// Which.
+        run: RunId,
+    },
     /// A run ended and its container is gone.
     RunEnded {
         /// Which.
@@ -79,12 +84,14 @@ pub enum Event {
         /// When, by the wall clock.
         ended_at: UnixMs,
     },
-    /// A receipt was signed.
+    /// A receipt was signed, and the seal of it.
     ReceiptSigned {
         /// Of which run.
         run: RunId,
         /// The receipt.
         receipt: Box<Receipt>,
+        /// The signature of its seal.
+        seal: Signature,
     },
     /// A vector was signed, or could not be.
     WeightsSigned {
@@ -160,10 +167,15 @@ pub enum Question {
     Acquire,
     /// To keep leases.
     Renew,
+    /// To fix the result of this run.
+    Seal(RunId),
     /// To accept the result of this run.
     Complete(RunId),
     /// To take back the lease of this run.
     Release(RunId),
     /// For receipts.
-    Receipts,
+    Receipts {
+        /// Whose sequence.
+        of: Hotkey,
+    },
 }

@@ -1,22 +1,26 @@
-//! Receipts: fetched from the peers that accepted them, kept if they are for what we derived
-//! ourselves, and turned into results.
+//! Receipts: fetched from the coordinators that accepted them, or from somebody else where a
+//! coordinator is gone, and kept if they are for what we derived ourselves.
 
 use crate::evidence::Receipt;
-use crate::id::{Hotkey, SubmissionId};
+use crate::id::Hotkey;
 use crate::lease::{PeerAnswer, PeerRequest};
-use crate::limits::{clip_detail, RECEIPTS_EVERY_MS, RECEIPTS_PER_PAGE_MAX};
+use crate::limits::{
+    clip_detail, GONE_AFTER_MS, GONE_FAILURES_MIN, RECEIPTS_EVERY_MS, RECEIPTS_PER_PAGE_MAX,
+};
 use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::event::Question;
 use crate::machine::Machine;
-use crate::round::{check_evidence, check_parties, settle, EvidenceRejected, Expected, Verdict};
-use crate::rows::{CursorRow, ReceiptRow, Row};
-use crate::submission::{Submission, SubmissionState};
+use crate::round::check_worker;
+use crate::rows::{CursorRow, ReceiptRow, ReceiptStanding, Row};
 use crate::unit::{MonoMs, Now, UnixMs};
 
 /// Receipts of one peer whose submissions we have not seen yet; beyond it the oldest are dropped.
 /// Lower: a node that lags loses receipts until its next start. Higher: a hostile peer makes us
 /// hold that many.
 const ORPHANS_PER_PEER_MAX: usize = 256;
+
+/// How often others are asked for the receipts of a coordinator that is gone.
+const MIRROR_EVERY_MS: u64 = 5 * RECEIPTS_EVERY_MS;
 
 /// What this node knows of another validator, or of its own service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,11 +31,38 @@ pub struct PeerState {
     pub(super) receipts_in_flight: bool,
     pub(super) receipts_again_at: MonoMs,
     pub(super) renewing: Option<(MonoMs, Vec<crate::id::RunId>)>,
+    /// How far others were asked for its receipts in this life.
+    mirrored: u64,
+    mirror_again_at: MonoMs,
+    /// Since when every question failed, and how many did.
+    silent_since: Option<MonoMs>,
+    failures: u32,
     last_answer: Option<UnixMs>,
     last_failure: Option<String>,
 }
 
 impl PeerState {
+    /// Whether nothing of it was heard for so long that others take its place.
+    #[must_use]
+    pub fn is_gone(&self, now: MonoMs) -> bool {
+        let is_silent = |since: MonoMs| now.since_ms(since) >= GONE_AFTER_MS;
+        self.failures >= GONE_FAILURES_MIN && self.silent_since.is_some_and(is_silent)
+    }
+
+    fn answered(&mut self, now: Now) {
+        self.last_answer = Some(now.unix);
+        self.last_failure = None;
+        self.silent_since = None;
+        self.failures = 0;
+    }
+
+    /// Returns whether it had answered the question before this one.
+    fn failed(&mut self, now: Now, reason: String) -> bool {
+        self.silent_since.get_or_insert(now.mono);
+        self.failures = self.failures.saturating_add(1);
+        self.last_failure.replace(reason).is_none()
+    }
+
     /// When it last answered, by our wall clock.
     #[must_use]
     pub fn last_answer(&self) -> Option<UnixMs> {
@@ -67,8 +98,34 @@ impl Machine {
                 continue;
             }
             state.receipts_in_flight = true;
-            let request = PeerRequest::Receipts { after: state.after };
-            out.perform(Effect::AskPeer { peer, question: Question::Receipts, request });
+            let (of, after) = (peer.hotkey, state.after);
+            let request = PeerRequest::Receipts { of, after };
+            out.perform(Effect::AskPeer { peer, question: Question::Receipts { of }, request });
+        }
+        self.ask_mirrors(now, out);
+    }
+
+    /// Asks the others, one after the other, for the receipts of coordinators that are gone.
+    fn ask_mirrors(&mut self, now: Now, out: &mut Outcome) {
+        let gone: Vec<Hotkey> = self.duties.gone().copied().collect();
+        for of in gone {
+            let Some(state) = self.peers.get_mut(&of) else { continue };
+            if now.mono < state.mirror_again_at {
+                continue;
+            }
+            // Whom to ask moves on with time, so that one that says nothing hides nothing.
+            state.mirror_again_at = now.mono.plus_ms(MIRROR_EVERY_MS);
+            let turn = now.mono.0 / MIRROR_EVERY_MS;
+            let after = state.after.max(state.mirrored);
+            let present: Vec<Hotkey> = self.duties.present().copied().collect();
+            let others = present.iter().filter(|hotkey| **hotkey != self.config.hotkey);
+            let others: Vec<_> = others.filter_map(|hotkey| self.address_of(hotkey)).collect();
+            let count = u64::try_from(others.len()).unwrap_or(u64::MAX);
+            let Some(turn) = turn.checked_rem(count) else { continue };
+            let Some(peer) = others.get(usize::try_from(turn).unwrap_or(0)) else { continue };
+            let request = PeerRequest::Receipts { of, after };
+            let question = Question::Receipts { of };
+            out.perform(Effect::AskPeer { peer: *peer, question, request });
         }
     }
 
@@ -83,13 +140,12 @@ impl Machine {
         let state = self.peers.entry(peer).or_default();
         let answer = match result {
             Ok(answer) => {
-                state.last_answer = Some(now.unix);
-                state.last_failure = None;
+                state.answered(now);
                 Some(answer)
             }
             Err(reason) => {
                 let reason = clip_detail(&reason);
-                if state.last_failure.replace(reason.clone()).is_none() {
+                if state.failed(now, reason.clone()) {
                     out.note(Note::PeerUnreachable { peer, reason });
                 }
                 None
@@ -101,9 +157,13 @@ impl Machine {
             }
             (Question::Acquire, None) => self.on_acquired(now, peer, Vec::new(), out),
             (Question::Renew, Some(PeerAnswer::Renewed(answers))) => {
-                self.on_renewed(peer, &answers, out);
+                self.on_renewed(now, peer, &answers, out);
             }
-            (Question::Renew, None) => self.on_renewed(peer, &[], out),
+            (Question::Renew, None) => self.on_renewed(now, peer, &[], out),
+            (Question::Seal(run), Some(PeerAnswer::Sealed(answer))) => {
+                self.on_sealed(now, run, Some(&answer), out);
+            }
+            (Question::Seal(run), None) => self.on_sealed(now, run, None, out),
             (Question::Complete(run), Some(PeerAnswer::Completed(answer)))
             | (Question::Release(run), Some(PeerAnswer::Released(answer))) => {
                 self.on_reported(now, run, Some(answer), out);
@@ -111,13 +171,19 @@ impl Machine {
             (Question::Complete(run) | Question::Release(run), None) => {
                 self.on_reported(now, run, None, out);
             }
-            (Question::Receipts, Some(PeerAnswer::Receipts(page))) => {
+            (Question::Receipts { of }, Some(PeerAnswer::Receipts(page))) if of == peer => {
                 if page.len() < RECEIPTS_PER_PAGE_MAX {
                     self.heard_all_receipts(peer);
                 }
                 self.on_receipts(now, peer, page, out);
             }
-            (Question::Receipts, None) => self.on_receipts(now, peer, Vec::new(), out),
+            (Question::Receipts { of }, Some(PeerAnswer::Receipts(page))) => {
+                self.on_mirrored(now, of, page, out);
+            }
+            (Question::Receipts { of }, None) if of == peer => {
+                self.on_receipts(now, peer, Vec::new(), out);
+            }
+            (Question::Receipts { .. }, None) => {}
             (question, Some(_)) => {
                 out.note(Note::UnexpectedAnswer { peer });
                 // It ends the question all the same, or nothing would ever be asked there again.
@@ -125,6 +191,18 @@ impl Machine {
                 self.on_answered(now, peer, question, Err(reason), out);
             }
         }
+    }
+
+    /// What somebody says that a coordinator which is gone had accepted. The stored cursor stays:
+    /// what was left out comes when the coordinator is back.
+    fn on_mirrored(&mut self, now: Now, of: Hotkey, page: Vec<(u64, Receipt)>, out: &mut Outcome) {
+        for (sequence, receipt) in page {
+            if let Some(state) = self.peers.get_mut(&of) {
+                state.mirrored = state.mirrored.max(sequence);
+            }
+            self.file(of, sequence, receipt, out);
+        }
+        self.settle_touched(now, out);
     }
 
     fn on_receipts(
@@ -145,7 +223,7 @@ impl Machine {
         state.receipts_again_at = now.mono.plus_ms(pause);
         if !is_empty {
             self.put_cursor(peer, out);
-            self.settle_all(out);
+            self.settle_touched(now, out);
         }
     }
 
@@ -155,17 +233,36 @@ impl Machine {
             return;
         }
         state.after = sequence;
-        if receipt.evidence.coordinator != peer {
+        self.file(peer, sequence, receipt, out);
+    }
+
+    /// Keeps a receipt of `coordinator`'s sequence, or puts it aside until it can be judged.
+    fn file(&mut self, coordinator: Hotkey, sequence: u64, receipt: Receipt, out: &mut Outcome) {
+        let evidence = &receipt.evidence;
+        if evidence.coordinator != coordinator {
             let reason = "granted by someone else".to_owned();
-            out.note(Note::ReceiptIgnored { coordinator: peer, reason });
+            out.note(Note::ReceiptIgnored { coordinator, reason });
             return;
         }
-        if !self.submissions.contains_key(&receipt.evidence.submission) {
-            self.drop_oldest_orphan(peer, out);
-            self.orphans.push((peer, sequence, receipt));
+        if self.receipts.contains(&receipt) {
             return;
         }
-        self.adopt(receipt, out);
+        if self.can_be_judged(&receipt) {
+            self.adopt(sequence, receipt, out);
+        } else {
+            self.drop_oldest_orphan(coordinator, out);
+            self.orphans.push((coordinator, sequence, receipt));
+        }
+    }
+
+    /// Whether its submission is known and its worker a validator: either may be news of a block
+    /// that this node has not read yet.
+    fn can_be_judged(&self, receipt: &Receipt) -> bool {
+        let evidence = &receipt.evidence;
+        let known = self.submissions.get(&evidence.submission);
+        let is_judged = known.is_some_and(|submission| submission.state.is_judged());
+        let view = self.view.as_ref();
+        is_judged && view.is_some_and(|view| check_worker(view, evidence).is_ok())
     }
 
     /// Makes room for one more orphan of `peer`. Submissions that are not seen for long are most
@@ -177,55 +274,37 @@ impl Machine {
         }
         if let Some(oldest) = self.orphans.iter().position(is_theirs) {
             self.orphans.remove(oldest);
-            let reason = "its submission is unknown here".to_owned();
+            let reason = "its submission or its worker is unknown here".to_owned();
             out.note(Note::ReceiptIgnored { coordinator: peer, reason });
         }
     }
 
     /// Tries receipts again whose submissions have become known.
     pub(super) fn adopt_orphans(&mut self, out: &mut Outcome) {
-        let (known, unknown) =
-            std::mem::take(&mut self.orphans).into_iter().partition::<Vec<_>, _>(
-                |(_, _, receipt)| self.submissions.contains_key(&receipt.evidence.submission),
-            );
+        let (known, unknown) = std::mem::take(&mut self.orphans)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(_, _, receipt)| self.can_be_judged(receipt));
         self.orphans = unknown;
-        for (peer, _, receipt) in known {
-            self.adopt(receipt, out);
-            self.put_cursor(peer, out);
+        for (coordinator, sequence, receipt) in known {
+            self.adopt(sequence, receipt, out);
+            self.put_cursor(coordinator, out);
         }
     }
 
-    fn adopt(&mut self, receipt: Receipt, out: &mut Outcome) {
+    fn adopt(&mut self, sequence: u64, receipt: Receipt, out: &mut Outcome) {
         let evidence = &receipt.evidence;
-        let key = (evidence.assignment, evidence.worker);
-        if self.receipts.contains_key(&key) {
-            return;
-        }
+        let coordinator = evidence.coordinator;
         let Some(submission) = self.submissions.get(&evidence.submission) else { return };
         if let Err(rejected) = self.check_receipt(submission, &receipt) {
-            let (coordinator, reason) = (evidence.coordinator, rejected.to_string());
+            let reason = rejected.to_string();
             out.note(Note::ReceiptIgnored { coordinator, reason });
             return;
         }
-        self.keep_receipt(ReceiptRow { sequence: None, receipt }, out);
-    }
-
-    /// Whether a receipt is for what this node derived for the submission.
-    fn check_receipt(
-        &self,
-        submission: &Submission,
-        receipt: &Receipt,
-    ) -> Result<(), EvidenceRejected> {
-        let genesis =
-            self.view.as_ref().map(|view| view.genesis).ok_or(EvidenceRejected::OtherChain)?;
-        let assignment = self.assignment_of(submission);
-        let expected = Expected {
-            genesis,
-            netuid: self.config.netuid,
-            assignment: &assignment,
-            dataset: self.config.dataset,
-        };
-        check_evidence(&expected, &receipt.evidence)
+        if !self.receipts.is_news(&receipt) {
+            return;
+        }
+        let (sequence, standing) = (Some(sequence), ReceiptStanding::Counts);
+        self.keep_receipt(ReceiptRow { sequence, standing, receipt }, out);
     }
 
     pub(super) fn keep_receipt(&mut self, row: ReceiptRow, out: &mut Outcome) {
@@ -233,7 +312,8 @@ impl Machine {
         let (submission, worker) = (evidence.submission, evidence.worker);
         out.note(Note::ReceiptAccepted { submission, worker });
         out.put(Row::Receipt(Box::new(row.clone())));
-        self.receipts.insert((evidence.assignment, worker), row);
+        self.receipts.put(row);
+        self.to_settle.insert(submission);
     }
 
     /// The stored cursor stays before the first orphan, so that a restart fetches it again.
@@ -243,46 +323,5 @@ impl Machine {
             self.orphans.iter().filter(|(from, _, _)| *from == peer).map(|(_, n, _)| *n).min();
         let after = first_orphan.map_or(state.after, |first| first.saturating_sub(1));
         out.put(Row::Cursor(CursorRow { peer, after }));
-    }
-
-    /// Settles every admitted submission whose receipts allow it.
-    pub(super) fn settle_all(&mut self, out: &mut Outcome) {
-        let settled: Vec<(SubmissionId, Hotkey, Verdict)> = self
-            .submissions
-            .values()
-            .filter(|submission| submission.state == SubmissionState::Admitted)
-            .filter_map(|submission| {
-                let (receipt, verdict) = self.settle_one(submission)?;
-                Some((submission.id, receipt.evidence.worker, verdict))
-            })
-            .collect();
-        for (id, worker, verdict) in settled {
-            let Some(submission) = self.submissions.get_mut(&id) else { continue };
-            submission.state = match verdict {
-                Verdict::Scored { points } => {
-                    out.note(Note::SubmissionScored { submission: id, points, worker });
-                    SubmissionState::Scored { points }
-                }
-                Verdict::Failed { ending } => {
-                    let reason = ending.to_string();
-                    out.note(Note::SubmissionFailed { submission: id, reason, worker });
-                    SubmissionState::Failed { ending }
-                }
-            };
-            out.put(Row::Submission(submission.clone()));
-        }
-    }
-
-    fn settle_one(&self, submission: &Submission) -> Option<(&Receipt, Verdict)> {
-        let view = self.view.as_ref()?;
-        let assignment = self.assignment_of(submission).id;
-        let counting = self
-            .receipts
-            .values()
-            .map(|row| &row.receipt)
-            .filter(|receipt| receipt.evidence.assignment == assignment)
-            .filter(|receipt| check_parties(view, &receipt.evidence).is_ok())
-            .filter(|receipt| self.check_receipt(submission, receipt).is_ok());
-        settle(&self.coordinators_of(submission), counting)
     }
 }

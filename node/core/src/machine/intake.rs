@@ -247,12 +247,12 @@ impl Machine {
                 out.note(Note::SubmissionAdmitted { submission: id });
                 submission.state = SubmissionState::Admitted;
                 out.put(Row::Submission(submission.clone()));
+                self.to_settle.insert(id);
             }
             Verdict::Rejected { rejection } => self.reject(id, rejection, out),
         }
-        self.open_leases(now, out);
         self.adopt_orphans(out);
-        self.settle_all(out);
+        self.settle_touched(now, out);
     }
 
     /// Continues where an earlier life stopped.
@@ -266,7 +266,8 @@ impl Machine {
                 SubmissionState::Admitted
                 | SubmissionState::Rejected { .. }
                 | SubmissionState::Scored { .. }
-                | SubmissionState::Failed { .. } => None,
+                | SubmissionState::Failed { .. }
+                | SubmissionState::Disputed => None,
             })
             .collect();
         for (id, is_fetched) in waiting {

@@ -4,16 +4,21 @@
 //! to say. It is synchronous and deterministic: the same events give the same outcomes.
 //!
 //! The machine composes smaller parts, a file each: `restart` (what was and what is), `intake`
-//! (from commitment to verdict), `coordinate` (leases granted), `work` (leases held), `exchange`
-//! (receipts and settlement), `weights` (from points to the chain).
+//! (from commitment to verdict), `duty` (who coordinates what), `coordinate` (leases granted),
+//! `work` (leases held), `exchange` (receipts), `settle` (from receipts to results), `weights` (from
+//! points to the chain).
 
 mod catch_up;
 mod coordinate;
+mod duty;
 pub mod effect;
 pub mod event;
 mod exchange;
 mod intake;
+mod lease_queue;
+mod receipts;
 mod restart;
+mod settle;
 #[cfg(test)]
 mod tests;
 mod weights;
@@ -23,19 +28,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use crate::admission::Verdict;
-use crate::assignment::Assignment;
+use crate::evaluation::Evaluation;
 use crate::evidence::Receipt;
 use crate::id::{
-    AssignmentId, ContentDigest, Digest, Hotkey, IntentId, Netuid, RunId, SubmissionId,
+    AssignmentId, Attempt, ContentDigest, Digest, Hotkey, IntentId, Netuid, RunId, SubmissionId,
 };
 use crate::inventory::{Device, DeviceId};
 use crate::lease_record::LeaseRecord;
 use crate::machine::catch_up::CatchingUp;
+use crate::machine::duty::Duties;
 use crate::machine::effect::{Outcome, PeerAddress};
 use crate::machine::event::Event;
+use crate::machine::lease_queue::{LeaseQueue, ReplicaKey};
+use crate::machine::receipts::Receipts;
+use crate::machine::settle::Pending;
 use crate::policy::Policy;
 use crate::preflight::{self, Preflight, Stage};
-use crate::rows::{IntentRow, ReceiptRow};
+use crate::rows::{IntentRow, MeasurementRow, ReceiptRow, StrikeCause, StrikeRow};
 use crate::submission::{Submission, SubmissionState};
 use crate::submit_guard::{CommitForm, NotSafe, Sight};
 use crate::unit::{BlockCount, BlockNumber, EpochIndex, MonoMs, Now};
@@ -100,9 +109,32 @@ pub struct Machine {
     fetching: BTreeMap<SubmissionId, FetchClock>,
     /// Commitments that are no submissions, by hotkey: said once each.
     passed_over: BTreeMap<Hotkey, BlockNumber>,
-    leases: BTreeMap<AssignmentId, LeaseRecord>,
+    /// Who is there, and who coordinates what.
+    duties: Duties,
+    /// What this node coordinates, or did.
+    evaluations: BTreeMap<SubmissionId, Evaluation>,
+    replica_of: BTreeMap<AssignmentId, ReplicaKey>,
+    queue: LeaseQueue,
+    /// Attempts are numbered from after this one.
+    attempts_from: Attempt,
+    /// Evaluations that are not decided.
+    pending: BTreeMap<SubmissionId, Pending>,
+    /// Submissions that have to be settled again.
+    to_settle: BTreeSet<SubmissionId>,
+    /// Submissions that the latest view shows.
+    current: BTreeSet<SubmissionId>,
+    /// Since when the view does not show the others.
+    left_at: BTreeMap<SubmissionId, BlockNumber>,
+    /// Those of which nothing is kept any more.
+    retired: BTreeSet<SubmissionId>,
+    strikes: BTreeMap<(Hotkey, SubmissionId, StrikeCause), StrikeRow>,
     runs: BTreeMap<RunId, Run>,
-    receipts: BTreeMap<(AssignmentId, Hotkey), ReceiptRow>,
+    /// What this node measured.
+    measurements: BTreeMap<SubmissionId, MeasurementRow>,
+    /// Coordinators with work for this node, unless that has to be found out again.
+    asked_for_work: Option<Vec<Hotkey>>,
+    receipts: Receipts,
+    /// Receipts that cannot be judged yet: whose sequence, which place.
     orphans: Vec<(Hotkey, u64, Receipt)>,
     next_sequence: u64,
     peers: BTreeMap<Hotkey, PeerState>,
@@ -146,9 +178,21 @@ impl Machine {
             judging: BTreeSet::new(),
             fetching: BTreeMap::new(),
             passed_over: BTreeMap::new(),
-            leases: BTreeMap::new(),
+            duties: Duties::default(),
+            evaluations: BTreeMap::new(),
+            replica_of: BTreeMap::new(),
+            queue: LeaseQueue::default(),
+            attempts_from: Attempt(0),
+            pending: BTreeMap::new(),
+            to_settle: BTreeSet::new(),
+            current: BTreeSet::new(),
+            left_at: BTreeMap::new(),
+            retired: BTreeSet::new(),
+            strikes: BTreeMap::new(),
             runs: BTreeMap::new(),
-            receipts: BTreeMap::new(),
+            measurements: BTreeMap::new(),
+            asked_for_work: None,
+            receipts: Receipts::default(),
             orphans: Vec::new(),
             next_sequence: 1,
             peers: BTreeMap::new(),
@@ -194,12 +238,13 @@ impl Machine {
             Event::PeerAnswered { peer, question, result } => {
                 self.on_answered(now, peer, question, result, &mut out);
             }
+            Event::RunStarted { run } => self.on_run_started(run),
             Event::RunEnded { run, ending, metrics, ended_at } => {
                 let ended = work::EndedRun { run, ending, metrics, ended_at };
                 self.on_run_ended(now, ended, &mut out);
             }
-            Event::ReceiptSigned { run, receipt } => {
-                self.on_receipt_signed(now, run, *receipt, &mut out);
+            Event::ReceiptSigned { run, receipt, seal } => {
+                self.on_receipt_signed(now, run, *receipt, seal, &mut out);
             }
             Event::WeightsSigned { intent, result } => {
                 self.on_weights_signed(intent, result, &mut out);
@@ -223,26 +268,31 @@ impl Machine {
         self.view = Some(view);
         self.refresh_peers();
         self.take_in_commitments(now, out);
-        self.open_leases(now, out);
+        self.retire(out);
+        if self.update_duties(now) {
+            self.touch_all();
+        }
         self.adopt_orphans(out);
-        self.settle_all(out);
+        self.take_over_stuck();
+        self.asked_for_work = None;
+        self.settle_touched(now, out);
         self.check_caught_up(out);
         self.on_finalized_weights(out);
     }
 
     fn on_tick(&mut self, now: Now, out: &mut Outcome) {
         self.retry_fetches(now, out);
+        if self.update_duties(now) {
+            self.touch_all();
+            self.settle_touched(now, out);
+        }
         self.expire_leases(now, out);
         self.stop_unrenewed_runs(now, out);
+        self.show_overdue(now, out);
         self.report_results(now, out);
         self.renew_leases(now, out);
         self.acquire_work(now, out);
         self.ask_for_receipts(now, out);
-    }
-
-    /// What each validator derives for a submission: its only assignment of the first tier.
-    fn assignment_of(&self, submission: &Submission) -> Assignment {
-        Assignment::derive(submission, 1, 0, self.policy_digest)
     }
 
     fn address_of(&self, hotkey: &Hotkey) -> Option<PeerAddress> {
@@ -258,17 +308,6 @@ impl Machine {
             .filter(|neuron| neuron.hotkey != self.config.hotkey)
             .filter_map(|neuron| self.address_of(&neuron.hotkey))
             .collect()
-    }
-
-    /// Validators that may coordinate a submission, the first one does. Those without an address
-    /// cannot be asked for work, so they are left out: nobody waits for them.
-    fn coordinators_of(&self, submission: &Submission) -> Vec<Hotkey> {
-        self.view.as_ref().map_or_else(Vec::new, |view| {
-            crate::assignment::coordinators(view, &submission.hotkey, &submission.content)
-                .into_iter()
-                .filter(|validator| self.address_of(validator).is_some())
-                .collect()
-        })
     }
 
     fn busy_devices(&self) -> BTreeSet<DeviceId> {
@@ -314,9 +353,19 @@ impl Machine {
         self.submissions.values()
     }
 
-    /// Leases that this node coordinates.
+    /// Leases that this node coordinates, or did.
     pub fn leases(&self) -> impl Iterator<Item = &LeaseRecord> {
-        self.leases.values()
+        self.evaluations.values().flat_map(Evaluation::replicas)
+    }
+
+    /// Strikes that count.
+    pub fn strikes(&self) -> impl Iterator<Item = &StrikeRow> {
+        self.strikes.values()
+    }
+
+    /// Validators whose place others take.
+    pub fn gone(&self) -> impl Iterator<Item = &Hotkey> {
+        self.duties.gone()
     }
 
     /// Runs of this node that are not acknowledged yet.
@@ -324,9 +373,9 @@ impl Machine {
         self.runs.values()
     }
 
-    /// Receipts that count.
+    /// Receipts, late ones too.
     pub fn receipts(&self) -> impl Iterator<Item = &ReceiptRow> {
-        self.receipts.values()
+        self.receipts.all()
     }
 
     /// Other validators as this node sees them.

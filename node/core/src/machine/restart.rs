@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::evaluation::Evaluation;
 use crate::id::{IntentId, Netuid};
 use crate::lease_record::LeaseRecord;
 use crate::machine::effect::{Effect, Note, Outcome};
@@ -23,6 +24,12 @@ impl Machine {
         if found.has_lost_rows {
             self.start_catching_up(now);
         }
+        let replicas = self.evaluations.values().flat_map(Evaluation::replicas);
+        for record in replicas {
+            self.queue.place(record, None);
+        }
+        let admitted = self.submissions.values().filter(|s| s.state.is_admitted());
+        self.to_settle = admitted.map(|submission| submission.id).collect();
         self.reconcile_journal(&found.journal, out);
         for run in found.leftovers {
             out.note(Note::LeftoverFound { run });
@@ -40,19 +47,23 @@ impl Machine {
                 self.verdicts.insert((row.content, row.policy), row.verdict);
             }
             Row::Lease(row) => {
-                self.leases.insert(row.assignment.id, LeaseRecord::resume(row, now.mono));
+                let assignment = &row.assignment;
+                let id = assignment.submission;
+                self.replica_of.insert(assignment.id, (id, assignment.replica));
+                let evaluation = self.evaluations.entry(id).or_default();
+                evaluation.insert(LeaseRecord::resume(*row, now.mono));
             }
             Row::Receipt(row) => {
-                if let Some(sequence) = row.sequence {
+                let is_own = row.receipt.evidence.coordinator == self.config.hotkey;
+                if let Some(sequence) = row.sequence.filter(|_| is_own) {
                     self.next_sequence = self.next_sequence.max(sequence.saturating_add(1));
                 }
-                let evidence = &row.receipt.evidence;
-                self.receipts.insert((evidence.assignment, evidence.worker), *row);
+                self.receipts.put(*row);
             }
             Row::Run(row) => {
-                let run = Run::resume(row.clone(), now);
-                if run.row != row {
-                    out.put(Row::Run(run.row.clone()));
+                let run = Run::resume((*row).clone(), now);
+                if run.row != *row {
+                    out.put(Row::Run(Box::new(run.row.clone())));
                 }
                 self.runs.insert(run.row.run, run);
             }
@@ -65,6 +76,12 @@ impl Machine {
                 }
             }
             Row::Cursor(row) => self.peers.entry(row.peer).or_default().after = row.after,
+            Row::Measurement(row) => {
+                self.measurements.insert(row.submission, *row);
+            }
+            Row::Strike(row) => {
+                self.strikes.insert((row.validator, row.submission, row.cause), row);
+            }
         }
     }
 

@@ -1,20 +1,24 @@
 //! The worker's side: asking for leases, running them, keeping them, reporting what came out.
 
+use std::collections::BTreeSet;
+
 use crate::evidence::{Evidence, Metrics, Receipt};
-use crate::id::{DigestBuilder, Hotkey, RunId};
+use crate::id::{DigestBuilder, Hotkey, RunId, Signature, SubmissionId};
 use crate::lease::{
-    AcquireRequest, Grant, LeaseAnswer, LeaseRefusal, PeerRequest, ReleaseReason, RenewItem,
+    AcquireRequest, Grant, HeldLease, HeldStage, HoldAnswer, LeaseAnswer, LeaseRefusal,
+    PeerRequest, ReleaseReason, Renewal, Seal,
 };
 use crate::limits::{
     ACQUIRE_EVERY_MS, LEASE_RENEW_EVERY_MS, LEASE_STOP_AFTER_MS, LEASE_TOTAL_MS_MAX, LEASE_TTL_MS,
+    REPLICA_NUMBERS_MAX, SEALED_POLL_MS, SEAL_WAIT_MS,
 };
 use crate::machine::effect::{Effect, Note, Outcome, RunSpec};
 use crate::machine::event::Question;
+use crate::machine::settle::FIRST_TIER;
 use crate::machine::Machine;
 use crate::outcome::{Ending, Fault};
 use crate::placement;
-use crate::rows::{Row, RunRow, RunState, Table, Write};
-use crate::submission::SubmissionState;
+use crate::rows::{MeasurementRow, Row, RunRow, RunState, Table, Write};
 use crate::unit::{MonoMs, Now, UnixMs};
 
 /// How long a result waits for the next try to hand it in.
@@ -37,6 +41,9 @@ pub struct Run {
     renew_at: MonoMs,
     report_at: MonoMs,
     give_up_at: MonoMs,
+    /// When the result is shown whatever others do.
+    show_at: MonoMs,
+    has_started: bool,
 }
 
 /// Where a run is in this life of the process.
@@ -47,6 +54,8 @@ pub(super) enum Phase {
     Signing,
     ReadyToReport,
     Reporting,
+    /// Its result is sealed, and is shown when others' are sealed too.
+    Waiting,
 }
 
 /// How a run ended, as the runner reports it.
@@ -83,7 +92,9 @@ impl Run {
             renew_at: leased_at.plus_ms(LEASE_RENEW_EVERY_MS),
             report_at: leased_at,
             ends_at: leased_at.plus_ms(LEASE_HELD_MS_MAX),
-            give_up_at: leased_at.plus_ms(LEASE_TOTAL_MS_MAX),
+            give_up_at: leased_at.plus_ms(LEASE_TOTAL_MS_MAX.saturating_add(SEAL_WAIT_MS)),
+            show_at: leased_at.plus_ms(SEAL_WAIT_MS),
+            has_started: false,
         }
     }
 
@@ -93,9 +104,25 @@ impl Run {
         self.renew_at = asked_at.plus_ms(LEASE_RENEW_EVERY_MS);
     }
 
-    fn item(&self) -> RenewItem {
+    fn renewal(&self) -> Renewal {
+        let stage = match self.row.state {
+            RunState::Started if self.has_started => HeldStage::Running,
+            RunState::Started => HeldStage::Preparing,
+            RunState::Sealing { .. } | RunState::Completing { .. } | RunState::Releasing { .. } => {
+                HeldStage::Sealed
+            }
+        };
+        Renewal { held: self.item(), stage }
+    }
+
+    /// Whether its lease has to be kept: the others are being handed in or back.
+    fn wants_renewal(&self) -> bool {
+        matches!(self.row.state, RunState::Started | RunState::Sealing { .. })
+    }
+
+    fn item(&self) -> HeldLease {
         let grant = &self.row.grant;
-        RenewItem { assignment: grant.assignment.id, lease: grant.lease, attempt: grant.attempt }
+        HeldLease { assignment: grant.assignment.id, lease: grant.lease, attempt: grant.attempt }
     }
 }
 
@@ -111,7 +138,7 @@ impl Machine {
         let kind = limits.device;
         let free = placement::free_count(&self.devices, &self.busy_devices(), limits);
         let is_asking = self.peers.values().any(|peer| peer.acquire_asked_at.is_some());
-        if self.is_stopping || free == 0 || is_asking {
+        if self.is_stopping || free == 0 || is_asking || self.is_catching_up() {
             return;
         }
         // The one that has waited longest, so that those that never answer delay the others and do
@@ -138,16 +165,26 @@ impl Machine {
         out.perform(Effect::AskPeer { peer, question: Question::Acquire, request });
     }
 
-    /// Coordinators of submissions that wait for an evaluation, others before ourselves.
-    fn coordinators_with_work(&self) -> Vec<Hotkey> {
-        let mut hotkeys: Vec<Hotkey> = self
-            .submissions
-            .values()
-            .filter(|submission| submission.state == SubmissionState::Admitted)
-            .filter_map(|submission| self.coordinators_of(submission).first().copied())
+    /// Coordinators of evaluations that this node can still take part in, others before ourselves.
+    /// Found again only when something changed.
+    fn coordinators_with_work(&mut self) -> Vec<Hotkey> {
+        if let Some(known) = &self.asked_for_work {
+            return known.clone();
+        }
+        let own = self.config.hotkey;
+        let open: Vec<_> = self
+            .pending
+            .iter()
+            .filter(|(_, pending)| !pending.claimants.contains(&own))
+            .map(|(id, _)| *id)
             .collect();
-        hotkeys.sort_unstable_by_key(|hotkey| (*hotkey == self.config.hotkey, *hotkey));
+        let mut hotkeys: Vec<Hotkey> = Vec::new();
+        for id in open {
+            hotkeys.extend(self.coordinators_now(&id));
+        }
+        hotkeys.sort_unstable_by_key(|hotkey| (*hotkey == own, *hotkey));
         hotkeys.dedup();
+        self.asked_for_work = Some(hotkeys.clone());
         hotkeys
     }
 
@@ -179,20 +216,31 @@ impl Machine {
             .submissions
             .get(&grant.assignment.submission)
             .ok_or("its submission is unknown here")?;
-        if submission.state != SubmissionState::Admitted {
+        if !submission.state.is_admitted() {
             return Err("its submission is not admitted here");
         }
-        if self.assignment_of(submission) != grant.assignment {
+        let replica = grant.assignment.replica;
+        if replica >= REPLICA_NUMBERS_MAX
+            || self.assignment_of(submission, replica) != grant.assignment
+        {
             return Err("this node derives another assignment");
         }
         if self.runs.contains_key(&run_id(&self.config.hotkey, grant)) {
             return Err("the grant is already known");
+        }
+        let is_same = |run: &Run| run.row.grant.assignment.submission == submission.id;
+        if self.runs.values().any(|run| is_same(run) && run.wants_renewal()) {
+            return Err("this node already evaluates the submission");
         }
         Ok(())
     }
 
     fn begin(&mut self, now: Now, asked_at: MonoMs, grant: Grant, out: &mut Outcome) {
         let run = run_id(&self.config.hotkey, &grant);
+        if let Some(evidence) = self.known_result(run, &grant) {
+            self.hand_in_again(asked_at, grant, evidence, out);
+            return;
+        }
         let chosen = if self.is_stopping {
             Err(ReleaseReason::RunEnded { ending: Ending::Stopped })
         } else {
@@ -209,7 +257,7 @@ impl Machine {
             }
         };
         let row = RunRow { run, grant, device: device.id.clone(), state, started_at: now.unix };
-        out.put(Row::Run(row.clone()));
+        out.put(Row::Run(Box::new(row.clone())));
         if phase == Phase::Running {
             let assignment = row.grant.assignment.clone();
             out.note(Note::RunStarted {
@@ -225,12 +273,51 @@ impl Machine {
         self.runs.insert(run, Run::new(row, phase, asked_at));
     }
 
+    /// What this node measured for the same evaluation before, as a result of this grant.
+    fn known_result(&self, run: RunId, grant: &Grant) -> Option<Evidence> {
+        let known = &self.measurements.get(&grant.assignment.submission)?.receipt.evidence;
+        let is_same = known.policy == self.policy_digest
+            && known.dataset == self.config.dataset
+            && known.image == self.config.image
+            && known.content == grant.assignment.content;
+        is_same.then(|| Evidence {
+            assignment: grant.assignment.id,
+            lease: grant.lease,
+            attempt: grant.attempt,
+            run,
+            coordinator: grant.coordinator,
+            ..known.clone()
+        })
+    }
+
+    /// Hands a known result in under another lease: nothing is run twice.
+    fn hand_in_again(
+        &mut self,
+        asked_at: MonoMs,
+        grant: Grant,
+        evidence: Evidence,
+        out: &mut Outcome,
+    ) {
+        let Some(device) = self.devices.first().map(|device| device.id.clone()) else { return };
+        let (run, started_at) = (evidence.run, evidence.started_at);
+        let row = RunRow { run, grant, device, state: RunState::Started, started_at };
+        out.put(Row::Run(Box::new(row.clone())));
+        self.runs.insert(run, Run::new(row, Phase::Signing, asked_at));
+        out.perform(Effect::SignReceipt { run, evidence: Box::new(evidence) });
+    }
+
+    pub(super) fn on_run_started(&mut self, run: RunId) {
+        if let Some(run) = self.runs.get_mut(&run) {
+            run.has_started = true;
+        }
+    }
+
     /// Renews what is due, one question per coordinator at a time.
     pub(super) fn renew_leases(&mut self, now: Now, out: &mut Outcome) {
         let mut coordinators: Vec<Hotkey> = self
             .runs
             .values()
-            .filter(|run| now.mono >= run.renew_at)
+            .filter(|run| now.mono >= run.renew_at && run.wants_renewal())
             .map(|run| run.row.grant.coordinator)
             .collect();
         coordinators.sort_unstable();
@@ -241,11 +328,11 @@ impl Machine {
             if state.renewing.is_some() {
                 continue;
             }
-            let (runs, items): (Vec<RunId>, Vec<RenewItem>) = self
+            let (runs, items): (Vec<RunId>, Vec<Renewal>) = self
                 .runs
                 .values()
-                .filter(|run| run.row.grant.coordinator == coordinator)
-                .map(|run| (run.row.run, run.item()))
+                .filter(|run| run.row.grant.coordinator == coordinator && run.wants_renewal())
+                .map(|run| (run.row.run, run.renewal()))
                 .unzip();
             state.renewing = Some((now.mono, runs));
             let request = PeerRequest::Renew(items);
@@ -253,24 +340,113 @@ impl Machine {
         }
     }
 
-    pub(super) fn on_renewed(&mut self, peer: Hotkey, answers: &[LeaseAnswer], out: &mut Outcome) {
+    pub(super) fn on_renewed(
+        &mut self,
+        now: Now,
+        peer: Hotkey,
+        answers: &[HoldAnswer],
+        out: &mut Outcome,
+    ) {
         let Some((asked_at, runs)) = self.peers.get_mut(&peer).and_then(|p| p.renewing.take())
         else {
             return;
         };
         // An unanswered renewal leaves `renew_at` in the past, so the next tick asks again.
-        for (run, answer) in runs.iter().zip(answers) {
-            let Some(run) = self.runs.get_mut(run) else { continue };
-            match answer {
-                LeaseAnswer::Accepted | LeaseAnswer::AlreadyDone => run.renewed(asked_at),
-                LeaseAnswer::Refused(LeaseRefusal::NotReady) => {
-                    run.renew_at = asked_at.plus_ms(REPORT_AGAIN_MS);
+        for (id, answer) in runs.iter().zip(answers) {
+            self.on_held(now, asked_at, *id, answer, out);
+        }
+    }
+
+    /// What a coordinator says to a renewal or a seal.
+    fn on_held(
+        &mut self,
+        now: Now,
+        asked_at: MonoMs,
+        id: RunId,
+        answer: &HoldAnswer,
+        out: &mut Outcome,
+    ) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let is_sealed = matches!(run.row.state, RunState::Sealing { .. });
+        match answer {
+            HoldAnswer::Kept | HoldAnswer::Reveal(_) => {
+                run.renewed(asked_at);
+                if is_sealed {
+                    run.phase = Phase::Waiting;
+                    run.renew_at = now.mono.plus_ms(SEALED_POLL_MS);
                 }
-                LeaseAnswer::Refused(_) => {
-                    run.renew_at = asked_at.plus_ms(LEASE_RENEW_EVERY_MS);
-                    stop(run, Ending::LeaseLost, out);
+                if let HoldAnswer::Reveal(seals) = answer {
+                    self.show_if_fixed(now, id, seals, out);
                 }
             }
+            HoldAnswer::Refused(LeaseRefusal::NotReady) => {
+                if run.phase == Phase::Reporting {
+                    run.phase = Phase::ReadyToReport;
+                }
+                run.report_at = asked_at.plus_ms(REPORT_AGAIN_MS);
+                run.renew_at = asked_at.plus_ms(REPORT_AGAIN_MS);
+            }
+            HoldAnswer::Refused(refusal) if is_sealed => {
+                out.note(Note::RunAbandoned { run: id, reason: refusal.to_string() });
+                self.forget(id, out);
+            }
+            HoldAnswer::Refused(_) => {
+                run.renew_at = asked_at.plus_ms(LEASE_RENEW_EVERY_MS);
+                stop(run, Ending::LeaseLost, out);
+            }
+        }
+    }
+
+    /// Shows a sealed result if as many others are fixed as have to agree with it.
+    fn show_if_fixed(&mut self, now: Now, id: RunId, seals: &[Seal], out: &mut Outcome) {
+        let Some(run) = self.runs.get(&id) else { return };
+        let RunState::Sealing { receipt, .. } = &run.row.state else { return };
+        let submission = run.row.grant.assignment.submission;
+        let own = self.config.hotkey;
+        let known = self.receipts.counting(&submission).map(|known| known.evidence.worker);
+        let mut fixed: BTreeSet<Hotkey> = known.collect();
+        fixed.extend(
+            seals.iter().filter(|seal| self.is_seal_of(submission, seal)).map(|seal| seal.worker),
+        );
+        fixed.remove(&own);
+        let others = self.jury(&submission).required().saturating_sub(1);
+        if fixed.len() < others && now.mono < run.show_at {
+            return;
+        }
+        let state = RunState::Completing { receipt: receipt.clone() };
+        self.show(now, id, state, out);
+    }
+
+    fn show(&mut self, now: Now, id: RunId, state: RunState, out: &mut Outcome) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        run.row.state = state;
+        run.phase = Phase::ReadyToReport;
+        run.report_at = now.mono;
+        out.put(Row::Run(Box::new(run.row.clone())));
+        self.report_results(now, out);
+    }
+
+    /// Whether a seal is of a validator, for a replica of the submission.
+    fn is_seal_of(&self, submission: SubmissionId, seal: &Seal) -> bool {
+        let is_validator = self.view.as_ref().is_some_and(|view| view.is_validator(&seal.worker));
+        let submission = self.submissions.get(&submission);
+        is_validator
+            && submission
+                .and_then(|submission| self.assignment_with(submission, seal.held.assignment))
+                .is_some()
+    }
+
+    /// Shows results that waited for others for as long as a result waits.
+    pub(super) fn show_overdue(&mut self, now: Now, out: &mut Outcome) {
+        let is_overdue = |run: &&Run| {
+            matches!(run.row.state, RunState::Sealing { .. })
+                && run.phase == Phase::Waiting
+                && now.mono >= run.show_at
+        };
+        let overdue: Vec<RunId> =
+            self.runs.values().filter(is_overdue).map(|run| run.row.run).collect();
+        for id in overdue {
+            self.show_if_fixed(now, id, &[], out);
         }
     }
 
@@ -309,7 +485,7 @@ impl Machine {
                 let reason = ReleaseReason::RunEnded { ending };
                 run.row.state = RunState::Releasing { reason };
                 run.phase = Phase::ReadyToReport;
-                out.put(Row::Run(run.row.clone()));
+                out.put(Row::Run(Box::new(run.row.clone())));
                 self.report_results(now, out);
             }
         }
@@ -362,16 +538,30 @@ impl Machine {
         now: Now,
         run: RunId,
         receipt: Receipt,
+        signature: Signature,
         out: &mut Outcome,
     ) {
         let Some(run) = self.runs.get_mut(&run).filter(|run| run.phase == Phase::Signing) else {
             return;
         };
-        run.row.state = RunState::Completing { receipt: Box::new(receipt) };
-        run.phase = Phase::ReadyToReport;
-        run.report_at = now.mono;
-        out.put(Row::Run(run.row.clone()));
-        self.report_results(now, out);
+        let (held, result) = (run.item(), receipt.sealed());
+        let seal = Seal { held, worker: receipt.evidence.worker, result, signature };
+        run.show_at = now.mono.plus_ms(SEAL_WAIT_MS);
+        let id = run.row.run;
+        self.remember_result(&receipt, out);
+        let state = RunState::Sealing { receipt: Box::new(receipt), seal };
+        self.show(now, id, state, out);
+    }
+
+    fn remember_result(&mut self, receipt: &Receipt, out: &mut Outcome) {
+        let submission = receipt.evidence.submission;
+        let is_known = |row: &MeasurementRow| row.receipt.evidence.says_the_same(&receipt.evidence);
+        if self.measurements.get(&submission).is_some_and(is_known) {
+            return;
+        }
+        let row = MeasurementRow { submission, tier: FIRST_TIER, receipt: receipt.clone() };
+        out.put(Row::Measurement(Box::new(row.clone())));
+        self.measurements.insert(submission, row);
     }
 
     /// Hands results and releases to their coordinators, until each is acknowledged.
@@ -399,6 +589,9 @@ impl Machine {
         let item = run.item();
         let (question, request) = match &run.row.state {
             RunState::Started => return,
+            RunState::Sealing { seal, .. } => {
+                (Question::Seal(id), PeerRequest::Seal(Box::new(*seal)))
+            }
             RunState::Completing { receipt } => {
                 (Question::Complete(id), PeerRequest::Complete(receipt.clone()))
             }
@@ -411,6 +604,26 @@ impl Machine {
             run.phase = Phase::Reporting;
         }
         out.perform(Effect::AskPeer { peer, question, request });
+    }
+
+    pub(super) fn on_sealed(
+        &mut self,
+        now: Now,
+        id: RunId,
+        answer: Option<&HoldAnswer>,
+        out: &mut Outcome,
+    ) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if run.phase != Phase::Reporting {
+            return;
+        }
+        match answer {
+            Some(answer) => self.on_held(now, now.mono, id, answer, out),
+            None => {
+                run.phase = Phase::ReadyToReport;
+                run.report_at = now.mono.plus_ms(REPORT_AGAIN_MS);
+            }
+        }
     }
 
     pub(super) fn on_reported(

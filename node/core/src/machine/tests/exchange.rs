@@ -21,7 +21,7 @@ fn scored_at_node_0(world: &mut World) -> (SubmissionId, Receipt) {
 /// Gives node 1 a page of receipts, as if node 0 had answered.
 fn give_page(world: &mut World, page: Vec<(u64, Receipt)>) {
     let life = world.hosts[1].life;
-    let (peer, question) = (validator(0), Question::Receipts);
+    let (peer, question) = (validator(0), Question::Receipts { of: validator(0) });
     let result = Ok(PeerAnswer::Receipts(page));
     world.deliver(1, life, Event::PeerAnswered { peer, question, result });
 }
@@ -123,7 +123,8 @@ fn every_receipt_arrives_though_pages_are_bounded() {
     let rows = (2..=many).map(|sequence| {
         let mut receipt = good.clone();
         receipt.evidence.assignment.0[..8].copy_from_slice(&sequence.to_le_bytes());
-        crate::rows::ReceiptRow { sequence: Some(sequence), receipt }
+        let standing = crate::rows::ReceiptStanding::Counts;
+        crate::rows::ReceiptRow { sequence: Some(sequence), standing, receipt }
     });
     let writes: Vec<_> =
         rows.map(|row| crate::rows::Write::Put(crate::rows::Row::Receipt(Box::new(row)))).collect();

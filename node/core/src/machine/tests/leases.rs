@@ -5,10 +5,10 @@ use crate::evidence::Receipt;
 use crate::id::SubmissionId;
 use crate::inventory::DeviceKind;
 use crate::lease::{
-    AcquireRequest, Grant, LeaseAnswer, LeaseRefusal, LeaseState, PeerAnswer, PeerRequest,
-    ReleaseReason, RenewItem,
+    AcquireRequest, Grant, HeldLease, LeaseAnswer, LeaseRefusal, LeaseState, PeerAnswer,
+    PeerRequest, ReleaseReason,
 };
-use crate::limits::{ATTEMPTS_MAX, LEASE_STOP_AFTER_MS, LEASE_TOTAL_MS_MAX, LEASE_TTL_MS};
+use crate::limits::{FAULTS_MAX, LEASE_STOP_AFTER_MS, LEASE_TOTAL_MS_MAX, LEASE_TTL_MS};
 use crate::machine::effect::Note;
 use crate::machine::event::{Event, Question};
 use crate::outcome::Ending;
@@ -48,16 +48,19 @@ fn acquire(world: &mut World, peer: usize) -> Grant {
 
 fn release(world: &mut World, peer: usize, grant: &Grant) -> LeaseAnswer {
     let item =
-        RenewItem { assignment: grant.assignment.id, lease: grant.lease, attempt: grant.attempt };
+        HeldLease { assignment: grant.assignment.id, lease: grant.lease, attempt: grant.attempt };
     let request = PeerRequest::Release { item, reason: ReleaseReason::NoDevice };
     let answer = world.ask_directly(validator(peer), 0, request);
     let PeerAnswer::Released(answer) = answer else { panic!("{answer:?}") };
     answer
 }
 
-/// Hands a result for `grant` to node 0 in the name of a validator.
+/// Seals a result for `grant` at node 0 in the name of a validator and hands it in.
 fn complete(world: &mut World, peer: usize, grant: &Grant) -> LeaseAnswer {
     let receipt = world.receipt(validator(peer), grant);
+    let request = PeerRequest::Seal(Box::new(World::seal(&receipt)));
+    let answer = world.ask_directly(validator(peer), 0, request);
+    assert!(matches!(answer, PeerAnswer::Sealed(_)), "{answer:?}");
     let request = PeerRequest::Complete(Box::new(receipt));
     let answer = world.ask_directly(validator(peer), 0, request);
     let PeerAnswer::Completed(answer) = answer else { panic!("{answer:?}") };
@@ -279,8 +282,8 @@ fn infrastructure_faults_everywhere_use_up_the_attempts_and_no_more() {
     world.run_for(900_000);
     let lease = world.hosts[0].machine().leases().next().unwrap().row().clone();
     assert!(matches!(lease.state, LeaseState::Exhausted { .. }), "{lease:?}");
-    assert_eq!(lease.attempt.0, ATTEMPTS_MAX);
-    assert_eq!(runs_started(&world), usize::try_from(ATTEMPTS_MAX).unwrap());
+    assert_eq!(lease.attempt.0, FAULTS_MAX);
+    assert_eq!(runs_started(&world), usize::try_from(FAULTS_MAX).unwrap());
     assert_eq!(world.state(1, id), Some(SubmissionState::Admitted));
 }
 
@@ -330,7 +333,7 @@ fn a_coordinator_without_an_address_does_not_keep_a_node_from_work() {
 #[test]
 fn an_answer_of_the_wrong_kind_counts_as_none() {
     let mut world = World::new(16, 2, 2);
-    world.nonsense = vec![(1, Question::Acquire), (1, Question::Receipts)];
+    world.nonsense = vec![(1, Question::Acquire), (1, Question::Receipts { of: validator(0) })];
     let id = world.submit_to(0, miner(0), GOOD);
     world.run_until(200_000, "settled", |world| world.is_settled_everywhere(id));
     let runs = |world: &World, node| world.notes(node, |n| matches!(n, Note::RunStarted { .. }));

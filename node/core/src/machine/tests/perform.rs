@@ -15,6 +15,7 @@ use crate::unit::BlockCount;
 const FETCH_MS: u64 = 200;
 const ADMIT_MS: u64 = 500;
 const SIGN_MS: u64 = 50;
+const START_MS: u64 = 400;
 const STOP_MS: u64 = 300;
 const LATENCY_MS: u64 = 20;
 
@@ -32,6 +33,7 @@ impl World {
             Effect::StartRun(spec) => {
                 let (run, life) = (spec.run, self.hosts[node].life);
                 self.hosts[node].containers.insert(run, *spec);
+                self.report(node, START_MS, Event::RunStarted { run });
                 let exited = Happening::ContainerExited { node, life, run, ending: None };
                 self.after(self.run_ms, exited);
             }
@@ -45,7 +47,8 @@ impl World {
             Effect::SignReceipt { run, evidence } => {
                 let receipt = Receipt { evidence: *evidence, signature: Signature([1; 64]) };
                 let receipt = Box::new(receipt);
-                self.report(node, SIGN_MS, Event::ReceiptSigned { run, receipt });
+                let seal = Signature([2; 64]);
+                self.report(node, SIGN_MS, Event::ReceiptSigned { run, receipt, seal });
             }
             Effect::SignWeights(to_sign) => self.sign(node, to_sign),
             Effect::SendWeights { intent, bytes, .. } => {

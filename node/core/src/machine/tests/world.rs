@@ -16,7 +16,7 @@ use crate::evidence::{Evidence, Metrics, Receipt};
 use crate::id::{
     AssignmentId, ContentDigest, Digest, DigestBuilder, Hotkey, RunId, Signature, SubmissionId,
 };
-use crate::lease::{Grant, LeaseAnswer, PeerAnswer, PeerRequest};
+use crate::lease::{Grant, HeldLease, LeaseAnswer, PeerAnswer, PeerRequest, Seal};
 use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::event::{CallId, Event, Question};
 use crate::machine::{MachineConfig, WeightsMode};
@@ -136,7 +136,20 @@ pub(super) fn miner(index: usize) -> Hotkey {
 
 impl World {
     /// Validators with one CPU slot each, and miners, on a chain at block 0. Nodes are up.
+    /// One evaluation of a submission is enough.
     pub(super) fn new(seed: u64, validators: usize, miners: usize) -> Self {
+        Self::with_replicas(seed, validators, miners, 1)
+    }
+
+    /// As [`World::new`], with as many replicas of each evaluation.
+    pub(super) fn with_replicas(
+        seed: u64,
+        validators: usize,
+        miners: usize,
+        replicas: u8,
+    ) -> Self {
+        let mut policy = Policy::dev();
+        policy.agreement.replicas = replicas;
         let hotkeys: Vec<Hotkey> = (0..validators).map(validator).collect();
         let miners: Vec<Hotkey> = (0..miners).map(miner).collect();
         let endpoint = |(port, hotkey): (u16, &Hotkey)| (*hotkey, ([127, 0, 0, 1], port).into());
@@ -145,7 +158,7 @@ impl World {
             hotkey: *hotkey,
             netuid: NETUID,
             mechanism: 0,
-            policy: Policy::dev(),
+            policy: policy.clone(),
             image: Digest([0xaa; 32]),
             dataset: Digest([0xdd; 32]),
             endpoints: endpoints.clone(),
@@ -311,7 +324,8 @@ impl World {
             | SubmissionState::Admitted => false,
             SubmissionState::Rejected { .. }
             | SubmissionState::Scored { .. }
-            | SubmissionState::Failed { .. } => true,
+            | SubmissionState::Failed { .. }
+            | SubmissionState::Disputed => true,
         })
     }
 
@@ -533,6 +547,17 @@ impl World {
             ended_at: now,
         };
         Receipt { evidence, signature: Signature([1; 64]) }
+    }
+
+    /// The promise of a receipt.
+    pub(super) fn seal(receipt: &Receipt) -> Seal {
+        let Evidence { assignment, lease, attempt, worker, .. } = receipt.evidence;
+        Seal {
+            held: HeldLease { assignment, lease, attempt },
+            worker,
+            result: receipt.sealed(),
+            signature: Signature([2; 64]),
+        }
     }
 
     pub(super) fn rejection() -> Verdict {

@@ -1,0 +1,112 @@
+//! Who coordinates what: the validators in the order of rendezvous hashing, without those that are
+//! gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::assignment::coordinators_among;
+use crate::id::{Hotkey, SubmissionId};
+use crate::limits::STUCK_BLOCKS;
+use crate::machine::Machine;
+use crate::submission::Submission;
+use crate::unit::Now;
+
+/// Who is there, and the ranking of the submissions that somebody asked about.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Duties {
+    /// Validators with an address, this node among them.
+    validators: Vec<Hotkey>,
+    gone: BTreeSet<Hotkey>,
+    /// Places in `validators`, the first coordinator first.
+    ranks: BTreeMap<SubmissionId, Vec<u16>>,
+}
+
+impl Duties {
+    /// Takes over who is there; returns whether anything changed.
+    fn update(&mut self, validators: Vec<Hotkey>, gone: BTreeSet<Hotkey>) -> bool {
+        if self.validators != validators {
+            self.ranks.clear();
+        } else if self.gone == gone {
+            return false;
+        }
+        self.validators = validators;
+        self.gone = gone;
+        true
+    }
+
+    /// Validators with an address that are not gone.
+    pub(super) fn present(&self) -> impl Iterator<Item = &Hotkey> {
+        self.validators.iter().filter(|hotkey| !self.gone.contains(hotkey))
+    }
+
+    pub(super) fn is_gone(&self, hotkey: &Hotkey) -> bool {
+        self.gone.contains(hotkey)
+    }
+
+    pub(super) fn gone(&self) -> impl Iterator<Item = &Hotkey> {
+        self.gone.iter()
+    }
+
+    /// The validators in the order in which they coordinate this submission.
+    fn ranked(&mut self, submission: &Submission) -> Vec<Hotkey> {
+        let validators = &self.validators;
+        let places = self.ranks.entry(submission.id).or_insert_with(|| {
+            coordinators_among(validators, &submission.hotkey, &submission.content)
+        });
+        let hotkey = |place: &u16| validators.get(usize::from(*place)).copied();
+        places.iter().filter_map(hotkey).collect()
+    }
+
+    pub(super) fn forget(&mut self, submission: &SubmissionId) {
+        self.ranks.remove(submission);
+    }
+}
+
+impl Machine {
+    /// Notices who came and who is gone. Everything that follows from it is planned anew.
+    pub(super) fn update_duties(&mut self, now: Now) -> bool {
+        let Some(view) = &self.view else { return false };
+        let validators: Vec<Hotkey> = view
+            .validators()
+            .map(|neuron| neuron.hotkey)
+            .filter(|hotkey| self.address_of(hotkey).is_some())
+            .collect();
+        let is_gone = |hotkey: &&Hotkey| {
+            **hotkey != self.config.hotkey
+                && self.peers.get(*hotkey).is_some_and(|peer| peer.is_gone(now.mono))
+        };
+        let gone = validators.iter().filter(is_gone).copied().collect();
+        let has_changed = self.duties.update(validators, gone);
+        if has_changed {
+            self.asked_for_work = None;
+        }
+        has_changed
+    }
+
+    /// Who may be asked for a replica of this submission: the first validator that is not gone,
+    /// and one more for each [`STUCK_BLOCKS`] that it stands unsettled.
+    pub(super) fn coordinators_now(&mut self, id: &SubmissionId) -> Vec<Hotkey> {
+        let Some(submission) = self.submissions.get(id) else { return Vec::new() };
+        let helpers = self.pending.get(id).map_or(0, |pending| pending.helpers);
+        let count = usize::try_from(helpers).unwrap_or(usize::MAX).saturating_add(1);
+        let ranked = self.duties.ranked(submission);
+        ranked.into_iter().filter(|hotkey| !self.duties.is_gone(hotkey)).take(count).collect()
+    }
+
+    /// Whether this node gives out replicas of this submission.
+    pub(super) fn is_on_duty(&mut self, id: &SubmissionId) -> bool {
+        self.coordinators_now(id).contains(&self.config.hotkey)
+    }
+
+    /// Plans those evaluations again that stand unsettled for so long that one more validator
+    /// coordinates them.
+    pub(super) fn take_over_stuck(&mut self) {
+        let Some(view) = &self.view else { return };
+        for (id, pending) in &mut self.pending {
+            let helpers = view.number.since(pending.since).0 / STUCK_BLOCKS;
+            if helpers != pending.helpers {
+                pending.helpers = helpers;
+                self.to_settle.insert(*id);
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The receipts that this node has: by submission, to settle it, and by the sequence of the
+//! coordinator that accepted them, to pass them on.
+
+use std::collections::BTreeMap;
+
+use crate::evidence::Receipt;
+use crate::id::{Digest, Hotkey, SubmissionId};
+use crate::limits::{LATE_RECEIPTS_MAX, RECEIPTS_PER_PAGE_MAX, RECEIPTS_PER_SUBMISSION_MAX};
+use crate::rows::{ReceiptRow, ReceiptStanding};
+
+/// Receipts of one worker for one submission that say different things: the second proves it.
+const DIFFERENT_PER_WORKER_MAX: usize = 2;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Receipts {
+    by_submission: BTreeMap<SubmissionId, BTreeMap<Digest, ReceiptRow>>,
+    by_sequence: BTreeMap<(Hotkey, u64), (SubmissionId, Digest)>,
+}
+
+impl Receipts {
+    /// Adds or replaces a row.
+    pub(super) fn put(&mut self, row: ReceiptRow) {
+        let evidence = &row.receipt.evidence;
+        let place = (evidence.submission, evidence.digest());
+        if let Some(sequence) = row.sequence {
+            self.by_sequence.insert((evidence.coordinator, sequence), place);
+        }
+        self.by_submission.entry(place.0).or_default().insert(place.1, row);
+    }
+
+    pub(super) fn all(&self) -> impl Iterator<Item = &ReceiptRow> {
+        self.by_submission.values().flat_map(BTreeMap::values)
+    }
+
+    /// Those of one submission, in the order of their digests.
+    pub(super) fn of(&self, submission: &SubmissionId) -> impl Iterator<Item = &ReceiptRow> {
+        self.by_submission.get(submission).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// Those of one submission that count.
+    pub(super) fn counting(&self, submission: &SubmissionId) -> impl Iterator<Item = &Receipt> {
+        self.of(submission)
+            .filter(|row| row.standing == ReceiptStanding::Counts)
+            .map(|row| &row.receipt)
+    }
+
+    pub(super) fn contains(&self, receipt: &Receipt) -> bool {
+        let rows = self.by_submission.get(&receipt.evidence.submission);
+        rows.is_some_and(|rows| rows.contains_key(&receipt.evidence.digest()))
+    }
+
+    /// Whether a receipt of another coordinator says anything that is not known already, and there
+    /// is room for it. What a worker says a third time proves nothing more.
+    pub(super) fn is_news(&self, receipt: &Receipt) -> bool {
+        let evidence = &receipt.evidence;
+        let known = self.counting(&evidence.submission).map(|known| &known.evidence);
+        let of_worker: Vec<_> = known.filter(|known| known.worker == evidence.worker).collect();
+        let is_known = of_worker.iter().any(|known| known.says_the_same(evidence));
+        let count = self.of(&evidence.submission).count();
+        !is_known
+            && of_worker.len() < DIFFERENT_PER_WORKER_MAX
+            && count < RECEIPTS_PER_SUBMISSION_MAX
+    }
+
+    /// Whether one more late receipt of the submission is kept.
+    pub(super) fn has_room_for_late(&self, submission: &SubmissionId) -> bool {
+        let is_late = |row: &&ReceiptRow| row.standing == ReceiptStanding::Late;
+        self.of(submission).filter(is_late).count() < LATE_RECEIPTS_MAX
+    }
+
+    /// Those that `coordinator` accepted for this submission and that have no place in its
+    /// sequence yet.
+    pub(super) fn unpublished(
+        &self,
+        coordinator: &Hotkey,
+        submission: &SubmissionId,
+    ) -> Vec<ReceiptRow> {
+        let is_waiting = |row: &&ReceiptRow| {
+            row.sequence.is_none()
+                && row.standing == ReceiptStanding::Counts
+                && row.receipt.evidence.coordinator == *coordinator
+        };
+        self.of(submission).filter(is_waiting).cloned().collect()
+    }
+
+    /// The next page of a coordinator's sequence.
+    pub(super) fn page(&self, of: Hotkey, after: u64) -> Vec<(u64, Receipt)> {
+        let Some(first) = after.checked_add(1) else { return Vec::new() };
+        self.by_sequence
+            .range((of, first)..=(of, u64::MAX))
+            .take(RECEIPTS_PER_PAGE_MAX)
+            .filter_map(|((_, sequence), (submission, digest))| {
+                let row = self.by_submission.get(submission)?.get(digest)?;
+                Some((*sequence, row.receipt.clone()))
+            })
+            .collect()
+    }
+
+    /// Forgets a submission's receipts; returns them.
+    pub(super) fn remove(&mut self, submission: &SubmissionId) -> Vec<ReceiptRow> {
+        let rows = self.by_submission.remove(submission).unwrap_or_default();
+        for row in rows.values() {
+            if let Some(sequence) = row.sequence {
+                self.by_sequence.remove(&(row.receipt.evidence.coordinator, sequence));
+            }
+        }
+        rows.into_values().collect()
+    }
+}

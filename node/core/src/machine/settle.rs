@@ -1,0 +1,265 @@
+//! From receipts to results: which evaluations are decided, which need more replicas, and who
+//! stood alone.
+
+use std::collections::BTreeSet;
+
+use crate::assignment::Assignment;
+use crate::evidence::Receipt;
+use crate::id::{AssignmentId, Digest, Hotkey, SubmissionId};
+use crate::limits::{REPLICA_NUMBERS_MAX, RETENTION_BLOCKS, STRIKES_KEPT_BLOCKS, STRIKES_MAX};
+use crate::machine::effect::{Note, Outcome};
+use crate::machine::Machine;
+use crate::placement;
+use crate::round::{
+    check_evidence, settle, Decision, EvidenceRejected, Expected, Jury, Standing, Verdict,
+};
+use crate::rows::{Row, StrikeCause, StrikeRow, Table, Write};
+use crate::submission::{Submission, SubmissionState};
+use crate::unit::{BlockCount, BlockNumber, Now};
+
+/// Stage of the funnel that every admitted submission is evaluated in.
+pub(super) const FIRST_TIER: u8 = 1;
+
+/// An evaluation that is not decided.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Pending {
+    /// The block at which it was first seen so.
+    pub(super) since: BlockNumber,
+    /// Validators that coordinate it beside the first one, because it stands for so long.
+    pub(super) helpers: u64,
+    /// Claims that are needed in all.
+    pub(super) needed: usize,
+    /// Workers that have one.
+    pub(super) claimants: BTreeSet<Hotkey>,
+}
+
+impl Machine {
+    /// What each validator derives for one replica of a submission.
+    pub(super) fn assignment_of(&self, submission: &Submission, replica: u8) -> Assignment {
+        Assignment::derive(submission, FIRST_TIER, replica, self.policy_digest)
+    }
+
+    /// The replica of the submission that has this id.
+    pub(super) fn assignment_with(
+        &self,
+        submission: &Submission,
+        id: AssignmentId,
+    ) -> Option<Assignment> {
+        (0..REPLICA_NUMBERS_MAX)
+            .map(|replica| self.assignment_of(submission, replica))
+            .find(|assignment| assignment.id == id)
+    }
+
+    /// Whether a receipt is for what this node derived for the submission.
+    pub(super) fn check_receipt(
+        &self,
+        submission: &Submission,
+        receipt: &Receipt,
+    ) -> Result<(), EvidenceRejected> {
+        let genesis =
+            self.view.as_ref().map(|view| view.genesis).ok_or(EvidenceRejected::OtherChain)?;
+        let evidence = &receipt.evidence;
+        let assignment = self
+            .assignment_with(submission, evidence.assignment)
+            .ok_or(EvidenceRejected::OtherAssignment)?;
+        let expected = Expected {
+            genesis,
+            netuid: self.config.netuid,
+            assignment: &assignment,
+            dataset: self.config.dataset,
+        };
+        check_evidence(&expected, evidence)
+    }
+
+    /// Whether this host has a device on which a submission can be evaluated.
+    pub(super) fn can_evaluate(&self) -> bool {
+        let limits = &self.config.policy.run;
+        placement::free_count(&self.devices, &BTreeSet::new(), limits) > 0
+    }
+
+    /// Who has to agree on the submission, from what is known now.
+    pub(super) fn jury(&self, id: &SubmissionId) -> Jury {
+        let own_hotkey = self.config.hotkey;
+        let is_validator = self.view.as_ref().is_some_and(|view| view.is_validator(&own_hotkey));
+        let own = (is_validator && self.can_evaluate()).then_some(own_hotkey);
+        let others = self.duties.present().filter(|hotkey| **hotkey != own_hotkey).copied();
+        let claimants = self.receipts.counting(id).map(|receipt| receipt.evidence.worker);
+        let eligible: BTreeSet<Hotkey> = others.chain(own).chain(claimants).collect();
+        let agreement = &self.config.policy.agreement;
+        Jury {
+            wanted: usize::from(agreement.replicas),
+            eligible: eligible.len(),
+            tolerance_nanobpb: agreement.tolerance_nanobpb,
+            own,
+        }
+    }
+
+    /// Plans everything anew that depends on who is there: evaluations that are not decided, and
+    /// those that were decided by fewer validators than there are now.
+    pub(super) fn touch_all(&mut self) {
+        let admitted = self.submissions.values().filter(|s| s.state.is_admitted());
+        let touched: Vec<SubmissionId> = admitted
+            .map(|submission| submission.id)
+            .filter(|id| self.current.contains(id) || self.pending.contains_key(id))
+            .collect();
+        self.to_settle.extend(touched);
+    }
+
+    /// Settles every submission that something changed for.
+    pub(super) fn settle_touched(&mut self, now: Now, out: &mut Outcome) {
+        if self.view.is_none() {
+            return;
+        }
+        for id in std::mem::take(&mut self.to_settle) {
+            self.settle_one(now, id, out);
+        }
+    }
+
+    fn settle_one(&mut self, now: Now, id: SubmissionId, out: &mut Outcome) {
+        let Some(submission) = self.submissions.get(&id) else { return };
+        if !submission.state.is_admitted() {
+            return;
+        }
+        let counting = self
+            .receipts
+            .counting(&id)
+            .filter(|receipt| self.check_receipt(submission, receipt).is_ok());
+        let standing = settle(&self.jury(&id), counting);
+        let is_undecided = submission.state == SubmissionState::Admitted;
+        let is_wanted = standing.decision.is_none()
+            && !self.retired.contains(&id)
+            && (is_undecided || self.current.contains(&id));
+        for worker in &standing.equivocal {
+            self.strike(*worker, id, StrikeCause::Equivocated, out);
+        }
+        if let Some(decision) = &standing.decision {
+            self.apply_decision(id, decision, out);
+        }
+        self.put_pending(id, standing, is_wanted);
+        self.asked_for_work = None;
+        self.plan_replicas(now, id, out);
+    }
+
+    fn put_pending(&mut self, id: SubmissionId, standing: Standing, is_wanted: bool) {
+        if !is_wanted {
+            self.pending.remove(&id);
+            return;
+        }
+        let number = self.view.as_ref().map(|view| view.number).unwrap_or_default();
+        let Standing { claimants, needed, .. } = standing;
+        let (since, helpers) =
+            self.pending.get(&id).map_or((number, 0), |pending| (pending.since, pending.helpers));
+        self.pending.insert(id, Pending { since, helpers, needed, claimants });
+    }
+
+    fn apply_decision(&mut self, id: SubmissionId, decision: &Decision, out: &mut Outcome) {
+        for worker in &decision.alone {
+            self.strike(*worker, id, StrikeCause::StoodAlone, out);
+        }
+        let state = match &decision.verdict {
+            Verdict::Scored { points } => SubmissionState::Scored { points: *points },
+            Verdict::Failed { ending } => SubmissionState::Failed { ending: ending.clone() },
+            Verdict::Disputed => SubmissionState::Disputed,
+        };
+        let Some(submission) = self.submissions.get_mut(&id) else { return };
+        if submission.state == state {
+            return;
+        }
+        let worker = decision.worker;
+        match (&decision.verdict, worker) {
+            (Verdict::Scored { points }, Some(worker)) => {
+                out.note(Note::SubmissionScored { submission: id, points: *points, worker });
+            }
+            (Verdict::Failed { ending }, Some(worker)) => {
+                let reason = ending.to_string();
+                out.note(Note::SubmissionFailed { submission: id, reason, worker });
+            }
+            _ => out.note(Note::SubmissionDisputed { submission: id }),
+        }
+        submission.state = state;
+        out.put(Row::Submission(submission.clone()));
+    }
+
+    /// Writes a strike into this node's own book, once per cause and submission.
+    pub(super) fn strike(
+        &mut self,
+        validator: Hotkey,
+        submission: SubmissionId,
+        cause: StrikeCause,
+        out: &mut Outcome,
+    ) {
+        if self.strikes.contains_key(&(validator, submission, cause)) {
+            return;
+        }
+        let theirs = self.receipts.of(&submission).map(|row| &row.receipt.evidence);
+        let evidence: Vec<Digest> = theirs.map(crate::evidence::Evidence::digest).collect();
+        let block = self.view.as_ref().map(|view| view.number).unwrap_or_default();
+        let row = StrikeRow { validator, submission, cause, evidence, block };
+        out.note(Note::Strike { validator, submission, cause: cause.name().to_owned() });
+        out.put(Row::Strike(row.clone()));
+        self.strikes.insert((validator, submission, cause), row);
+    }
+
+    /// Whether a validator did too much lately that it should not have done.
+    pub(super) fn is_struck_out(&self, validator: &Hotkey) -> bool {
+        let Some(view) = &self.view else { return false };
+        let first = SubmissionId([0; 32]);
+        let theirs = self
+            .strikes
+            .range((*validator, first, StrikeCause::StoodAlone)..)
+            .take_while(|((hotkey, _, _), _)| hotkey == validator)
+            .filter(|(_, row)| view.number.since(row.block) < BlockCount(STRIKES_KEPT_BLOCKS));
+        theirs.count() >= STRIKES_MAX
+    }
+
+    /// Notices which submissions the chain still shows, and forgets what has been gone for long.
+    pub(super) fn retire(&mut self, out: &mut Outcome) {
+        let Some(view) = &self.view else { return };
+        let number = view.number;
+        let shown: BTreeSet<(Hotkey, BlockNumber)> =
+            view.commitments.iter().map(|record| (record.hotkey, record.block)).collect();
+        let is_shown = |s: &Submission| shown.contains(&(s.hotkey, s.committed_at));
+        self.current = self.submissions.values().filter(|s| is_shown(s)).map(|s| s.id).collect();
+        let gone = self.submissions.keys().filter(|id| !self.current.contains(*id));
+        let mut over: Vec<SubmissionId> = Vec::new();
+        for id in gone {
+            let since = *self.left_at.entry(*id).or_insert(number);
+            if number.since(since) > BlockCount(RETENTION_BLOCKS) && !self.retired.contains(id) {
+                over.push(*id);
+            }
+        }
+        self.left_at.retain(|id, _| !self.current.contains(id));
+        for id in over {
+            self.forget_evaluation(id, out);
+        }
+        self.strikes.retain(|_, row| {
+            let is_kept = number.since(row.block) < BlockCount(STRIKES_KEPT_BLOCKS);
+            if !is_kept {
+                let row = Row::Strike(row.clone());
+                out.writes.push(Write::Delete(Table::Strikes, row.key()));
+            }
+            is_kept
+        });
+    }
+
+    fn forget_evaluation(&mut self, id: SubmissionId, out: &mut Outcome) {
+        self.retired.insert(id);
+        self.pending.remove(&id);
+        self.duties.forget(&id);
+        let mut delete = |row: Row| out.writes.push(Write::Delete(row.table(), row.key()));
+        for row in self.receipts.remove(&id) {
+            delete(Row::Receipt(Box::new(row)));
+        }
+        if let Some(evaluation) = self.evaluations.remove(&id) {
+            for record in evaluation.replicas() {
+                let assignment = &record.row().assignment;
+                self.queue.remove(&(id, assignment.replica));
+                self.replica_of.remove(&assignment.id);
+                delete(Row::Lease(Box::new(record.row().clone())));
+            }
+        }
+        if let Some(row) = self.measurements.remove(&id) {
+            delete(Row::Measurement(Box::new(row)));
+        }
+    }
+}

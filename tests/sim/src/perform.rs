@@ -1,0 +1,238 @@
+//! What effects do in this world: what the daemon's adapters would do, with delays and faults.
+
+use std::rc::Rc;
+
+use node_core::id::{RunId, SubmissionId};
+use node_core::lease::{LeaseAnswer, LeaseRefusal, LeaseState, PeerAnswer, PeerRequest};
+use node_core::machine::effect::Effect;
+use node_core::machine::event::{CallId, Event};
+use node_core::machine::Machine;
+use node_core::outcome::Ending;
+
+use crate::fault::Fault;
+use crate::happening::{Asked, Happening};
+use crate::host::Container;
+use crate::invariants::{Breach, Sight, NOTHING_HALTS};
+use crate::plan::{Broken, Character};
+use crate::world::{validator, Violation, World};
+
+const FETCH_MS: u64 = 200;
+const ADMIT_MS: u64 = 500;
+const SIGN_MS: u64 = 50;
+const STOP_MS: u64 = 300;
+const REFUSED_MS: u64 = 10;
+
+/// How long it takes to invent a result.
+const COPY_MS: u64 = 500;
+
+impl World {
+    pub(crate) fn perform(&mut self, node: usize, effect: Effect) -> Result<(), Box<Violation>> {
+        match effect {
+            Effect::FetchContent { submission, .. } => {
+                let fails = self.rng.happens(self.faults.rate(Fault::FetchFails), 1_000);
+                let result = if fails { Err("nobody has it".to_owned()) } else { Ok(()) };
+                self.report_back(node, FETCH_MS, Event::ContentFetched { submission, result });
+            }
+            Effect::Admit { submission, .. } => self.admit(node, submission),
+            Effect::Answer { call, answer } => self.answer(node, call, answer)?,
+            Effect::AskPeer { peer, question, request } => {
+                let Some(to) = self.node_of(&peer.hotkey) else { return Ok(()) };
+                let (id, life) = (self.network.next_question(), self.hosts[node].life);
+                self.send(Asked { id, from: node, life, to, question, request });
+            }
+            Effect::StartRun(spec) => {
+                let (run, life) = (spec.run, self.hosts[node].life);
+                let (ending, run_ms) = self.course_of_run(node, spec.assignment.submission);
+                self.hosts[node].containers.insert(run, Container { spec: *spec, life });
+                self.after(run_ms, Happening::ContainerExited { node, run, ending });
+            }
+            Effect::StopRun { run, ending } => {
+                let ending = Some(ending);
+                self.after(STOP_MS, Happening::ContainerExited { node, run, ending });
+            }
+            Effect::RemoveLeftover { run } => {
+                self.hosts[node].containers.remove(&run);
+            }
+            Effect::SignReceipt { run, evidence } => {
+                let receipt = Box::new(self.keys.sign_receipt(*evidence));
+                self.report_back(node, SIGN_MS, Event::ReceiptSigned { run, receipt });
+            }
+            // Weights are off: vectors have a simulator of their own.
+            Effect::SignWeights(_) | Effect::TraceWeights { .. } | Effect::SendWeights { .. } => {}
+            Effect::Halt(halt) => {
+                let breach = Breach { detail: format!("{halt:?}"), nodes: vec![node] };
+                return Err(self.violation(NOTHING_HALTS, breach));
+            }
+        }
+        Ok(())
+    }
+
+    fn report_back(&mut self, node: usize, after_ms: u64, event: Event) {
+        let life = self.hosts[node].life;
+        self.after(after_ms, Happening::Reported { node, life, event: Box::new(event) });
+    }
+
+    fn admit(&mut self, node: usize, submission: SubmissionId) {
+        let Some(index) = self.submissions.get(&submission) else { return };
+        let verdict = self.works[*index].verdict();
+        self.report_back(node, ADMIT_MS, Event::AdmissionEnded { submission, verdict });
+    }
+
+    /// How a run will end if nobody stops it, and after how long.
+    fn course_of_run(&mut self, node: usize, submission: SubmissionId) -> (Option<Ending>, u64) {
+        let run_ms = self.submissions.get(&submission).map_or(0, |index| self.works[*index].run_ms);
+        if self.rng.happens(self.faults.rate(Fault::RunFails), 1_000) {
+            let detail = "no space left on device".to_owned();
+            return (Some(Ending::EngineFailed { detail }), self.rng.below(run_ms));
+        }
+        match self.hosts[node].character {
+            Character::Honest | Character::Liar => (None, run_ms + self.rng.below(run_ms / 10 + 1)),
+            Character::Copier => (None, COPY_MS),
+        }
+    }
+
+    /// A container ends. One that an earlier life started stays there until it is removed.
+    pub(crate) fn exit(
+        &mut self,
+        node: usize,
+        run: RunId,
+        ending: Option<Ending>,
+    ) -> Result<(), Box<Violation>> {
+        let host = &mut self.hosts[node];
+        let life = host.life;
+        let is_minded = host.is_up() && host.containers.get(&run).is_some_and(|c| c.life == life);
+        if !is_minded {
+            return Ok(());
+        }
+        let Some(container) = host.containers.remove(&run) else { return Ok(()) };
+        let ended_at = host.now(self.now_ms).unix;
+        let (ending, metrics) = match ending {
+            Some(ending) => (ending, None),
+            None => self.result_of(node, container.spec.assignment.submission),
+        };
+        self.deliver(node, life, Event::RunEnded { run, ending, metrics, ended_at }, None)
+    }
+
+    /// What the host of `node` says that it measured.
+    fn result_of(
+        &self,
+        node: usize,
+        submission: SubmissionId,
+    ) -> (Ending, Option<node_core::evidence::Metrics>) {
+        let Some(index) = self.submissions.get(&submission) else {
+            return (Ending::DatasetMissing, None);
+        };
+        let work = &self.works[*index];
+        match self.hosts[node].character {
+            Character::Honest => work.honest(node),
+            Character::Liar => work.lie(node),
+            Character::Copier => self.copied(node, submission).unwrap_or_else(|| work.lie(node)),
+        }
+    }
+
+    /// The result of somebody else, if this node has it by now.
+    fn copied(
+        &self,
+        node: usize,
+        submission: SubmissionId,
+    ) -> Option<(Ending, Option<node_core::evidence::Metrics>)> {
+        let own = validator(node);
+        let machine = self.hosts[node].machine.as_ref()?;
+        let mut known = machine.receipts().map(|row| &row.receipt.evidence);
+        let other = known.find(|e| e.submission == submission && e.worker != own)?;
+        Some((other.ending.clone(), other.metrics.clone()))
+    }
+
+    /// A request reaches a host: past the door, then to the machine.
+    pub(crate) fn receive(&mut self, asked: &Rc<Asked>) -> Result<(), Box<Violation>> {
+        let to = asked.to;
+        let Some(machine) = &self.hosts[to].machine else {
+            let (asked, result) = (Rc::clone(asked), Err("connection refused"));
+            self.after(REFUSED_MS, Happening::QuestionEnded { asked, result });
+            return Ok(());
+        };
+        let (mut peer, mut request) = (validator(asked.from), asked.request.clone());
+        if let PeerRequest::Complete(receipt) = &request {
+            if !self.keys.is_signed_by_worker(receipt) {
+                let answer = LeaseAnswer::Refused(LeaseRefusal::BadSignature);
+                self.send_back(asked, PeerAnswer::Completed(answer));
+                return Ok(());
+            }
+        }
+        if self.plan.broken == Some(Broken::FencingOff) {
+            unfence(machine, &mut peer, &mut request);
+        }
+        let life = self.hosts[to].life;
+        let call = CallId(self.network.open_call(Rc::clone(asked)));
+        self.deliver(to, life, Event::PeerAsked { call, peer, request }, Some(asked))
+    }
+
+    fn answer(
+        &mut self,
+        node: usize,
+        call: CallId,
+        answer: PeerAnswer,
+    ) -> Result<(), Box<Violation>> {
+        let Some(asked) = self.network.close_call(call.0) else { return Ok(()) };
+        self.look(&Sight::Answering { node, asked: &asked, answer: &answer })?;
+        self.send_back(&asked, answer);
+        Ok(())
+    }
+
+    fn send_back(&mut self, asked: &Rc<Asked>, answer: PeerAnswer) {
+        let [first, _] =
+            self.network.arrivals(&mut self.rng, &self.faults, (asked.to, asked.from));
+        if let Some(delay) = first {
+            let (asked, result) = (Rc::clone(asked), Ok(Box::new(answer)));
+            self.after(delay, Happening::QuestionEnded { asked, result });
+        }
+    }
+
+    /// A question ends for whoever asked it: once, and only if its process still lives.
+    pub(crate) fn hear(
+        &mut self,
+        asked: &Rc<Asked>,
+        result: Result<Box<PeerAnswer>, &'static str>,
+    ) -> Result<(), Box<Violation>> {
+        let host = &self.hosts[asked.from];
+        let is_there = host.is_up() && host.life == asked.life;
+        if !self.network.end(asked.id) || !is_there {
+            return Ok(());
+        }
+        let result = match result {
+            Ok(answer) => {
+                self.look(&Sight::Delivered { asked, answer: &answer })?;
+                Ok(self.past_the_door(*answer))
+            }
+            Err(reason) => Err(reason.to_owned()),
+        };
+        let (peer, question) = (validator(asked.to), asked.question);
+        let event = Event::PeerAnswered { peer, question, result };
+        self.deliver(asked.from, asked.life, event, None)
+    }
+
+    /// Receipts that their worker did not sign do not get past the peers' client.
+    fn past_the_door(&self, answer: PeerAnswer) -> PeerAnswer {
+        match answer {
+            PeerAnswer::Receipts(mut page) => {
+                page.retain(|(_, receipt)| self.keys.is_signed_by_worker(receipt));
+                PeerAnswer::Receipts(page)
+            }
+            other => other,
+        }
+    }
+}
+
+/// Makes a result of an old attempt look like one of the attempt that is held now: what a
+/// coordinator would see that does not compare attempts and holders.
+fn unfence(machine: &Machine, peer: &mut node_core::id::Hotkey, request: &mut PeerRequest) {
+    let PeerRequest::Complete(receipt) = request else { return };
+    let evidence = &mut receipt.evidence;
+    let record = machine.leases().find(|record| record.row().assignment.id == evidence.assignment);
+    let Some(row) = record.map(|record| record.row()) else { return };
+    let LeaseState::Granted { lease, holder } = row.state else { return };
+    if evidence.attempt < row.attempt {
+        (evidence.lease, evidence.attempt, evidence.worker) = (lease, row.attempt, holder);
+        *peer = holder;
+    }
+}

@@ -1,0 +1,13 @@
+//! Which rules the product has today: what is not built yet is not demanded.
+
+/// Rules of `docs/decisions/0010-replicas-and-takeover.md` that a history may rely on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// Somebody else coordinates what a dead coordinator left.
+    pub has_takeover: bool,
+    /// Several validators evaluate each submission, and agree.
+    pub has_replicas: bool,
+}
+
+/// The one switch. What is false here is not checked, and is said so by `sim run`.
+pub const RULES: Rules = Rules { has_takeover: false, has_replicas: false };
