@@ -11,7 +11,7 @@ use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 use node_core::view::{ChainView, CommitmentRecord, EpochClock, Neuron, SubnetParams};
 
 /// The subnet.
-pub const NETUID: Netuid = Netuid(7);
+pub(crate) const NETUID: Netuid = Netuid(7);
 const STAKE_THRESHOLD_RAO: u64 = 1_000;
 
 /// Blocks that can still be read. Lower: a node that lags has nothing to read. Higher: memory.
@@ -19,7 +19,7 @@ const BLOCKS_KEPT: usize = 64;
 
 /// The chain.
 #[derive(Debug)]
-pub struct Chain {
+pub(crate) struct Chain {
     best: u64,
     /// Blocks from the finalized one to the best one.
     pub(crate) finality_lag: u64,

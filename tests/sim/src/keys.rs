@@ -11,7 +11,7 @@ use node_core::id::{DigestBuilder, Hotkey, Signature};
 
 /// The secret keys of all validators.
 #[derive(Debug)]
-pub struct Keys(BTreeMap<Hotkey, [u8; 32]>);
+pub(crate) struct Keys(BTreeMap<Hotkey, [u8; 32]>);
 
 impl Keys {
     pub(crate) fn new(seed: u64, hotkeys: &[Hotkey]) -> Self {

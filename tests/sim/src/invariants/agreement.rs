@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use node_core::assignment::coordinators;
-use node_core::id::{AssignmentId, Digest, Hotkey, SubmissionId, Uid};
+use node_core::evidence::Metrics;
+use node_core::id::{AssignmentId, Hotkey, SubmissionId, Uid};
 use node_core::machine::Machine;
+use node_core::outcome::Ending;
 use node_core::submission::{Submission, SubmissionState};
 
 use super::{ensure, Breach, Scene, Sight};
@@ -53,10 +55,11 @@ pub(crate) fn unfinished(scene: &Scene<'_>) -> Option<Breach> {
     })
 }
 
-type Receipts = BTreeMap<(AssignmentId, Hotkey), (SubmissionId, Digest)>;
+type Receipts<'a> = BTreeMap<(AssignmentId, Hotkey), (&'a Ending, Option<&'a Metrics>)>;
 
-/// Receipts that everybody can have.
-fn receipts(scene: &Scene<'_>, machine: &Machine) -> Receipts {
+/// What each worker measured, by assignment, as far as everybody can have it. One that measured
+/// under two coordinators has two receipts that say the same: which one a node keeps is open.
+fn receipts<'a>(scene: &Scene<'_>, machine: &'a Machine) -> Receipts<'a> {
     let excused = |id: &SubmissionId| {
         let submission = machine.submissions().find(|submission| submission.id == *id);
         submission.is_none_or(|submission| is_excused(scene, machine, submission))
@@ -69,7 +72,7 @@ fn receipts(scene: &Scene<'_>, machine: &Machine) -> Receipts {
         .filter(|evidence| RULES.has_takeover || !excused(&evidence.submission))
         .map(|evidence| {
             let key = (evidence.assignment, evidence.worker);
-            (key, (evidence.submission, evidence.digest()))
+            (key, (&evidence.ending, evidence.metrics.as_ref()))
         })
         .collect()
 }

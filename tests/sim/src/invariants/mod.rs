@@ -173,7 +173,7 @@ invariants! {
     results::lies_are_not_scored:
         "No honest node scores what was not measured.";
     agreement::receipts_agree:
-        "In the end every node has the same receipts.";
+        "In the end every node has a receipt of the same measurement from the same workers.";
     agreement::scores_agree:
         "In the end every node has the same results.";
     agreement::vectors_agree:

@@ -1,0 +1,63 @@
+//! Looks for a smaller history that breaks the same invariant.
+
+use crate::fault::Fault;
+use crate::plan::Plan;
+use crate::run;
+use crate::world::Violation;
+
+/// What became of shrinking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shrunk {
+    /// The smallest plan that was found.
+    pub plan: Plan,
+    /// What it breaks.
+    pub violation: Violation,
+    /// Histories that were tried.
+    pub tries: u64,
+}
+
+/// Takes away faults, nodes, submissions and time, one by one, as long as the same invariant is
+/// broken. Greedy: what is found is small, not smallest.
+#[must_use]
+pub fn shrink(plan: &Plan, violation: &Violation, tries_max: u64) -> Shrunk {
+    let mut best = Shrunk { plan: plan.clone(), violation: violation.clone(), tries: 0 };
+    let mut is_smaller = true;
+    while is_smaller && best.tries < tries_max {
+        is_smaller = false;
+        for candidate in candidates(&best.plan) {
+            if best.tries >= tries_max {
+                break;
+            }
+            best.tries += 1;
+            if let Err(found) = run(&candidate) {
+                if found.invariant == violation.invariant {
+                    (best.plan, best.violation) = (candidate, *found);
+                    is_smaller = true;
+                    break;
+                }
+            }
+        }
+    }
+    best
+}
+
+/// Smaller plans, those that take most away first.
+fn candidates(plan: &Plan) -> Vec<Plan> {
+    let mut smaller = Vec::new();
+    let resized = |submissions: usize| Plan { submissions, ..plan.clone() };
+    if plan.submissions > 1 {
+        smaller.push(resized(plan.submissions / 2));
+    }
+    if plan.nodes > 1 {
+        smaller.push(plan.clone().without_last_node());
+    }
+    let drawn: Vec<Fault> = plan.faults.0.keys().copied().collect();
+    smaller.extend(drawn.into_iter().map(|fault| plan.clone().with(fault, 0)));
+    if plan.submissions > 2 {
+        smaller.push(resized(plan.submissions - 1));
+    }
+    if plan.storm_ms > 60_000 {
+        smaller.push(Plan { storm_ms: plan.storm_ms / 2, ..plan.clone() });
+    }
+    smaller
+}
