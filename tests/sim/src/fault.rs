@@ -53,11 +53,11 @@ faults! {
     /// A message arrives twice, the second time possibly much later.
     Duplicated = "duplicated", 250;
     /// Two groups of nodes do not reach each other for a while.
-    Partition = "partition", 120;
+    Partition = "partition", 200;
     /// One group of nodes is not heard by the others, and hears them.
-    OneWay = "one_way", 120;
+    OneWay = "one_way", 200;
     /// A process dies before its commit, after it, between two effects, or at any other time.
-    Crash = "crash", 120;
+    Crash = "crash", 300;
     /// At a crash, a commit in flight is durable though nobody was told, or only its journal is.
     UnsyncedWrites = "unsynced_writes", 1000;
     /// A wall clock jumps by up to an hour, either way.
@@ -65,7 +65,7 @@ faults! {
     /// Clocks run faster or slower, by up to one percent.
     Drift = "drift", 100;
     /// A process stops for longer than a lease lasts, and then goes on as if nothing had been.
-    Stall = "stall", 150;
+    Stall = "stall", 300;
     /// A worker reports better numbers than it measured.
     Lie = "lie", 30;
     /// A worker runs nothing and reports what it knows of another one's result.
@@ -73,13 +73,13 @@ faults! {
     /// A node dies for good.
     Death = "death", 20;
     /// No blocks are produced for a while.
-    ChainStall = "chain_stall", 60;
+    ChainStall = "chain_stall", 100;
     /// Finality falls behind the best block.
     FinalityLag = "finality_lag", 150;
     /// A node reads no blocks for a while, or old ones.
     UnevenHeights = "uneven_heights", 200;
     /// A validator loses its permit and gets it back.
-    PermitLost = "permit_lost", 60;
+    PermitLost = "permit_lost", 150;
     /// Some nodes have no device.
     NoDevice = "no_device", 50;
     /// Content cannot be fetched at first.
@@ -119,7 +119,8 @@ impl Faults {
         let mut drawn = BTreeMap::new();
         for fault in Fault::ALL {
             if rng.happens(share, 100) {
-                let rate = rng.spread(1, fault.rate_max().into());
+                let most = u64::from(fault.rate_max());
+                let rate = rng.spread(most.div_ceil(20), most);
                 drawn.insert(*fault, u32::try_from(rate).unwrap_or(1));
             }
         }

@@ -28,15 +28,14 @@ impl World {
         self.rng.index(self.hosts.len())
     }
 
-    pub(crate) fn change_weather(&mut self) -> Result<(), Box<Violation>> {
+    pub(crate) fn change_weather(&mut self) {
         if self.faults.0.is_empty() {
-            return Ok(());
+            return;
         }
         self.after(WEATHER_EVERY_MS, Happening::WeatherDue);
         self.cut_links();
         self.trouble_processes();
         self.trouble_chain();
-        Ok(())
     }
 
     fn cut_links(&mut self) {

@@ -320,7 +320,10 @@ impl World {
                 self.commit(submission);
                 Ok(())
             }
-            Happening::WeatherDue => self.change_weather(),
+            Happening::WeatherDue => {
+                self.change_weather();
+                Ok(())
+            }
             Happening::Over(spell) => self.end_spell(spell),
         }
     }

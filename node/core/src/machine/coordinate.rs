@@ -191,14 +191,17 @@ impl Machine {
         let Some(open_since) = record.open_since() else { return false };
         let open_for_ms = now.since_ms(open_since);
         let own = self.config.hotkey;
-        let is_other = |other: &&Hotkey| {
-            **other != own && **other != *peer && evaluation.may_take(other, &pending.claimants)
-        };
-        let others = self.duties.present().filter(is_other).count();
-        let is_new_and_ours = *peer == own && record.row().attempt == self.attempts_from;
+        let can = |other: &&Hotkey| evaluation.may_take(other, &pending.claimants);
+        let has_others = self.duties.present().filter(can).any(|other| other != peer);
+        let others_of_own = self.duties.present().filter(can).filter(|other| **other != own);
         let missing = pending.needed.saturating_sub(pending.claimants.len());
-        let waits = is_new_and_ours && others >= missing && open_for_ms < SELF_GRANT_AFTER_MS
-            || record.was_lost_by(peer) && others > 0 && open_for_ms < ELSEWHERE_FOR_MS;
+        let is_new_and_ours = *peer == own && record.row().attempt == self.attempts_from;
+        let waits_for_others = is_new_and_ours
+            && open_for_ms < SELF_GRANT_AFTER_MS
+            && others_of_own.count() >= missing;
+        let waits_elsewhere =
+            record.was_lost_by(peer) && open_for_ms < ELSEWHERE_FOR_MS && has_others;
+        let waits = waits_for_others || waits_elsewhere;
         !waits && evaluation.may_take(peer, &pending.claimants)
     }
 

@@ -89,9 +89,4 @@ impl LeaseQueue {
         }
         chosen
     }
-
-    #[cfg(test)]
-    pub(super) fn open_count(&self) -> usize {
-        self.open.len()
-    }
 }

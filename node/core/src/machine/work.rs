@@ -371,8 +371,8 @@ impl Machine {
         match answer {
             HoldAnswer::Kept | HoldAnswer::Reveal(_) => {
                 run.renewed(asked_at);
-                if is_sealed {
-                    run.phase = Phase::Waiting;
+                // Only a seal that was taken can wait: a renewal may have overtaken it.
+                if run.phase == Phase::Waiting {
                     run.renew_at = now.mono.plus_ms(SEALED_POLL_MS);
                 }
                 if let HoldAnswer::Reveal(seals) = answer {
@@ -618,7 +618,12 @@ impl Machine {
             return;
         }
         match answer {
-            Some(answer) => self.on_held(now, now.mono, id, answer, out),
+            Some(answer) => {
+                if !matches!(answer, HoldAnswer::Refused(_)) {
+                    run.phase = Phase::Waiting;
+                }
+                self.on_held(now, now.mono, id, answer, out);
+            }
             None => {
                 run.phase = Phase::ReadyToReport;
                 run.report_at = now.mono.plus_ms(REPORT_AGAIN_MS);

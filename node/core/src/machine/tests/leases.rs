@@ -144,7 +144,7 @@ fn case_14_a_holder_stopped_past_its_ttl_is_refused_and_the_new_holder_scores() 
     assert_eq!(attempt_of(&world, 0, id), 2);
     world.hosts[1].is_paused = false;
     world.run_until(60_000, "the late result is refused", |world| {
-        world.completions_at(0).contains(&LeaseAnswer::Refused(LeaseRefusal::AlreadySettled))
+        world.seals_refused_at(0) == [LeaseRefusal::AlreadySettled]
     });
     world.run_until(60_000, "known everywhere", |world| world.is_settled_everywhere(id));
     world.check_scores();
@@ -162,8 +162,8 @@ fn case_14_a_late_result_is_refused_while_the_new_holder_runs() {
     world.run_until(120_000, "its coordinator runs it", |world| is_running(world, 0));
     world.hosts[1].is_paused = false;
     world.run_until(120_000, "settled", |world| world.is_settled_everywhere(id));
-    let refused = LeaseAnswer::Refused(LeaseRefusal::StaleAttempt);
-    assert_eq!(world.completions_at(0), vec![refused, LeaseAnswer::Accepted]);
+    assert_eq!(world.seals_refused_at(0), [LeaseRefusal::StaleAttempt]);
+    assert_eq!(world.completions_at(0), [LeaseAnswer::Accepted]);
     world.check_scores();
 }
 

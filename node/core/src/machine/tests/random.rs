@@ -39,7 +39,8 @@ fn is_exhausted(world: &World, id: SubmissionId) -> bool {
 }
 
 fn history(seed: u64) -> usize {
-    let mut world = World::new(seed, NODES, MINERS);
+    let replicas = 1 + u8::try_from(seed % 3).unwrap();
+    let mut world = World::with_replicas(seed, NODES, MINERS, replicas);
     world.tick_ms = 2_000;
     world.run_ms = 1_000 + world.rng.below(20_000);
     world.faults = choose_faults(&mut world);

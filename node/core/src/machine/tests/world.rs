@@ -16,7 +16,9 @@ use crate::evidence::{Evidence, Metrics, Receipt};
 use crate::id::{
     AssignmentId, ContentDigest, Digest, DigestBuilder, Hotkey, RunId, Signature, SubmissionId,
 };
-use crate::lease::{Grant, HeldLease, LeaseAnswer, PeerAnswer, PeerRequest, Seal};
+use crate::lease::{
+    Grant, HeldLease, HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, PeerRequest, Seal,
+};
 use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::event::{CallId, Event, Question};
 use crate::machine::{MachineConfig, WeightsMode};
@@ -142,12 +144,7 @@ impl World {
     }
 
     /// As [`World::new`], with as many replicas of each evaluation.
-    pub(super) fn with_replicas(
-        seed: u64,
-        validators: usize,
-        miners: usize,
-        replicas: u8,
-    ) -> Self {
+    pub(super) fn with_replicas(seed: u64, validators: usize, miners: usize, replicas: u8) -> Self {
         let mut policy = Policy::dev();
         policy.agreement.replicas = replicas;
         let hotkeys: Vec<Hotkey> = (0..validators).map(validator).collect();
@@ -350,6 +347,18 @@ impl World {
             .filter_map(|(_, answer)| {
                 let PeerAnswer::Completed(answer) = answer else { return None };
                 Some(*answer)
+            })
+            .collect()
+    }
+
+    /// Why seals were refused at a node, in the order in which the answers left.
+    pub(super) fn seals_refused_at(&self, node: usize) -> Vec<LeaseRefusal> {
+        let at_node = |asked: &Asked| asked.peer == validator(node);
+        let answers = self.answers.iter().filter(|(asked, _)| at_node(asked));
+        answers
+            .filter_map(|(_, answer)| match answer {
+                PeerAnswer::Sealed(HoldAnswer::Refused(refusal)) => Some(*refusal),
+                _ => None,
             })
             .collect()
     }
