@@ -70,7 +70,7 @@ impl Disk {
     }
 
     pub(super) fn has_receipt(&self, evidence: &Digest) -> bool {
-        self.receipts().any(|row| row.receipt.evidence.digest() == *evidence)
+        self.rows.contains_key(&(Table::Receipts, evidence.0.to_vec()))
     }
 
     pub(super) fn cursor(&self, peer: &Hotkey) -> Option<u64> {
