@@ -4,8 +4,8 @@
 //! nonce, time, itself). The receiver checks in this order, the first failure ends it:
 //!
 //! ```text
-//! headers' shape -> version -> receiver -> chain -> time -> a validator? -> announced size
-//!   -> signature -> nonce unseen -> within its share of calls -> body: size, digest -> service
+//! headers' shape -> version -> the connection's hotkey? -> receiver -> chain -> time
+//!   -> a validator? -> announced size -> signature -> nonce unseen -> within its share of calls -> body: size, digest -> service
 //! ```
 //!
 //! The signature covers the body's digest, not the body, so it is checked before one byte of the
@@ -20,7 +20,7 @@ mod sign;
 mod verify;
 
 pub(crate) use sign::{CallSigner, SignCalls, SignLayer};
-pub(crate) use verify::{ConnectionState, Gate, VerifiedCaller, VerifyLayer};
+pub(crate) use verify::{ConnectedPeer, Gate, VerifiedCaller, VerifyLayer};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use node_core::id::{BlockHash, Digest, DigestBuilder, Hotkey, Netuid, Signature};

@@ -1,10 +1,13 @@
 //! Asks peers: signs, calls, checks the answer's shape, and says precisely what went wrong.
 //!
-//! Nothing is retried here: the machine decides what to ask again, and each try is signed anew.
+//! Calls are not retried here: the machine decides what to ask again, and each try is signed anew.
+//! Only a content whose stream broke is taken up again where it stopped, a few times.
 
 mod answer;
 mod channels;
+mod connect;
 mod error;
+mod fetch;
 
 pub use answer::AnswerError;
 pub use error::{AskError, FetchError};
@@ -26,6 +29,7 @@ use proto::v1::contents_client::ContentsClient;
 use proto::v1::leases_client::LeasesClient;
 use proto::v1::node_client::NodeClient;
 use proto::v1::receipts_client::ReceiptsClient;
+use tokio::sync::watch;
 use tonic::transport::Channel;
 use tonic::Streaming;
 use tower::Layer;
@@ -33,18 +37,35 @@ use tower::Layer;
 use crate::auth::{CallSigner, SignCalls, SignLayer};
 use crate::clock::WallClock;
 use crate::convert;
-use crate::directory::{NodeIdentity, NodeInfo};
+use crate::directory::{NodeIdentity, NodeInfo, PeerDirectory};
 use crate::limits::{CONTENT_CHUNK_BYTES, RECEIPT_BYTES_MAX, STREAM_IDLE_MS_MAX, STREAM_MS_MAX};
+use crate::tls::{NodeCertificate, TlsParts};
 use answer::Page;
-use channels::Channels;
+use channels::{Channels, PeerChannel};
+use fetch::{may_go_on, pause_after, Download};
 
-/// A chunk with its tag and length.
-const CHUNK_MESSAGE_BYTES_MAX: usize = CONTENT_CHUNK_BYTES + 16;
+/// A chunk with its tags and lengths, and what the archive is.
+const CHUNK_MESSAGE_BYTES_MAX: usize = CONTENT_CHUNK_BYTES + 80;
 
 /// What a node says about itself fits easily.
 const INFO_BYTES_MAX: usize = 4 << 10;
 
-/// Calls peers in this node's name. Keeps one connection per endpoint, at most
+/// What a client is made of.
+#[derive(Clone, Debug)]
+pub struct ClientParts {
+    /// This node; calls are for its chain and subnet.
+    pub identity: NodeIdentity,
+    /// Signs calls.
+    pub signer: Arc<dyn HotkeySigner>,
+    /// The wall clock.
+    pub clock: Arc<dyn WallClock>,
+    /// What this node shows to whom it calls; a renewed one is shown from then on.
+    pub certificate: watch::Receiver<NodeCertificate>,
+    /// The validators of the latest view, for the keys that they published.
+    pub directory: watch::Receiver<PeerDirectory>,
+}
+
+/// Calls peers in this node's name. Keeps one connection per peer and endpoint, at most
 /// [`crate::limits::CHANNELS_MAX`].
 #[derive(Debug)]
 pub struct PeerClient {
@@ -56,17 +77,20 @@ pub struct PeerClient {
 type Signed = SignCalls<Channel>;
 
 impl PeerClient {
-    /// A client for one node. Opens nothing yet. Calls are sent as `signer`'s hotkey, for
-    /// `identity`'s chain and subnet.
+    /// A client for one node. Opens nothing yet.
     #[must_use]
-    pub fn new(
-        identity: NodeIdentity,
-        signer: Arc<dyn HotkeySigner>,
-        clock: Arc<dyn WallClock>,
-    ) -> Self {
+    pub fn new(parts: ClientParts) -> Self {
+        let ClientParts { identity, signer, clock, certificate, directory } = parts;
+        let identity = Arc::new(identity);
+        let tls = TlsParts {
+            identity: Arc::clone(&identity),
+            directory,
+            clock: Arc::clone(&clock),
+            certificate,
+        };
         Self {
-            signer: CallSigner { identity: Arc::new(identity), signer, clock },
-            channels: Channels::default(),
+            signer: CallSigner { identity, signer, clock },
+            channels: Channels::new(tls),
             receipts_refused: AtomicU64::new(0),
         }
     }
@@ -91,16 +115,17 @@ impl PeerClient {
         endpoint: SocketAddr,
         request: PeerRequest,
     ) -> Result<PeerAnswer, AskError> {
-        bounded(PEER_CALL_MS_MAX, self.ask_unbounded(peer, endpoint, request)).await
+        let PeerChannel { channel, fault } = self.channels.channel(peer, endpoint)?;
+        let asked = self.ask_unbounded(self.signed(channel, peer), peer, request);
+        bounded(PEER_CALL_MS_MAX, asked).await.map_err(|error| error.or_refused(fault.get()))
     }
 
     async fn ask_unbounded(
         &self,
+        channel: Signed,
         peer: Hotkey,
-        endpoint: SocketAddr,
         request: PeerRequest,
     ) -> Result<PeerAnswer, AskError> {
-        let channel = self.signed_channel(peer, endpoint)?;
         match request {
             PeerRequest::Receipts { after } => self.receipts(channel, peer, after).await,
             PeerRequest::Acquire(wanted) => {
@@ -118,12 +143,14 @@ impl PeerClient {
         }
     }
 
-    /// Fetches a submission's archive. The bytes are whatever the peer sent: the caller verifies
-    /// the content digest.
+    /// Fetches a submission's archive. A stream that breaks is taken up again where it stopped, at
+    /// most [`crate::limits::CONTENT_TRIES_MAX`] times in all. The bytes are those that the peer
+    /// announced, whatever it announced: the caller verifies the content digest.
     ///
     /// # Errors
     ///
-    /// [`FetchError::TooLarge`] as soon as more than `bytes_max` bytes came; the others as named.
+    /// [`FetchError::TooLarge`] before one byte above `bytes_max` is held; the others as named,
+    /// with the last try's reason.
     pub async fn fetch_content(
         &self,
         peer: Hotkey,
@@ -131,51 +158,93 @@ impl PeerClient {
         content: ContentDigest,
         bytes_max: u64,
     ) -> Result<Vec<u8>, FetchError> {
-        let failed = |source| FetchError::Ask { content, source };
         let limit = Duration::from_millis(STREAM_MS_MAX);
-        let fetched = async {
-            let channel = self.signed_channel(peer, endpoint).map_err(failed)?;
-            let mut client =
-                ContentsClient::new(channel).max_decoding_message_size(CHUNK_MESSAGE_BYTES_MAX);
-            let request = v1::GetRequest { content: content.0.to_vec() };
-            let answered = bounded(PEER_CALL_MS_MAX, async {
-                client.get(request).await.map_err(|status| AskError::from_status(&status))
-            });
-            let mut stream =
-                answered.await.map_err(|error| FetchError::from_ask(content, error))?.into_inner();
-            let mut bytes = Vec::new();
-            while let Some(chunk) = next(&mut stream).await.map_err(failed)? {
-                if (bytes.len() + chunk.data.len()) as u64 > bytes_max {
-                    return Err(FetchError::TooLarge { content, bytes_max });
-                }
-                bytes.extend_from_slice(&chunk.data);
-            }
-            Ok(bytes)
-        };
-        tokio::time::timeout(limit, fetched)
-            .await
-            .unwrap_or_else(|_| Err(failed(AskError::TimedOut { after_ms: STREAM_MS_MAX })))
+        let fetched = self.fetch_with_tries(peer, endpoint, Download::new(content, bytes_max));
+        tokio::time::timeout(limit, fetched).await.unwrap_or_else(|_| {
+            let source = AskError::TimedOut { after_ms: STREAM_MS_MAX };
+            Err(FetchError::Ask { content, source })
+        })
     }
 
-    /// Asks who is at `endpoint`. Not signed, either way: claims, not proof.
+    async fn fetch_with_tries(
+        &self,
+        peer: Hotkey,
+        endpoint: SocketAddr,
+        mut download: Download,
+    ) -> Result<Vec<u8>, FetchError> {
+        let mut failed = 0;
+        loop {
+            let error = match self.fetch_once(peer, endpoint, &mut download).await {
+                Ok(()) => return download.finish(),
+                Err(error) => error,
+            };
+            failed += 1;
+            match pause_after(failed) {
+                Some(pause) if may_go_on(&error) => {
+                    let reason = error.to_string();
+                    tracing::debug!(%peer, failed, reason, "content broke off, going on");
+                    tokio::time::sleep(pause).await;
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+
+    /// One stream: what is still missing, or as much of it as comes.
+    async fn fetch_once(
+        &self,
+        peer: Hotkey,
+        endpoint: SocketAddr,
+        download: &mut Download,
+    ) -> Result<(), FetchError> {
+        let content = download.content();
+        let failed = |source| FetchError::from_ask(content, source);
+        let PeerChannel { channel, fault } =
+            self.channels.channel(peer, endpoint).map_err(failed)?;
+        let mut client = ContentsClient::new(self.signed(channel, peer))
+            .max_decoding_message_size(CHUNK_MESSAGE_BYTES_MAX);
+        let answered = bounded(PEER_CALL_MS_MAX, async {
+            client.get(download.request()).await.map_err(|status| AskError::from_status(&status))
+        });
+        let answered = answered.await.map_err(|error| failed(error.or_refused(fault.get())))?;
+        let mut stream = answered.into_inner();
+        let first = next(&mut stream).await.map_err(failed)?;
+        let first = first.ok_or_else(|| download.cut_short())?;
+        download.begin(first)?;
+        while let Some(chunk) = next(&mut stream).await.map_err(failed)? {
+            download.next(chunk)?;
+        }
+        if download.is_whole() {
+            Ok(())
+        } else {
+            Err(download.cut_short())
+        }
+    }
+
+    /// Asks `peer` at `endpoint` about itself. Not signed, since it changes nothing; the answer is
+    /// as good as the certificate of the connection, which is the peer's.
     ///
     /// # Errors
     ///
     /// See [`AskError`].
-    pub async fn info(&self, endpoint: SocketAddr) -> Result<NodeInfo, AskError> {
-        bounded(PEER_CALL_MS_MAX, async {
-            let channel = self.channels.channel(endpoint)?;
+    pub async fn info(&self, peer: Hotkey, endpoint: SocketAddr) -> Result<NodeInfo, AskError> {
+        let PeerChannel { channel, fault } = self.channels.channel(peer, endpoint)?;
+        let asked = bounded(PEER_CALL_MS_MAX, async {
             let mut client = NodeClient::new(channel).max_decoding_message_size(INFO_BYTES_MAX);
             let answer = client.info(v1::InfoRequest {}).await;
             let answer = answer.map_err(|status| AskError::from_status(&status))?;
-            convert::info_from_wire(answer.into_inner()).map_err(AskError::malformed)
-        })
-        .await
+            let info = convert::info_from_wire(answer.into_inner()).map_err(AskError::malformed)?;
+            let hotkey = info.identity.hotkey;
+            if hotkey != peer {
+                return Err(AskError::MalformedAnswer(AnswerError::OtherIdentity { hotkey }));
+            }
+            Ok(info)
+        });
+        asked.await.map_err(|error| error.or_refused(fault.get()))
     }
 
-    fn signed_channel(&self, peer: Hotkey, endpoint: SocketAddr) -> Result<Signed, AskError> {
-        let channel = self.channels.channel(endpoint)?;
-        Ok(SignLayer { signer: self.signer.clone(), receiver: peer }.layer(channel))
+    fn signed(&self, channel: Channel, peer: Hotkey) -> Signed {
+        SignLayer { signer: self.signer.clone(), receiver: peer }.layer(channel)
     }
 
     async fn receipts(

@@ -15,7 +15,7 @@ pub(crate) use lease::{
     release_request_from_wire, renew_request_from_wire,
 };
 
-use node_core::id::{BlockHash, ContentDigest, Hotkey, Netuid};
+use node_core::id::{BlockHash, ContentDigest, Digest, Hotkey, Netuid};
 use node_core::limits::DETAIL_CHARS_MAX;
 use proto::v1;
 
@@ -148,6 +148,18 @@ fn shown(text: &str) -> String {
 
 pub(crate) fn content_from_wire(bytes: &[u8]) -> Result<ContentDigest, ConvertError> {
     fixed("content", bytes).map(ContentDigest)
+}
+
+/// Where in an archive of `total` bytes to begin; its end is a place too.
+pub(crate) fn offset_from_wire(offset: u64, total: usize) -> Result<usize, ConvertError> {
+    let offset = in_range("offset", offset, 0, total as u64)?;
+    // Not above `total`, so it fits.
+    Ok(usize::try_from(offset).unwrap_or(total))
+}
+
+/// An archive's length and digest.
+pub(crate) fn archive_from_wire(archive: &v1::Archive) -> Result<(u64, Digest), ConvertError> {
+    Ok((archive.total_bytes, Digest(fixed("sha256", &archive.sha256)?)))
 }
 
 pub(crate) fn info_to_wire(identity: &NodeIdentity) -> v1::InfoResponse {

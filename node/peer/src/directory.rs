@@ -1,11 +1,13 @@
 //! Who takes part: this node, and the validators of the latest view.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use node_core::id::{BlockHash, Hotkey, Netuid};
 use node_core::unit::BlockNumber;
 use node_core::view::ChainView;
+
+use crate::tls::{published_form, CertificateRefusal, VerifiedPeer};
 
 /// Who this node is, as it tells its peers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,15 +37,21 @@ pub struct NodeInfo {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerDirectory {
     as_of: BlockNumber,
-    validators: BTreeMap<Hotkey, Option<SocketAddr>>,
+    validators: BTreeMap<Hotkey, Published>,
+}
+
+/// What a validator says of itself on chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Published {
+    axon: Option<SocketAddr>,
+    certificate: Option<Vec<u8>>,
 }
 
 impl PeerDirectory {
     /// The validators of `view`: a permit, and stake at the threshold or above.
     #[must_use]
     pub fn from_view(view: &ChainView) -> Self {
-        let validators = view.validators().map(|neuron| (neuron.hotkey, neuron.axon)).collect();
-        Self { as_of: view.number, validators }
+        Self::of(view.number, view.validators().map(|neuron| (neuron.hotkey, neuron.axon)))
     }
 
     /// A directory of these validators as of block `as_of`.
@@ -52,7 +60,27 @@ impl PeerDirectory {
         as_of: BlockNumber,
         validators: impl IntoIterator<Item = (Hotkey, Option<SocketAddr>)>,
     ) -> Self {
-        Self { as_of, validators: validators.into_iter().collect() }
+        let published = |axon| Published { axon, certificate: None };
+        let validators =
+            validators.into_iter().map(|(hotkey, axon)| (hotkey, published(axon))).collect();
+        Self { as_of, validators }
+    }
+
+    /// The same, with the certificates that validators published (`serve_axon_tls`): a byte for
+    /// the algorithm, then the key, as [`crate::NodeCertificate::published_form`] gives it. Who
+    /// has one here is taken with that key only; who has none, with any key its hotkey endorses.
+    /// Hotkeys that are no validators are left out.
+    #[must_use]
+    pub fn with_certificates(
+        mut self,
+        certificates: impl IntoIterator<Item = (Hotkey, Vec<u8>)>,
+    ) -> Self {
+        for (hotkey, certificate) in certificates {
+            if let Some(published) = self.validators.get_mut(&hotkey) {
+                published.certificate = Some(certificate);
+            }
+        }
+        self
     }
 
     /// The block it was read at.
@@ -70,11 +98,42 @@ impl PeerDirectory {
     /// Where `hotkey` serves, if it is a validator and published an address.
     #[must_use]
     pub fn endpoint(&self, hotkey: &Hotkey) -> Option<SocketAddr> {
-        self.validators.get(hotkey).copied().flatten()
+        self.validators.get(hotkey).and_then(|published| published.axon)
     }
 
     /// Validators with a published address, in order of hotkey; this node may be among them.
     pub fn reachable(&self) -> impl Iterator<Item = (Hotkey, SocketAddr)> + '_ {
-        self.validators.iter().filter_map(|(hotkey, axon)| axon.map(|axon| (*hotkey, axon)))
+        self.validators.iter().filter_map(|(hotkey, p)| p.axon.map(|axon| (*hotkey, axon)))
+    }
+
+    /// Whether a validator published an address of this host.
+    pub(crate) fn serves_from(&self, address: IpAddr) -> bool {
+        self.reachable().any(|(_, axon)| axon.ip() == address)
+    }
+
+    /// The certificate that `hotkey` published, if it is a validator and published one.
+    pub(crate) fn published(&self, hotkey: &Hotkey) -> Option<&[u8]> {
+        self.validators.get(hotkey).and_then(|published| published.certificate.as_deref())
+    }
+
+    /// Whether a connection with this peer may be, as far as the chain says.
+    pub(crate) fn admit(&self, peer: &VerifiedPeer) -> Result<(), CertificateRefusal> {
+        if self.contains(&peer.hotkey) {
+            self.check_key(peer)
+        } else {
+            Err(CertificateRefusal::NotAValidator)
+        }
+    }
+
+    /// Whether the peer has the key that the chain says; any key is right if it says none.
+    pub(crate) fn check_key(&self, peer: &VerifiedPeer) -> Result<(), CertificateRefusal> {
+        if self
+            .published(&peer.hotkey)
+            .is_none_or(|published| published == published_form(peer.key))
+        {
+            Ok(())
+        } else {
+            Err(CertificateRefusal::KeyNotPublished)
+        }
     }
 }

@@ -40,16 +40,47 @@ pub const CONNECTIONS_MAX: u32 = 256;
 /// refused. Higher: one host takes all connections.
 pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 32;
 
-/// How long a connection may live without a call whose signature held. Lower: slow networks never
-/// get to their first call. Higher: strangers occupy connections for longer.
-pub const CONNECTION_UNVERIFIED_MS_MAX: u64 = 15_000;
+/// Open connections of one validator. It needs one; the rest is for those that are about to end,
+/// and for tools. Lower: a restart is refused while its old connections linger. Higher: few hostile
+/// validators take all connections.
+pub const CONNECTIONS_PER_PEER_MAX: u32 = 8;
+const _: () = assert!(CONNECTIONS_MAX / CONNECTIONS_PER_PEER_MAX >= 32);
+
+/// How long a TLS handshake may take. Lower: slow networks never get in. Higher: strangers occupy
+/// places for longer.
+pub const HANDSHAKE_MS_MAX: u64 = 3_000;
+
+/// Handshakes at once with hosts that no validator published as its address. A handshake costs a
+/// stranger nothing, and us a third of a millisecond and up to 64 KiB; so strangers have places of
+/// their own, which keep nobody waiting who is known.
+pub const HANDSHAKES_OF_STRANGERS_MAX: u32 = 32;
+
+/// Handshakes at once with one such host.
+pub const HANDSHAKES_PER_STRANGER_MAX: u32 = 8;
+
+/// Handshakes at once with hosts that validators published.
+pub const HANDSHAKES_MAX: u32 = 64;
+
+/// Handshakes at once with one such host.
+pub const HANDSHAKES_PER_ADDRESS_MAX: u32 = 16;
+
+/// Bytes of a certificate; ours has about 500. Lower: a longer name does not fit. Higher: strangers
+/// make us parse more.
+pub const CERTIFICATE_BYTES_MAX: usize = 1 << 10;
+
+/// How long a certificate's endorsement is valid. Lower: a node that was away for long is refused
+/// until it renews. Higher: a stolen key is good for longer.
+pub const ENDORSEMENT_LIFE_MS: u64 = 30 * 24 * 60 * 60 * 1000;
+
+/// Longest life that is believed: a day more, for clocks that are off.
+pub const ENDORSEMENT_LIFE_MS_MAX: u64 = ENDORSEMENT_LIFE_MS + 24 * 60 * 60 * 1000;
 
 /// Age at which a connection is asked to end, so that load and settings spread again.
 pub const CONNECTION_AGE_MS_MAX: u64 = 30 * 60 * 1000;
 
 /// Time after that in which calls may finish before the connection is cut.
 pub const CONNECTION_AGE_GRACE_MS: u64 = 90_000;
-const _: () = assert!(CONNECTION_UNVERIFIED_MS_MAX < CONNECTION_AGE_MS_MAX);
+const _: () = assert!(ENDORSEMENT_LIFE_MS / 3 > 2 * CONNECTION_AGE_MS_MAX);
 const _: () = assert!(STREAM_MS_MAX < CONNECTION_AGE_GRACE_MS);
 
 /// Streams that one connection may have open.
@@ -77,17 +108,25 @@ pub const KEEPALIVE_ANSWER_MS_MAX: u64 = 10_000;
 /// How long calls in work may take when the server stops.
 pub const STOP_GRACE_MS: u64 = PEER_CALL_MS_MAX;
 
-/// How long opening a connection may take. Less than a call, so that the caller learns which failed.
+/// How long opening a connection may take, its handshake included. Less than a call, so that the caller learns which failed.
 pub const CONNECT_MS_MAX: u64 = 3_000;
 const _: () = assert!(CONNECT_MS_MAX < PEER_CALL_MS_MAX);
 
 /// Connections to peers kept for reuse; the least recently used one is closed first.
 pub const CHANNELS_MAX: usize = 256;
 
+/// Tries to fetch one content from one peer: the first, and those that go on where a stream broke.
+/// Lower: a flaky path never delivers. Higher: a peer that breaks off on purpose holds us for longer.
+pub const CONTENT_TRIES_MAX: u32 = 4;
+
+/// Pause before a stream that broke is taken up again, times the number of the try.
+pub const CONTENT_RETRY_PAUSE_MS: u64 = 200;
+
 /// Bytes of content in one message.
 pub const CONTENT_CHUNK_BYTES: usize = 64 << 10;
 
-/// How long one content, or one page of receipts, may take to be sent or fetched in all.
+/// How long one content, or one page of receipts, may take to be sent or fetched in all, every try
+/// included.
 pub const STREAM_MS_MAX: u64 = 60_000;
 
 /// How long a peer may stay silent in the middle of a stream.

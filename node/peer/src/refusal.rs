@@ -69,6 +69,8 @@ call_refusals! {
     WrongChain = "wrong_chain", FailedPrecondition: "the call is meant for another chain or subnet",
     /// The signed time is too far from the receiver's clock, or before it started.
     StaleTime = "stale_time", DeadlineExceeded: "the call's time is outside the window",
+    /// The call is signed by another hotkey than the one whose connection it came on.
+    WrongSender = "wrong_sender", Unknown: "the call is not signed by the connection's hotkey",
     /// The caller may not take part: no permit, too little stake, not registered.
     NotAValidator = "not_a_validator", PermissionDenied:
         "the caller is not a validator of this subnet",
@@ -104,6 +106,11 @@ call_refusals! {
 }
 
 impl ServeRefusal {
+    /// Whether the same call may be carried out a little later.
+    pub(crate) fn is_temporary(self) -> bool {
+        matches!(self, Self::Busy | Self::NoAnswer | Self::Stopping)
+    }
+
     /// [`ServeRefusal::BadMessage`] with what is wrong.
     pub(crate) fn bad_message(reason: &dyn std::error::Error) -> Status {
         Self::BadMessage.status_with(reason.to_string())

@@ -1,13 +1,14 @@
 //! Listens for peers and hands what they ask to the daemon's loop.
 //!
 //! ```text
-//! connection (places, age) -> h2 limits -> VerifyLayer -> service -> conversion -> PeerCall
+//! connection (places, TLS, age) -> h2 limits -> VerifyLayer -> service -> conversion -> PeerCall
 //! ```
 //!
 //! A full queue sheds load at once; a call whose answer does not come in time is given up, and
 //! may still have had its effect. The server holds no state that has to survive a restart.
 
 mod connection;
+mod health;
 mod services;
 mod streams;
 
@@ -25,6 +26,7 @@ use proto::v1;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 use tonic::service::Routes;
 use tonic::transport::Server;
 
@@ -36,6 +38,8 @@ use crate::limits::{
     KEEPALIVE_ANSWER_MS_MAX, KEEPALIVE_MS, STOP_GRACE_MS, STREAMS_PER_CONNECTION_MAX,
     STREAM_WINDOW_BYTES,
 };
+use crate::tls::{server_config, NodeCertificate, TlsParts};
+use connection::Doorkeeper;
 use services::Services;
 
 /// A verified request of a peer, on its way to the daemon's loop.
@@ -67,8 +71,12 @@ pub struct ServerParts {
     pub contents: Arc<dyn ContentSource>,
     /// Largest archive that is sent: the policy's `packed_bytes_max`.
     pub content_bytes_max: u64,
-    /// The validators of the latest view.
+    /// The validators of the latest view. Connections of who leaves it are closed.
     pub directory: watch::Receiver<PeerDirectory>,
+    /// What this node shows to who connects; a renewed one is shown from then on.
+    pub certificate: watch::Receiver<NodeCertificate>,
+    /// Whether the node is ready, as its health service tells.
+    pub ready: watch::Receiver<bool>,
     /// This node.
     pub identity: NodeIdentity,
     /// The wall clock.
@@ -93,6 +101,12 @@ pub enum BindError {
         #[source]
         source: io::Error,
     },
+    /// TLS cannot be set up.
+    #[error("cannot set up TLS for peers")]
+    Tls(#[source] rustls::Error),
+    /// The descriptors of the services are unreadable: a fault of the build.
+    #[error("cannot set up reflection")]
+    Reflection(#[source] tonic_reflection::server::Error),
 }
 
 /// A listening server. Dropping it stops listening and lets calls in work finish.
@@ -109,28 +123,40 @@ impl PeerServer {
     ///
     /// # Errors
     ///
-    /// [`BindError::Listen`] if the address cannot be had.
+    /// [`BindError::Listen`] if the address cannot be had; the others do not happen.
     pub async fn bind(address: SocketAddr, parts: ServerParts) -> Result<Self, BindError> {
+        let reflection = health::reflection().map_err(BindError::Reflection)?;
         let failed = |source| BindError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
         let (stop, stopped) = oneshot::channel();
         let (cut, is_cut) = watch::channel(false);
         let identity = Arc::new(parts.identity);
+        let tls = server_config(TlsParts {
+            identity: Arc::clone(&identity),
+            directory: parts.directory.clone(),
+            clock: Arc::clone(&parts.clock),
+            certificate: parts.certificate,
+        });
+        let tls = TlsAcceptor::from(Arc::new(tls.map_err(BindError::Tls)?));
+        let incoming = Doorkeeper::new(tls, parts.directory.clone(), is_cut).incoming(listener);
         let gate = Gate::new(Arc::clone(&identity), parts.directory, parts.clock);
         let services =
             Services::new(parts.handler, parts.contents, parts.content_bytes_max, identity);
         let serving = limited_server().layer(VerifyLayer(Arc::new(gate)));
-        let incoming = connection::incoming(listener, is_cut);
+        let (reporter, health) = health::service();
+        let routes = routes(services).add_service(health).add_service(reflection).prepare();
         let task = tokio::spawn(async move {
             let stopped = async {
                 // An error means that the server was dropped, which stops it as well.
                 drop(stopped.await);
             };
-            let routes = routes(services).prepare();
-            let served = serving.serve_with_incoming_shutdown(routes, incoming, stopped).await;
-            if let Err(error) = served {
-                tracing::error!(%error, "peer server ended");
+            let serving = serving.serve_with_incoming_shutdown(routes, incoming, stopped);
+            tokio::select! {
+                served = serving => if let Err(error) = served {
+                    tracing::error!(%error, "peer server ended");
+                },
+                () = health::follow(reporter, parts.ready) => {}
             }
         });
         Ok(Self { local_addr, stop, cut, task })

@@ -4,147 +4,24 @@
 
 mod common;
 
-use std::net::SocketAddr;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use common::{acquire_request, held, DevKey, Node, SetClock, GENESIS, NETUID};
-use http::uri::PathAndQuery;
-use node_core::id::{Hotkey, HotkeySigner};
+use common::calls::{refusal, Captured, Claims, RENEW};
+use common::wire;
+use common::{acquire_request, held, DevKey, Node, SetClock, NETUID};
+use futures_util::StreamExt as _;
+use http_body_util::{BodyExt, StreamBody};
+use node_core::id::HotkeySigner;
 use node_core::lease::{LeaseAnswer, PeerAnswer, PeerRequest};
 use node_core::limits::PEER_MESSAGE_BYTES_MAX;
 use node_peer::limits::{
-    CALLS_PER_PEER_MAX, CALL_HELD_BACK_MS_MAX, CALL_WINDOW_MS, CONNECTIONS_PER_ADDRESS_MAX,
+    CALLS_PER_PEER_MAX, CALL_HELD_BACK_MS_MAX, CALL_WINDOW_MS, NONCES_PER_PEER_MAX,
 };
-use node_peer::{AskError, AuthRefusal, PeerDirectory};
+use node_peer::{AskError, AuthRefusal};
 use prost::Message;
 use proto::v1;
-use sha2::{Digest as _, Sha256};
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Code, Request, Status};
-
-const RENEW: &str = "/assay.v1.Leases/Renew";
-
-/// One signed call, as bytes that can be sent, altered and sent again.
-#[derive(Clone, Debug)]
-struct Captured {
-    method: &'static str,
-    message: v1::RenewRequest,
-    headers: Vec<(&'static str, String)>,
-}
-
-/// What an attacker may choose before it signs with its own key.
-struct Claims {
-    receiver: Hotkey,
-    genesis: [u8; 32],
-    netuid: u64,
-    time_ms: u64,
-    nonce: [u8; 16],
-}
-
-fn field(bytes: &[u8]) -> Vec<u8> {
-    [&(bytes.len() as u64).to_le_bytes(), bytes].concat()
-}
-
-fn number(number: u64) -> Vec<u8> {
-    field(&number.to_le_bytes())
-}
-
-fn renewal() -> v1::RenewRequest {
-    let lease = v1::HeldLease { assignment: vec![4; 32], lease: vec![5; 32], attempt: 1 };
-    v1::RenewRequest { leases: vec![lease] }
-}
-
-impl Claims {
-    fn to(node: &Node) -> Self {
-        Self {
-            receiver: node.key.hotkey(),
-            genesis: GENESIS.0,
-            netuid: NETUID.0.into(),
-            time_ms: SetClock::START,
-            nonce: [1; 16],
-        }
-    }
-
-    /// Signs a renewal as `key`, by the letter of the protocol page.
-    fn signed(&self, key: &Arc<DevKey>) -> Captured {
-        let message = renewal();
-        let encoded = message.encode_to_vec();
-        let length = u32::try_from(encoded.len()).unwrap().to_be_bytes();
-        let body = [[0].as_slice(), &length, &encoded].concat();
-        let body_digest: [u8; 32] = Sha256::digest(&body).into();
-        let preimage = [
-            field(b"assay/peer-call/v1"),
-            field(&self.genesis),
-            number(self.netuid),
-            field(&self.receiver.0),
-            field(RENEW.as_bytes()),
-            field(&body_digest),
-            field(&self.nonce),
-            number(self.time_ms),
-            field(&key.hotkey().0),
-        ]
-        .concat();
-        let digest: [u8; 32] = Sha256::digest(preimage).into();
-        let signature = key.sign(&[b"assay/peer-call/v1".as_slice(), &digest].concat());
-        let headers = vec![
-            ("assay-version", "1".to_owned()),
-            ("assay-sender", key.hotkey().to_string()),
-            ("assay-receiver", self.receiver.to_string()),
-            ("assay-genesis", hex::encode(self.genesis)),
-            ("assay-netuid", self.netuid.to_string()),
-            ("assay-time-ms", self.time_ms.to_string()),
-            ("assay-nonce", hex::encode(self.nonce)),
-            ("assay-body-sha256", hex::encode(body_digest)),
-            ("assay-signature", signature.to_string()),
-        ];
-        Captured { method: RENEW, message, headers }
-    }
-}
-
-impl Captured {
-    fn with_header(mut self, name: &str, value: &str) -> Self {
-        let header = self.headers.iter_mut().find(|(known, _)| *known == name).unwrap();
-        header.1 = value.to_owned();
-        self
-    }
-
-    async fn send(&self, address: SocketAddr) -> Result<v1::RenewResponse, Status> {
-        let mut grpc = tonic::client::Grpc::new(connect(address).await);
-        grpc.ready().await.unwrap();
-        let mut request = Request::new(self.message.clone());
-        for (name, value) in &self.headers {
-            request.metadata_mut().insert(*name, value.parse().unwrap());
-        }
-        let codec = tonic_prost::ProstCodec::default();
-        let path = PathAndQuery::from_str(self.method).unwrap();
-        grpc.unary(request, path, codec).await.map(tonic::Response::into_inner)
-    }
-
-    /// Sends the headers and never a byte of the body; gives how that ended.
-    async fn send_without_end(&self, address: SocketAddr) -> Status {
-        let mut grpc = tonic::client::Grpc::new(connect(address).await);
-        grpc.ready().await.unwrap();
-        let mut request = Request::new(futures_util::stream::pending::<v1::RenewRequest>());
-        for (name, value) in &self.headers {
-            request.metadata_mut().insert(*name, value.parse().unwrap());
-        }
-        let codec = tonic_prost::ProstCodec::<_, v1::RenewResponse>::default();
-        let path = PathAndQuery::from_str(self.method).unwrap();
-        grpc.client_streaming(request, path, codec).await.expect_err("the body never ended")
-    }
-
-    /// Sends it and expects to be refused; gives the refusal's id.
-    async fn refused(&self, address: SocketAddr) -> (Code, String) {
-        let status = self.send(address).await.expect_err("the call must not pass");
-        let id = status.metadata().get("assay-refusal").expect("a refusal has an id");
-        (status.code(), id.to_str().unwrap().to_owned())
-    }
-}
-
-async fn connect(address: SocketAddr) -> Channel {
-    Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap()
-}
+use tonic::Code;
+use tower::{Service, ServiceExt};
 
 /// Answers every call with one accepted renewal and counts nothing.
 fn accept_all(node: &mut Node) -> tokio::task::JoinHandle<()> {
@@ -281,27 +158,23 @@ async fn case_18_a_call_from_before_the_receivers_start_is_refused() {
 }
 
 #[tokio::test]
-async fn a_stranger_is_refused_whatever_its_signature() {
-    let (bob, mallory) = (DevKey::named("Bob"), DevKey::named("Mallory"));
-    let node = Node::start("Alice", &[&bob], 8).await;
-    let own_name = Claims::to(&node).signed(&mallory);
-    let refused = own_name.refused(node.address()).await;
-    assert_eq!(refused, (Code::PermissionDenied, "not_a_validator".to_owned()));
-    let in_bobs_name = own_name.with_header("assay-sender", &bob.hotkey().to_string());
+async fn case_18_a_call_on_another_validators_connection_is_refused() {
+    let (bob, carol) = (DevKey::named("Bob"), DevKey::named("Carol"));
+    let mut node = Node::start("Alice", &[&bob, &carol], 8).await;
+    let captured = Captured { on: Arc::clone(&carol), ..Claims::to(&node).signed(&bob) };
+    let refused = captured.refused(node.address()).await;
+    assert_eq!(refused, (Code::Unknown, "wrong_sender".to_owned()));
+    let in_bobs_name =
+        Claims::to(&node).signed(&carol).with_header("assay-sender", &bob.hotkey().to_string());
     let refused = in_bobs_name.refused(node.address()).await;
+    assert_eq!(refused, (Code::Unknown, "wrong_sender".to_owned()));
+    let mallory_for_bob = Claims::to(&node)
+        .signed(&DevKey::named("Mallory"))
+        .with_header("assay-sender", &bob.hotkey().to_string());
+    let on_bobs = Captured { on: Arc::clone(&bob), ..mallory_for_bob };
+    let refused = on_bobs.refused(node.address()).await;
     assert_eq!(refused, (Code::Unauthenticated, "bad_signature".to_owned()));
-}
-
-#[tokio::test]
-async fn case_19_a_permit_lost_in_mid_session_ends_the_session_with_the_next_call() {
-    let bob = DevKey::named("Bob");
-    let mut node = Node::start("Alice", &[&bob], 8).await;
-    accept_all(&mut node);
-    let client = node.client_of(&bob);
-    let ask = || client.ask(node.key.hotkey(), node.address(), PeerRequest::Renew(vec![held(1)]));
-    ask().await.unwrap();
-    node.directory.send_replace(PeerDirectory::default());
-    assert_eq!(ask().await, Err(AskError::Auth(AuthRefusal::NotAValidator)));
+    assert!(node.calls.try_recv().is_err(), "the loop saw nothing");
 }
 
 #[tokio::test]
@@ -366,36 +239,18 @@ async fn case_20_one_validator_cannot_take_more_than_its_share_of_calls() {
 }
 
 #[tokio::test]
-async fn case_20_one_address_cannot_open_more_than_its_share_of_connections() {
-    use tokio::io::AsyncReadExt;
-    let node = Node::start("Alice", &[], 8).await;
-    let mut open = Vec::new();
-    for _ in 0..CONNECTIONS_PER_ADDRESS_MAX {
-        open.push(tokio::net::TcpStream::connect(node.address()).await.unwrap());
-    }
-    let mut one_more = tokio::net::TcpStream::connect(node.address()).await.unwrap();
-    let mut byte = [0];
-    // The others got a settings frame or wait for ours; this one is closed without a word.
-    let read = tokio::time::timeout(std::time::Duration::from_secs(10), one_more.read(&mut byte));
-    assert!(matches!(read.await.unwrap(), Ok(0) | Err(_)));
-    for stream in &mut open {
-        let mut byte = [0];
-        let closed = matches!(stream.try_read(&mut byte), Ok(0));
-        assert!(!closed, "a connection within the share was closed");
-    }
-}
-
-#[tokio::test]
 async fn case_20_calls_whose_bodies_never_end_are_given_up_and_free_their_places() {
     let bob = DevKey::named("Bob");
     let mut node = Node::start("Alice", &[&bob], 8).await;
     accept_all(&mut node);
     let address = node.address();
+    let channel = wire::channel(address, &bob).await;
     let mut stalled = Vec::new();
     for number in 0..CALLS_PER_PEER_MAX {
         let nonce = [u8::try_from(number).unwrap(); 16];
         let captured = Claims { nonce, ..Claims::to(&node) }.signed(&bob);
-        stalled.push(tokio::spawn(async move { captured.send_without_end(address).await }));
+        let (channel, never) = (channel.clone(), futures_util::stream::pending());
+        stalled.push(tokio::spawn(async move { captured.send_stream(channel, never).await }));
     }
     let client = node.client_of(&bob);
     let ask = || client.ask(node.key.hotkey(), address, PeerRequest::Renew(vec![held(1)]));
@@ -411,4 +266,67 @@ async fn case_20_calls_whose_bodies_never_end_are_given_up_and_free_their_places
         assert_eq!(stalled.await.unwrap().code(), Code::Cancelled);
     }
     ask().await.unwrap();
+}
+
+#[tokio::test]
+async fn case_20_a_message_of_a_gibibyte_is_refused_while_it_is_sent() {
+    const GIBIBYTE: usize = 1 << 30;
+    let bob = DevKey::named("Bob");
+    let mut node = Node::start("Alice", &[&bob], 8).await;
+    let captured = Claims::to(&node).signed(&bob);
+    let mut channel = wire::channel(node.address(), &bob).await;
+    let sent = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let prefix = [[0].as_slice(), &u32::try_from(GIBIBYTE).unwrap().to_be_bytes()].concat();
+    let chunk = bytes_of(vec![0; 64 << 10]);
+    let chunks = futures_util::stream::iter(0..GIBIBYTE / chunk.len()).map({
+        let sent = Arc::clone(&sent);
+        move |_| {
+            sent.fetch_add(chunk.len(), std::sync::atomic::Ordering::Relaxed);
+            chunk.clone()
+        }
+    });
+    let frames = futures_util::stream::iter([bytes_of(prefix)]).chain(chunks);
+    let frames = frames.map(|bytes| Ok::<_, tonic::Status>(http_body::Frame::data(bytes)));
+    let mut request = http::Request::post(format!("https://{}{RENEW}", node.address()))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    for (name, value) in &captured.headers {
+        request = request.header(*name, value);
+    }
+    let request = request.body(tonic::body::Body::new(StreamBody::new(frames))).unwrap();
+    let response = channel.ready().await.unwrap().call(request).await.unwrap();
+    assert_eq!(response.headers()["assay-refusal"], "too_large");
+    drop(response.into_body().collect().await);
+    let sent = sent.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(sent < 16 * PEER_MESSAGE_BYTES_MAX, "{sent} bytes were let through");
+    assert!(node.calls.try_recv().is_err(), "the loop saw nothing");
+}
+
+fn bytes_of(bytes: Vec<u8>) -> prost::bytes::Bytes {
+    bytes.into()
+}
+
+#[tokio::test]
+async fn case_18_a_validator_that_spends_its_nonces_is_refused_and_the_others_are_served() {
+    let (bob, carol) = (DevKey::named("Bob"), DevKey::named("Carol"));
+    let mut node = Node::start("Alice", &[&bob, &carol], 8).await;
+    accept_all(&mut node);
+    let channel = wire::channel(node.address(), &bob).await;
+    let claims = |number: usize| {
+        let mut nonce = [0; 16];
+        nonce[..8].copy_from_slice(&number.to_le_bytes());
+        Claims { nonce, ..Claims::to(&node) }
+    };
+    for number in 0..NONCES_PER_PEER_MAX {
+        claims(number).signed(&bob).send_on(channel.clone()).await.unwrap();
+    }
+    let over = claims(NONCES_PER_PEER_MAX).signed(&bob);
+    let refused = over.send_on(channel.clone()).await.unwrap_err();
+    assert_eq!(refusal(&refused), (Code::ResourceExhausted, "too_many_calls".to_owned()));
+    Claims::to(&node).signed(&carol).send(node.address()).await.unwrap();
+
+    node.clock.advance(CALL_WINDOW_MS + 1);
+    let time_ms = SetClock::START + CALL_WINDOW_MS + 1;
+    let later = Claims { time_ms, ..Claims::to(&node) }.signed(&bob);
+    later.send_on(channel).await.unwrap();
 }

@@ -13,7 +13,7 @@ use node_core::lease::{LeaseAnswer, LeaseRefusal, PeerAnswer, PeerRequest, Relea
 use node_core::limits::RECEIPTS_PER_PAGE_MAX;
 use node_core::outcome::Ending;
 use node_peer::limits::{CONTENT_CHUNK_BYTES, RENEW_ITEMS_MAX};
-use node_peer::{AnswerError, AskError, AuthRefusal, FetchError, ServeRefusal};
+use node_peer::{AnswerError, AskError, CertificateRefusal, FetchError, ServeRefusal};
 
 /// Asks `node` as `key` and lets the node answer; gives what the node saw and the caller got.
 async fn exchange(
@@ -80,10 +80,10 @@ async fn every_request_and_its_answer_arrive_as_they_were_sent_in_both_direction
 }
 
 #[tokio::test]
-async fn anyone_may_ask_who_a_node_is() {
-    let node = Node::start("Alice", &[], 1).await;
-    let stranger = node.client_of(&DevKey::named("Mallory"));
-    let info = stranger.info(node.address()).await.unwrap();
+async fn a_validator_may_ask_who_a_node_is() {
+    let bob = DevKey::named("Bob");
+    let node = Node::start("Alice", &[&bob], 1).await;
+    let info = node.client_of(&bob).info(node.key.hotkey(), node.address()).await.unwrap();
     assert_eq!(info.protocol_version, node_peer::PROTOCOL_VERSION);
     assert_eq!(info.identity, common::identity(node.key.hotkey()));
 }
@@ -268,7 +268,7 @@ async fn a_stranger_gets_no_content() {
     let node = Node::start_with("Alice", &[], 1, archives).await;
     let client = node.client_of(&DevKey::named("Mallory"));
     let got = client.fetch_content(node.key.hotkey(), node.address(), content, 10).await;
-    let source = AskError::Auth(AuthRefusal::NotAValidator);
+    let source = AskError::CertificateRefused(CertificateRefusal::NotAValidator);
     assert_eq!(got, Err(FetchError::Ask { content, source }));
 }
 
@@ -310,11 +310,15 @@ async fn an_address_in_use_is_named_in_the_error() {
     let address: SocketAddr = node.address();
     let (handler, _calls) = tokio::sync::mpsc::channel(1);
     let (_directory, view) = tokio::sync::watch::channel(common::directory(&[]));
+    let (_certificate, shown) = tokio::sync::watch::channel(common::certificate(&node.key));
+    let (_ready, is_ready) = tokio::sync::watch::channel(true);
     let parts = node_peer::ServerParts {
         handler,
         contents: std::sync::Arc::new(Archives::default()),
         content_bytes_max: 1,
         directory: view,
+        certificate: shown,
+        ready: is_ready,
         identity: common::identity(node.key.hotkey()),
         clock: std::sync::Arc::new(node_peer::SystemClock),
     };

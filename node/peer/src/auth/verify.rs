@@ -4,7 +4,6 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -25,11 +24,16 @@ use crate::budget::{Budget, Place};
 use crate::clock::WallClock;
 use crate::directory::{NodeIdentity, PeerDirectory};
 use crate::limits::{CALLS_MAX, CALLS_PER_PEER_MAX, CALL_WINDOW_MS};
-use crate::refusal::AuthRefusal;
+use crate::refusal::{AuthRefusal, ServeRefusal};
 use crate::signature::Sr25519Verifier;
 
-/// The one method that strangers may call.
-const OPEN_METHOD: &str = "/assay.v1.Node/Info";
+/// The methods that need no signature: they tell every validator the same and change nothing.
+const OPEN_METHODS: [&str; 4] = [
+    "/assay.v1.Node/Info",
+    "/grpc.health.v1.Health/Check",
+    "/grpc.health.v1.Health/Watch",
+    "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+];
 
 /// Largest body: one message in its frame.
 const BODY_BYTES_MAX: usize = PEER_MESSAGE_BYTES_MAX + FRAME_PREFIX_BYTES;
@@ -38,24 +42,9 @@ const BODY_BYTES_MAX: usize = PEER_MESSAGE_BYTES_MAX + FRAME_PREFIX_BYTES;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct VerifiedCaller(pub(crate) Hotkey);
 
-/// What the layer tells the connection: whether a call on it was ever verified.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ConnectionState(Arc<AtomicBool>);
-
-impl ConnectionState {
-    pub(crate) fn is_verified(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-    fn set_verified(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-    #[cfg(test)]
-    pub(crate) fn verified_for_test() -> Self {
-        let state = Self::default();
-        state.set_verified();
-        state
-    }
-}
+/// Whose connection it is, as its handshake proved; stands in the extensions of its requests.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectedPeer(pub(crate) Hotkey);
 
 /// Decides which calls pass.
 #[derive(Debug)]
@@ -93,9 +82,17 @@ impl Gate {
     }
 
     /// Everything that can be known before the body, cheapest first.
-    fn admit(&self, method: &str, headers: &HeaderMap) -> Result<Admitted, AuthRefusal> {
+    fn admit(
+        &self,
+        connected: Hotkey,
+        method: &str,
+        headers: &HeaderMap,
+    ) -> Result<Admitted, AuthRefusal> {
         let SignedClaims { claims, signature } = SignedClaims::read(headers)?;
         let now = self.clock.unix();
+        if claims.sender != connected {
+            return Err(AuthRefusal::WrongSender);
+        }
         if claims.receiver != self.identity.hotkey {
             return Err(AuthRefusal::WrongReceiver);
         }
@@ -185,11 +182,19 @@ where
         let spare = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, spare);
         Box::pin(async move {
-            if request.uri().path() == OPEN_METHOD {
-                return inner.call(request).await;
-            }
+            let Some(ConnectedPeer(peer)) = request.extensions().get().copied() else {
+                tracing::error!("a call came without its connection's peer");
+                return Ok(ServeRefusal::Internal.status().into_http());
+            };
             let (mut parts, body) = request.into_parts();
-            match verified(&gate, &mut parts, body).await {
+            if OPEN_METHODS.contains(&parts.uri.path()) {
+                // Not signed, but within the caller's share all the same.
+                let Some(_place) = gate.calls.take(peer) else {
+                    return Ok(refused(&parts, AuthRefusal::TooManyCalls));
+                };
+                return inner.call(Request::from_parts(parts, body)).await;
+            }
+            match verified(&gate, peer, &mut parts, body).await {
                 // The caller's place is held until its answer starts.
                 Ok((body, _admitted)) => inner.call(Request::from_parts(parts, body)).await,
                 Err(refusal) => Ok(refused(&parts, refusal)),
@@ -200,13 +205,11 @@ where
 
 async fn verified(
     gate: &Gate,
+    connected: Hotkey,
     parts: &mut request::Parts,
     body: Body,
 ) -> Result<(Body, Admitted), AuthRefusal> {
-    let admitted = gate.admit(parts.uri.path(), &parts.headers)?;
-    if let Some(connection) = parts.extensions.get::<ConnectionState>() {
-        connection.set_verified();
-    }
+    let admitted = gate.admit(connected, parts.uri.path(), &parts.headers)?;
     let body = signed_body(body, admitted.claims.body).await?;
     parts.extensions.insert(VerifiedCaller(admitted.claims.sender));
     Ok((body, admitted))

@@ -45,6 +45,38 @@ pub enum AnswerError {
         /// The one before it.
         previous: u64,
     },
+    /// A content's first chunk does not say what the whole is.
+    #[error("the first chunk does not say what the archive is")]
+    NoArchive,
+    /// The peer has another archive of the content than it had when the stream broke.
+    #[error("the peer's archive of the content is not the one it was")]
+    OtherArchive,
+    /// A later chunk is empty, or says again what the whole is.
+    #[error("a chunk is empty, or describes the archive again")]
+    ChunkShape,
+    /// More bytes than were announced.
+    #[error("more than the {total} bytes that were announced")]
+    TooManyBytes {
+        /// Bytes announced.
+        total: u64,
+    },
+    /// The stream ended before the archive did.
+    #[error("the stream ended after {got} of {total} bytes")]
+    CutShort {
+        /// Bytes that came.
+        got: u64,
+        /// Bytes announced.
+        total: u64,
+    },
+    /// The bytes are not those that were announced.
+    #[error("the archive's bytes are not those that were announced")]
+    OtherBytes,
+    /// Who answers is not who has the connection.
+    #[error("the peer says that it is {hotkey}, and its certificate says otherwise")]
+    OtherIdentity {
+        /// Who it says it is.
+        hotkey: Hotkey,
+    },
     /// A page of receipts does not end.
     #[error("more than {RECEIPTS_PER_PAGE_MAX} receipts in one answer")]
     TooManyReceipts,

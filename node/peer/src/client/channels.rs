@@ -1,24 +1,43 @@
-//! One connection per endpoint, opened when first used and reopened when broken.
+//! One connection per peer and endpoint, opened when first used and reopened when broken.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use node_core::id::Hotkey;
 use tonic::transport::{Channel, Endpoint};
 
+use super::connect::{Connector, Fault};
 use super::AskError;
 use crate::limits::{
     CHANNELS_MAX, CONNECT_MS_MAX, HEADERS_BYTES_MAX, KEEPALIVE_ANSWER_MS_MAX, KEEPALIVE_MS,
 };
+use crate::tls::{client_config, TlsParts};
 
 /// Bytes that peers may send before we read them, per stream and per connection: large enough
 /// that one content comes at a useful speed over a slow path.
 const WINDOW_BYTES: u32 = 1 << 20;
 
-/// Channels by endpoint.
-#[derive(Debug, Default)]
+/// Whom a connection is with, where, and with which key according to the chain.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct To {
+    peer: Hotkey,
+    endpoint: SocketAddr,
+    published: Option<Vec<u8>>,
+}
+
+/// A channel, and why its connection was refused if it was.
+#[derive(Clone, Debug)]
+pub(super) struct PeerChannel {
+    pub(super) channel: Channel,
+    pub(super) fault: Fault,
+}
+
+/// Channels by peer.
+#[derive(Debug)]
 pub(super) struct Channels {
+    tls: TlsParts,
     // Calls run in tasks of their own. Held for a map operation, never across an await.
     open: Mutex<Open>,
 }
@@ -26,69 +45,118 @@ pub(super) struct Channels {
 #[derive(Debug, Default)]
 struct Open {
     /// With the use in which each was last used.
-    by_endpoint: BTreeMap<SocketAddr, (u64, Channel)>,
+    channels: BTreeMap<To, (u64, PeerChannel)>,
     uses: u64,
 }
 
 impl Channels {
-    /// The channel to `endpoint`; connecting happens with the first call on it.
-    pub(super) fn channel(&self, endpoint: SocketAddr) -> Result<Channel, AskError> {
+    pub(super) fn new(tls: TlsParts) -> Self {
+        Self { tls, open: Mutex::default() }
+    }
+
+    /// The channel to `peer` at `endpoint`; connecting happens with the first call on it.
+    pub(super) fn channel(
+        &self,
+        peer: Hotkey,
+        endpoint: SocketAddr,
+    ) -> Result<PeerChannel, AskError> {
+        // A key that was published anew takes a new connection, which is then checked against it.
+        let published = self.tls.directory.borrow().published(&peer).map(<[u8]>::to_vec);
+        let to = To { peer, endpoint, published };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.uses += 1;
         let use_number = open.uses;
-        if let Some((last_use, channel)) = open.by_endpoint.get_mut(&endpoint) {
+        if let Some((last_use, channel)) = open.channels.get_mut(&to) {
             *last_use = use_number;
             return Ok(channel.clone());
         }
-        if open.by_endpoint.len() >= CHANNELS_MAX {
+        if open.channels.len() >= CHANNELS_MAX {
             open.close_least_recently_used();
         }
-        let channel = connect_lazily(endpoint)?;
-        open.by_endpoint.insert(endpoint, (use_number, channel.clone()));
+        let channel = self.connect_lazily(peer, endpoint)?;
+        open.channels.insert(to, (use_number, channel.clone()));
         Ok(channel)
+    }
+
+    fn connect_lazily(&self, peer: Hotkey, endpoint: SocketAddr) -> Result<PeerChannel, AskError> {
+        let unreachable = |error: &dyn std::error::Error| AskError::unreachable(error);
+        let config = client_config(self.tls.clone(), peer).map_err(|error| unreachable(&error))?;
+        let fault = Fault::default();
+        let connector = Connector::new(endpoint, Arc::new(config), fault.clone());
+        // The connector does TLS; the library would refuse a URI that asks it for that.
+        let uri = Endpoint::from_shared(format!("http://{endpoint}"));
+        let uri = uri.map_err(|error| unreachable(&error))?;
+        let origin = http::Uri::try_from(format!("https://{endpoint}"));
+        let configured = uri
+            .origin(origin.map_err(|error| unreachable(&error))?)
+            .connect_timeout(Duration::from_millis(CONNECT_MS_MAX))
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .http2_max_header_list_size(HEADERS_BYTES_MAX)
+            .http2_keep_alive_interval(Duration::from_millis(KEEPALIVE_MS))
+            .keep_alive_timeout(Duration::from_millis(KEEPALIVE_ANSWER_MS_MAX));
+        let channel = configured.connect_with_connector_lazy(connector);
+        Ok(PeerChannel { channel, fault })
     }
 }
 
 impl Open {
     fn close_least_recently_used(&mut self) {
-        let oldest = self.by_endpoint.iter().min_by_key(|(_, (last_use, _))| *last_use);
-        if let Some(endpoint) = oldest.map(|(endpoint, _)| *endpoint) {
-            self.by_endpoint.remove(&endpoint);
+        let oldest = self.channels.iter().min_by_key(|(_, (last_use, _))| *last_use);
+        if let Some(to) = oldest.map(|(to, _)| to.clone()) {
+            self.channels.remove(&to);
         }
     }
 }
 
-fn connect_lazily(endpoint: SocketAddr) -> Result<Channel, AskError> {
-    let uri = Endpoint::from_shared(format!("http://{endpoint}"));
-    let uri = uri.map_err(|error| AskError::unreachable(&error))?;
-    let configured = uri
-        .connect_timeout(Duration::from_millis(CONNECT_MS_MAX))
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES)
-        .http2_max_header_list_size(HEADERS_BYTES_MAX)
-        .http2_keep_alive_interval(Duration::from_millis(KEEPALIVE_MS))
-        .keep_alive_timeout(Duration::from_millis(KEEPALIVE_ANSWER_MS_MAX))
-        .tcp_nodelay(true);
-    Ok(configured.connect_lazy())
-}
-
 #[cfg(test)]
 mod tests {
+    use node_core::unit::BlockNumber;
+    use tokio::sync::watch;
+
     use super::*;
+    use crate::directory::PeerDirectory;
+    use crate::tls::tests::{certificate, parts};
+
+    const PEER: Hotkey = Hotkey([1; 32]);
+
+    fn endpoint(port: usize) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], u16::try_from(port + 1).unwrap()))
+    }
+
+    fn is_open(channels: &Channels, wanted: SocketAddr) -> bool {
+        channels.open.lock().unwrap().channels.keys().any(|to| to.endpoint == wanted)
+    }
 
     #[tokio::test]
     async fn the_least_recently_used_channel_is_closed_for_a_new_one() {
-        let channels = Channels::default();
-        let endpoint =
-            |port: usize| SocketAddr::from(([127, 0, 0, 1], u16::try_from(port + 1).unwrap()));
+        let (_view, directory) = watch::channel(PeerDirectory::default());
+        let (_certificate, shown) = watch::channel(certificate());
+        let channels = Channels::new(parts(shown, directory));
         for port in 0..CHANNELS_MAX {
-            channels.channel(endpoint(port)).unwrap();
+            channels.channel(PEER, endpoint(port)).unwrap();
         }
-        channels.channel(endpoint(0)).unwrap();
-        channels.channel(endpoint(CHANNELS_MAX)).unwrap();
-        let open = channels.open.lock().unwrap();
-        assert_eq!(open.by_endpoint.len(), CHANNELS_MAX);
-        assert!(open.by_endpoint.contains_key(&endpoint(0)));
-        assert!(!open.by_endpoint.contains_key(&endpoint(1)));
+        channels.channel(PEER, endpoint(0)).unwrap();
+        channels.channel(PEER, endpoint(CHANNELS_MAX)).unwrap();
+        assert_eq!(channels.open.lock().unwrap().channels.len(), CHANNELS_MAX);
+        assert!(is_open(&channels, endpoint(0)));
+        assert!(!is_open(&channels, endpoint(1)));
+    }
+
+    #[tokio::test]
+    async fn another_peer_at_the_same_endpoint_or_a_newly_published_key_takes_a_channel_of_its_own()
+    {
+        let (view, directory) = watch::channel(PeerDirectory::of(BlockNumber(1), [(PEER, None)]));
+        let (_certificate, shown) = watch::channel(certificate());
+        let channels = Channels::new(parts(shown, directory));
+        let count = |channels: &Channels| channels.open.lock().unwrap().channels.len();
+        channels.channel(PEER, endpoint(0)).unwrap();
+        channels.channel(PEER, endpoint(0)).unwrap();
+        assert_eq!(count(&channels), 1);
+        channels.channel(Hotkey([2; 32]), endpoint(0)).unwrap();
+        assert_eq!(count(&channels), 2);
+        view.send_modify(|view| *view = view.clone().with_certificates([(PEER, vec![1; 33])]));
+        channels.channel(PEER, endpoint(0)).unwrap();
+        assert_eq!(count(&channels), 3);
     }
 }

@@ -7,6 +7,7 @@ use tonic::{Code, Status};
 use super::AnswerError;
 use crate::convert::ConvertError;
 use crate::refusal::{AuthRefusal, ServeRefusal, REFUSAL_HEADER};
+use crate::tls::{CertificateRefusal, RefusedBy};
 
 /// Why a peer gave no answer that can be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +24,12 @@ pub enum AskError {
         /// The limit.
         after_ms: u64,
     },
+    /// This node refuses the peer's certificate.
+    #[error("the peer's certificate is refused: {0} ({id})", id = .0.id())]
+    Certificate(CertificateRefusal),
+    /// The peer refuses this node's certificate.
+    #[error("the peer refuses this node's certificate: {0} ({id})", id = .0.id())]
+    CertificateRefused(CertificateRefusal),
     /// The peer does not believe the call's headers.
     #[error("the peer refuses the call: {0} ({id})", id = .0.id())]
     Auth(AuthRefusal),
@@ -92,6 +99,16 @@ impl AskError {
 
     pub(super) fn unreachable(error: &dyn std::error::Error) -> Self {
         Self::Unreachable { detail: clip_detail(&chain(error)) }
+    }
+
+    /// What a refused certificate means, if the connection was refused; `self` otherwise.
+    pub(super) fn or_refused(self, refused: Option<RefusedBy>) -> Self {
+        match (&self, refused) {
+            // The peer answered, so the connection stood.
+            (Self::Auth(_) | Self::Refused(_) | Self::MalformedAnswer(_), _) | (_, None) => self,
+            (_, Some(RefusedBy::Us(refusal))) => Self::Certificate(refusal),
+            (_, Some(RefusedBy::Peer(refusal))) => Self::CertificateRefused(refusal),
+        }
     }
 
     /// Reads a status: first the refusal's id, then the code.

@@ -1,90 +1,238 @@
-//! Connections before HTTP: who gets a place, and for how long.
+//! Connections before HTTP: who gets a place, who proves a hotkey in time, and for how long.
 //!
-//! A connection ends when no call on it was verified within its first seconds, when it is much
-//! older than a connection should be, or when the server is cut. A peer cannot prevent that by
-//! reading slowly or by answering pings.
+//! ```text
+//! accepted -> a place by address -> a place for the handshake -> TLS, within its deadline
+//!   -> a place by hotkey -> HTTP, until: too old, no validator any more, server cut
+//! ```
+//!
+//! A peer cannot prevent its end by reading slowly or by answering pings. Whoever gets no place is
+//! closed without a word; whose certificate is refused is told why by an alert.
 
 use std::future::Future;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::FutureExt;
 use futures_util::stream::{self, Stream};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use node_core::id::Hotkey;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_rustls::server::TlsStream;
+use tokio_rustls::TlsAcceptor;
 use tonic::transport::server::Connected;
 
-use crate::auth::ConnectionState;
+use crate::auth::ConnectedPeer;
 use crate::budget::{Budget, Place};
+use crate::directory::PeerDirectory;
 use crate::limits::{
-    CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, CONNECTION_AGE_GRACE_MS, CONNECTION_AGE_MS_MAX,
-    CONNECTION_UNVERIFIED_MS_MAX,
+    CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, CONNECTIONS_PER_PEER_MAX,
+    CONNECTION_AGE_GRACE_MS, CONNECTION_AGE_MS_MAX, HANDSHAKES_MAX, HANDSHAKES_OF_STRANGERS_MAX,
+    HANDSHAKES_PER_ADDRESS_MAX, HANDSHAKES_PER_STRANGER_MAX, HANDSHAKE_MS_MAX,
 };
+use crate::tls::{peer_of, speaks_h2, RefusedBy, VerifiedPeer};
 
 /// How long the listener rests when the system cannot accept (out of descriptors, for example).
 const ACCEPT_PAUSE_MS: u64 = 100;
 
-/// An accepted connection that ends by itself.
+/// Bytes that are still read from a peer that was refused, so that closing does not overtake the
+/// alert: a system that has unread bytes of the peer resets the connection.
+const LINGER_BYTES_MAX: u64 = 64 << 10;
+
+/// A connection with a validator that ends by itself.
 pub(super) struct Connection {
-    tcp: TcpStream,
-    state: ConnectionState,
+    tls: TlsStream<TcpStream>,
+    peer: Hotkey,
     end: Pin<Box<dyn Future<Output = ()> + Send>>,
     ended: bool,
-    _place: Place<IpAddr>,
+    _places: (Place<IpAddr>, Place<Hotkey>),
 }
 
-struct Acceptor {
-    listener: TcpListener,
-    places: Budget<IpAddr>,
-    cut: watch::Receiver<bool>,
+/// What decides about connections.
+#[derive(Clone)]
+pub(super) struct Doorkeeper {
+    pub(super) tls: TlsAcceptor,
+    pub(super) directory: watch::Receiver<PeerDirectory>,
+    pub(super) cut: watch::Receiver<bool>,
+    places: Places,
 }
 
-/// The connections that got a place; others are closed at once.
-pub(super) fn incoming(
-    listener: TcpListener,
-    cut: watch::Receiver<bool>,
-) -> impl Stream<Item = io::Result<Connection>> {
-    let places = Budget::new(CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX);
-    let acceptor = Acceptor { listener, places, cut };
-    stream::unfold(acceptor, |acceptor| async move {
-        let connection = acceptor.accept().await;
-        Some((Ok(connection), acceptor))
-    })
+#[derive(Clone)]
+struct Places {
+    by_address: Budget<IpAddr>,
+    by_peer: Budget<Hotkey>,
+    handshakes: Budget<IpAddr>,
+    handshakes_of_strangers: Budget<IpAddr>,
 }
 
-impl Acceptor {
-    async fn accept(&self) -> Connection {
+/// Why an accepted connection came to nothing.
+#[derive(Debug, thiserror::Error)]
+enum NotLetIn {
+    #[error("no TLS handshake within {HANDSHAKE_MS_MAX} ms")]
+    TooSlow,
+    #[error("{0}")]
+    Refused(RefusedBy),
+    #[error("the TLS handshake failed: {0}")]
+    Tls(io::Error),
+    #[error("HTTP/2 was not asked for")]
+    OtherProtocol,
+    #[error("{0} has all the connections that one validator may have")]
+    NoPlace(Hotkey),
+}
+
+impl Doorkeeper {
+    pub(super) fn new(
+        tls: TlsAcceptor,
+        directory: watch::Receiver<PeerDirectory>,
+        cut: watch::Receiver<bool>,
+    ) -> Self {
+        let places = Places {
+            by_address: Budget::new(CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX),
+            by_peer: Budget::new(CONNECTIONS_MAX, CONNECTIONS_PER_PEER_MAX),
+            handshakes: Budget::new(HANDSHAKES_MAX, HANDSHAKES_PER_ADDRESS_MAX),
+            handshakes_of_strangers: Budget::new(
+                HANDSHAKES_OF_STRANGERS_MAX,
+                HANDSHAKES_PER_STRANGER_MAX,
+            ),
+        };
+        Self { tls, directory, cut, places }
+    }
+
+    /// The connections of validators, as their handshakes succeed.
+    pub(super) fn incoming(
+        self,
+        listener: TcpListener,
+    ) -> impl Stream<Item = io::Result<Connection>> {
+        let state = (self, listener, JoinSet::new());
+        stream::unfold(state, |(keeper, listener, mut handshakes)| async move {
+            let connection = keeper.next(&listener, &mut handshakes).await;
+            Some((Ok(connection), (keeper, listener, handshakes)))
+        })
+    }
+
+    async fn next(
+        &self,
+        listener: &TcpListener,
+        handshakes: &mut JoinSet<Option<Connection>>,
+    ) -> Connection {
         loop {
-            let (tcp, address) = match self.listener.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a peer's connection");
-                    tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
-                    continue;
+            tokio::select! {
+                Some(done) = handshakes.join_next() => {
+                    if let Ok(Some(connection)) = done {
+                        return connection;
+                    }
                 }
-            };
-            let Some(place) = self.places.take(address.ip()) else {
-                tracing::debug!(%address, "peer connection refused: no place left");
-                continue;
-            };
-            // Small answers wait for nothing; without this they are only later.
-            drop(tcp.set_nodelay(true));
-            return Connection::new(tcp, place, self.cut.clone());
+                accepted = listener.accept() => match accepted {
+                    Ok((tcp, address)) => self.begin(tcp, address, handshakes),
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a peer's connection");
+                        tokio::time::sleep(Duration::from_millis(ACCEPT_PAUSE_MS)).await;
+                    }
+                }
+            }
         }
+    }
+
+    /// Starts the handshake, if there is a place for it.
+    fn begin(
+        &self,
+        tcp: TcpStream,
+        address: SocketAddr,
+        handshakes: &mut JoinSet<Option<Connection>>,
+    ) {
+        let Some(places) = self.places.for_handshake(address.ip(), &self.directory) else {
+            tracing::debug!(%address, "peer connection refused: no place left");
+            return;
+        };
+        let keeper = self.clone();
+        handshakes.spawn(async move {
+            let (place, _handshake) = places;
+            let let_in = keeper.let_in(tcp, place).await;
+            let_in.inspect_err(|reason| tracing::debug!(%address, %reason, "no connection")).ok()
+        });
+    }
+
+    async fn let_in(&self, tcp: TcpStream, place: Place<IpAddr>) -> Result<Connection, NotLetIn> {
+        // Small answers wait for nothing; without this they are only later.
+        drop(tcp.set_nodelay(true));
+        let deadline = Duration::from_millis(HANDSHAKE_MS_MAX);
+        let shaken = tokio::time::timeout(deadline, self.shake_hands(tcp)).await;
+        let tls = shaken.map_err(|_| NotLetIn::TooSlow)??;
+        let (_, session) = tls.get_ref();
+        if !speaks_h2(session.alpn_protocol()) {
+            return Err(NotLetIn::OtherProtocol);
+        }
+        let peer = peer_of(session.peer_certificates()).ok_or(NotLetIn::OtherProtocol)?;
+        let own = self.places.by_peer.take(peer.hotkey).ok_or(NotLetIn::NoPlace(peer.hotkey))?;
+        let end = Box::pin(end_of_life(peer, self.directory.clone(), self.cut.clone()));
+        Ok(Connection { tls, peer: peer.hotkey, end, ended: false, _places: (place, own) })
+    }
+
+    async fn shake_hands(&self, tcp: TcpStream) -> Result<TlsStream<TcpStream>, NotLetIn> {
+        let (error, tcp) = match self.tls.accept(tcp).into_fallible().await {
+            Ok(tls) => return Ok(tls),
+            Err(failed) => failed,
+        };
+        linger(tcp).await;
+        Err(RefusedBy::from_io(&error).map_or(NotLetIn::Tls(error), NotLetIn::Refused))
+    }
+}
+
+impl Places {
+    /// A place for the connection and one for its handshake.
+    fn for_handshake(
+        &self,
+        address: IpAddr,
+        directory: &watch::Receiver<PeerDirectory>,
+    ) -> Option<(Place<IpAddr>, Place<IpAddr>)> {
+        let is_known = directory.borrow().serves_from(address);
+        let handshakes = if is_known { &self.handshakes } else { &self.handshakes_of_strangers };
+        Some((self.by_address.take(address)?, handshakes.take(address)?))
+    }
+}
+
+/// Lets the peer read why it was refused. Ends when the peer closes; the caller bounds the time.
+async fn linger(mut tcp: TcpStream) {
+    if tcp.shutdown().await.is_err() {
+        return;
+    }
+    let mut rest = tcp.take(LINGER_BYTES_MAX);
+    drop(tokio::io::copy(&mut rest, &mut tokio::io::sink()).await);
+}
+
+/// Resolves when the connection has to go.
+async fn end_of_life(
+    peer: VerifiedPeer,
+    mut directory: watch::Receiver<PeerDirectory>,
+    mut cut: watch::Receiver<bool>,
+) {
+    let too_old =
+        tokio::time::sleep(Duration::from_millis(CONNECTION_AGE_MS_MAX + CONNECTION_AGE_GRACE_MS));
+    let refused = async {
+        if directory.wait_for(|view| view.admit(&peer).is_err()).await.is_err() {
+            // No view will come any more: the node is ending.
+            std::future::pending::<()>().await;
+        }
+        tracing::info!(peer = %peer.hotkey, "session closed: the peer is not admitted any more");
+    };
+    let cut_off = async {
+        if cut.wait_for(|cut| *cut).await.is_err() {
+            // The server was dropped: calls in work may finish, within the connection's life.
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = too_old => {}
+        () = refused => {}
+        () = cut_off => {}
     }
 }
 
 impl Connection {
-    fn new(tcp: TcpStream, place: Place<IpAddr>, cut: watch::Receiver<bool>) -> Self {
-        let state = ConnectionState::default();
-        let end = Box::pin(end_of_life(state.clone(), cut));
-        Self { tcp, state, end, ended: false, _place: place }
-    }
-
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         self.ended = self.ended || self.end.poll_unpin(cx).is_ready();
         if self.ended {
@@ -94,33 +242,11 @@ impl Connection {
     }
 }
 
-/// Resolves when the connection has to go.
-async fn end_of_life(state: ConnectionState, mut cut: watch::Receiver<bool>) {
-    let life = async {
-        tokio::time::sleep(Duration::from_millis(CONNECTION_UNVERIFIED_MS_MAX)).await;
-        if state.is_verified() {
-            let rest = CONNECTION_AGE_MS_MAX + CONNECTION_AGE_GRACE_MS;
-            let rest = rest - CONNECTION_UNVERIFIED_MS_MAX;
-            tokio::time::sleep(Duration::from_millis(rest)).await;
-        }
-    };
-    let cut_off = async {
-        if cut.wait_for(|cut| *cut).await.is_err() {
-            // The server was dropped: calls in work may finish, within the connection's life.
-            std::future::pending::<()>().await;
-        }
-    };
-    tokio::select! {
-        () = life => {}
-        () = cut_off => {}
-    }
-}
-
 impl Connected for Connection {
-    type ConnectInfo = ConnectionState;
+    type ConnectInfo = ConnectedPeer;
 
-    fn connect_info(&self) -> ConnectionState {
-        self.state.clone()
+    fn connect_info(&self) -> ConnectedPeer {
+        ConnectedPeer(self.peer)
     }
 }
 
@@ -131,7 +257,7 @@ impl AsyncRead for Connection {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check(cx)?;
-        Pin::new(&mut self.tcp).poll_read(cx, buffer)
+        Pin::new(&mut self.tls).poll_read(cx, buffer)
     }
 }
 
@@ -142,7 +268,7 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check(cx)?;
-        Pin::new(&mut self.tcp).poll_write(cx, bytes)
+        Pin::new(&mut self.tls).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -151,46 +277,50 @@ impl AsyncWrite for Connection {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.check(cx)?;
-        Pin::new(&mut self.tcp).poll_write_vectored(cx, slices)
+        Pin::new(&mut self.tls).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+        self.tls.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check(cx)?;
-        Pin::new(&mut self.tcp).poll_flush(cx)
+        Pin::new(&mut self.tls).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.tcp).poll_shutdown(cx)
+        // The TLS goodbye waits for a peer that reads; one whose time is over is not waited for.
+        self.check(cx)?;
+        Pin::new(&mut self.tls).poll_shutdown(cx)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use node_core::unit::BlockNumber;
+
     use super::*;
+    use crate::tls::CertificateKey;
+
+    const PEER: VerifiedPeer =
+        VerifiedPeer { hotkey: Hotkey([1; 32]), key: CertificateKey([2; 32]) };
 
     fn after(ms: u64) -> tokio::time::Sleep {
         tokio::time::sleep(Duration::from_millis(ms))
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn case_20_a_connection_without_a_verified_call_ends_soon() {
-        let (_keep, cut) = watch::channel(false);
-        let end = end_of_life(ConnectionState::default(), cut);
-        tokio::select! {
-            () = end => {}
-            () = after(CONNECTION_UNVERIFIED_MS_MAX + 1) => panic!("still open"),
-        }
+    fn with_peer() -> PeerDirectory {
+        PeerDirectory::of(BlockNumber(1), [(PEER.hotkey, None)])
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_verified_connection_lives_to_its_age_and_no_longer() {
+    async fn a_connection_lives_to_its_age_and_no_longer() {
         let (_keep, cut) = watch::channel(false);
-        let state = ConnectionState::verified_for_test();
-        let end = end_of_life(state, cut);
+        let (_view, directory) = watch::channel(with_peer());
+        let end = end_of_life(PEER, directory, cut);
         tokio::pin!(end);
         tokio::select! {
             () = &mut end => panic!("ended early"),
@@ -203,16 +333,67 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn case_19_a_connection_ends_with_the_first_view_that_does_not_admit_its_peer() {
+        let (_keep, cut) = watch::channel(false);
+        let other_key = vec![1; 33];
+        for revoked in
+            [PeerDirectory::default(), with_peer().with_certificates([(PEER.hotkey, other_key)])]
+        {
+            let (view, directory) = watch::channel(with_peer());
+            let end = end_of_life(PEER, directory, cut.clone());
+            tokio::pin!(end);
+            let own_key = vec![(PEER.hotkey, crate::tls::published_form(PEER.key))];
+            for admits in [with_peer(), with_peer().with_certificates(own_key)] {
+                view.send_replace(admits);
+                tokio::select! {
+                    () = &mut end => panic!("ended although the view admits it"),
+                    () = after(1) => {}
+                }
+            }
+            view.send_replace(revoked);
+            tokio::select! {
+                () = end => {}
+                () = after(1) => panic!("still open"),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn cutting_the_server_ends_connections_and_dropping_it_does_not() {
+        let (view, directory) = watch::channel(with_peer());
         let (server, cut) = watch::channel(false);
         server.send_replace(true);
-        end_of_life(ConnectionState::verified_for_test(), cut).await;
+        end_of_life(PEER, directory.clone(), cut).await;
 
         let (server, cut) = watch::channel(false);
-        drop(server);
+        drop((server, view));
         tokio::select! {
-            () = end_of_life(ConnectionState::verified_for_test(), cut) => panic!("ended"),
-            () = after(CONNECTION_UNVERIFIED_MS_MAX * 2) => {}
+            () = end_of_life(PEER, directory, cut) => panic!("ended"),
+            () = after(CONNECTION_AGE_MS_MAX / 2) => {}
         }
+    }
+
+    #[test]
+    fn case_20_strangers_handshakes_leave_places_for_the_hosts_of_validators() {
+        let (_view, directory) = watch::channel(PeerDirectory::of(
+            BlockNumber(1),
+            [(PEER.hotkey, Some(SocketAddr::from(([10, 0, 0, 1], 9000))))],
+        ));
+        let (_keep, cut) = watch::channel(false);
+        let (_certificate, shown) = watch::channel(crate::tls::tests::certificate());
+        let tls = crate::tls::tests::parts(shown, directory.clone());
+        let tls = TlsAcceptor::from(Arc::new(crate::tls::server_config(tls).unwrap()));
+        let places = Doorkeeper::new(tls, directory.clone(), cut).places;
+        let mut held = Vec::new();
+        for host in 0..=255u8 {
+            while let Some(place) =
+                places.for_handshake(IpAddr::from([192, 0, 2, host]), &directory)
+            {
+                held.push(place);
+            }
+        }
+        assert_eq!(held.len(), HANDSHAKES_OF_STRANGERS_MAX as usize);
+        let known = IpAddr::from([10, 0, 0, 1]);
+        assert!(places.for_handshake(known, &directory).is_some());
     }
 }

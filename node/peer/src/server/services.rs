@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use node_core::id::Hotkey;
+use node_core::id::{sha256, Hotkey};
 use node_core::lease::{LeaseAnswer, LeaseRefusal, PeerAnswer, PeerRequest};
 use proto::v1;
 use tokio::sync::mpsc::error::TrySendError;
@@ -183,7 +183,8 @@ impl v1::contents_server::Contents for Services {
         request: Request<v1::GetRequest>,
     ) -> Result<Response<Self::GetStream>, Status> {
         let peer = caller(&request)?;
-        let content = convert::content_from_wire(&request.get_ref().content).map_err(bad)?;
+        let v1::GetRequest { content, offset } = request.get_ref();
+        let content = convert::content_from_wire(content).map_err(bad)?;
         let place = self.content_streams.take(peer).ok_or_else(|| ServeRefusal::Busy.status())?;
         let read = self.contents.read(content);
         let bytes = tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), read)
@@ -191,15 +192,23 @@ impl v1::contents_server::Contents for Services {
             .map_err(|_| ServeRefusal::NoAnswer.status())?
             .filter(|bytes| bytes.len() as u64 <= self.content_bytes_max)
             .ok_or_else(|| ServeRefusal::ContentUnknown.status())?;
-        Ok(Response::new(send_all(chunks(bytes), place)))
+        let offset = convert::offset_from_wire(*offset, bytes.len()).map_err(bad)?;
+        Ok(Response::new(send_all(chunks(bytes, offset), place)))
     }
 }
 
-fn chunks(bytes: Vec<u8>) -> impl Iterator<Item = v1::Chunk> + Send + 'static {
-    let count = bytes.len().div_ceil(CONTENT_CHUNK_BYTES);
-    (0..count).map(move |number| {
-        let rest = bytes.iter().skip(number * CONTENT_CHUNK_BYTES);
-        v1::Chunk { data: rest.take(CONTENT_CHUNK_BYTES).copied().collect() }
+/// What comes from `offset` on, in chunks; the first, which may be empty, says what the whole is.
+fn chunks(bytes: Vec<u8>, offset: usize) -> impl Iterator<Item = v1::Chunk> + Send + 'static {
+    let archive =
+        v1::Archive { total_bytes: bytes.len() as u64, sha256: sha256(&bytes).0.to_vec() };
+    let mut archive = Some(archive);
+    let mut sent = offset;
+    std::iter::from_fn(move || {
+        let rest = bytes.get(sent..).unwrap_or_default();
+        let data = rest.get(..CONTENT_CHUNK_BYTES).unwrap_or(rest).to_vec();
+        sent += data.len();
+        let archive = archive.take();
+        (archive.is_some() || !data.is_empty()).then_some(v1::Chunk { data, archive })
     })
 }
 

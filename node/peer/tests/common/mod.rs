@@ -1,4 +1,4 @@
-//! Two real nodes on loopback, and a caller that follows `docs/protocol.md` with code of its own.
+//! Two real nodes on loopback, and what they lease to each other.
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::collections::BTreeMap;
@@ -17,11 +17,14 @@ use node_core::lease::{AcquireRequest, Grant, RenewItem};
 use node_core::outcome::Ending;
 use node_core::unit::{BlockNumber, UnixMs};
 use node_peer::{
-    ContentFuture, ContentSource, NodeIdentity, PeerCall, PeerClient, PeerDirectory, PeerServer,
-    ServerParts, WallClock,
+    ClientParts, ContentFuture, ContentSource, NodeCertificate, NodeIdentity, PeerCall, PeerClient,
+    PeerDirectory, PeerServer, ServerParts, WallClock,
 };
 use sp_core::{sr25519, Pair};
 use tokio::sync::{mpsc, watch};
+
+pub(crate) mod calls;
+pub(crate) mod wire;
 
 pub(crate) const GENESIS: BlockHash = BlockHash([0x9e; 32]);
 pub(crate) const NETUID: Netuid = Netuid(7);
@@ -88,6 +91,8 @@ pub(crate) struct Node {
     pub(crate) server: PeerServer,
     pub(crate) calls: mpsc::Receiver<PeerCall>,
     pub(crate) directory: watch::Sender<PeerDirectory>,
+    pub(crate) certificate: watch::Sender<NodeCertificate>,
+    pub(crate) ready: watch::Sender<bool>,
     pub(crate) clock: Arc<SetClock>,
     pub(crate) key: Arc<DevKey>,
 }
@@ -103,6 +108,12 @@ pub(crate) fn identity(hotkey: Hotkey) -> NodeIdentity {
 
 pub(crate) fn directory(keys: &[&Arc<DevKey>]) -> PeerDirectory {
     PeerDirectory::of(BlockNumber(1), keys.iter().map(|key| (key.hotkey(), None)))
+}
+
+/// A certificate in `key`'s name.
+pub(crate) fn certificate(key: &DevKey) -> NodeCertificate {
+    let now = UnixMs(SetClock::START);
+    NodeCertificate::generate(&identity(key.hotkey()), key, now).unwrap()
 }
 
 impl Node {
@@ -121,17 +132,21 @@ impl Node {
         let clock = SetClock::new();
         let (handler, calls) = mpsc::channel(queue);
         let (directory, view) = watch::channel(directory(peers));
+        let (certificate, shown) = watch::channel(certificate(&key));
+        let (ready, is_ready) = watch::channel(true);
         let parts = ServerParts {
             handler,
             contents: Arc::new(contents),
             content_bytes_max: CONTENT_BYTES_MAX,
             directory: view,
+            certificate: shown,
+            ready: is_ready,
             identity: identity(key.hotkey()),
             clock: Arc::clone(&clock) as _,
         };
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
         let server = PeerServer::bind(any_port, parts).await.unwrap();
-        Self { server, calls, directory, clock, key }
+        Self { server, calls, directory, certificate, ready, clock, key }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -140,8 +155,23 @@ impl Node {
 
     /// A client in `key`'s name whose clock is this node's.
     pub(crate) fn client_of(&self, key: &Arc<DevKey>) -> PeerClient {
-        let signer = Arc::clone(key) as Arc<dyn HotkeySigner>;
-        PeerClient::new(identity(key.hotkey()), signer, Arc::clone(&self.clock) as _)
+        self.client_with(key, certificate(key), PeerDirectory::default())
+    }
+
+    /// The same, with another certificate, and a view of its own.
+    pub(crate) fn client_with(
+        &self,
+        key: &Arc<DevKey>,
+        certificate: NodeCertificate,
+        directory: PeerDirectory,
+    ) -> PeerClient {
+        PeerClient::new(ClientParts {
+            identity: identity(key.hotkey()),
+            signer: Arc::clone(key) as Arc<dyn HotkeySigner>,
+            clock: Arc::clone(&self.clock) as _,
+            certificate: watch::channel(certificate).1,
+            directory: watch::channel(directory).1,
+        })
     }
 
     /// The next call, which must come.
