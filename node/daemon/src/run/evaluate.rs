@@ -18,6 +18,7 @@ use node_core::id::{ContentDigest, Digest, RunId};
 use node_core::inventory::DeviceKind;
 use node_core::limits::clip_detail;
 use node_core::machine::effect::RunSpec;
+use node_core::machine::event::Event;
 use node_core::outcome::Ending;
 use node_core::policy::{MeterRules, Policy};
 use node_evaluator::admit::admit;
@@ -27,7 +28,7 @@ use node_evaluator::meter::{run_meter, MeterOutcome, MeterPlan};
 use node_evaluator::SHIM;
 use node_runner::{Engine, Leftover, ReadOnlyBind, Run, RunReport, SandboxSpec};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::perform::describe;
 
@@ -159,12 +160,14 @@ impl Evaluator {
     ///
     /// - `content`: the submission's archive, `None` if it is not here.
     /// - `stopped`: asks for an early end, with its name.
+    /// - `started`: is told when the container runs.
     pub(crate) async fn run(
         &self,
         spec: RunSpec,
         content: Option<Vec<u8>>,
         stopped: oneshot::Receiver<Ending>,
         progress: watch::Sender<Progress>,
+        started: mpsc::Sender<Event>,
     ) -> (Ending, Option<Metrics>) {
         // What an earlier life left behind may still use the device.
         let leftovers: Vec<RunId> = self.leftovers.lock().await.keys().copied().collect();
@@ -179,7 +182,7 @@ impl Evaluator {
             let detail = "the submission's archive is not in the store any more".to_owned();
             return (Ending::EngineFailed { detail }, None);
         };
-        match self.try_run(spec, archive, stopped, progress).await {
+        match self.try_run(spec, archive, stopped, progress, started).await {
             Ok(outcome) => outcome,
             Err(ending) => (ending, None),
         }
@@ -191,6 +194,7 @@ impl Evaluator {
         archive: Archive,
         stopped: oneshot::Receiver<Ending>,
         progress: watch::Sender<Progress>,
+        started: mpsc::Sender<Event>,
     ) -> Result<(Ending, Option<Metrics>), Ending> {
         // Short, because a socket's path has at most 108 bytes.
         let path = self.runs_dir.join(spec.run.short());
@@ -199,6 +203,8 @@ impl Evaluator {
         let sandbox = self.sandbox(&spec, directory.binds());
         let container = self.engine.create(sandbox).await.map_err(|error| error.ending())?;
         let mut run = container.start().await.map_err(|error| error.ending())?;
+        // The loop is gone only when the process is about to end.
+        drop(started.send(Event::RunStarted { run: spec.run }).await);
         let subject = Subject {
             archive,
             dataset: Arc::clone(&self.dataset),

@@ -29,6 +29,10 @@ const TICK: Duration = Duration::from_millis(250);
 /// Calls of peers that wait for an answer. The server bounds its own concurrency below this.
 const CALLS_WAITING_MAX: usize = 1024;
 
+/// Events that share one commit. Lower: each waits for a sync of its own under load. Higher: the
+/// first of them waits for the last one.
+const BATCH_MAX: usize = 256;
+
 /// Why the loop ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HeartError {
@@ -152,7 +156,9 @@ impl Heart {
                 Some(call) = sources.peers.recv() => self.asked(call),
             };
             let is_tick = event == Event::Ticked;
-            self.handle(event).await?;
+            let mut batch = vec![event];
+            self.take_what_waits(&mut sources, &mut batch);
+            self.handle_all(batch).await?;
             if let Some(exit) = self.halted {
                 self.reporter.publish(&self.machine, &self.performer);
                 return Ok(exit);
@@ -175,17 +181,41 @@ impl Heart {
         Event::PeerAsked { call: self.calls.open(answer), peer, request }
     }
 
+    /// Adds what came in meanwhile: everything that is decided together shares one commit.
+    fn take_what_waits(&mut self, sources: &mut Sources, batch: &mut Vec<Event>) {
+        while batch.len() < BATCH_MAX {
+            if let Ok(event) = sources.events.try_recv() {
+                batch.push(event);
+            } else if let Ok(call) = sources.peers.try_recv() {
+                let event = self.asked(call);
+                batch.push(event);
+            } else {
+                return;
+            }
+        }
+    }
+
     async fn handle(&mut self, event: Event) -> Result<(), HeartError> {
-        if let Event::BlockFinalized(view) = &event {
-            self.directory.send_replace(PeerDirectory::from_view(view));
+        self.handle_all(vec![event]).await
+    }
+
+    /// Decides each event in turn, makes all decisions durable at once, then acts on them.
+    async fn handle_all(&mut self, events: Vec<Event>) -> Result<(), HeartError> {
+        let mut decided = Outcome::default();
+        for event in events {
+            if let Event::BlockFinalized(view) = &event {
+                self.directory.send_replace(PeerDirectory::from_view(view));
+            }
+            let Outcome { writes, effects, notes } = self.machine.apply(self.clock.now(), event);
+            for note in &notes {
+                crate::notes::log(note);
+                self.metrics.count(note);
+            }
+            decided.writes.extend(writes);
+            decided.effects.extend(effects);
         }
-        let Outcome { writes, effects, notes } = self.machine.apply(self.clock.now(), event);
-        for note in &notes {
-            crate::notes::log(note);
-            self.metrics.count(note);
-        }
-        self.commit(writes).await?;
-        for effect in effects {
+        self.commit(decided.writes).await?;
+        for effect in decided.effects {
             self.perform(effect);
         }
         Ok(())

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use node_core::evidence::{Evidence, Receipt};
 use node_core::id::{ContentDigest, HotkeySigner, RunId, SubmissionId};
-use node_core::lease::PeerRequest;
+use node_core::lease::{HeldLease, PeerRequest, Seal};
 use node_core::machine::effect::{Effect, PeerAddress, RunSpec};
 use node_core::machine::event::{Event, Question};
 use node_core::outcome::Ending;
@@ -124,9 +124,10 @@ impl Performer {
         let contents = self.fetcher.contents.clone();
         let ending = Ending::EngineFailed { detail: LOST.to_owned() };
         let lost = Event::RunEnded { run, ending, metrics: None, ended_at: unix_now() };
+        let started = self.events.clone();
         let task = answer(&self.events, lost, async move {
             let content = contents.read(&spec.assignment.content).await;
-            let (ending, metrics) = evaluator.run(spec, content, stopped, progress).await;
+            let (ending, metrics) = evaluator.run(spec, content, stopped, progress, started).await;
             Event::RunEnded { run, ending, metrics, ended_at: unix_now() }
         });
         self.runs.insert(run, LiveRun { stop: Some(stop), progress: watched, task });
@@ -158,9 +159,17 @@ impl Performer {
         answer(&self.events, Event::Ticked, async move {
             let signature = signer.sign(&evidence.signing_message());
             let receipt = Box::new(Receipt { evidence, signature });
-            Event::ReceiptSigned { run, receipt }
+            let seal = signer.sign(&seal_message(&receipt));
+            Event::ReceiptSigned { run, receipt, seal }
         });
     }
+}
+
+/// What is signed to fix a receipt before it is shown.
+fn seal_message(receipt: &Receipt) -> Vec<u8> {
+    let Evidence { genesis, netuid, assignment, lease, attempt, worker, .. } = receipt.evidence;
+    let held = HeldLease { assignment, lease, attempt };
+    Seal::signing_message(&genesis, netuid, &held, &worker, &receipt.sealed())
 }
 
 /// Does `work` on a task of its own and sends the event it gives, or `lost` if it panics: the

@@ -215,6 +215,7 @@ fn runs(machine: &Machine, facts: &HostFacts) -> Vec<RunStatus> {
             coordinator: run.row.grant.coordinator,
             state: match run.row.state {
                 RunState::Started => "running",
+                RunState::Sealing { .. } => "sealed",
                 RunState::Completing { .. } => "completing",
                 RunState::Releasing { .. } => "releasing",
             }
@@ -231,6 +232,7 @@ fn leases(machine: &Machine) -> LeaseCounts {
         match lease.row().state {
             LeaseState::Open => counts.open += 1,
             LeaseState::Granted { .. } => counts.granted += 1,
+            LeaseState::Sealed { .. } => counts.sealed += 1,
             LeaseState::Complete { .. } => counts.complete += 1,
             LeaseState::Exhausted { .. } => counts.exhausted += 1,
         }
