@@ -195,7 +195,7 @@ const GAUGES: &[(Declared, Read)] = &[
         labelled(
             "assay_leases",
             "state",
-            &["open", "granted", "complete", "exhausted"],
+            &["open", "granted", "sealed", "complete", "exhausted"],
             "Leases that this node coordinates",
         ),
         |report, _| {
@@ -203,6 +203,7 @@ const GAUGES: &[(Declared, Read)] = &[
             vec![
                 ("open", leases.open),
                 ("granted", leases.granted),
+                ("sealed", leases.sealed),
                 ("complete", leases.complete),
                 ("exhausted", leases.exhausted),
             ]
@@ -212,7 +213,7 @@ const GAUGES: &[(Declared, Read)] = &[
         labelled(
             "assay_submissions",
             "stage",
-            &["committed", "fetched", "admitted", "rejected", "scored", "failed"],
+            &["committed", "fetched", "admitted", "rejected", "scored", "failed", "disputed"],
             "Submissions known, by how far they got",
         ),
         |report, _| {
@@ -224,6 +225,7 @@ const GAUGES: &[(Declared, Read)] = &[
                 ("rejected", counts.rejected),
                 ("scored", counts.scored),
                 ("failed", counts.failed),
+                ("disputed", counts.disputed),
             ]
         },
     ),

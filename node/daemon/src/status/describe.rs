@@ -275,6 +275,7 @@ fn submissions(machine: &Machine) -> (SubmissionCounts, Vec<SubmissionStatus>) {
             SubmissionStage::Rejected => counts.rejected += 1,
             SubmissionStage::Scored => counts.scored += 1,
             SubmissionStage::Failed => counts.failed += 1,
+            SubmissionStage::Disputed => counts.disputed += 1,
         }
     }
     rows.sort_by_key(|row| (std::cmp::Reverse(row.committed_at), row.id));
@@ -322,6 +323,10 @@ fn submission_status(
             status.ending = Some(ending.name().to_owned());
             status.detail = Some(ending.to_string());
         }
+        SubmissionState::Disputed => {
+            status.stage = SubmissionStage::Disputed;
+            status.detail = Some(submission.state.to_string());
+        }
     }
     status
 }
@@ -337,6 +342,10 @@ fn add_lease(status: &mut SubmissionStatus, lease: &LeaseRow) {
         LeaseState::Granted { holder, .. } => {
             status.worker = Some(*holder);
             status.detail = Some(format!("attempt {attempt} runs"));
+        }
+        LeaseState::Sealed { seal } => {
+            status.worker = Some(seal.worker);
+            status.detail = Some("measured, waits for other replicas".to_owned());
         }
         LeaseState::Complete { .. } => {}
         LeaseState::Exhausted { last } => {
@@ -417,6 +426,7 @@ fn receipts(machine: &Machine) -> Vec<ReceiptStatus> {
 mod tests {
     use super::*;
     use node_core::id::{LeaseId, Netuid};
+    use node_core::lease::Spent;
     use node_core::machine::MachineConfig;
     use node_core::policy::Policy;
     use node_core::unit::BlockCount;
@@ -537,7 +547,8 @@ mod tests {
         let said = |state: LeaseState, attempt: u32| {
             let mut status = submission_status(&submission, None, None);
             let assignment = assignment.clone();
-            add_lease(&mut status, &LeaseRow { assignment, attempt: Attempt(attempt), state });
+            let (attempt, spent) = (Attempt(attempt), Spent::default());
+            add_lease(&mut status, &LeaseRow { assignment, attempt, spent, state });
             (status.detail, status.worker)
         };
         let holder = Hotkey([9; 32]);

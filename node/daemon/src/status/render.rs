@@ -262,6 +262,9 @@ fn leases_line(report: &StatusReport) -> String {
     let leases = report.leases;
     let mut text =
         format!("{} open, {} granted, {} complete", leases.open, leases.granted, leases.complete);
+    if leases.sealed > 0 {
+        text.push_str(&format!(", {} sealed", leases.sealed));
+    }
     if leases.exhausted > 0 {
         text.push_str(&format!(", {} exhausted: every attempt was lost", leases.exhausted));
     }
@@ -270,7 +273,7 @@ fn leases_line(report: &StatusReport) -> String {
 
 fn submissions_line(report: &StatusReport) -> String {
     let counts = report.submission_counts;
-    format!(
+    let mut text = format!(
         "{} committed, {} fetched, {} admitted, {} scored, {} rejected, {} failed",
         counts.committed,
         counts.fetched,
@@ -278,7 +281,11 @@ fn submissions_line(report: &StatusReport) -> String {
         counts.scored,
         counts.rejected,
         counts.failed,
-    )
+    );
+    if counts.disputed > 0 {
+        text.push_str(&format!(", {} disputed", counts.disputed));
+    }
+    text
 }
 
 fn devices_table(report: &StatusReport) -> String {
@@ -321,7 +328,8 @@ fn submissions_table(report: &StatusReport) -> String {
         + counts.admitted
         + counts.rejected
         + counts.scored
-        + counts.failed;
+        + counts.failed
+        + counts.disputed;
     let all = usize::try_from(all).unwrap_or(usize::MAX);
     titled("submissions", all, report.submissions.len().min(TABLE_ROWS_MAX), table)
 }

@@ -234,6 +234,9 @@ pub struct LeaseCounts {
     pub open: u64,
     /// Held by a worker.
     pub granted: u64,
+    /// Measured; the result is shown when those of the other replicas are fixed too.
+    #[serde(default)]
+    pub sealed: u64,
     /// Settled by a receipt.
     pub complete: u64,
     /// Every attempt was lost.
@@ -255,6 +258,9 @@ pub struct SubmissionCounts {
     pub scored: u64,
     /// Evaluated, not scored by their own fault.
     pub failed: u64,
+    /// Evaluated, not scored because validators measured different things.
+    #[serde(default)]
+    pub disputed: u64,
 }
 
 /// How far a submission got.
@@ -273,6 +279,8 @@ pub enum SubmissionStage {
     Scored,
     /// Evaluated, not scored by its own fault.
     Failed,
+    /// Validators measured different things, and nobody is left to ask.
+    Disputed,
 }
 
 impl SubmissionStage {
@@ -286,6 +294,7 @@ impl SubmissionStage {
             Self::Rejected => "rejected",
             Self::Scored => "scored",
             Self::Failed => "failed",
+            Self::Disputed => "disputed",
         }
     }
 }

@@ -95,7 +95,7 @@ pub(crate) fn healthy() -> StatusReport {
         },
         devices: vec![device("cpu-0", Some(RunId([0x7f; 32]))), device("cpu-1", None)],
         runs: vec![run()],
-        leases: LeaseCounts { open: 1, granted: 1, complete: 211, exhausted: 0 },
+        leases: LeaseCounts { open: 1, granted: 1, sealed: 0, complete: 211, exhausted: 0 },
         submission_counts: SubmissionCounts {
             admitted: 1,
             scored: 1,
