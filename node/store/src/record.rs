@@ -79,6 +79,8 @@ pub(crate) fn encode(row: &Row) -> Result<Vec<u8>, serde_json::Error> {
         Row::Run(inner) => serde_json::to_vec(inner),
         Row::Intent(inner) => serde_json::to_vec(inner),
         Row::Cursor(inner) => serde_json::to_vec(inner),
+        Row::Measurement(inner) => serde_json::to_vec(inner),
+        Row::Strike(inner) => serde_json::to_vec(inner),
     }?;
     Ok(envelope::seal(row.table().schema_version(), &payload))
 }
@@ -121,11 +123,13 @@ fn parse(table: Table, payload: &[u8]) -> Result<Row, serde_json::Error> {
     Ok(match table {
         Table::Submissions => Row::Submission(inner(payload)?),
         Table::Verdicts => Row::Verdict(inner(payload)?),
-        Table::Leases => Row::Lease(inner(payload)?),
+        Table::Leases => Row::Lease(Box::new(inner(payload)?)),
         Table::Receipts => Row::Receipt(inner(payload)?),
-        Table::Runs => Row::Run(inner(payload)?),
+        Table::Runs => Row::Run(Box::new(inner(payload)?)),
         Table::Intents => Row::Intent(inner(payload)?),
         Table::Cursors => Row::Cursor(inner(payload)?),
+        Table::Measurements => Row::Measurement(Box::new(inner(payload)?)),
+        Table::Strikes => Row::Strike(inner(payload)?),
     })
 }
 

@@ -10,11 +10,12 @@ use node_core::id::{
     RunId, Signature, SubmissionId, Uid,
 };
 use node_core::inventory::DeviceId;
-use node_core::lease::{Grant, LeaseRow, LeaseState};
+use node_core::lease::{Grant, LeaseRow, LeaseState, Spent};
 use node_core::outcome::Ending;
 use node_core::rows::{
-    Carries, CursorRow, IntentRow, IntentState, JournalEntry, JournalStep, ReceiptRow, Row, RunRow,
-    RunState, SignedExtrinsic, Table, VerdictRow, Write,
+    Carries, CursorRow, IntentRow, IntentState, JournalEntry, JournalStep, MeasurementRow,
+    ReceiptRow, ReceiptStanding, Row, RunRow, RunState, SignedExtrinsic, StrikeCause, StrikeRow,
+    Table, VerdictRow, Write,
 };
 use node_core::submission::{Submission, SubmissionState};
 use node_core::unit::{BlockNumber, EpochIndex, UnixMs};
@@ -49,14 +50,19 @@ pub fn assignment(number: u64) -> Assignment {
 
 pub fn lease(slot: u64, attempt: u32) -> Row {
     let state = LeaseState::Granted { lease: LeaseId(hash(5)), holder: Hotkey(hash(6)) };
-    Row::Lease(LeaseRow { assignment: assignment(slot), attempt: Attempt(attempt), state })
+    Row::Lease(Box::new(LeaseRow {
+        assignment: assignment(slot),
+        attempt: Attempt(attempt),
+        spent: Spent { workers_lost: 1, faults: 2, not_started: 3 },
+        state,
+    }))
 }
 
 pub fn cursor(slot: u64, after: u64) -> Row {
     Row::Cursor(CursorRow { peer: Hotkey(hash(slot)), after })
 }
 
-pub fn receipt(slot: u64, sequence: u64) -> Row {
+fn receipt_row(slot: u64, sequence: u64) -> ReceiptRow {
     let metrics: evidence::Metrics = Metrics {
         sum_nll_nanonats: u64::MAX,
         covered_bytes: 1,
@@ -93,12 +99,35 @@ pub fn receipt(slot: u64, sequence: u64) -> Row {
         started_at: UnixMs(1),
         ended_at: UnixMs(2),
     };
-    let receipt = Receipt { evidence, signature: Signature([3; 64]) };
-    Row::Receipt(Box::new(ReceiptRow { sequence: Some(sequence), receipt }))
+    ReceiptRow {
+        sequence: Some(sequence),
+        standing: ReceiptStanding::Late,
+        receipt: Receipt { evidence, signature: Signature([3; 64]) },
+    }
+}
+
+pub fn receipt(slot: u64, sequence: u64) -> Row {
+    Row::Receipt(Box::new(receipt_row(slot, sequence)))
+}
+
+pub fn measurement(slot: u64) -> Row {
+    let receipt = receipt_row(slot, 1).receipt;
+    let submission = receipt.evidence.submission;
+    Row::Measurement(Box::new(MeasurementRow { submission, tier: 1, receipt }))
+}
+
+pub fn strike(slot: u64) -> Row {
+    Row::Strike(StrikeRow {
+        validator: Hotkey(hash(slot)),
+        submission: SubmissionId(hash(1)),
+        cause: StrikeCause::Equivocated,
+        evidence: vec![Digest(hash(2)), Digest(hash(3))],
+        block: BlockNumber(u64::MAX),
+    })
 }
 
 pub fn run(number: u64) -> Row {
-    Row::Run(RunRow {
+    Row::Run(Box::new(RunRow {
         run: RunId(hash(number)),
         grant: Grant {
             lease: LeaseId(hash(1)),
@@ -111,7 +140,7 @@ pub fn run(number: u64) -> Row {
         device: DeviceId("cpu-0".to_owned()),
         state: RunState::Started,
         started_at: UnixMs(7),
-    })
+    }))
 }
 
 /// An intent for `uids` uids that was signed once; some 20 bytes per uid.
@@ -171,6 +200,8 @@ pub fn one_of_each() -> Vec<Row> {
         run(1),
         intent(1, 2, 256),
         cursor(1, 2),
+        measurement(1),
+        strike(1),
     ]
 }
 
