@@ -127,5 +127,5 @@ fn a_state_that_cannot_be_reopened_stays_closed_and_can_be_tried_again() {
     assert!(store.commit(&[Write::Put(cursor(1, 2))]).is_err());
     std::fs::rename(&away, &state).unwrap();
     store.reopen().unwrap();
-    assert_eq!(store.verify().unwrap().records.last(), Some(&(Table::Cursors, 1)));
+    assert!(store.verify().unwrap().records.contains(&(Table::Cursors, 1)));
 }

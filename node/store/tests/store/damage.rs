@@ -27,7 +27,7 @@ fn a_flipped_byte_in_a_record_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     store_after(dir.path(), 3);
     // The newest lease, so that no later page of the log covers it.
-    flip_byte_at(&dir.path().join("state/db"), b"\"attempt\":3,\"state\"");
+    flip_byte_at(&dir.path().join("state/db"), b"\"attempt\":3,\"spent\"");
     let (_, loaded) = Store::open(dir.path()).unwrap();
     assert!(!loaded.is_complete(), "an acknowledged lease is gone and nobody says so");
     assert_eq!(loaded.journal.len(), 3, "what was signed is known in any case");
