@@ -324,13 +324,7 @@ pub fn may_reveal<'a>(
         return Err(NotSafe::OlderSignatureLive { epoch: intent.epoch });
     }
     for other in intents.filter(|other| other.id != intent.id) {
-        check_older(sight, other)?;
-        // Unlike a vector of the present epoch, a reveal must not take the place of another one.
-        let is_pending =
-            |signed: &SignedExtrinsic| can_land(signed, sight) && !is_included(signed, sight.head);
-        if other.state.is_on_its_way() && other.signings.iter().any(is_pending) {
-            return Err(NotSafe::OlderSignatureLive { epoch: other.epoch });
-        }
+        check_beside_reveal(sight, other)?;
     }
     binding(sight, &WeightsForm::Plain)
 }
@@ -378,13 +372,43 @@ pub fn is_included(signed: &SignedExtrinsic, head: &ChainView) -> bool {
 fn check_older(sight: Sight<'_>, other: &IntentRow) -> Result<(), NotSafe> {
     let may_follow =
         |signed: &SignedExtrinsic| can_land(signed, sight) && signed.nonce > sight.head.own_nonce;
-    let vectors = if other.state.is_on_its_way() { other.signings.as_slice() } else { &[] };
-    let is_committed = matches!(other.state, IntentState::Committed { .. });
-    let reveals = if is_committed { other.reveals.as_slice() } else { &[] };
-    if vectors.iter().any(may_follow) || reveals.iter().any(|signed| is_pending(signed, sight)) {
+    if other.state.is_on_its_way() && other.signings.iter().any(may_follow) {
+        return Err(NotSafe::OlderSignatureLive { epoch: other.epoch });
+    }
+    check_reveals(sight, other)
+}
+
+/// Unlike a vector of the present epoch, a reveal must not take the place of another signature:
+/// both are wanted. The present epoch's vector may wait for a nonce beyond the best block's, when a
+/// reorganisation took back what was included before it. The reveal uses that nonce: if it waited,
+/// too, both would die.
+fn check_beside_reveal(sight: Sight<'_>, other: &IntentRow) -> Result<(), NotSafe> {
+    let head = sight.head;
+    let waits_for_it =
+        |signed: &SignedExtrinsic| other.epoch == head.epoch.index && signed.nonce > head.own_nonce;
+    let stands_against = |signed: &SignedExtrinsic| {
+        can_land(signed, sight) && !is_included(signed, head) && !waits_for_it(signed)
+    };
+    if other.state.is_on_its_way() && other.signings.iter().any(stands_against) {
+        return Err(NotSafe::OlderSignatureLive { epoch: other.epoch });
+    }
+    check_reveals(sight, other)
+}
+
+/// The reveals of another intent are waited for, not replaced, while the chain takes them. Later
+/// one does nothing, and may lose its nonce to a signature that does.
+fn check_reveals(sight: Sight<'_>, other: &IntentRow) -> Result<(), NotSafe> {
+    let IntentState::Committed { epoch, .. } = other.state else { return Ok(()) };
+    let is_over = sight.head.epoch.index > reveal_epoch(sight.head, epoch);
+    if !is_over && other.reveals.iter().any(|signed| is_pending(signed, sight)) {
         return Err(NotSafe::OlderSignatureLive { epoch: other.epoch });
     }
     Ok(())
+}
+
+/// The epoch in which the chain opens a commit of `commit_epoch`, or takes its reveal.
+pub(crate) fn reveal_epoch(view: &ChainView, commit_epoch: EpochIndex) -> EpochIndex {
+    EpochIndex(commit_epoch.0.saturating_add(view.params.reveal_period.max(1)))
 }
 
 /// Whether `signed` is not included yet and still can be, after the best block too.

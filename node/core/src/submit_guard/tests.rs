@@ -254,6 +254,42 @@ fn a_reveal_waits_for_its_own_signature_and_for_a_vector_on_its_way() {
 }
 
 #[test]
+fn a_reveal_may_use_the_nonce_that_the_epochs_own_vector_waits_for() {
+    let commit =
+        intent(2, None, IntentState::Committed { block: BlockNumber(40), epoch: EpochIndex(2) });
+    let view = with(|v| v.params.commit_reveal_enabled = true);
+    let sight = Sight { head: &view, finalized: &view };
+    let ask = |other: IntentRow| {
+        may_reveal(sight, &TERMS, &commit, [other].iter()).map(|binding| binding.nonce)
+    };
+    let waiting = |epoch| {
+        let mut other = intent(epoch, Some(110), IntentState::Signed);
+        other.signings[0].nonce = 1;
+        other
+    };
+    assert_eq!(ask(waiting(3)), Ok(0));
+    // One of an epoch that is over would land in this one, behind the reveal.
+    assert_eq!(ask(waiting(1)), Err(NotSafe::OlderSignatureLive { epoch: EpochIndex(1) }));
+}
+
+#[test]
+fn a_reveal_whose_epoch_is_over_keeps_no_vector_from_its_nonce() {
+    let mut commit =
+        intent(2, None, IntentState::Committed { block: BlockNumber(40), epoch: EpochIndex(2) });
+    commit.reveals = vec![SignedExtrinsic { carries: Carries::Reveal, ..signing(0, 110) }];
+    let others = [commit];
+    let waits = Err(NotSafe::OlderSignatureLive { epoch: EpochIndex(2) });
+    assert_eq!(ask(&view(), &others).map(|safe| safe.binding.nonce), waits);
+    let next = with(|v| v.epoch.index = EpochIndex(4));
+    assert_eq!(ask(&next, &others).map(|safe| safe.binding.nonce), Ok(0));
+    let of_the_next =
+        intent(3, None, IntentState::Committed { block: BlockNumber(80), epoch: EpochIndex(3) });
+    let sight = Sight { head: &next, finalized: &next };
+    let binding = may_reveal(sight, &TERMS, &of_the_next, others.iter());
+    assert_eq!(binding.map(|binding| binding.nonce), Ok(0));
+}
+
+#[test]
 fn a_commits_round_is_that_of_the_block_after_the_best_one() {
     // The next block begins epoch 4, and what it includes belongs there.
     let mut view = with(|v| v.params.commit_reveal_enabled = true);

@@ -181,10 +181,17 @@ impl Machine {
             .map(|signed| (signed.hash, signed.nonce))
             .collect();
         for (hash, nonce) in used {
-            if self.spent.insert(hash) {
+            if self.spent.insert(hash) && !self.may_be_another_of_ours(nonce, &hash) {
                 out.note(Note::NonceUsedElsewhere { nonce });
             }
         }
+    }
+
+    /// Whether another signature of ours with this nonce may have used it.
+    fn may_be_another_of_ours(&self, nonce: u32, hash: &Digest) -> bool {
+        let all = self.intents.values().flat_map(|row| row.signings.iter().chain(&row.reveals));
+        let mut others = all.filter(|signed| signed.nonce == nonce && signed.hash != *hash);
+        others.any(|signed| !self.spent.contains(&signed.hash))
     }
 
     /// The chain's blocks could not be searched: the row decides, if it says anything.

@@ -6,7 +6,7 @@ use crate::id::IntentId;
 use crate::machine::effect::Outcome;
 use crate::machine::{Machine, WeightsMode};
 use crate::rows::{Carries, IntentRow, IntentState, SignedExtrinsic};
-use crate::submit_guard::{can_land, is_included, may_reveal, WeightsForm};
+use crate::submit_guard::{can_land, is_included, may_reveal, reveal_epoch, WeightsForm};
 use crate::unit::{BlockCount, BlockNumber, EpochIndex};
 use crate::view::ChainView;
 
@@ -136,9 +136,4 @@ fn is_kept(view: &ChainView, intent: &IntentRow) -> bool {
 /// may belong to the epoch after the one it was included in.
 fn is_counted_anew(view: &ChainView, commit_epoch: EpochIndex) -> bool {
     view.epoch.index.0.saturating_add(1) < commit_epoch.0
-}
-
-/// The epoch in which the chain opens a commit of `commit_epoch`, or takes its reveal.
-fn reveal_epoch(view: &ChainView, commit_epoch: EpochIndex) -> EpochIndex {
-    EpochIndex(commit_epoch.0.saturating_add(view.params.reveal_period.max(1)))
 }

@@ -1,5 +1,7 @@
 //! One fault at a time, each with its number in the catalogue of faults.
 
+mod nonces;
+
 use super::fork::Call;
 use super::life::{Faults, Life, LEAD};
 use crate::id::Digest;
