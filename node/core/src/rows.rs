@@ -293,9 +293,10 @@ pub enum IntentState {
         /// The epoch that the chain counts it to.
         epoch: EpochIndex,
     },
-    /// A commit that was opened: the chain's row equals our vector.
+    /// A commit that was opened: our reveal was found on the finalized chain, or the chain took it
+    /// out of its queue and its row equals our vector.
     Revealed {
-        /// The block in whose state the row was first read.
+        /// The block of the reveal, or the one in whose state the row was first read.
         block: BlockNumber,
     },
     /// A commit that landed and was never opened, and why.
@@ -386,9 +387,10 @@ pub enum JournalStep {
         /// The epoch that the chain counts it to.
         epoch: EpochIndex,
     },
-    /// A commit that was opened: the chain's row equals the vector.
+    /// A commit that was opened: our reveal was found on the finalized chain, or the chain took it
+    /// out of its queue and its row equals the vector.
     Revealed {
-        /// The block in whose state the row was first read.
+        /// The block of the reveal, or the one in whose state the row was first read.
         block: BlockNumber,
     },
     /// A commit that landed and was never opened.

@@ -1,8 +1,9 @@
 //! One fault at a time, each with its number in the catalogue of faults.
 
 mod nonces;
+mod reveals;
 
-use super::fork::Call;
+use super::fork::{Call, State};
 use super::life::{Faults, Life, LEAD};
 use crate::id::Digest;
 use crate::machine::effect::{Halt, Note};

@@ -58,6 +58,10 @@ pub(super) struct State {
     number: u64,
     pub(super) spec_version: u32,
     pub(super) tempo: u64,
+    /// The beacon's rounds from here on do not reach the chain.
+    pub(super) rounds_end_at: Option<u64>,
+    /// What every reveal fails with.
+    pub(super) refuses_reveals: Option<&'static str>,
     pub(super) index: u64,
     last_epoch: u64,
     pub(super) pending_at: u64,
@@ -97,6 +101,8 @@ impl Forks {
             number: 0,
             spec_version: 1,
             tempo,
+            rounds_end_at: None,
+            refuses_reveals: None,
             index: 0,
             last_epoch: 0,
             pending_at: 0,
@@ -295,7 +301,8 @@ impl State {
 
     fn newest_round(&self) -> u64 {
         // The pulse takes a block to reach the chain.
-        BEACON.newest_at(UnixMs(self.number.saturating_sub(1) * BLOCK_MS))
+        let number = self.rounds_end_at.map_or(self.number, |end| end.min(self.number));
+        BEACON.newest_at(UnixMs(number.saturating_sub(1) * BLOCK_MS))
     }
 
     fn is_due(&self) -> bool {
@@ -316,6 +323,15 @@ impl State {
             self.pending_at = self.number + 1;
         }
         self.since_step += 1;
+    }
+
+    /// As the chain does with commits whose epoch is over.
+    pub(super) fn drop_commits(&mut self) {
+        self.kept.clear();
+    }
+
+    pub(super) fn row(&self) -> Vec<(Uid, u16)> {
+        self.row.clone()
     }
 
     fn lookahead(&self) -> u64 {
@@ -383,6 +399,9 @@ impl State {
     fn reveal(&mut self, call: &Call) -> Result<(), String> {
         if !self.commit_reveal {
             return Err("CommitRevealDisabled".to_owned());
+        }
+        if let Some(error) = self.refuses_reveals {
+            return Err(format!("SubtensorModule::{error}"));
         }
         let hash = commit_hash(&call.vector, &call.salt, call.version_key);
         let found = self.kept.iter().position(|kept| kept.commit.hash == hash);

@@ -268,7 +268,7 @@ impl Life {
         }
     }
 
-    fn replace_miner(&mut self) {
+    pub(super) fn replace_miner(&mut self) {
         // The first one stays, so that there are points at any time.
         let uid = 2 + usize::try_from(self.rng.below(u64::from(MINERS) - 1)).unwrap();
         let (hotkey, registered_at) = (miner(self.next_miner), self.chain.best());
