@@ -201,6 +201,12 @@ pub enum NotSafe {
     /// The subnet runs no epochs.
     #[error("the subnet runs no epochs (tempo 0)")]
     NoEpochs,
+    /// Another subnet has the number.
+    #[error("the subnet was registered anew in block {block}; waiting until that is final")]
+    RegisteredAnew {
+        /// Since when.
+        block: BlockNumber,
+    },
     /// The epoch's vector is done, or on its way.
     #[error("epoch {epoch} already has a vector")]
     AlreadyIntended {
@@ -234,14 +240,30 @@ pub enum NotSafe {
 }
 
 /// The identity of the vector for one epoch.
+///
+/// - `registered_at`: [`ChainView::registration`]; a netuid is used again, and its epochs are
+///   counted anew then.
 #[must_use]
-pub fn intent_id(hotkey: &Hotkey, netuid: Netuid, mechanism: u8, epoch: EpochIndex) -> IntentId {
-    let digest = DigestBuilder::new("assay/intent/v1")
+pub fn intent_id(
+    hotkey: &Hotkey,
+    netuid: Netuid,
+    mechanism: u8,
+    registered_at: Option<BlockNumber>,
+    epoch: EpochIndex,
+) -> IntentId {
+    let domain = match registered_at {
+        None => "assay/intent/v1",
+        Some(_) => "assay/intent/v2",
+    };
+    let digest = DigestBuilder::new(domain)
         .bytes(&hotkey.0)
         .number(u64::from(netuid.0))
-        .number(u64::from(mechanism))
-        .number(epoch.0);
-    IntentId(digest.finish())
+        .number(u64::from(mechanism));
+    let digest = match registered_at {
+        None => digest,
+        Some(block) => digest.number(block.0),
+    };
+    IntentId(digest.number(epoch.0).finish())
 }
 
 /// Whether a new vector may be signed.
@@ -257,6 +279,7 @@ pub fn may_sign<'a>(
     intents: impl Iterator<Item = &'a IntentRow>,
 ) -> Result<Safe, NotSafe> {
     check_standing(sight.head, &terms.hotkey)?;
+    check_registration(sight)?;
     let form = form(sight.head, terms)?;
     let epoch = sight.head.epoch.index;
     for intent in intents {
@@ -287,6 +310,7 @@ pub fn may_sign_again<'a>(
     others: impl Iterator<Item = &'a IntentRow>,
 ) -> Result<Safe, NotSafe> {
     check_standing(sight.head, &terms.hotkey)?;
+    check_same_subnet(sight, intent)?;
     let form = form(sight.head, terms)?;
     let can_land = |signed: &SignedExtrinsic| can_land_beside(signed, sight);
     if intent.signings.iter().any(can_land) {
@@ -316,6 +340,7 @@ pub fn may_reveal<'a>(
     intents: impl Iterator<Item = &'a IntentRow>,
 ) -> Result<Binding, NotSafe> {
     check_standing(sight.head, &terms.hotkey)?;
+    check_same_subnet(sight, intent)?;
     if !sight.head.abilities.hashed {
         return Err(NotSafe::UnknownCall { form: "reveals" });
     }
@@ -354,10 +379,40 @@ fn can_land_beside(signed: &SignedExtrinsic, sight: Sight<'_>) -> bool {
 /// the old clock, or when the netuid went to a new subnet.
 #[must_use]
 pub(crate) fn is_of_another_clock(intent: &IntentRow, finalized: &ChainView) -> bool {
+    if is_of_an_earlier_subnet(intent, finalized) {
+        return true;
+    }
     // Well later: a reorganisation may have put the epoch off by some blocks, and then the intent
     // is of the epoch that comes.
     finalized.number > intent.computed_at.plus(BlockCount(SETTLING_BLOCKS))
         && finalized.epoch.index < intent.epoch
+}
+
+/// Whether the intent was for a subnet that had the number before the one of `view`.
+///
+/// Where the chain does not say when a subnet was registered, it is taken for the same one.
+#[must_use]
+pub fn is_of_an_earlier_subnet(intent: &IntentRow, view: &ChainView) -> bool {
+    // A row of a build that did not ask knows at least when it was computed.
+    intent.registered_at.unwrap_or(intent.computed_at) < view.params.registered_at
+}
+
+/// Until a new registration is final, a reorganisation may take it back or move it.
+fn check_registration(sight: Sight<'_>) -> Result<(), NotSafe> {
+    let block = sight.head.params.registered_at;
+    if sight.finalized.params.registered_at == block {
+        Ok(())
+    } else {
+        Err(NotSafe::RegisteredAnew { block })
+    }
+}
+
+fn check_same_subnet(sight: Sight<'_>, intent: &IntentRow) -> Result<(), NotSafe> {
+    check_registration(sight)?;
+    if is_of_an_earlier_subnet(intent, sight.head) {
+        return Err(NotSafe::RegisteredAnew { block: sight.head.params.registered_at });
+    }
+    Ok(())
 }
 
 /// Whether the best block, or one before it, used the nonce of `signed`.

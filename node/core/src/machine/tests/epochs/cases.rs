@@ -13,7 +13,7 @@ use crate::rows::{Carries, IntentRow, IntentState, JournalEntry, JournalStep};
 use crate::submit_guard::CommitForm;
 use crate::unit::BlockNumber;
 
-const NONE: Faults = Faults {
+pub(super) const NONE: Faults = Faults {
     crashes: 0,
     reorganisations: 0,
     outages: 0,
@@ -29,11 +29,11 @@ const NONE: Faults = Faults {
 };
 
 /// A validator that has set weights for two epochs of forty blocks.
-fn settled(seed: u64) -> Life {
+pub(super) fn settled(seed: u64) -> Life {
     settled_with(seed, None)
 }
 
-fn settled_with(seed: u64, commit: Option<CommitForm>) -> Life {
+pub(super) fn settled_with(seed: u64, commit: Option<CommitForm>) -> Life {
     let mut life = Life::new(seed, NONE, commit);
     life.chain.change(|state| state.set_tempo(40));
     run_until(&mut life, 200, |life| life.epochs >= 2);
@@ -41,7 +41,7 @@ fn settled_with(seed: u64, commit: Option<CommitForm>) -> Life {
     life
 }
 
-fn run_until(life: &mut Life, blocks: u64, is_done: impl Fn(&Life) -> bool) {
+pub(super) fn run_until(life: &mut Life, blocks: u64, is_done: impl Fn(&Life) -> bool) {
     for _ in 0..blocks {
         if is_done(life) {
             return;
@@ -234,7 +234,7 @@ fn committed(life: &Life) -> usize {
 }
 
 /// Runs until one more commit of ours is final, and still closed.
-fn run_until_committed(life: &mut Life) {
+pub(super) fn run_until_committed(life: &mut Life) {
     let before = committed(life);
     run_until(life, 60, |life| committed(life) > before);
 }

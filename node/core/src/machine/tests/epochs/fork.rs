@@ -70,6 +70,7 @@ pub(super) struct State {
     pub(super) version_key: u64,
     pub(super) nonce: u32,
     pub(super) neurons: Vec<Neuron>,
+    pub(super) registered_at: u64,
     row: Vec<(Uid, u16)>,
     kept: Vec<Kept>,
 }
@@ -111,6 +112,7 @@ impl Forks {
             version_key: 3,
             nonce: 0,
             neurons,
+            registered_at: 0,
             row: Vec::new(),
             kept: Vec::new(),
         };
@@ -255,6 +257,7 @@ impl Forks {
                 commit_reveal_version: Some(4),
                 reveal_period: 1,
                 mechanism_count: 1,
+                registered_at: BlockNumber(state.registered_at),
                 ..SubnetParams::default()
             },
             epoch: EpochClock::stateful(
@@ -292,6 +295,18 @@ impl State {
     /// As the owner may: the cycle begins anew.
     pub(super) fn set_tempo(&mut self, tempo: u64) {
         (self.tempo, self.last_epoch) = (tempo, self.number);
+    }
+
+    /// Another subnet gets the number, with the same hotkeys.
+    pub(super) fn register_anew(&mut self) {
+        self.registered_at = self.number;
+        (self.index, self.last_epoch, self.pending_at, self.since_step) = (0, self.number, 0, 0);
+        self.row.clear();
+        self.kept.clear();
+        for neuron in &mut self.neurons {
+            let block = BlockNumber(self.number);
+            (neuron.registered_at, neuron.last_update) = (block, block);
+        }
     }
 
     fn is_limited_in(&self, block: u64) -> bool {

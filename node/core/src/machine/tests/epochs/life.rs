@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fork::{commit_hash, is_update, Block, Call, Forks, NETUID, OWN, RATE_LIMIT};
+use super::fork::{commit_hash, is_update, Block, Call, Forks, State, NETUID, OWN, RATE_LIMIT};
 use crate::commitment::Location;
 use crate::id::{BlockHash, ContentDigest, Digest, DigestBuilder, Hotkey, IntentId, Uid};
 use crate::limits::REORGANISED_BLOCKS_MAX;
@@ -203,6 +203,16 @@ impl Life {
         self.host.kill();
         self.host.disk.lose_rows();
         self.score(miner(1), 0);
+    }
+
+    /// Another subnet gets the number; miners are scored on it, and a restart counts that.
+    pub(super) fn register_anew(&mut self) {
+        self.chain.change(State::register_anew);
+        let block = self.chain.best();
+        for uid in 1..=MINERS {
+            self.score(miner(uid.into()), block);
+        }
+        self.host.kill();
     }
 
     fn start(&mut self) {
