@@ -123,6 +123,15 @@ pub enum NotSafe {
         /// When.
         block: BlockNumber,
     },
+    /// Something else may have signed with our hotkey; whether it did is known when it is final.
+    #[error(
+        "nothing that this node signed explains an update of the hotkey in block {block}; waiting \
+         until it is final"
+    )]
+    UnexplainedUpdate {
+        /// When.
+        block: BlockNumber,
+    },
     /// Our hotkey has no uid.
     #[error("hotkey {hotkey} is not registered on this subnet")]
     NotRegistered {
@@ -413,6 +422,13 @@ fn check_same_subnet(sight: Sight<'_>, intent: &IntentRow) -> Result<(), NotSafe
         return Err(NotSafe::RegisteredAnew { block: sight.head.params.registered_at });
     }
     Ok(())
+}
+
+/// Whether what the block after `head` includes counts for `epoch`.
+#[must_use]
+pub(crate) fn includes_for(head: &ChainView, epoch: EpochIndex) -> bool {
+    let included = head.number.plus(BlockCount(1));
+    head.epoch.index == epoch && head.epoch.next_epoch_block.is_none_or(|next| included < next)
 }
 
 /// Whether the best block, or one before it, used the nonce of `signed`.

@@ -19,6 +19,14 @@ pub(super) fn signer(subject: &Subject<'_>) -> Check {
                  blocks, then vouch for it with `assay weights adopt`"
             ),
         ),
+        Some(NotSafe::UnexplainedUpdate { block }) => Check::new(
+            CheckId::Signer,
+            Level::Warn,
+            format!(
+                "nothing that this node signed explains an update of the hotkey in block {block}; \
+                 when it is final, the node will know and may stop"
+            ),
+        ),
         Some(NotSafe::Settling { blocks }) => Check::new(
             CheckId::Signer,
             Level::Warn,

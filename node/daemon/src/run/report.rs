@@ -160,6 +160,7 @@ fn is_standing(not_safe: &NotSafe) -> bool {
         NotSafe::AlreadyIntended { .. }
         | NotSafe::RegisteredAnew { .. }
         | NotSafe::Settling { .. }
+        | NotSafe::UnexplainedUpdate { .. }
         | NotSafe::OlderSignatureLive { .. }
         | NotSafe::RateLimited { .. }
         | NotSafe::Early { .. }

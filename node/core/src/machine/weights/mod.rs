@@ -33,8 +33,8 @@ use crate::rows::{
 };
 use crate::submission::SubmissionState;
 use crate::submit_guard::{
-    can_land, intent_id, is_included, is_of_an_earlier_subnet, may_sign, may_sign_again, Binding,
-    NotSafe, Safe, Sight, Terms, WeightsForm,
+    can_land, includes_for, intent_id, is_included, is_of_an_earlier_subnet, may_sign,
+    may_sign_again, Binding, NotSafe, Safe, Sight, Terms, WeightsForm,
 };
 use crate::unit::BlockNumber;
 use crate::vector;
@@ -136,6 +136,7 @@ impl Machine {
     /// What the node knows of itself that forbids any signature.
     fn check_self(&self, seen: &Seen) -> Result<(), NotSafe> {
         self.signers.check(seen.head.number)?;
+        self.check_head(seen)?;
         if self.is_catching_up() {
             return Err(NotSafe::CatchingUp);
         }
@@ -212,9 +213,9 @@ impl Machine {
         if is_included(signed, &seen.head) || !can_land(signed, seen.sight()) {
             return;
         }
-        // A commit that slips into the next epoch would open early: better none than that.
-        let is_over = intent.epoch != seen.head.epoch.index;
-        if is_over && signed.carries != Carries::Plain {
+        // A commit that slips into the next epoch would open early, and a plain vector would keep
+        // that epoch's own one waiting for the rate limit: better none than that.
+        if !includes_for(&seen.head, intent.epoch) {
             return;
         }
         // One of the two lands: the newer is wanted.
@@ -359,15 +360,16 @@ impl Machine {
         };
         let signed = SignedExtrinsic { vector: intent.vector.clone(), ..signed };
         let (nonce, era_end) = (signed.nonce, signed.era_end);
-        let step = if signed.carries == Carries::Reveal {
+        let is_reveal = signed.carries == Carries::Reveal;
+        let step = if is_reveal {
             out.note(Note::RevealSigned { epoch, nonce, era_end });
             intent.reveals.push(signed.clone());
-            JournalStep::RevealSigned { signed: signed.clone() }
+            JournalStep::RevealSigned { signed }
         } else {
             out.note(Note::WeightsSigned { epoch, nonce, era_end });
             intent.signings.push(signed.clone());
             intent.state = IntentState::Signed;
-            JournalStep::Signed { signed: signed.clone() }
+            JournalStep::Signed { signed }
         };
         let intent = intent.clone();
         self.journal(&intent, step, out);
@@ -377,8 +379,13 @@ impl Machine {
         if self.intents.get(&id).is_some_and(|intent| is_of_an_earlier_subnet(intent, &seen.head)) {
             return;
         }
-        out.perform(Effect::SendWeights { intent: id, bytes: signed.bytes, era_end });
-        self.sent_at.insert(id, seen.head.number);
+        // While it was signed, the chain went on: it may have come too late to be sent at all.
+        self.sent_at.remove(&id);
+        if is_reveal {
+            self.reveal(&seen, id, out);
+        } else {
+            self.resend(&seen, id, out);
+        }
     }
 
     pub(super) fn on_weights_sent(

@@ -8,7 +8,9 @@ use crate::id::{Digest, IntentId};
 use crate::machine::effect::Outcome;
 use crate::machine::{Machine, WeightsMode};
 use crate::rows::{Carries, IntentRow, IntentState, SignedExtrinsic};
-use crate::submit_guard::{can_land, is_included, may_reveal, reveal_epoch, WeightsForm};
+use crate::submit_guard::{
+    can_land, includes_for, is_included, may_reveal, reveal_epoch, WeightsForm,
+};
 use crate::unit::{BlockCount, BlockNumber, EpochIndex};
 use crate::view::ChainView;
 
@@ -153,7 +155,7 @@ impl Machine {
         }) else {
             return;
         };
-        let is_its_epoch = seen.head.epoch.index == reveal_epoch(&seen.head, epoch);
+        let is_its_epoch = includes_for(&seen.head, reveal_epoch(&seen.head, epoch));
         let is_submitting = self.config.weights == WeightsMode::Submit;
         let is_busy = !self.signing.is_empty()
             || self.tracing.contains_key(&id)

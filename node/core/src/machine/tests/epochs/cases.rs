@@ -2,6 +2,8 @@
 
 mod nonces;
 mod reveals;
+mod rivals;
+mod sending;
 
 use super::fork::{Call, State};
 use super::life::{Faults, Life, LEAD};
@@ -58,6 +60,11 @@ fn signatures(life: &Life) -> usize {
 /// What another process with the same hotkey would sign.
 fn by_a_rival(call: &Call) -> Call {
     Call { version_key: call.version_key + 1, ..call.clone() }
+}
+
+/// The epoch of the best block.
+fn index(life: &Life) -> u64 {
+    life.chain.block(life.chain.best()).state.index
 }
 
 #[test]
@@ -283,7 +290,7 @@ fn lands_during_a_search(seed: u64) -> bool {
     }
     let landed = life.landed();
     let has_followed = life.signed.values().any(|call| call.nonce == nonce + 1);
-    life.release_searches();
+    life.release_answers();
     for _ in 0..8 {
         life.step();
     }

@@ -79,6 +79,10 @@ pub(super) struct Life {
     pub(super) halted: Option<Halt>,
     /// Searches take until they are released.
     pub(super) holds_searches: bool,
+    /// Signatures of vectors take until they are released.
+    pub(super) holds_vectors: bool,
+    /// Signatures of reveals do.
+    pub(super) holds_reveals: bool,
     /// Answers that are not there yet, and the block in which they come.
     held: Vec<(u64, Event)>,
     pub(super) epochs: u64,
@@ -144,6 +148,8 @@ impl Life {
             is_barred: false,
             halted: None,
             holds_searches: false,
+            holds_vectors: false,
+            holds_reveals: false,
             held: Vec::new(),
             epochs: 0,
             crashes: 0,
@@ -171,9 +177,10 @@ impl Life {
         self.host.disk.commit_rows(&[Write::Put(Row::Submission(row))]);
     }
 
-    /// The answers of searches that took long.
-    pub(super) fn release_searches(&mut self) {
+    /// The answers of searches and signatures that took long.
+    pub(super) fn release_answers(&mut self) {
         self.holds_searches = false;
+        (self.holds_vectors, self.holds_reveals) = (false, false);
         self.bring_answers(u64::MAX);
     }
 
@@ -408,7 +415,13 @@ impl Life {
     fn perform(&mut self, effect: Effect) -> Option<Event> {
         match effect {
             Effect::SignWeights(to_sign) => {
+                let is_reveal = matches!(to_sign.form, WeightsForm::Reveal { .. });
                 let event = self.sign(to_sign);
+                let is_held = if is_reveal { self.holds_reveals } else { self.holds_vectors };
+                if is_held {
+                    self.held.push((u64::MAX, event));
+                    return None;
+                }
                 self.answer(event)
             }
             Effect::SendWeights { intent, bytes, .. } => {

@@ -8,7 +8,6 @@ fn an_upgrade_that_is_taken_back_with_a_reveal_costs_the_vector_behind_it_no_epo
     life.lag = 5;
     // An era of 32 blocks ends just in time for the commit, and too late for another one.
     life.chain.change(|state| state.set_tempo(33));
-    let index = |life: &Life| life.chain.block(life.chain.best()).state.index;
     let epoch = index(&life) + 2;
     run_until(&mut life, 120, |life| index(life) == epoch);
     for _ in 0..4 {
@@ -32,7 +31,6 @@ fn a_reveal_that_was_lost_with_its_epoch_costs_the_next_epoch_nothing() {
     // An era of 64 blocks outlives the epoch of the reveal and the next one.
     life.lag = 22;
     life.chain.change(|state| state.set_tempo(30));
-    let index = |life: &Life| life.chain.block(life.chain.best()).state.index;
     let from = index(&life) + 2;
     run_until(&mut life, 120, |life| index(life) == from);
     let reveals = |life: &Life| life.noted(|note| matches!(note, Note::RevealSigned { .. }));

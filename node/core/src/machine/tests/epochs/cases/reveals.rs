@@ -19,10 +19,6 @@ fn lost(life: &Life) -> Vec<String> {
     life.host.notes.iter().filter_map(reason).collect()
 }
 
-fn index(life: &Life) -> u64 {
-    life.chain.block(life.chain.best()).state.index
-}
-
 /// The process is down until a final block comes after `epoch`; no epoch is owed then.
 fn be_away_until_after(life: &mut Life, epoch: u64) {
     life.host.kill();
