@@ -32,8 +32,8 @@ pub(super) struct ShowCommand {
     #[arg(long, value_name = "NUMBER")]
     epoch: Option<u64>,
 
-    /// Print JSON: `epoch`, `registered_at`, `state`, `detail`, `intended_at`, `version_key`, `landed_at`,
-    /// `revealed_at`, `signatures` and `vector`
+    /// Print JSON: `epoch`, `registered_at`, `state`, `detail`, `intended_at`, `version_key`,
+    /// `landed_at`, `revealed_at`, `signatures` and `vector`
     #[arg(long)]
     json: bool,
 
