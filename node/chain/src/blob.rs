@@ -100,12 +100,14 @@ pub(crate) enum Layout {
 }
 
 /// What one type is made of.
-enum Step<Id> {
+pub(crate) enum Step<Id> {
     Wrapper(Id),
     Sequence(Id),
     Array(Id, usize),
     Compact(Id),
-    Byte,
+    /// An unsigned number of so many bytes.
+    Number(usize),
+    Bool,
     Other,
 }
 
@@ -114,13 +116,13 @@ impl Layout {
     pub(crate) fn of<R: TypeResolver>(types: &R, type_id: R::TypeId) -> Option<Self> {
         match inside(types, type_id) {
             Step::Sequence(item) => match inside(types, item) {
-                Step::Byte => Some(Self::Plain),
-                Step::Compact(item) if matches!(inside(types, item.clone()), Step::Byte) => {
+                Step::Number(1) => Some(Self::Plain),
+                Step::Compact(item) if matches!(inside(types, item.clone()), Step::Number(1)) => {
                     Some(Self::Compact)
                 }
                 _ => None,
             },
-            Step::Array(item, length) if matches!(inside(types, item.clone()), Step::Byte) => {
+            Step::Array(item, length) if matches!(inside(types, item.clone()), Step::Number(1)) => {
                 Some(Self::Fixed(length))
             }
             _ => None,
@@ -128,8 +130,13 @@ impl Layout {
     }
 
     /// Takes the bytes from the front.
-    fn read(self, input: &mut &[u8], max: usize) -> Result<Vec<u8>, Error> {
+    pub(crate) fn read(self, input: &mut &[u8], max: usize) -> Result<Vec<u8>, Error> {
         let (count, body) = self.take(input)?;
+        self.unpack(count, body, max)
+    }
+
+    /// The bytes themselves, from what [`Self::take`] found.
+    pub(crate) fn unpack(self, count: usize, body: &[u8], max: usize) -> Result<Vec<u8>, Error> {
         check_count(count, max)?;
         if self != Self::Compact {
             return Ok(body.to_vec());
@@ -182,12 +189,12 @@ fn compact_byte<'a>(first: u8, rest: &mut impl Iterator<Item = &'a u8>) -> Resul
     byte.ok_or_else(|| Error::custom_str("a number that is not a byte"))
 }
 
-fn ended() -> Error {
+pub(crate) fn ended() -> Error {
     Error::custom_str("the bytes end too early")
 }
 
 /// The type inside all one-field wrappers.
-fn inside<R: TypeResolver>(types: &R, mut type_id: R::TypeId) -> Step<R::TypeId> {
+pub(crate) fn inside<R: TypeResolver>(types: &R, mut type_id: R::TypeId) -> Step<R::TypeId> {
     for _ in 0..WRAPPERS_MAX {
         match step(types, type_id) {
             Step::Wrapper(next) => type_id = next,
@@ -208,7 +215,12 @@ fn step<R: TypeResolver>(types: &R, type_id: R::TypeId) -> Step<R::TypeId> {
         .visit_array(|(), item, length| Step::Array(item, length))
         .visit_compact(|(), item| Step::Compact(item))
         .visit_primitive(|(), primitive| match primitive {
-            Primitive::U8 => Step::Byte,
+            Primitive::U8 => Step::Number(1),
+            Primitive::U16 => Step::Number(2),
+            Primitive::U32 => Step::Number(4),
+            Primitive::U64 => Step::Number(8),
+            Primitive::U128 => Step::Number(16),
+            Primitive::Bool => Step::Bool,
             _ => Step::Other,
         });
     types.resolve_type(type_id, look).unwrap_or(Step::Other)

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::endpoint::Endpoint;
-use crate::follow::{finalized_at, follow, BlockRef, Heads};
+use crate::follow::{finalized_at, follow, BlockRef, Head, Heads};
 use crate::health::{EndpointState, LagLimits};
 use crate::link::{CallError, ConnectError, Endpoints, Links};
 use crate::memory::Memory;
@@ -243,7 +243,11 @@ impl ChainClient {
     /// [`CallError`] if no endpoint can be asked.
     pub async fn finalized_head(&self) -> Result<Option<BlockRef>, CallError> {
         let link = self.links().get().await?;
-        finalized_at(self.links(), &link).await
+        let found = finalized_at(self.links(), &link).await?;
+        if let Some(block) = found {
+            self.links().saw(&link.endpoint, Head::Finalized(block));
+        }
+        Ok(found)
     }
 
     /// Hash of the block of this height on the endpoint's chain; final only if the height is.

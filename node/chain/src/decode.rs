@@ -15,6 +15,7 @@ use subxt::ext::scale_value::{Composite, Primitive, Value, ValueDef};
 use subxt::metadata::StorageEntryMetadata;
 use subxt::{Metadata, SubstrateConfig};
 
+use crate::bulk::{fixed_width, is_number, named, take, InBulk};
 use crate::fields::{each_field, next_field, required};
 use crate::runtime::Runtime;
 
@@ -138,6 +139,50 @@ impl<R: TypeResolver> Visitor for AxonVisitor<R> {
             ip: required(ip, "ip")?,
             port: required(port, "port")?,
             ip_type: required(ip_type, "ip_type")?,
+        })
+    }
+}
+
+/// Where in an [`AxonInfo`] its parts stand: their offset and width in bytes.
+#[derive(Debug)]
+pub(crate) struct AxonForm {
+    ip: (usize, usize),
+    port: (usize, usize),
+    ip_type: (usize, usize),
+    length: usize,
+}
+
+impl InBulk for AxonInfo {
+    type Form = AxonForm;
+
+    fn form<R: TypeResolver>(types: &R, item: R::TypeId) -> Option<AxonForm> {
+        let (mut ip, mut port, mut ip_type) = (None, None, None);
+        let mut length = 0;
+        for (name, field) in named(types, item)? {
+            let width = fixed_width(types, field.clone())?;
+            let place = is_number(types, field).then_some((length, width));
+            match name {
+                "ip" => ip = place,
+                "port" => port = place,
+                "ip_type" => ip_type = place,
+                _ => {}
+            }
+            length += width;
+        }
+        Some(AxonForm { ip: ip?, port: port?, ip_type: ip_type?, length })
+    }
+
+    fn read(form: &AxonForm, input: &mut &[u8]) -> Result<Self, Error> {
+        let bytes = take(input, form.length)?;
+        let number = |(offset, width): (usize, usize)| {
+            let part = bytes.get(offset..offset + width).unwrap_or_default();
+            part.iter().rev().fold(0u128, |number, byte| (number << 8) | u128::from(*byte))
+        };
+        let too_large = |_| Error::custom_str("a part of an address that is too large");
+        Ok(Self {
+            ip: number(form.ip),
+            port: u16::try_from(number(form.port)).map_err(too_large)?,
+            ip_type: u8::try_from(number(form.ip_type)).map_err(too_large)?,
         })
     }
 }

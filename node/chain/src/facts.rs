@@ -68,11 +68,13 @@ impl Facts {
             && seats.iter().zip(&view.neurons).all(is_same)
     }
 
-    /// What every seated hotkey committed, the newest of what it wrote and what was revealed.
-    pub(crate) fn committed(&self) -> BTreeMap<Hotkey, Committed> {
+    /// Takes out what every seated hotkey committed, the newest of what it wrote and what was
+    /// revealed.
+    pub(crate) fn take_committed(&mut self) -> BTreeMap<Hotkey, Committed> {
+        let mut written = std::mem::take(&mut self.seating.committed);
+        let mut revealed = std::mem::take(&mut self.found.revealed);
         let newest_of = |seat: &Seat| {
-            let written = self.seating.committed.get(&seat.hotkey).cloned();
-            let revealed = self.found.revealed.get(&seat.hotkey).cloned();
+            let (written, revealed) = (written.remove(&seat.hotkey), revealed.remove(&seat.hotkey));
             Some((seat.hotkey, newest(written, revealed)?))
         };
         self.seating.seats.iter().filter_map(newest_of).collect()

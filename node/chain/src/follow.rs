@@ -451,8 +451,7 @@ pub(crate) async fn finalized_at(
             methods.chain_get_header(Some(hash)).await
         })
         .await?;
-    Ok(header
-        .map(|header| BlockRef { number: BlockNumber(header.number), hash: BlockHash(hash.0) }))
+    Ok(header.map(|header| block_of(&header)).filter(|block| block.hash.0 == hash.0))
 }
 
 /// A block's hash is blake2-256 of its encoded header.

@@ -13,7 +13,7 @@ use node_core::unit::EpochIndex;
 use node_core::view::OwnCommit;
 use subxt::config::substrate::H256;
 
-use crate::bounded::List;
+use crate::bulk::Column;
 use crate::commitments::{revealed, Committed};
 use crate::decode::DecodeError;
 use crate::encode::{storage_key, EncodeError};
@@ -180,7 +180,7 @@ impl KeySlots {
     ) -> Result<Found, DecodeError> {
         let mut found = Found::default();
         for (uid, slot) in &self.rows {
-            let row: List<(u16, u16), UIDS_MAX> = answers.required(&items::WEIGHTS, *slot)?;
+            let row: Column<(u16, u16), UIDS_MAX> = answers.required(&items::WEIGHTS, *slot)?;
             let row = row.0.into_iter().map(|(uid, weight)| (Uid(uid), weight)).collect();
             found.rows.insert(*uid, row);
         }

@@ -9,6 +9,7 @@
 
 mod blob;
 mod bounded;
+mod bulk;
 mod call_error;
 mod calls;
 mod certificate;

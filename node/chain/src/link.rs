@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex as StdMutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use node_core::id::BlockHash;
+use node_core::unit::BlockNumber;
 use subxt_rpcs::methods::legacy::NumberOrHex;
 use subxt_rpcs::RpcClient;
 use tokio::sync::{watch, Mutex, Notify};
@@ -28,6 +29,7 @@ pub use crate::call_error::{
 use crate::endpoint::Endpoint;
 use crate::follow::Head;
 use crate::health::{EndpointRole, EndpointState, GenesisCheck, Health};
+use crate::memory::Heights;
 
 pub(crate) use crate::methods::Methods;
 
@@ -105,6 +107,7 @@ pub(crate) struct Links {
     /// Where the active one is, for those who do not wait.
     active_index: watch::Sender<Option<usize>>,
     probe: Notify,
+    heights: Heights,
 }
 
 impl Links {
@@ -119,6 +122,7 @@ impl Links {
             active: Mutex::default(),
             active_index: watch::Sender::new(None),
             probe: Notify::new(),
+            heights: Heights::default(),
         }
     }
 
@@ -153,8 +157,15 @@ impl Links {
         self.seats.get(at).map(|seat| seat.health(with))
     }
 
+    /// The height of a block seen of late.
+    pub(crate) fn number_of(&self, block: BlockHash) -> Option<BlockNumber> {
+        self.heights.of(block)
+    }
+
     /// Notes what an endpoint said of its heads.
     pub(crate) fn saw(&self, at: &Endpoint, head: Head) {
+        let (Head::Best(block) | Head::Finalized(block)) = head;
+        self.heights.keep(block.hash, block.number);
         self.health(at.index(), |health| match head {
             Head::Best(block) => health.saw_best(block.number),
             Head::Finalized(block) => health.saw_finalized(block.number),

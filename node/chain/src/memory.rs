@@ -1,7 +1,7 @@
 //! What is remembered from one view for the next: the hashes of final blocks, whom to ask about,
 //! and how often that was right.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,6 +14,10 @@ use crate::runtime::Runtime;
 
 /// Seed hashes kept. Lower: a view asks for the same hashes again. Higher: forty bytes each.
 const SEED_HASHES_MAX: usize = 2 * UIDS_MAX;
+
+/// Blocks whose height is kept. Lower: a view of an older one asks for its header again. Higher:
+/// longer to search.
+const HEIGHTS_MAX: usize = 64;
 
 /// How views were read since the client was made.
 ///
@@ -125,9 +129,44 @@ impl SeedHashes {
     }
 }
 
+/// Heights of the last blocks seen, each taken from the header that the block's hash is the hash
+/// of: true of that block for ever, and whoever else says so.
+#[derive(Debug, Default)]
+pub(crate) struct Heights(Mutex<VecDeque<(BlockHash, BlockNumber)>>);
+
+impl Heights {
+    pub(crate) fn of(&self, block: BlockHash) -> Option<BlockNumber> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.iter().rev().find(|(hash, _)| *hash == block).map(|(_, number)| *number)
+    }
+
+    pub(crate) fn keep(&self, block: BlockHash, number: BlockNumber) {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.iter().any(|(hash, _)| *hash == block) {
+            return;
+        }
+        if kept.len() >= HEIGHTS_MAX {
+            kept.pop_front();
+        }
+        kept.push_back((block, number));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn heights_are_bounded_and_the_oldest_go_first() {
+        let heights = Heights::default();
+        let block = |at: usize| BlockHash([u8::try_from(at).unwrap(); 32]);
+        for at in (0..=HEIGHTS_MAX).chain([HEIGHTS_MAX]) {
+            heights.keep(block(at), BlockNumber(at as u64));
+        }
+        assert_eq!(heights.of(block(0)), None);
+        assert_eq!(heights.of(block(1)), Some(BlockNumber(1)));
+        assert_eq!(heights.of(block(HEIGHTS_MAX)), Some(BlockNumber(HEIGHTS_MAX as u64)));
+    }
 
     #[test]
     fn seed_hashes_are_bounded_and_the_oldest_go_first() {

@@ -6,7 +6,8 @@
 //! that newer runtimes append are passed over, and an answer that lacks one of ours, or whose
 //! columns differ in length, is not used at all: then everything is read item by item (`seats`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{HashMap, HashSet};
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 
 use chain_metadata::api::{METAGRAPH_COLUMNS, SELECTIVE_METAGRAPH};
@@ -15,14 +16,13 @@ use node_core::limits::UIDS_MAX;
 use node_core::unit::BlockNumber;
 use scale_info::PortableRegistry;
 use subxt::ext::codec::Encode as _;
-use subxt::ext::scale_decode::visitor::types::{Composite, Sequence, Tuple, Variant};
-use subxt::ext::scale_decode::visitor::{
-    decode_with_visitor, DecodeAsTypeResult, IgnoreVisitor, TypeIdFor, Unexpected,
-};
-use subxt::ext::scale_decode::{Error, IntoVisitor, Visitor};
+use subxt::ext::scale_decode::visitor::types::{Composite, Tuple, Variant};
+use subxt::ext::scale_decode::visitor::{decode_with_visitor, TypeIdFor, Unexpected};
+use subxt::ext::scale_decode::{Error, IntoVisitor, TypeResolver, Visitor};
 
 use crate::blob::{Account, Blob, Layout};
-use crate::bounded::{check_count, nothing_inside, List};
+use crate::bounded::nothing_inside;
+use crate::bulk::{self, InBulk};
 use crate::commitments::{committed, Committed};
 use crate::decode::{AxonInfo, DecodeError};
 use crate::fields::{each_field, next_field};
@@ -53,7 +53,7 @@ pub(crate) struct Seating {
     /// such gaps between its own steps only.
     pub(crate) seats: Vec<Seat>,
     /// What stands in the clear; empty if it was not asked for.
-    pub(crate) committed: BTreeMap<Hotkey, Committed>,
+    pub(crate) committed: HashMap<Hotkey, Committed>,
     /// Commitments that could not be read, and are left out.
     pub(crate) unreadable: u64,
 }
@@ -115,28 +115,30 @@ pub(crate) fn seating(
 }
 
 /// A column by uid.
-type Column<T> = List<T, UIDS_MAX>;
+type Column<T> = bulk::Column<T, UIDS_MAX>;
+
+/// Commitments as they came.
+type Entries = bulk::Column<Entry, COMMITMENTS_MAX>;
 
 /// The columns asked for, as they came.
 #[derive(Default)]
-struct Columns<'scale> {
+struct Columns {
     block: Option<u64>,
     hotkeys: Option<Column<Account>>,
     axons: Option<Column<AxonInfo>>,
     registered_at: Option<Column<u64>>,
     stake: Option<Column<u64>>,
-    commitments: Option<Vec<Entry<'scale>>>,
+    commitments: Option<Entries>,
 }
 
 /// A commitment, not looked at yet.
-struct Entry<'scale> {
+struct Entry {
     hotkey: Hotkey,
-    /// A list of bytes, encoded as `type_id` says.
-    list: &'scale [u8],
-    type_id: u32,
+    /// As it is stored, if that can be.
+    stored: Result<Vec<u8>, Error>,
 }
 
-impl Columns<'_> {
+impl Columns {
     fn seating(
         self,
         runtime: &Runtime,
@@ -167,7 +169,7 @@ impl Columns<'_> {
             .collect();
         let mut seating = Seating { seats, ..Seating::default() };
         if wanted.commitments {
-            seating.add(runtime, self.commitments.ok_or("no column `commitments`")?);
+            seating.add(runtime, self.commitments.ok_or("no column `commitments`")?.0);
         }
         Ok(seating)
     }
@@ -175,7 +177,7 @@ impl Columns<'_> {
 
 /// A column of the right length.
 fn column<T>(found: Option<Column<T>>, name: &str, count: usize) -> Result<Vec<T>, String> {
-    let List(values) = found.ok_or_else(|| format!("no column `{name}`"))?;
+    let bulk::Column(values) = found.ok_or_else(|| format!("no column `{name}`"))?;
     if values.len() != count {
         return Err(format!("column `{name}` has {} values for {count} uids", values.len()));
     }
@@ -184,13 +186,14 @@ fn column<T>(found: Option<Column<T>>, name: &str, count: usize) -> Result<Vec<T
 
 impl Seating {
     /// Adds the commitments of those who are seated; the chain keeps those of others too.
-    fn add(&mut self, runtime: &Runtime, entries: Vec<Entry<'_>>) {
-        let seated: BTreeSet<Hotkey> = self.seats.iter().map(|seat| seat.hotkey).collect();
+    fn add(&mut self, runtime: &Runtime, entries: Vec<Entry>) {
+        let seated: HashSet<Hotkey> = self.seats.iter().map(|seat| seat.hotkey).collect();
+        self.committed.reserve(seated.len());
         for entry in entries.into_iter().filter(|entry| seated.contains(&entry.hotkey)) {
-            let read = runtime
-                .decode::<Blob<COMMITMENT_BYTES_MAX>>(entry.type_id, entry.list)
-                .map_err(|detail| DecodeError::new("a commitment", detail))
-                .and_then(|bytes| committed(runtime, &bytes.0));
+            let read = entry
+                .stored
+                .map_err(|error| DecodeError::new("a commitment", error))
+                .and_then(|bytes| committed(runtime, &bytes));
             self.note(entry.hotkey, read);
         }
     }
@@ -217,7 +220,7 @@ type Types = PortableRegistry;
 struct ColumnsVisitor;
 
 impl Visitor for ColumnsVisitor {
-    type Value<'scale, 'resolver> = Columns<'scale>;
+    type Value<'scale, 'resolver> = Columns;
     type Error = Error;
     type TypeResolver = Types;
 
@@ -226,7 +229,7 @@ impl Visitor for ColumnsVisitor {
         self,
         value: &mut Variant<'scale, 'resolver, Types>,
         _type_id: TypeIdFor<Self>,
-    ) -> Result<Columns<'scale>, Error> {
+    ) -> Result<Columns, Error> {
         let inside = value.fields().decode_item(self);
         inside.unwrap_or_else(|| Err(Error::custom_str("no such subnet")))
     }
@@ -235,7 +238,7 @@ impl Visitor for ColumnsVisitor {
         self,
         value: &mut Composite<'scale, 'resolver, Types>,
         _type_id: TypeIdFor<Self>,
-    ) -> Result<Columns<'scale>, Error> {
+    ) -> Result<Columns, Error> {
         let mut columns = Columns::default();
         each_field(value, |name, value| {
             match name {
@@ -244,10 +247,7 @@ impl Visitor for ColumnsVisitor {
                 "axons" => columns.axons = next_field(value)?,
                 "block_at_registration" => columns.registered_at = next_field(value)?,
                 "total_stake" => columns.stake = next_field(value)?,
-                "commitments" => {
-                    let entries = value.decode_item(EntriesVisitor);
-                    columns.commitments = entries.unwrap_or_else(|| Err(nothing_inside()))?;
-                }
+                "commitments" => columns.commitments = next_field(value)?,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -256,82 +256,51 @@ impl Visitor for ColumnsVisitor {
     }
 }
 
-/// The commitments, if there are any, without looking into them.
-struct EntriesVisitor;
+impl InBulk for Entry {
+    type Form = Layout;
 
-impl Visitor for EntriesVisitor {
-    type Value<'scale, 'resolver> = Option<Vec<Entry<'scale>>>;
-    type Error = Error;
-    type TypeResolver = Types;
-
-    fn visit_variant<'scale, 'resolver>(
-        self,
-        value: &mut Variant<'scale, 'resolver, Types>,
-        _type_id: TypeIdFor<Self>,
-    ) -> Result<Self::Value<'scale, 'resolver>, Error> {
-        value.fields().decode_item(self).unwrap_or(Ok(None))
+    fn form<R: TypeResolver>(types: &R, item: R::TypeId) -> Option<Layout> {
+        let [hotkey, stored] = <[R::TypeId; 2]>::try_from(bulk::items(types, item)?).ok()?;
+        Account::form(types, hotkey)?;
+        Layout::of(types, stored)
     }
 
-    fn visit_sequence<'scale, 'resolver>(
-        self,
-        value: &mut Sequence<'scale, 'resolver, Types>,
-        _type_id: TypeIdFor<Self>,
-    ) -> Result<Self::Value<'scale, 'resolver>, Error> {
-        check_count(value.remaining(), COMMITMENTS_MAX)?;
-        let mut entries = Vec::new();
-        while let Some(entry) = value.decode_item(EntryVisitor) {
-            entries.push(entry?);
-        }
-        Ok(Some(entries))
+    fn read(form: &Layout, input: &mut &[u8]) -> Result<Self, Error> {
+        let hotkey = Hotkey(Account::read(&(), input)?.0);
+        let (count, body) = form.take(input)?;
+        Ok(Self { hotkey, stored: form.unpack(count, body, COMMITMENT_BYTES_MAX) })
     }
 }
 
-struct EntryVisitor;
+/// Decodes an [`Entry`] that is written in another form.
+struct EntryVisitor<R>(PhantomData<fn() -> R>);
 
-impl Visitor for EntryVisitor {
-    type Value<'scale, 'resolver> = Entry<'scale>;
+impl IntoVisitor for Entry {
+    type AnyVisitor<R: TypeResolver> = EntryVisitor<R>;
+
+    fn into_visitor<R: TypeResolver>() -> Self::AnyVisitor<R> {
+        EntryVisitor(PhantomData)
+    }
+}
+
+impl<R: TypeResolver> Visitor for EntryVisitor<R> {
+    type Value<'scale, 'resolver> = Entry;
     type Error = Error;
-    type TypeResolver = Types;
+    type TypeResolver = R;
 
     fn visit_tuple<'scale, 'resolver>(
         self,
-        value: &mut Tuple<'scale, 'resolver, Types>,
+        value: &mut Tuple<'scale, 'resolver, R>,
         _type_id: TypeIdFor<Self>,
-    ) -> Result<Entry<'scale>, Error> {
+    ) -> Result<Entry, Error> {
         if value.remaining() != 2 {
             return self.visit_unexpected(Unexpected::Tuple);
         }
         let hotkey = value.decode_item(Account::into_visitor());
         let hotkey = Hotkey(hotkey.unwrap_or_else(|| Err(nothing_inside()))?.0);
-        let (type_id, list) =
-            value.decode_item(SkippedVisitor).unwrap_or_else(|| Err(nothing_inside()))?;
-        Ok(Entry { hotkey, list, type_id })
-    }
-}
-
-/// Passes over a value, and says which bytes it was.
-struct SkippedVisitor;
-
-impl Visitor for SkippedVisitor {
-    type Value<'scale, 'resolver> = (u32, &'scale [u8]);
-    type Error = Error;
-    type TypeResolver = Types;
-
-    fn unchecked_decode_as_type<'scale, 'resolver>(
-        self,
-        input: &mut &'scale [u8],
-        type_id: TypeIdFor<Self>,
-        types: &'resolver Types,
-    ) -> DecodeAsTypeResult<Self, Result<Self::Value<'scale, 'resolver>, Error>> {
-        let whole = *input;
-        let skipped = match Layout::of(types, type_id) {
-            Some(layout) => layout.take(input).map(|_| ()),
-            None => decode_with_visitor(input, type_id, types, IgnoreVisitor::new())
-                .map_err(Error::from),
-        };
-        let length = whole.len().saturating_sub(input.len());
-        let bytes = whole.get(..length).unwrap_or_default();
-        DecodeAsTypeResult::Decoded(skipped.map(|()| (type_id, bytes)))
+        let stored = value.decode_item(Blob::<COMMITMENT_BYTES_MAX>::into_visitor());
+        let Blob(stored) = stored.unwrap_or_else(|| Err(nothing_inside()))?;
+        Ok(Entry { hotkey, stored: Ok(stored) })
     }
 }
 

@@ -83,7 +83,8 @@ impl Reader<'_> {
         let commitments = match previous {
             Some(Previous { view, keep_commitments: true }) => facts.kept_commitments(view),
             Some(_) | None => {
-                let (commitments, is_known) = self.seeded(facts.committed(), facts.number).await?;
+                let (commitments, is_known) =
+                    self.seeded(facts.take_committed(), facts.number).await?;
                 is_one_round &= is_known;
                 commitments
             }
@@ -217,6 +218,9 @@ impl Reader<'_> {
 
     /// The block's height, from the header that its hash is the hash of.
     async fn number(&self) -> Result<BlockNumber, ReadError> {
+        if let Some(number) = self.links.number_of(self.block) {
+            return Ok(number);
+        }
         let block = H256(self.block.0);
         let header = self
             .links

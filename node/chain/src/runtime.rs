@@ -11,6 +11,7 @@ use subxt::ext::codec::{Decode, Encode};
 use subxt::ext::scale_decode::DecodeAsType;
 use subxt::{ArcMetadata, Metadata, OfflineClient, OfflineClientAtBlock};
 
+use crate::commitments::CommitmentForm;
 use crate::link::{CallError, Links};
 use crate::shape::{decode_metadata, ShapeReport, Version};
 
@@ -52,6 +53,7 @@ pub(crate) struct Runtime {
     client: OfflineClient<SubstrateConfig>,
     metadata: ArcMetadata,
     shapes: Arc<ShapeReport>,
+    commitments: Option<CommitmentForm>,
 }
 
 impl Runtime {
@@ -61,6 +63,7 @@ impl Runtime {
         metadata: Metadata,
     ) -> Self {
         let shapes = Arc::new(ShapeReport::of(&metadata));
+        let commitments = CommitmentForm::of(&metadata);
         let metadata = metadata.arc();
         let everywhere =
             SpecVersionForRange { block_range: 0..u64::MAX, spec_version, transaction_version };
@@ -70,12 +73,17 @@ impl Runtime {
             .set_spec_version_for_block_ranges([everywhere])
             .build();
         let client = OfflineClient::new_with_config(config);
-        Self { spec_version, client, metadata, shapes }
+        Self { spec_version, client, metadata, shapes, commitments }
     }
 
     /// How this runtime compares with everything the node uses.
     pub(crate) fn shapes(&self) -> Arc<ShapeReport> {
         Arc::clone(&self.shapes)
+    }
+
+    /// How this runtime writes commitments, if in a form known here.
+    pub(crate) fn commitments(&self) -> Option<&CommitmentForm> {
+        self.commitments.as_ref()
     }
 
     pub(crate) fn metadata(&self) -> &Metadata {
@@ -199,8 +207,6 @@ pub(crate) async fn call_api(
     block: BlockHash,
 ) -> Result<Vec<u8>, CallError> {
     links
-        .call("state_call", |methods| async move {
-            methods.state_call(function, Some(input), Some(H256(block.0))).await
-        })
+        .call("state_call", |methods| async move { methods.call_api(function, input, block).await })
         .await
 }

@@ -11,7 +11,6 @@ use chain_metadata::storage::StorageItem;
 use chain_metadata::Capability;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use node_core::id::BlockHash;
-use subxt::config::substrate::H256;
 use subxt::ext::frame_decode::storage::IntoEncodableValues;
 use subxt::ext::scale_decode::DecodeAsType;
 
@@ -143,14 +142,12 @@ async fn query(
     keys: &[Vec<u8>],
     block: BlockHash,
 ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, CallError> {
-    let sets = links
-        .call("state_queryStorageAt", |methods| async move {
-            let keys = keys.iter().map(Vec::as_slice);
-            methods.state_query_storage_at(keys, Some(H256(block.0))).await
-        })
-        .await?;
-    let changes = sets.into_iter().flat_map(|set| set.changes);
-    Ok(changes.filter_map(|(key, value)| Some((key.0, value?.0))).collect())
+    links
+        .call(
+            "state_queryStorageAt",
+            |methods| async move { methods.query_storage(keys, block).await },
+        )
+        .await
 }
 
 fn is_needed_for_reading(item: &StorageItem) -> bool {

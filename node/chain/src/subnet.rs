@@ -16,7 +16,7 @@ use subxt::ext::scale_decode::DecodeAsType;
 use subxt::ext::scale_value::{Value, ValueDef};
 
 use crate::blob::Blob;
-use crate::bounded::List;
+use crate::bulk::Column;
 use crate::decode::{AccountInfo, DecodeError};
 use crate::encode::EncodeError;
 use crate::own_commits;
@@ -25,7 +25,7 @@ use crate::storage::{Answers, Batch, Slot};
 use crate::timelock::{QUICKNET_KEY, QUICKNET_SCHEDULE};
 
 /// A value per uid.
-type ByUid<T> = List<T, UIDS_MAX>;
+type ByUid<T> = Column<T, UIDS_MAX>;
 
 /// Of a runtime whose settings are not kept where we look: the chain's own defaults.
 const ACTIVITY_CUTOFF_DEFAULT: u64 = 5000;

@@ -13,8 +13,8 @@ mod settings;
 mod standing;
 
 use crate::id::Uid;
-use crate::rows::{IntentRow, IntentState, SignedExtrinsic};
-use crate::submit_guard::{is_included, NotSafe, Sight, Terms};
+use crate::rows::{Carries, IntentRow, IntentState, SignedExtrinsic};
+use crate::submit_guard::{is_included, is_of_an_earlier_subnet, NotSafe, Sight, Terms};
 use crate::unit::{BlockCount, BlockNumber, EpochIndex};
 use crate::view::{ChainView, Neuron};
 
@@ -290,6 +290,46 @@ pub enum RoundState {
     },
     /// The chain has it, or a newer one.
     Stored,
+}
+
+/// A hash commit of ours that this node has to reveal. The one that ends first is the least.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DueReveal {
+    /// The epoch in which alone the chain takes the reveal.
+    pub opens_in: EpochIndex,
+    /// Whether that is the present one.
+    pub is_now: bool,
+    /// The first block of that epoch, or the one after it; `None` where that is not known yet.
+    pub from: Option<BlockNumber>,
+    /// The first block after that epoch, if it is the present one and epochs run.
+    pub until: Option<BlockNumber>,
+    /// The epoch that the vector is for.
+    pub epoch: EpochIndex,
+}
+
+impl DueReveal {
+    /// The reveal that `intent` waits for, as of `head`; `None` if it waits for none, or its epoch
+    /// is over, or the chain takes none.
+    #[must_use]
+    pub fn of(intent: &IntentRow, head: &ChainView) -> Option<Self> {
+        let IntentState::Committed { epoch: counted, .. } = intent.state else { return None };
+        let is_ours = |signed: &SignedExtrinsic| matches!(signed.carries, Carries::Hashed { .. });
+        let opens_in = EpochIndex(counted.0.saturating_add(head.params.reveal_period.max(1)));
+        let clock = &head.epoch;
+        let is_takeable = head.params.commit_reveal_enabled
+            && intent.signings.last().is_some_and(is_ours)
+            && clock.index <= opens_in
+            && !is_of_an_earlier_subnet(intent, head);
+        let is_now = clock.index == opens_in;
+        let is_next = clock.index.0.saturating_add(1) == opens_in.0;
+        let from = match (is_now, is_next) {
+            (true, _) => Some(clock.last_epoch_block),
+            (false, true) => clock.next_epoch_block,
+            (false, false) => None,
+        };
+        let until = clock.next_epoch_block.filter(|_| is_now);
+        is_takeable.then_some(Self { opens_in, is_now, from, until, epoch: intent.epoch })
+    }
 }
 
 /// Looks at everything.

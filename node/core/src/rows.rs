@@ -22,6 +22,8 @@ pub enum Write {
     Delete(Table, Vec<u8>),
     /// Append to the journal of what was signed; synced before the rows of the same outcome.
     Journal(JournalEntry),
+    /// Rows that were lost have been told again: from here on nothing is missing.
+    CaughtUp,
 }
 
 /// The tables. Their names are public: they appear in backups.
@@ -284,12 +286,15 @@ pub enum RunState {
 /// The durable record that a vector is about to be signed, and what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IntentRow {
-    /// Its identity: (netuid, mechanism, epoch), hashed.
+    /// Its identity: (netuid, mechanism, registration, epoch), hashed.
     pub id: IntentId,
     /// The subnet.
     pub netuid: Netuid,
     /// The mechanism.
     pub mechanism: u8,
+    /// When the subnet was registered that had the number then; `None` if that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registered_at: Option<BlockNumber>,
     /// The epoch it is for.
     pub epoch: EpochIndex,
     /// The vector: uid and weight, ascending by uid, the largest weight 65535.
@@ -308,6 +313,15 @@ pub struct IntentRow {
     pub updated_at: Option<BlockNumber>,
     /// How it stands.
     pub state: IntentState,
+}
+
+impl IntentRow {
+    /// Its place among all intents of its mechanism: epochs are counted per registration of the
+    /// subnet.
+    #[must_use]
+    pub fn place(&self) -> (Option<BlockNumber>, EpochIndex) {
+        (self.registered_at, self.epoch)
+    }
 }
 
 /// Signed bytes, stored before they are sent.
@@ -383,9 +397,10 @@ pub enum IntentState {
         /// The epoch that the chain counts it to.
         epoch: EpochIndex,
     },
-    /// A commit that was opened: the chain's row equals our vector.
+    /// A commit that was opened: our reveal was found on the finalized chain, or the chain took it
+    /// out of its queue and its row equals our vector.
     Revealed {
-        /// The block in whose state the row was first read.
+        /// The block of the reveal, or the one in whose state the row was first read.
         block: BlockNumber,
     },
     /// A commit that landed and was never opened, and why.
@@ -435,6 +450,10 @@ pub struct JournalEntry {
     pub netuid: Netuid,
     /// The mechanism.
     pub mechanism: u8,
+    /// When the subnet was registered; `None` if that is not known. Lines of builds that did not
+    /// ask have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registered_at: Option<BlockNumber>,
     /// The epoch.
     pub epoch: EpochIndex,
     /// What happened.
@@ -476,9 +495,10 @@ pub enum JournalStep {
         /// The epoch that the chain counts it to.
         epoch: EpochIndex,
     },
-    /// A commit that was opened: the chain's row equals the vector.
+    /// A commit that was opened: our reveal was found on the finalized chain, or the chain took it
+    /// out of its queue and its row equals the vector.
     Revealed {
-        /// The block in whose state the row was first read.
+        /// The block of the reveal, or the one in whose state the row was first read.
         block: BlockNumber,
     },
     /// A commit that landed and was never opened.

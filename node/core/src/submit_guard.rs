@@ -123,6 +123,15 @@ pub enum NotSafe {
         /// When.
         block: BlockNumber,
     },
+    /// Something else may have signed with our hotkey; whether it did is known when it is final.
+    #[error(
+        "nothing that this node signed explains an update of the hotkey in block {block}; waiting \
+         until it is final"
+    )]
+    UnexplainedUpdate {
+        /// When.
+        block: BlockNumber,
+    },
     /// Our hotkey has no uid.
     #[error("hotkey {hotkey} is not registered on this subnet")]
     NotRegistered {
@@ -201,6 +210,12 @@ pub enum NotSafe {
     /// The subnet runs no epochs.
     #[error("the subnet runs no epochs (tempo 0)")]
     NoEpochs,
+    /// Another subnet has the number.
+    #[error("the subnet was registered anew in block {block}; waiting until that is final")]
+    RegisteredAnew {
+        /// Since when.
+        block: BlockNumber,
+    },
     /// The epoch's vector is done, or on its way.
     #[error("epoch {epoch} already has a vector")]
     AlreadyIntended {
@@ -234,14 +249,30 @@ pub enum NotSafe {
 }
 
 /// The identity of the vector for one epoch.
+///
+/// - `registered_at`: [`ChainView::registration`]; a netuid is used again, and its epochs are
+///   counted anew then.
 #[must_use]
-pub fn intent_id(hotkey: &Hotkey, netuid: Netuid, mechanism: u8, epoch: EpochIndex) -> IntentId {
-    let digest = DigestBuilder::new("assay/intent/v1")
+pub fn intent_id(
+    hotkey: &Hotkey,
+    netuid: Netuid,
+    mechanism: u8,
+    registered_at: Option<BlockNumber>,
+    epoch: EpochIndex,
+) -> IntentId {
+    let domain = match registered_at {
+        None => "assay/intent/v1",
+        Some(_) => "assay/intent/v2",
+    };
+    let digest = DigestBuilder::new(domain)
         .bytes(&hotkey.0)
         .number(u64::from(netuid.0))
-        .number(u64::from(mechanism))
-        .number(epoch.0);
-    IntentId(digest.finish())
+        .number(u64::from(mechanism));
+    let digest = match registered_at {
+        None => digest,
+        Some(block) => digest.number(block.0),
+    };
+    IntentId(digest.number(epoch.0).finish())
 }
 
 /// Whether a new vector may be signed.
@@ -257,6 +288,7 @@ pub fn may_sign<'a>(
     intents: impl Iterator<Item = &'a IntentRow>,
 ) -> Result<Safe, NotSafe> {
     check_standing(sight.head, &terms.hotkey)?;
+    check_registration(sight)?;
     let form = form(sight.head, terms)?;
     let epoch = sight.head.epoch.index;
     for intent in intents {
@@ -287,6 +319,7 @@ pub fn may_sign_again<'a>(
     others: impl Iterator<Item = &'a IntentRow>,
 ) -> Result<Safe, NotSafe> {
     check_standing(sight.head, &terms.hotkey)?;
+    check_same_subnet(sight, intent)?;
     let form = form(sight.head, terms)?;
     let can_land = |signed: &SignedExtrinsic| can_land_beside(signed, sight);
     if intent.signings.iter().any(can_land) {
@@ -316,6 +349,7 @@ pub fn may_reveal<'a>(
     intents: impl Iterator<Item = &'a IntentRow>,
 ) -> Result<Binding, NotSafe> {
     check_standing(sight.head, &terms.hotkey)?;
+    check_same_subnet(sight, intent)?;
     if !sight.head.abilities.hashed {
         return Err(NotSafe::UnknownCall { form: "reveals" });
     }
@@ -324,13 +358,7 @@ pub fn may_reveal<'a>(
         return Err(NotSafe::OlderSignatureLive { epoch: intent.epoch });
     }
     for other in intents.filter(|other| other.id != intent.id) {
-        check_older(sight, other)?;
-        // Unlike a vector of the present epoch, a reveal must not take the place of another one.
-        let is_pending =
-            |signed: &SignedExtrinsic| can_land(signed, sight) && !is_included(signed, sight.head);
-        if other.state.is_on_its_way() && other.signings.iter().any(is_pending) {
-            return Err(NotSafe::OlderSignatureLive { epoch: other.epoch });
-        }
+        check_beside_reveal(sight, other)?;
     }
     binding(sight, &WeightsForm::Plain)
 }
@@ -360,10 +388,47 @@ fn can_land_beside(signed: &SignedExtrinsic, sight: Sight<'_>) -> bool {
 /// the old clock, or when the netuid went to a new subnet.
 #[must_use]
 pub(crate) fn is_of_another_clock(intent: &IntentRow, finalized: &ChainView) -> bool {
+    if is_of_an_earlier_subnet(intent, finalized) {
+        return true;
+    }
     // Well later: a reorganisation may have put the epoch off by some blocks, and then the intent
     // is of the epoch that comes.
     finalized.number > intent.computed_at.plus(BlockCount(SETTLING_BLOCKS))
         && finalized.epoch.index < intent.epoch
+}
+
+/// Whether the intent was for a subnet that had the number before the one of `view`.
+///
+/// Where the chain does not say when a subnet was registered, it is taken for the same one.
+#[must_use]
+pub fn is_of_an_earlier_subnet(intent: &IntentRow, view: &ChainView) -> bool {
+    // A row of a build that did not ask knows at least when it was computed.
+    intent.registered_at.unwrap_or(intent.computed_at) < view.params.registered_at
+}
+
+/// Until a new registration is final, a reorganisation may take it back or move it.
+fn check_registration(sight: Sight<'_>) -> Result<(), NotSafe> {
+    let block = sight.head.params.registered_at;
+    if sight.finalized.params.registered_at == block {
+        Ok(())
+    } else {
+        Err(NotSafe::RegisteredAnew { block })
+    }
+}
+
+fn check_same_subnet(sight: Sight<'_>, intent: &IntentRow) -> Result<(), NotSafe> {
+    check_registration(sight)?;
+    if is_of_an_earlier_subnet(intent, sight.head) {
+        return Err(NotSafe::RegisteredAnew { block: sight.head.params.registered_at });
+    }
+    Ok(())
+}
+
+/// Whether what the block after `head` includes counts for `epoch`.
+#[must_use]
+pub(crate) fn includes_for(head: &ChainView, epoch: EpochIndex) -> bool {
+    let included = head.number.plus(BlockCount(1));
+    head.epoch.index == epoch && head.epoch.next_epoch_block.is_none_or(|next| included < next)
 }
 
 /// Whether the best block, or one before it, used the nonce of `signed`.
@@ -378,13 +443,43 @@ pub fn is_included(signed: &SignedExtrinsic, head: &ChainView) -> bool {
 fn check_older(sight: Sight<'_>, other: &IntentRow) -> Result<(), NotSafe> {
     let may_follow =
         |signed: &SignedExtrinsic| can_land(signed, sight) && signed.nonce > sight.head.own_nonce;
-    let vectors = if other.state.is_on_its_way() { other.signings.as_slice() } else { &[] };
-    let is_committed = matches!(other.state, IntentState::Committed { .. });
-    let reveals = if is_committed { other.reveals.as_slice() } else { &[] };
-    if vectors.iter().any(may_follow) || reveals.iter().any(|signed| is_pending(signed, sight)) {
+    if other.state.is_on_its_way() && other.signings.iter().any(may_follow) {
+        return Err(NotSafe::OlderSignatureLive { epoch: other.epoch });
+    }
+    check_reveals(sight, other)
+}
+
+/// Unlike a vector of the present epoch, a reveal must not take the place of another signature:
+/// both are wanted. The present epoch's vector may wait for a nonce beyond the best block's, when a
+/// reorganisation took back what was included before it. The reveal uses that nonce: if it waited,
+/// too, both would die.
+fn check_beside_reveal(sight: Sight<'_>, other: &IntentRow) -> Result<(), NotSafe> {
+    let head = sight.head;
+    let waits_for_it =
+        |signed: &SignedExtrinsic| other.epoch == head.epoch.index && signed.nonce > head.own_nonce;
+    let stands_against = |signed: &SignedExtrinsic| {
+        can_land(signed, sight) && !is_included(signed, head) && !waits_for_it(signed)
+    };
+    if other.state.is_on_its_way() && other.signings.iter().any(stands_against) {
+        return Err(NotSafe::OlderSignatureLive { epoch: other.epoch });
+    }
+    check_reveals(sight, other)
+}
+
+/// The reveals of another intent are waited for, not replaced, while the chain takes them. Later
+/// one does nothing, and may lose its nonce to a signature that does.
+fn check_reveals(sight: Sight<'_>, other: &IntentRow) -> Result<(), NotSafe> {
+    let IntentState::Committed { epoch, .. } = other.state else { return Ok(()) };
+    let is_over = sight.head.epoch.index > reveal_epoch(sight.head, epoch);
+    if !is_over && other.reveals.iter().any(|signed| is_pending(signed, sight)) {
         return Err(NotSafe::OlderSignatureLive { epoch: other.epoch });
     }
     Ok(())
+}
+
+/// The epoch in which the chain opens a commit of `commit_epoch`, or takes its reveal.
+pub(crate) fn reveal_epoch(view: &ChainView, commit_epoch: EpochIndex) -> EpochIndex {
+    EpochIndex(commit_epoch.0.saturating_add(view.params.reveal_period.max(1)))
 }
 
 /// Whether `signed` is not included yet and still can be, after the best block too.

@@ -191,6 +191,12 @@ impl ChainView {
         self.neurons.iter().find(|neuron| neuron.hotkey == *hotkey)
     }
 
+    /// When the subnet was registered; `None` if the chain does not say.
+    #[must_use]
+    pub fn registration(&self) -> Option<BlockNumber> {
+        Some(self.params.registered_at).filter(|block| block.0 > 0)
+    }
+
     /// The weights stored for `uid`, empty if it never set any.
     #[must_use]
     pub fn weights_of(&self, uid: Uid) -> &[(Uid, u16)] {

@@ -184,6 +184,27 @@ const GAUGES: &[(Declared, Read)] = &[
         declared("assay_restart_safe", "", "Whether a restart now would interrupt nothing: 1 or 0"),
         |report, _| vec![(PLAIN, u64::from(report.weights.safe_to_restart))],
     ),
+    (
+        declared(
+            "assay_reveal_left",
+            "blocks",
+            "Blocks left to reveal a hash commit whose epoch is the present one; none is due if \
+             it is missing",
+        ),
+        |report, _| {
+            let best = report.chain.as_ref().map(|chain| chain.best_number);
+            let until = report.weights.reveal_due.as_ref().and_then(|reveal| reveal.until);
+            one(until.zip(best).map(|(until, best)| until.since(best).0))
+        },
+    ),
+    (
+        declared(
+            "assay_journal",
+            "bytes",
+            "Length of signed.journal, which may have 1073741824; alert above half of that",
+        ),
+        |report, _| one(report.journal.map(|journal| journal.bytes)),
+    ),
     (labelled("assay_devices", "state", &["free", "busy"], "Devices of this host"), |report, _| {
         let busy = report.devices.iter().filter(|device| device.run.is_some()).count() as u64;
         vec![("free", report.devices.len() as u64 - busy), ("busy", busy)]
@@ -387,12 +408,20 @@ mod tests {
     fn the_text_has_each_declared_metric_under_the_name_of_the_reference() {
         let metrics = Metrics::new();
         metrics.count(&Note::UnexpectedAnswer { peer: Hotkey([1; 32]) });
-        let report = sample::healthy();
+        let mut report = sample::healthy();
+        report.weights.reveal_due = Some(crate::status::RevealStatus {
+            epoch: node_core::unit::EpochIndex(13_367),
+            opens_in: node_core::unit::EpochIndex(13_368),
+            is_now: true,
+            from: None,
+            until: Some(node_core::unit::BlockNumber(4_812_618)),
+        });
         let text = metrics.encode(&report, report.as_of).unwrap();
         for line in reference().lines().filter(|line| line.starts_with("| `")) {
             let name = line.split('`').nth(1).unwrap();
             assert!(text.lines().any(|line| line.starts_with(name)), "{name} not in:\n{text}");
         }
+        assert!(text.contains("assay_reveal_left_blocks 28"), "{text}");
         assert!(text.contains("assay_notes_total{kind=\"unexpected_answer\"} 1\n"));
         assert_eq!(metrics.counts(), BTreeMap::from([("unexpected_answer".to_owned(), 1)]));
     }

@@ -4,7 +4,7 @@
 
 mod support;
 
-use serde_json::Value;
+use serde_json::{json, Value};
 use support::{Operator, Said};
 
 const SEED: &str = "0xe5be9a5092b81bca64be81d212e7f2f9eba183bb7a90954f7b76361f6edb5c0a";
@@ -78,4 +78,34 @@ fn the_text_ends_with_how_many_there_are_of_each_level() {
     let last = said.stdout.lines().last().unwrap();
     assert!(last.ends_with("3 failed"), "{}", said.stdout);
     assert!(said.stdout.contains("next: "), "{}", said.stdout);
+}
+
+#[test]
+fn a_hash_commit_that_waits_to_be_revealed_is_told_of_a_node_that_is_stopped() {
+    let report = json!({
+        "schema": 1, "as_of": 1_700_000_000_000_u64,
+        "node": {
+            "hotkey": ALICE, "netuid": 3, "uid": 4, "version": "0.1.0",
+            "started_at": 1_700_000_000_000_u64, "is_stopping": false
+        },
+        "ready": { "ready": true, "reasons": [] },
+        "chain": null,
+        "weights": {
+            "mode": "submit", "epoch": 12, "next_epoch_block": 300, "blocks_left": 40,
+            "last_landed": null, "latest": null, "not_safe": null, "safe_to_restart": false,
+            "reveal_due": {
+                "epoch": 11, "opens_in": 12, "is_now": true, "from": 200, "until": 300
+            }
+        },
+        "devices": [], "runs": [],
+        "leases": { "open": 0, "granted": 0, "complete": 0, "exhausted": 0 },
+        "submission_counts": {
+            "committed": 0, "fetched": 0, "admitted": 0, "rejected": 0, "scored": 0, "failed": 0
+        },
+        "submissions": [], "peers": [], "receipts": [], "counters": {}
+    });
+    let said = operator().with_file("data/status.json", &report.to_string()).run(&["doctor"]);
+    let told = "it says that the commit of epoch 11 is revealed in epoch 12, before block 300";
+    assert!(said.stdout.contains(told), "{}", said.stdout);
+    assert!(said.stdout.contains("next: start it before that"), "{}", said.stdout);
 }

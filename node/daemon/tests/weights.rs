@@ -136,7 +136,7 @@ fn what_cannot_be_merged_is_refused_and_changes_nothing() {
         (text.replace(&"01".repeat(32), &"08".repeat(32)), "not about hotkey"),
         (text.replace("\"netuid\": 3", "\"netuid\": 4"), "on subnet 4"),
         (text[..text.len() / 2].to_owned(), "EOF while parsing"),
-        (text.replace("\"version\": 1", "\"version\": 9"), "version 9"),
+        (text.replace("\"version\": 2", "\"version\": 9"), "version 9"),
         (text.replace("\"revealed\"", "\"opened\""), "unknown field `opened`"),
         ("[]".to_owned(), "no history of signed weights"),
     ];

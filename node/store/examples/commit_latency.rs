@@ -28,6 +28,7 @@ fn entry(n: u64) -> Write {
         intent: IntentId([2; 32]),
         netuid: Netuid(3),
         mechanism: 0,
+        registered_at: None,
         epoch: EpochIndex(n),
         step: JournalStep::Landed { block: BlockNumber(n) },
     })

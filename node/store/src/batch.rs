@@ -27,6 +27,8 @@ pub(crate) struct Batch {
     pub(crate) changes: Vec<Change>,
     /// Whole lines, in order.
     pub(crate) journal_lines: Vec<u8>,
+    /// Whether rows that were lost have been told again.
+    pub(crate) is_caught_up: bool,
     bytes: usize,
 }
 
@@ -43,6 +45,7 @@ impl Batch {
                 Write::Put(row) => batch.put(row)?,
                 Write::Delete(table, key) => batch.delete(*table, key),
                 Write::Journal(entry) => batch.journal(entry)?,
+                Write::CaughtUp => batch.is_caught_up = true,
             }
             if batch.bytes > BATCH_BYTES_MAX {
                 return Err(CommitError::BatchTooLarge { writes: writes.len() });
@@ -52,7 +55,7 @@ impl Batch {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.journal_lines.is_empty()
+        self.changes.is_empty() && self.journal_lines.is_empty() && !self.is_caught_up
     }
 
     fn put(&mut self, row: &Row) -> Result<(), CommitError> {

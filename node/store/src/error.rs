@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use node_core::rows::Table;
 
-use crate::journal::JournalFault;
+use crate::journal::{JournalFault, JOURNAL_BYTES_MAX};
 use crate::record::DamagedRecord;
 
 /// What the database said, in words of this crate.
@@ -109,6 +109,13 @@ pub enum OpenError {
         #[source]
         source: JournalFault,
     },
+    /// The journal cannot be made smaller. What it says is there, in the file as it was.
+    #[error("cannot write a smaller journal of what was signed")]
+    Compact {
+        /// Why.
+        #[source]
+        source: CompactError,
+    },
     /// The commit mark cannot be opened.
     #[error("cannot open the commit mark in {}", path.display())]
     Mark {
@@ -118,6 +125,20 @@ pub enum OpenError {
         #[source]
         source: io::Error,
     },
+}
+
+/// Why the journal was not made smaller.
+#[derive(Debug, thiserror::Error)]
+pub enum CompactError {
+    /// The file system refused.
+    #[error("the file system refused")]
+    Io(#[from] io::Error),
+    /// The state did not take the new length.
+    #[error("the state does not take the new length")]
+    State(#[from] StateFault),
+    /// The smaller one cannot be read.
+    #[error("the smaller one cannot be read")]
+    Journal(#[from] JournalFault),
 }
 
 /// Why a commit is not durable.
@@ -141,6 +162,18 @@ pub enum CommitError {
     BatchTooLarge {
         /// How many there were.
         writes: usize,
+    },
+    /// The journal would grow beyond what a node reads. Nothing was written; the next start makes
+    /// it smaller.
+    #[error(
+        "signed.journal has {has_bytes} bytes and would get {adds_bytes} more, beyond the \
+         {JOURNAL_BYTES_MAX} that a node reads; start the node anew, which makes it smaller"
+    )]
+    JournalFull {
+        /// Bytes there are.
+        has_bytes: u64,
+        /// Bytes of the new lines.
+        adds_bytes: u64,
     },
     /// A value has no JSON. Nothing was written.
     #[error("a value of `{name}` cannot be encoded")]
@@ -193,7 +226,10 @@ impl CommitError {
     pub fn is_refusal(&self) -> bool {
         matches!(
             self,
-            Self::RecordTooLarge { .. } | Self::BatchTooLarge { .. } | Self::Encode { .. }
+            Self::RecordTooLarge { .. }
+                | Self::BatchTooLarge { .. }
+                | Self::JournalFull { .. }
+                | Self::Encode { .. }
         )
     }
 
@@ -205,6 +241,7 @@ impl CommitError {
             Self::State { source } | Self::Sync { source } => source.io_kind(),
             Self::RecordTooLarge { .. }
             | Self::BatchTooLarge { .. }
+            | Self::JournalFull { .. }
             | Self::Encode { .. }
             | Self::Poisoned { .. } => None,
         };

@@ -12,6 +12,7 @@
 //! known gets lost. Not here: the file (`interchange`), and making it durable (`import`).
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use node_core::id::{BlockHash, Digest, Hotkey, Netuid, Uid};
 use node_core::rows::{
@@ -40,13 +41,47 @@ pub struct History {
     pub mechanisms: BTreeMap<u8, MechanismHistory>,
 }
 
+/// Which epoch. They are counted anew when a netuid goes to another subnet; an earlier
+/// registration is the lesser key, and an unknown one the least: builds that did not ask are older.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EpochKey {
+    /// When the subnet was registered; `None` if that is not known.
+    pub registered_at: Option<BlockNumber>,
+    /// The epoch of that subnet.
+    pub epoch: EpochIndex,
+}
+
+impl EpochKey {
+    pub(crate) fn of_row(row: &IntentRow) -> Self {
+        Self { registered_at: row.registered_at, epoch: row.epoch }
+    }
+
+    pub(crate) fn of_entry(entry: &JournalEntry) -> Self {
+        Self { registered_at: entry.registered_at, epoch: entry.epoch }
+    }
+}
+
+/// Of a subnet whose registration is not known.
+impl From<EpochIndex> for EpochKey {
+    fn from(epoch: EpochIndex) -> Self {
+        Self { registered_at: None, epoch }
+    }
+}
+
+/// The epoch alone: whose it is goes without saying but for a moment.
+impl fmt::Display for EpochKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.epoch.fmt(f)
+    }
+}
+
 /// What was signed for one mechanism.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MechanismHistory {
     /// The operator vouched for every update of the hotkey up to here.
     pub adopted: Option<BlockNumber>,
-    /// By epoch.
-    pub epochs: BTreeMap<EpochIndex, EpochHistory>,
+    /// By registration and epoch.
+    pub epochs: BTreeMap<EpochKey, EpochHistory>,
 }
 
 /// What was signed for one epoch, and every fact that is known of it.
@@ -95,7 +130,8 @@ impl History {
         let is_own =
             |entry: &&JournalEntry| entry.hotkey == owner.hotkey && entry.netuid == owner.netuid;
         for entry in entries.iter().filter(is_own) {
-            history.mechanisms.entry(entry.mechanism).or_default().learn(entry.epoch, &entry.step);
+            let mechanism = history.mechanisms.entry(entry.mechanism).or_default();
+            mechanism.learn(EpochKey::of_entry(entry), &entry.step);
         }
         history
     }
@@ -105,7 +141,8 @@ impl History {
         let was_never_signed = row.signings.is_empty() && row.state.is_finished();
         if row.netuid == self.owner.netuid && !was_never_signed {
             let mechanism = self.mechanisms.entry(row.mechanism).or_default();
-            mechanism.epochs.entry(row.epoch).or_default().merge(&EpochHistory::of_row(row));
+            let epoch = mechanism.epochs.entry(EpochKey::of_row(row)).or_default();
+            epoch.merge(&EpochHistory::of_row(row));
         }
     }
 
@@ -120,7 +157,7 @@ impl History {
     /// The journal lines that bring somebody who knows `known` to know this too, the newest epoch
     /// first. Replayed behind the lines of `known`, in order, they lead to the furthest state.
     #[must_use]
-    pub fn entries_beyond(&self, known: &Self) -> Vec<(EpochIndex, Vec<JournalEntry>)> {
+    pub fn entries_beyond(&self, known: &Self) -> Vec<(EpochKey, Vec<JournalEntry>)> {
         let nothing = MechanismHistory::default();
         let mut found = Vec::new();
         for (number, mechanism) in &self.mechanisms {
@@ -155,10 +192,16 @@ impl History {
 
     /// A journal line about this owner.
     #[must_use]
-    pub fn entry(&self, mechanism: u8, epoch: EpochIndex, step: JournalStep) -> JournalEntry {
+    pub fn entry(
+        &self,
+        mechanism: u8,
+        epoch: impl Into<EpochKey>,
+        step: JournalStep,
+    ) -> JournalEntry {
         let Owner { netuid, hotkey, .. } = self.owner;
-        let intent = intent_id(&hotkey, netuid, mechanism, epoch);
-        JournalEntry { hotkey, intent, netuid, mechanism, epoch, step }
+        let EpochKey { registered_at, epoch } = epoch.into();
+        let intent = intent_id(&hotkey, netuid, mechanism, registered_at, epoch);
+        JournalEntry { hotkey, intent, netuid, mechanism, registered_at, epoch, step }
     }
 
     /// Epochs of all mechanisms.
@@ -176,7 +219,7 @@ impl History {
 }
 
 impl MechanismHistory {
-    fn learn(&mut self, epoch: EpochIndex, step: &JournalStep) {
+    fn learn(&mut self, epoch: EpochKey, step: &JournalStep) {
         if let JournalStep::Adopted { block } = step {
             self.adopted = self.adopted.max(Some(*block));
         } else {
@@ -299,13 +342,15 @@ impl EpochHistory {
 
     /// The row that a node keeps of it.
     #[must_use]
-    pub fn row(&self, owner: &Owner, mechanism: u8, epoch: EpochIndex) -> IntentRow {
+    pub fn row(&self, owner: &Owner, mechanism: u8, epoch: impl Into<EpochKey>) -> IntentRow {
+        let EpochKey { registered_at, epoch } = epoch.into();
         let intended = self.intended.as_ref();
         let first = self.ordered_signings().first().map_or(BlockNumber(0), |first| first.anchor);
         IntentRow {
-            id: intent_id(&owner.hotkey, owner.netuid, mechanism, epoch),
+            id: intent_id(&owner.hotkey, owner.netuid, mechanism, registered_at, epoch),
             netuid: owner.netuid,
             mechanism,
+            registered_at,
             epoch,
             vector: self.vector().to_vec(),
             version_key: intended.map_or(0, |intended| intended.version_key),

@@ -2,11 +2,11 @@
 //! that a node that starts next knows them.
 
 use node_core::rows::{IntentRow, IntentState, JournalEntry, JournalStep, Row, Write};
-use node_core::unit::{BlockNumber, EpochIndex};
+use node_core::unit::BlockNumber;
 
 use crate::batch::BATCH_BYTES_MAX;
 use crate::error::CommitError;
-use crate::history::{History, Owner};
+use crate::history::{EpochKey, History, Owner};
 use crate::journal::{encode_line, JOURNAL_BYTES_MAX};
 use crate::store::{Loaded, Store};
 
@@ -93,17 +93,18 @@ impl Store {
         let mut batch = Batch::new(self);
         // A row says what its lines say: it comes in the commit behind them, or in the same.
         for (epoch, entries) in &added {
-            let rows = rows.iter().filter(|row| row.epoch == *epoch);
+            let rows = rows.iter().filter(|row| EpochKey::of_row(row) == *epoch);
             let writes = entries.iter().cloned().map(Write::Journal);
             let rows = rows.cloned().map(|row| Write::Put(Row::Intent(row)));
             batch.add(writes.chain(rows).collect())?;
         }
-        let is_written = |row: &&IntentRow| added.iter().any(|(epoch, _)| row.epoch == *epoch);
+        let is_written =
+            |row: &&IntentRow| added.iter().any(|(epoch, _)| EpochKey::of_row(row) == *epoch);
         for row in rows.iter().filter(|row| !is_written(row)) {
             batch.add(vec![Write::Put(Row::Intent(row.clone()))])?;
         }
         batch.commit()?;
-        let is_epoch = |(_, lines): &&(EpochIndex, Vec<JournalEntry>)| {
+        let is_epoch = |(_, lines): &&(EpochKey, Vec<JournalEntry>)| {
             !lines.iter().all(|line| matches!(line.step, JournalStep::Adopted { .. }))
         };
         Ok(Imported {
@@ -202,7 +203,7 @@ fn encoded_bytes(write: &Write) -> Result<usize, ImportError> {
     let text = match write {
         Write::Journal(entry) => encode_line(entry),
         Write::Put(row) => serde_json::to_string(row),
-        Write::Delete(..) => return Ok(0),
+        Write::Delete(..) | Write::CaughtUp => return Ok(0),
     };
     text.map(|text| text.len()).map_err(|source| ImportError::Encode { source })
 }

@@ -17,13 +17,14 @@ use node_core::rows::{Carries, IntentState, SignedExtrinsic};
 use node_core::unit::{BlockNumber, EpochIndex};
 use serde::{Deserialize, Serialize};
 
-use crate::history::{EpochHistory, History, Intended, MechanismHistory, Owner};
+use crate::history::{EpochHistory, EpochKey, History, Intended, MechanismHistory, Owner};
 
 /// What the file calls its format.
 pub const INTERCHANGE_FORMAT: &str = "assay-weights-history";
 
-/// Its version; a change that older builds misread raises it.
-pub const INTERCHANGE_VERSION: u32 = 1;
+/// Its version; a change that older builds misread raises it. Version 1, which is read too, did not
+/// say of which registration of the subnet an epoch is.
+pub const INTERCHANGE_VERSION: u32 = 2;
 
 /// Bytes of a file read at most. Lower: the history of a full journal does not fit. Higher: a file
 /// that is none takes that much memory before it is refused.
@@ -64,7 +65,7 @@ pub enum InterchangeError {
     /// It is something else, or of another version.
     #[error(
         "the file is `{format}` version {version}; this build reads `{INTERCHANGE_FORMAT}` \
-         version {INTERCHANGE_VERSION}"
+         up to version {INTERCHANGE_VERSION}"
     )]
     OtherFormat {
         /// What it says it is.
@@ -195,6 +196,8 @@ struct MechanismPart {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EpochPart {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    registered_at: Option<BlockNumber>,
     epoch: EpochIndex,
     state: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -284,7 +287,7 @@ pub fn write_interchange(history: &History, out: &mut impl Write) -> io::Result<
     out.write_all(b"\n")
 }
 
-fn epoch_part(epoch: EpochIndex, known: &EpochHistory) -> EpochPart {
+fn epoch_part(key: EpochKey, known: &EpochHistory) -> EpochPart {
     let state = known.state();
     let is_over = state.is_finished();
     let intended = known.intended.as_ref().map_or(&[][..], |intended| &intended.vector);
@@ -299,7 +302,8 @@ fn epoch_part(epoch: EpochIndex, known: &EpochHistory) -> EpochPart {
         bytes: (!is_over && !signed.bytes.is_empty()).then(|| hex::encode(&signed.bytes)),
     };
     EpochPart {
-        epoch,
+        registered_at: key.registered_at,
+        epoch: key.epoch,
         state: state_name(&state).to_owned(),
         intended: known.intended.as_ref().map(|intended| IntendedPart {
             computed_at: intended.computed_at,
@@ -339,7 +343,7 @@ fn read_at_most(input: impl Read, bytes_max: u64) -> Result<Vec<u8>, Interchange
 fn parse(text: &[u8]) -> Result<History, InterchangeError> {
     let malformed = |source| InterchangeError::Malformed { source };
     let head: Head = serde_json::from_slice(text).map_err(malformed)?;
-    if head.format != INTERCHANGE_FORMAT || head.version != INTERCHANGE_VERSION {
+    if head.format != INTERCHANGE_FORMAT || !(1..=INTERCHANGE_VERSION).contains(&head.version) {
         let (version, format) = (head.version, head.format);
         let format = format.chars().filter(|c| !c.is_control()).take(60).collect();
         return Err(InterchangeError::OtherFormat { format, version });
@@ -360,13 +364,13 @@ fn mechanism_of(part: MechanismPart) -> Result<MechanismHistory, InterchangeErro
     let mechanism = part.mechanism;
     let mut epochs = BTreeMap::new();
     for part in part.epochs {
-        let epoch = part.epoch;
+        let (registered_at, epoch) = (part.registered_at, part.epoch);
         let history = epoch_of(part).map_err(|problem| InterchangeError::Epoch {
             mechanism,
             epoch,
             problem,
         })?;
-        if epochs.insert(epoch, history).is_some() {
+        if epochs.insert(EpochKey { registered_at, epoch }, history).is_some() {
             return Err(InterchangeError::EpochTwice { mechanism, epoch });
         }
     }

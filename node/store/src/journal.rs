@@ -27,9 +27,10 @@ const LINE_START: &str = r#"{"entry":"#;
 const LINE_MIDDLE: &str = r#","crc32":""#;
 const LINE_END: &str = r#""}"#;
 
-/// Bytes of the whole file. Lower: a validator of many subnets fills it within years. Higher:
-/// reading it at start takes longer than the node may take to get ready.
-pub(crate) const JOURNAL_BYTES_MAX: u64 = 1 << 30;
+/// Bytes of the whole file; a commit that would go beyond is refused. Lower: a node that is never
+/// started anew, which makes it smaller, fills it within years. Higher: reading it at start takes
+/// longer than the node may take to get ready.
+pub const JOURNAL_BYTES_MAX: u64 = 1 << 30;
 
 /// Why the journal cannot be used. Nothing may be signed then.
 #[derive(Debug, thiserror::Error)]
@@ -206,6 +207,11 @@ impl Journal {
         self.file.set_len(self.len)?;
         self.write_at_end(&content.rewritten)?;
         self.file.sync_all()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn pretend_len(&mut self, len: u64) {
+        self.len = len;
     }
 
     /// Length of what is valid and synced.
@@ -438,6 +444,7 @@ mod tests {
             intent: IntentId([2; 32]),
             netuid: Netuid(3),
             mechanism: 0,
+            registered_at: None,
             epoch: EpochIndex(epoch),
             step: JournalStep::Landed { block: BlockNumber(4) },
         }

@@ -17,6 +17,7 @@
 //! Not here: what the rows mean (`node/core`), and what to do about a rebuilt store (the daemon).
 
 mod batch;
+mod compact;
 mod dump;
 mod envelope;
 mod error;
@@ -32,16 +33,19 @@ mod state;
 mod store;
 mod sync;
 
+pub use compact::Compacted;
 pub use dump::{read_backup, Backup, BackupError};
 pub use envelope::EnvelopeError;
-pub use error::{CommitError, OpenError, ReadError, StateFault};
-pub use history::{EpochHistory, History, Intended, MechanismHistory, Owner};
+pub use error::{CommitError, CompactError, OpenError, ReadError, StateFault};
+pub use history::{EpochHistory, EpochKey, History, Intended, MechanismHistory, Owner};
 pub use import::{known_history, ImportError, Imported};
 pub use interchange::{
     read_interchange, state_name, write_interchange, EpochProblem, InterchangeError,
     INTERCHANGE_BYTES_MAX, INTERCHANGE_FORMAT, INTERCHANGE_VERSION,
 };
-pub use journal::{read_journal, JournalFault, JournalRead, TornTail, JOURNAL_FILE};
+pub use journal::{
+    read_journal, JournalFault, JournalRead, TornTail, JOURNAL_BYTES_MAX, JOURNAL_FILE,
+};
 pub use migration::MigrationError;
 pub use record::{DamagedRecord, RecordFault, RECORD_BYTES_MAX};
 pub use state::META_TREE;

@@ -29,6 +29,9 @@ pub(crate) struct Tip {
     pub(crate) commits: u64,
     /// Length of the journal after the last one.
     pub(crate) journal_bytes: u64,
+    /// Rows were lost, and nobody said yet that they were told again. The state alone keeps it.
+    #[serde(default)]
+    pub(crate) lacks_rows: bool,
 }
 
 /// The open mark.
@@ -81,6 +84,7 @@ fn parse(bytes: &[u8]) -> Option<Tip> {
     Some(Tip {
         commits: u64::from_le_bytes(commits.try_into().ok()?),
         journal_bytes: u64::from_le_bytes(journal_bytes.try_into().ok()?),
+        lacks_rows: false,
     })
 }
 
@@ -91,7 +95,7 @@ mod tests {
     #[test]
     fn a_mark_is_read_back_and_a_damaged_one_says_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let tip = Tip { commits: 7, journal_bytes: 1 << 40 };
+        let tip = Tip { commits: 7, journal_bytes: 1 << 40, lacks_rows: false };
         Mark::open(dir.path()).unwrap().0.set(tip).unwrap();
         assert_eq!(Mark::open(dir.path()).unwrap().1, tip);
         assert_eq!(peek(dir.path()).unwrap(), tip);

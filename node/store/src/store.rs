@@ -8,10 +8,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use node_core::rows::{JournalEntry, Row, Table, Write};
 
 use crate::batch::Batch;
+use crate::compact::{write_smaller, Compacted, Compaction, Fresh};
 use crate::dump;
-use crate::error::{CommitError, OpenError, ReadError, StateFault};
+use crate::error::{CommitError, CompactError, OpenError, ReadError, StateFault};
 use crate::instance::Instance;
-use crate::journal::{Acknowledged, Journal, JournalContent, JournalFault, TornTail};
+use crate::journal::{
+    Acknowledged, Journal, JournalContent, JournalFault, TornTail, JOURNAL_BYTES_MAX,
+};
 use crate::mark::{Mark, Tip};
 use crate::record::{self, DamagedRecord, RecordFault};
 use crate::state::State;
@@ -43,20 +46,30 @@ pub struct Loaded {
     pub rebuilt: Option<Rebuilt>,
     /// The state opened, and lacks commits that were acknowledged.
     pub lost_commits: Option<LostCommits>,
+    /// Rows were lost in an earlier life, and it ended before they were told again.
+    pub lacks_rows: bool,
     /// Records that cannot be read; their rows are missing above.
     pub damaged: Vec<DamagedRecord>,
     /// An unfinished line that was cut off the journal.
     pub torn_tail: Option<TornTail>,
+    /// The journal was long, and was made smaller; or could not be, and is as it was.
+    pub compacted: Option<io::Result<Compacted>>,
     /// Lines of the journal are lost; only [`Store::open_to_repair`] opens a store then.
     pub journal_loss: Option<JournalFault>,
 }
 
 impl Loaded {
     /// Whether every acknowledged row is there. If not, leases may have been granted and receipts
-    /// accepted that are unknown now: catch up with chain and peers before signing or granting.
+    /// accepted that are unknown now: catch up with chain and peers before signing or granting,
+    /// and commit [`Write::CaughtUp`] then; until that, every opening says it again.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.rebuilt.is_none() && self.lost_commits.is_none() && self.damaged.is_empty()
+        !self.has_lost_rows() && !self.lacks_rows
+    }
+
+    /// Whether a loss was found just now.
+    fn has_lost_rows(&self) -> bool {
+        self.rebuilt.is_some() || self.lost_commits.is_some() || !self.damaged.is_empty()
     }
 }
 
@@ -98,8 +111,6 @@ struct Inner {
     mark: Mark,
     tip: Tip,
     first_failure: Option<String>,
-    /// The next opening has to find out, too, that rows were lost.
-    keeps_loss: bool,
 }
 
 impl Store {
@@ -112,22 +123,25 @@ impl Store {
     ///
     /// Every [`OpenError`]. [`OpenError::Locked`] leaves the other process and its files alone.
     pub fn open(dir: &Path) -> Result<(Self, Loaded), OpenError> {
-        Self::open_with(dir, OnJournalLoss::Refuse)
+        Self::open_with(dir, OnJournalLoss::Refuse, Compaction::default())
     }
 
     /// As [`Store::open`], for commands that write down anew what was signed: a journal that is
     /// missing or short is taken as it is, and [`Loaded::journal_loss`] says so. Until something is
-    /// committed, [`Store::open`] refuses the directory as before. Rows that were lost are still
-    /// lost for whoever opens the store next.
+    /// committed, [`Store::open`] refuses the directory as before.
     ///
     /// # Errors
     ///
     /// Every [`OpenError`], also [`OpenError::Journal`] for a journal that is damaged.
     pub fn open_to_repair(dir: &Path) -> Result<(Self, Loaded), OpenError> {
-        Self::open_with(dir, OnJournalLoss::Accept)
+        Self::open_with(dir, OnJournalLoss::Accept, Compaction::default())
     }
 
-    fn open_with(dir: &Path, on_loss: OnJournalLoss) -> Result<(Self, Loaded), OpenError> {
+    fn open_with(
+        dir: &Path,
+        on_loss: OnJournalLoss,
+        compaction: Compaction,
+    ) -> Result<(Self, Loaded), OpenError> {
         create_private_dir(dir)
             .map_err(|source| OpenError::Directory { path: dir.to_owned(), source })?;
         let instance = Instance::lock(dir)?;
@@ -145,19 +159,36 @@ impl Store {
         let (journal, content, journal_loss) = open_journal(dir, acknowledged, on_loss)
             .map_err(|source| OpenError::Journal { source })?;
         let journal_bytes = if journal_loss.is_some() { journal.len() } else { acknowledged.bytes };
-        let tip = Tip { commits: tip.commits.max(marked.commits), journal_bytes };
-        let loaded = Loaded {
+        let mut loaded = Loaded {
             rows,
             journal: content.entries,
             rebuilt,
             lost_commits,
+            lacks_rows: tip.lacks_rows,
             damaged,
             torn_tail: content.torn_tail,
+            compacted: None,
             journal_loss,
         };
-        let keeps_loss = on_loss == OnJournalLoss::Accept && !loaded.is_complete();
+        let lacks_rows = !loaded.is_complete();
+        if lacks_rows && !tip.lacks_rows {
+            // Now, and not with the first commit: the node may die before that.
+            remember_loss(&state, tip)
+                .map_err(|fault| state_failed(&dir.join(STATE_DIR), fault))?;
+        }
+        let commits = tip.commits.max(marked.commits);
+        let tip = Tip { commits, journal_bytes, lacks_rows };
         let state = Some(state);
-        let inner = Inner { state, journal, mark, tip, first_failure: None, keeps_loss };
+        let mut inner = Inner { state, journal, mark, tip, first_failure: None };
+        if loaded.is_complete() && loaded.journal_loss.is_none() && loaded.torn_tail.is_none() {
+            let fresh = write_smaller(dir, &mut loaded.journal, inner.journal.len(), compaction);
+            let compacted = fresh.transpose().map(|fresh| match fresh {
+                Ok(fresh) => inner.take(dir, fresh).map(Ok),
+                Err(error) => Ok(Err(error)),
+            });
+            let compacted = compacted.transpose();
+            loaded.compacted = compacted.map_err(|source| OpenError::Compact { source })?;
+        }
         Ok((Self { dir: dir.to_owned(), inner: Mutex::new(inner), _instance: instance }, loaded))
     }
 
@@ -177,7 +208,12 @@ impl Store {
         if batch.is_empty() {
             return Ok(());
         }
-        self.lock().commit(&batch)
+        let mut inner = self.lock();
+        let (has_bytes, adds_bytes) = (inner.journal.len(), batch.journal_lines.len() as u64);
+        if adds_bytes > 0 && has_bytes.saturating_add(adds_bytes) > JOURNAL_BYTES_MAX {
+            return Err(CommitError::JournalFull { has_bytes, adds_bytes });
+        }
+        inner.commit(&batch)
     }
 
     /// Opens state and journal anew after a failed commit, in the same process and under the same
@@ -208,6 +244,7 @@ impl Store {
         inner.mark = mark;
         // A commit that failed after it was applied was counted and not acknowledged.
         inner.tip.commits = found.commits;
+        inner.tip.lacks_rows = found.lacks_rows;
         inner.state = Some(state);
         inner.first_failure = None;
         Ok(())
@@ -296,18 +333,43 @@ impl Inner {
         self.journal
             .append(&batch.journal_lines)
             .map_err(|source| CommitError::Journal { source })?;
-        let tip = Tip { commits: self.tip.commits + 1, journal_bytes: self.journal.len() };
+        let tip = Tip {
+            commits: self.tip.commits + 1,
+            journal_bytes: self.journal.len(),
+            lacks_rows: self.tip.lacks_rows && !batch.is_caught_up,
+        };
         let state = self.state.as_ref().ok_or_else(|| CommitError::Poisoned {
             first_failure: "the state is closed".to_owned(),
         })?;
         state.apply(batch, tip).map_err(|source| CommitError::State { source })?;
         state.sync().map_err(|source| CommitError::Sync { source })?;
-        let lost = u64::from(self.keeps_loss);
-        let marked = Tip { commits: tip.commits + lost, ..tip };
-        self.mark.set(marked).map_err(|source| CommitError::Mark { source })?;
+        self.mark.set(tip).map_err(|source| CommitError::Mark { source })?;
         if self.tip.journal_bytes == 0 && tip.journal_bytes > 0 {
             self.mark.sync().map_err(|source| CommitError::Mark { source })?;
         }
+        self.tip = tip;
+        Ok(())
+    }
+
+    /// Puts a smaller journal in the place of the one there is. First everybody who remembers how
+    /// long that was is told that it may be shorter; a crash in between leaves the long one.
+    fn take(&mut self, dir: &Path, fresh: Fresh) -> Result<Compacted, CompactError> {
+        let (from_bytes, to_bytes) = (self.journal.len(), fresh.bytes);
+        self.remember_length(to_bytes)?;
+        fresh.take_its_place(dir)?;
+        let acknowledged = Acknowledged { bytes: to_bytes, is_exact: true };
+        (self.journal, _) = Journal::open(dir, acknowledged)?;
+        Ok(Compacted { from_bytes, to_bytes })
+    }
+
+    fn remember_length(&mut self, journal_bytes: u64) -> Result<(), CompactError> {
+        let tip = Tip { journal_bytes, ..self.tip };
+        if let Some(state) = &self.state {
+            state.apply(&Batch::default(), tip)?;
+            state.sync()?;
+        }
+        self.mark.set(tip)?;
+        self.mark.sync()?;
         self.tip = tip;
         Ok(())
     }
@@ -344,6 +406,12 @@ fn open_journal(
         }
         _ => Err(loss),
     }
+}
+
+/// Writes down in the state, and nothing else there, that rows were lost.
+fn remember_loss(state: &State, found: Tip) -> Result<(), StateFault> {
+    state.apply(&Batch::default(), Tip { lacks_rows: true, ..found })?;
+    state.sync()
 }
 
 struct Opened {

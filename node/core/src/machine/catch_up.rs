@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use crate::id::{Attempt, Hotkey};
 use crate::machine::effect::{Note, Outcome};
 use crate::machine::Machine;
+use crate::rows::Write;
 use crate::unit::{BlockCount, BlockNumber, Now};
 
 /// Whom a node waits for after its store lost rows.
@@ -58,6 +59,7 @@ impl Machine {
         let has_heard_all = peers.iter().all(|peer| catching_up.heard.contains(&peer.hotkey));
         if is_over || (has_heard_all && view.number > since) {
             self.catching_up = None;
+            out.writes.push(Write::CaughtUp);
             out.note(Note::CaughtUp { block: view.number });
         }
     }

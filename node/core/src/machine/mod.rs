@@ -50,7 +50,7 @@ use crate::submit_guard::{CommitForm, NotSafe, Sight};
 use crate::unit::{BlockCount, BlockNumber, EpochIndex, MonoMs, Now};
 use crate::view::ChainView;
 
-use weights::Signers;
+use weights::{Said, Signers};
 
 pub use exchange::PeerState;
 pub use work::Run;
@@ -147,6 +147,7 @@ pub struct Machine {
     spent: BTreeSet<Digest>,
     sent_at: BTreeMap<IntentId, BlockNumber>,
     signers: Signers,
+    said: Said,
     /// The epoch for which it was said that there is nothing to send.
     no_vector_epoch: Option<EpochIndex>,
     not_safe: Option<NotSafe>,
@@ -202,6 +203,7 @@ impl Machine {
             spent: BTreeSet::new(),
             sent_at: BTreeMap::new(),
             signers: Signers::default(),
+            said: Said::default(),
             no_vector_epoch: None,
             not_safe: None,
         }
@@ -257,6 +259,7 @@ impl Machine {
             Event::StopRequested => self.is_stopping = true,
             Event::StopForced => self.on_stop_forced(&mut out),
         }
+        self.said.keep_new(&mut out.notes);
         out
     }
 
@@ -437,10 +440,12 @@ impl Machine {
         self.is_stopping
     }
 
-    /// Whether a restart now would interrupt neither a run nor a vector on its way.
+    /// Whether a restart now would interrupt neither a run, nor a vector on its way, nor a reveal
+    /// whose epoch is the present one.
     #[must_use]
     pub fn is_safe_to_restart(&self) -> bool {
-        self.runs.is_empty() && !self.has_live_intent()
+        let is_revealing = self.due_reveal().is_some_and(|reveal| reveal.is_now);
+        self.runs.is_empty() && !self.has_live_intent() && !is_revealing
     }
 
     /// Submissions whose evaluation is still owed.

@@ -162,6 +162,7 @@ fn replay<'a>(journal: impl Iterator<Item = &'a JournalEntry>) -> BTreeMap<Inten
                     id: entry.intent,
                     netuid: entry.netuid,
                     mechanism: entry.mechanism,
+                    registered_at: entry.registered_at,
                     epoch: entry.epoch,
                     vector: Vec::new(),
                     version_key: *version_key,

@@ -130,12 +130,17 @@ pub(super) fn commits(subject: &Subject<'_>) -> Check {
 fn commit_text(head: &ChainView, commit: &PendingCommit) -> (Level, String) {
     let PendingCommit { block, opens_in, state, .. } = *commit;
     let now = head.epoch.index;
-    let left = head.epoch.next_epoch_block.map_or(0, |next| next.since(head.number).0);
+    let ends = head.epoch.next_epoch_block;
+    let left = ends.map_or(0, |next| next.since(head.number).0);
     let Some(round) = commit.round else {
         let what = format!("hash commit of block {block} is to be revealed in epoch {opens_in}");
         return match now {
             now if now < opens_in => (Level::Ok, what),
-            now if now == opens_in => (Level::Ok, format!("{what}, now; {left} blocks are left")),
+            now if now == opens_in => {
+                let until =
+                    ends.map_or_else(String::new, |ends| format!(" and before block {ends}"));
+                (Level::Ok, format!("{what}, now{until}; {left} blocks are left"))
+            }
             _ => (Level::Warn, format!("{what}, which is over: it is lost")),
         };
     };
@@ -191,7 +196,7 @@ pub(super) fn reveals(subject: &Subject<'_>) -> Check {
     };
     let mut known: Vec<&IntentRow> =
         subject.intents.iter().filter(is_known).map(|intent| &**intent).collect();
-    known.sort_by_key(|intent| std::cmp::Reverse(intent.epoch));
+    known.sort_by_key(|intent| std::cmp::Reverse(intent.place()));
     let is_lost = |intent: &&&IntentRow| matches!(intent.state, IntentState::Lost { .. });
     let lost_in_row = known.iter().take_while(is_lost).count();
     let Some(last) = known.first() else {

@@ -1,7 +1,7 @@
 //! May our hotkey set weights, does nobody else use it, and will it keep its uid?
 
 use super::{Check, CheckId, Level, Subject};
-use crate::submit_guard::NotSafe;
+use crate::submit_guard::{is_of_an_earlier_subnet, NotSafe};
 use crate::unit::{BlockCount, BlockNumber};
 use crate::view::{ChainView, Neuron};
 
@@ -17,6 +17,14 @@ pub(super) fn signer(subject: &Subject<'_>) -> Check {
             format!(
                 "something else updated this hotkey's weights in block {block}; stop it, wait 64 \
                  blocks, then vouch for it with `assay weights adopt`"
+            ),
+        ),
+        Some(NotSafe::UnexplainedUpdate { block }) => Check::new(
+            CheckId::Signer,
+            Level::Warn,
+            format!(
+                "nothing that this node signed explains an update of the hotkey in block {block}; \
+                 when it is final, the node will know and may stop"
             ),
         ),
         Some(NotSafe::Settling { blocks }) => Check::new(
@@ -37,7 +45,7 @@ pub(super) fn subnet(subject: &Subject<'_>) -> Check {
     let since = head.params.registered_at;
     let netuid = head.netuid;
     let signed = || subject.intents.iter().filter(|intent| !intent.signings.is_empty());
-    let is_older = signed().any(|intent| intent.computed_at < since);
+    let is_older = signed().any(|intent| is_of_an_earlier_subnet(intent, head));
     let is_sudden = subject.sight.finalized.params.registered_at != since;
     if !is_older && !is_sudden {
         return Check::ok(CheckId::Subnet, format!("subnet {netuid}, registered in block {since}"));
@@ -47,8 +55,8 @@ pub(super) fn subnet(subject: &Subject<'_>) -> Check {
     let level = if landed_anew && !is_sudden { Level::Warn } else { Level::Alarm };
     let text = format!(
         "subnet {netuid} was registered anew in block {since}: another subnet has the number for \
-         which this node signed before; stop the node unless it is meant to validate that one, \
-         then give it a new `data_dir`"
+         which this node signed before; what was signed for that one is over, and the new one has \
+         a history of its own; stop the node unless it is meant to validate it"
     );
     Check::new(CheckId::Subnet, level, text)
 }

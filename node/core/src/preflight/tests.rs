@@ -84,6 +84,7 @@ fn intent(epoch: u64, state: IntentState) -> IntentRow {
         id: IntentId([u8::try_from(epoch).unwrap(); 32]),
         netuid: Netuid(7),
         mechanism: 0,
+        registered_at: None,
         epoch: EpochIndex(epoch),
         vector: vec![(Uid(0), u16::MAX)],
         version_key: 77,

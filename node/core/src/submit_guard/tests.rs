@@ -67,9 +67,10 @@ fn signing(nonce: u32, era_end: u64) -> SignedExtrinsic {
 
 fn intent(epoch: u64, era_end: Option<u64>, state: IntentState) -> IntentRow {
     IntentRow {
-        id: intent_id(&OWN, Netuid(1), 0, EpochIndex(epoch)),
+        id: intent_id(&OWN, Netuid(1), 0, None, EpochIndex(epoch)),
         netuid: Netuid(1),
         mechanism: 0,
+        registered_at: None,
         epoch: EpochIndex(epoch),
         vector: vec![(Uid(0), u16::MAX)],
         version_key: 0,
@@ -254,6 +255,42 @@ fn a_reveal_waits_for_its_own_signature_and_for_a_vector_on_its_way() {
 }
 
 #[test]
+fn a_reveal_may_use_the_nonce_that_the_epochs_own_vector_waits_for() {
+    let commit =
+        intent(2, None, IntentState::Committed { block: BlockNumber(40), epoch: EpochIndex(2) });
+    let view = with(|v| v.params.commit_reveal_enabled = true);
+    let sight = Sight { head: &view, finalized: &view };
+    let ask = |other: IntentRow| {
+        may_reveal(sight, &TERMS, &commit, [other].iter()).map(|binding| binding.nonce)
+    };
+    let waiting = |epoch| {
+        let mut other = intent(epoch, Some(110), IntentState::Signed);
+        other.signings[0].nonce = 1;
+        other
+    };
+    assert_eq!(ask(waiting(3)), Ok(0));
+    // One of an epoch that is over would land in this one, behind the reveal.
+    assert_eq!(ask(waiting(1)), Err(NotSafe::OlderSignatureLive { epoch: EpochIndex(1) }));
+}
+
+#[test]
+fn a_reveal_whose_epoch_is_over_keeps_no_vector_from_its_nonce() {
+    let mut commit =
+        intent(2, None, IntentState::Committed { block: BlockNumber(40), epoch: EpochIndex(2) });
+    commit.reveals = vec![SignedExtrinsic { carries: Carries::Reveal, ..signing(0, 110) }];
+    let others = [commit];
+    let waits = Err(NotSafe::OlderSignatureLive { epoch: EpochIndex(2) });
+    assert_eq!(ask(&view(), &others).map(|safe| safe.binding.nonce), waits);
+    let next = with(|v| v.epoch.index = EpochIndex(4));
+    assert_eq!(ask(&next, &others).map(|safe| safe.binding.nonce), Ok(0));
+    let of_the_next =
+        intent(3, None, IntentState::Committed { block: BlockNumber(80), epoch: EpochIndex(3) });
+    let sight = Sight { head: &next, finalized: &next };
+    let binding = may_reveal(sight, &TERMS, &of_the_next, others.iter());
+    assert_eq!(binding.map(|binding| binding.nonce), Ok(0));
+}
+
+#[test]
 fn a_commits_round_is_that_of_the_block_after_the_best_one() {
     // The next block begins epoch 4, and what it includes belongs there.
     let mut view = with(|v| v.params.commit_reveal_enabled = true);
@@ -394,14 +431,55 @@ fn hashes_are_committed_where_asked_for_or_where_nothing_else_is_known() {
 }
 
 #[test]
-fn intents_of_other_epochs_mechanisms_and_hotkeys_have_other_ids() {
-    let id = intent_id(&OWN, Netuid(1), 0, EpochIndex(3));
-    for other in [
-        intent_id(&Hotkey([2; 32]), Netuid(1), 0, EpochIndex(3)),
-        intent_id(&OWN, Netuid(2), 0, EpochIndex(3)),
-        intent_id(&OWN, Netuid(1), 1, EpochIndex(3)),
-        intent_id(&OWN, Netuid(1), 0, EpochIndex(4)),
-    ] {
-        assert_ne!(id, other);
-    }
+fn intents_of_other_epochs_mechanisms_subnets_and_hotkeys_have_other_ids() {
+    let of = |hotkey: u8, netuid, mechanism, registered_at: Option<u64>, epoch| {
+        let registered_at = registered_at.map(BlockNumber);
+        let hotkey = Hotkey([hotkey; 32]);
+        intent_id(&hotkey, Netuid(netuid), mechanism, registered_at, EpochIndex(epoch))
+    };
+    let ids = [
+        of(1, 1, 0, None, 3),
+        of(2, 1, 0, None, 3),
+        of(1, 2, 0, None, 3),
+        of(1, 1, 1, None, 3),
+        of(1, 1, 0, None, 4),
+        of(1, 1, 0, Some(3), 3),
+        of(1, 1, 0, Some(4), 3),
+    ];
+    let distinct: std::collections::BTreeSet<_> = ids.iter().collect();
+    assert_eq!(distinct.len(), ids.len());
+    // As the build before had it: old journals name their intents by it.
+    let known = "56690b0351ed9018651f5afcc2eae1a27f6c8458a98869d9e4848f5e6266f68c";
+    assert_eq!(of(1, 1, 0, None, 3).to_string(), known);
+}
+
+#[test]
+fn an_intent_of_an_earlier_subnet_binds_no_epoch_of_the_new_one() {
+    let anew = with(|v| v.params.registered_at = BlockNumber(91));
+    // Computed in block 90, by a build that did not write down which subnet it was.
+    let unknown = intent(3, None, IntentState::Landed { block: BlockNumber(92) });
+    assert!(ask(&anew, std::slice::from_ref(&unknown)).is_ok());
+    let known = |block| IntentRow {
+        registered_at: Some(BlockNumber(block)),
+        computed_at: BlockNumber(92),
+        ..unknown.clone()
+    };
+    assert!(ask(&anew, &[known(1)]).is_ok());
+    let taken = Err(NotSafe::AlreadyIntended { epoch: EpochIndex(3) });
+    assert_eq!(ask(&anew, &[known(91)]), taken);
+    let since = IntentRow { computed_at: BlockNumber(91), ..unknown.clone() };
+    assert_eq!(ask(&anew, &[since]), taken, "signed for this one before the upgrade");
+    assert_eq!(ask(&with(|_| {}), std::slice::from_ref(&unknown)), taken, "the chain does not say");
+    let open = IntentRow { state: IntentState::Open, ..known(1) };
+    let refused = Err(NotSafe::RegisteredAnew { block: BlockNumber(91) });
+    assert_eq!(again(&anew, &open), refused);
+}
+
+#[test]
+fn nothing_is_signed_until_a_new_registration_is_final() {
+    let anew = with(|v| v.params.registered_at = BlockNumber(91));
+    let before = view();
+    let sight = Sight { head: &anew, finalized: &before };
+    let refused = Err(NotSafe::RegisteredAnew { block: BlockNumber(91) });
+    assert_eq!(may_sign(sight, &TERMS, [].into_iter()), refused);
 }

@@ -7,6 +7,7 @@ use node_core::id::{Hotkey, Netuid};
 use node_core::machine::Machine;
 use node_core::submit_guard::NotSafe;
 use node_core::unit::UnixMs;
+use node_store::Store;
 use tokio::sync::watch;
 
 use super::chain_task::ChainFacts;
@@ -32,6 +33,8 @@ pub(crate) struct Reporter {
     pub(crate) weights_mode: String,
     pub(crate) started_at: UnixMs,
     pub(crate) metrics: Arc<Metrics>,
+    /// It knows how long the journal is.
+    pub(crate) store: Arc<Store>,
     /// What the host lacks, found at start.
     pub(crate) host_reasons: Vec<String>,
 }
@@ -52,6 +55,7 @@ impl Reporter {
             view_seen_at: chain.finalized_seen_at.unwrap_or_default(),
             weights_mode: self.weights_mode.clone(),
             progress: progress(machine, performer),
+            journal_bytes: self.store.journal_bytes(),
             counters: self.metrics.counts(),
         };
         self.reports.send_replace(describe(machine, facts));
@@ -103,6 +107,7 @@ pub(crate) fn starting(hotkey: Hotkey, netuid: Netuid, mode: &WeightsMode) -> St
         endpoints: Vec::new(),
         checks: Vec::new(),
         watch: None,
+        journal: None,
         weights: WeightsStatus {
             mode: mode_name(mode).to_owned(),
             epoch: None,
@@ -112,6 +117,7 @@ pub(crate) fn starting(hotkey: Hotkey, netuid: Netuid, mode: &WeightsMode) -> St
             latest: None,
             form: None,
             not_safe: None,
+            reveal_due: None,
             safe_to_restart: true,
         },
         devices: Vec::new(),
@@ -152,7 +158,9 @@ fn is_standing(not_safe: &NotSafe) -> bool {
         | NotSafe::CatchingUp
         | NotSafe::NoEpochs => true,
         NotSafe::AlreadyIntended { .. }
+        | NotSafe::RegisteredAnew { .. }
         | NotSafe::Settling { .. }
+        | NotSafe::UnexplainedUpdate { .. }
         | NotSafe::OlderSignatureLive { .. }
         | NotSafe::RateLimited { .. }
         | NotSafe::Early { .. }

@@ -64,6 +64,7 @@ pub(crate) async fn live(config: Config, keypair: Keypair) -> Result<ExitReason,
     let mut signals = listen().map_err(Failure::unexpected)?;
     let keypair = Arc::new(keypair);
     let (store, loaded) = open_store(&config)?;
+    let store = Arc::new(store);
     let faces = Faces::open(&config, &keypair).await?;
     let prepared = tokio::select! {
         prepared = prepare(&config, &keypair) => prepared.map(Some),
@@ -205,6 +206,17 @@ fn open_store(config: &Config) -> Result<(Store, Loaded), Failure> {
         let (acknowledged, found) = (lost.acknowledged, lost.found);
         tracing::error!(acknowledged, found, "the store lost commits that were acknowledged");
     }
+    match &loaded.compacted {
+        Some(Ok(compacted)) => {
+            let (from_bytes, to_bytes) = (compacted.from_bytes, compacted.to_bytes);
+            tracing::info!(from_bytes, to_bytes, "signed.journal was made smaller");
+        }
+        Some(Err(error)) => tracing::warn!(%error, "signed.journal could not be made smaller"),
+        None => {}
+    }
+    if loaded.lacks_rows {
+        tracing::warn!("the store lost rows before; catching up with chain and peers goes on");
+    }
     for damaged in &loaded.damaged {
         tracing::error!(record = ?damaged, "a record cannot be read");
     }
@@ -323,7 +335,7 @@ struct Parts<'a> {
     config: &'a Config,
     prepared: Prepared,
     keypair: Arc<Keypair>,
-    store: Store,
+    store: Arc<Store>,
     loaded: Loaded,
 }
 
@@ -375,6 +387,7 @@ impl Parts<'_> {
             weights_mode: mode_name(&self.config.weights.mode).to_owned(),
             started_at: unix_now(),
             metrics: Arc::clone(&faces.metrics),
+            store: Arc::clone(&self.store),
             host_reasons: self.prepared.host.reasons.clone(),
         };
         let publisher = self.config.peer.advertise.filter(|_| self.config.peer.publish_axon);
@@ -387,7 +400,7 @@ impl Parts<'_> {
         let heart = Heart {
             machine,
             clock: Clock::start(),
-            store: Arc::new(self.store),
+            store: Arc::clone(&self.store),
             performer,
             metrics: Arc::clone(&faces.metrics),
             reporter,

@@ -17,12 +17,13 @@ use node_core::submission::{Submission, SubmissionState};
 use node_core::unit::{EpochIndex, UnixMs};
 use node_core::view::ChainView;
 
+use super::journal::JournalStatus;
 use super::report::{
     AttemptStatus, ChainStatus, DeviceStatus, LeaseCounts, MetricsStatus, NodeStatus, PeerStatus,
-    Readiness, ReceiptStatus, RunStatus, StatusReport, SubmissionCounts, SubmissionStage,
-    SubmissionStatus, WeightsIntent, WeightsStatus, ROWS_MAX, SCHEMA,
+    Readiness, ReceiptStatus, RevealStatus, RunStatus, StatusReport, SubmissionCounts,
+    SubmissionStage, SubmissionStatus, WeightsIntent, WeightsStatus, ROWS_MAX, SCHEMA,
 };
-use super::watch::{checks, endpoints, WatchStatus};
+use super::watch::{checks, endpoints, CheckStatus, WatchStatus};
 use crate::config::hide_credentials;
 
 /// What the machine does not know about itself.
@@ -48,6 +49,8 @@ pub struct HostFacts {
     pub weights_mode: String,
     /// How far each run's meter is.
     pub progress: BTreeMap<RunId, AttemptStatus>,
+    /// Bytes of the journal of what was signed.
+    pub journal_bytes: u64,
     /// How often each kind of note was taken.
     pub counters: BTreeMap<String, u64>,
 }
@@ -57,6 +60,7 @@ pub struct HostFacts {
 pub fn describe(machine: &Machine, facts: HostFacts) -> StatusReport {
     let (submission_counts, submissions) = submissions(machine);
     let preflight = machine.preflight();
+    let journal = JournalStatus::new(facts.journal_bytes);
     StatusReport {
         schema: SCHEMA,
         as_of: facts.now,
@@ -64,7 +68,11 @@ pub fn describe(machine: &Machine, facts: HostFacts) -> StatusReport {
         chain: machine.view().map(|view| chain(machine, view, &facts)),
         endpoints: endpoints(&facts),
         weights: weights(machine, preflight.as_ref(), &facts),
-        checks: preflight.as_ref().map(checks).unwrap_or_default(),
+        checks: preflight
+            .as_ref()
+            .map(|preflight| all_checks(preflight, &journal))
+            .unwrap_or_default(),
+        journal: preflight.is_some().then_some(journal),
         watch: preflight.as_ref().map(|preflight| WatchStatus::from(&preflight.facts)),
         devices: devices(machine),
         runs: runs(machine, &facts),
@@ -76,6 +84,11 @@ pub fn describe(machine: &Machine, facts: HostFacts) -> StatusReport {
         ready: readiness(&facts, preflight.as_ref()),
         counters: facts.counters,
     }
+}
+
+/// What the chain says, and last what it leads to on the disk.
+fn all_checks(preflight: &Preflight, journal: &JournalStatus) -> Vec<CheckStatus> {
+    checks(preflight).into_iter().chain([journal.check()]).collect()
 }
 
 /// What the host says, and above it what the chain says: a node whose vectors do not land is not
@@ -129,12 +142,19 @@ fn weights(machine: &Machine, preflight: Option<&Preflight>, facts: &HostFacts) 
         epoch: clock.map(|(_, epoch)| epoch.index),
         next_epoch_block,
         blocks_left: clock.zip(next_epoch_block).map(|((now, _), next)| next.since(now)),
-        last_landed: machine.intents().filter(landed).max_by_key(|row| row.epoch).map(intent),
-        latest: machine.intents().max_by_key(|row| row.epoch).map(intent),
+        last_landed: machine.intents().filter(landed).max_by_key(|row| row.place()).map(intent),
+        latest: machine.intents().max_by_key(|row| row.place()).map(intent),
         form: preflight
             .and_then(|preflight| preflight.facts.form)
             .map(|form| form.name().to_owned()),
         not_safe: machine.not_safe().map(ToString::to_string),
+        reveal_due: machine.due_reveal().map(|reveal| RevealStatus {
+            epoch: reveal.epoch,
+            opens_in: reveal.opens_in,
+            is_now: reveal.is_now,
+            from: reveal.from,
+            until: reveal.until,
+        }),
         safe_to_restart: machine.is_safe_to_restart(),
     }
 }
@@ -461,6 +481,7 @@ mod tests {
             view_seen_at: UnixMs(0),
             weights_mode: "submit".to_owned(),
             progress: BTreeMap::new(),
+            journal_bytes: 600 << 20,
             counters: BTreeMap::new(),
         }
     }
@@ -525,6 +546,8 @@ mod tests {
         let [first, second] = silent.ready.reasons.as_slice() else { panic!("{:?}", silent.ready) };
         assert!(first.contains("3.00 tempos ago"), "{first}");
         assert_eq!(second, "no GPU");
+        let journal = silent.checks.last().unwrap();
+        assert_eq!((journal.id.as_str(), journal.level.as_str()), ("journal", "warn"));
         let text = serde_json::to_string(&said(700)).unwrap();
         assert_eq!(serde_json::from_str::<StatusReport>(&text).unwrap(), said(700));
     }

@@ -13,6 +13,7 @@
 mod age;
 mod describe;
 mod find;
+mod journal;
 mod render;
 mod report;
 #[cfg(test)]
@@ -23,11 +24,12 @@ mod watch;
 pub use age::{clock_time, date_time, grouped, span, unix_now};
 pub use describe::{describe, HostFacts};
 pub use find::{find, Found, FoundStatus, NotFound};
+pub use journal::JournalStatus;
 pub use render::render;
 pub use report::{
     AttemptStatus, ChainStatus, DeviceStatus, LeaseCounts, MetricsStatus, NodeStatus, PeerStatus,
-    Readiness, ReceiptStatus, RunStatus, StatusReport, SubmissionCounts, SubmissionStage,
-    SubmissionStatus, WeightsIntent, WeightsStatus, ROWS_MAX, SCHEMA, STALE_MS,
+    Readiness, ReceiptStatus, RevealStatus, RunStatus, StatusReport, SubmissionCounts,
+    SubmissionStage, SubmissionStatus, WeightsIntent, WeightsStatus, ROWS_MAX, SCHEMA, STALE_MS,
 };
 pub use snapshot::{keep_snapshot, SnapshotError};
 pub use watch::{CheckStatus, EndpointStatus, PendingCommitStatus, WatchStatus};

@@ -8,7 +8,7 @@ use node_core::unit::UnixMs;
 use super::age::{clock_time, date_time, grouped, span};
 use super::find::{Found, FoundStatus};
 use super::report::{
-    ChainStatus, PeerStatus, RunStatus, StatusReport, SubmissionStatus, WeightsIntent,
+    ChainStatus, PeerStatus, RevealStatus, RunStatus, StatusReport, SubmissionStatus, WeightsIntent,
 };
 use super::watch::{EndpointStatus, WatchStatus};
 
@@ -202,10 +202,25 @@ fn weights_lines(report: &StatusReport) -> Vec<(&'static str, String)> {
     let restart = if weights.safe_to_restart { "safe" } else { "not safe" };
     let form = weights.form.as_ref().map_or_else(String::new, |form| format!(", {form}"));
     lines.push(("", format!("{due}; mode {}{form}; {restart} to restart", weights.mode)));
+    lines.extend(weights.reveal_due.as_ref().map(|reveal| ("", reveal_text(reveal))));
     if let Some(reason) = &weights.not_safe {
         lines.push(("", format!("nothing is signed now: {reason}")));
     }
     lines
+}
+
+/// Which hash commit has to be revealed, and until when.
+fn reveal_text(reveal: &RevealStatus) -> String {
+    let when = match (reveal.is_now, reveal.from, reveal.until) {
+        (true, _, Some(until)) => format!("now, before block {}", grouped(until.0)),
+        (true, _, None) => "now".to_owned(),
+        (false, Some(from), _) => format!("from block {} on", grouped(from.0)),
+        (false, None, _) => "later".to_owned(),
+    };
+    let (epoch, opens_in) = (grouped(reveal.epoch.0), grouped(reveal.opens_in.0));
+    format!(
+        "epoch {epoch} has to be revealed in epoch {opens_in}, {when}; the node has to run then"
+    )
 }
 
 /// How far a vector got, and what comes next.
@@ -499,6 +514,25 @@ mod tests {
     fn a_node_before_its_first_block_has_no_tables() {
         let status = FoundStatus { report: sample::starting(), found: Found::Running };
         insta::assert_snapshot!(render(&status, now()));
+    }
+
+    #[test]
+    fn a_reveal_that_is_due_is_told_with_its_last_block() {
+        let mut report = sample::healthy();
+        let mut reveal = crate::status::RevealStatus {
+            epoch: node_core::unit::EpochIndex(13_367),
+            opens_in: node_core::unit::EpochIndex(13_368),
+            is_now: true,
+            from: Some(node_core::unit::BlockNumber(4_812_258)),
+            until: Some(node_core::unit::BlockNumber(4_812_618)),
+        };
+        report.weights.reveal_due = Some(reveal.clone());
+        let text = render(&FoundStatus { report: report.clone(), found: Found::Running }, now());
+        assert!(text.contains("in epoch 13 368, now, before block 4 812 618;"), "{text}");
+        (reveal.is_now, reveal.until) = (false, None);
+        report.weights.reveal_due = Some(reveal);
+        let text = render(&FoundStatus { report, found: Found::Running }, now());
+        assert!(text.contains("from block 4 812 258 on; the node has to run then"), "{text}");
     }
 
     #[test]

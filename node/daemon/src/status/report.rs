@@ -13,6 +13,7 @@ use node_core::inventory::DeviceId;
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 use serde::{Deserialize, Serialize};
 
+use super::journal::JournalStatus;
 use super::watch::{CheckStatus, EndpointStatus, WatchStatus};
 
 /// Version of the schema.
@@ -49,6 +50,9 @@ pub struct StatusReport {
     /// The numbers behind the checks; `None` before the first block.
     #[serde(default)]
     pub watch: Option<WatchStatus>,
+    /// How full the journal of what was signed is; `None` before the first block.
+    #[serde(default)]
+    pub journal: Option<JournalStatus>,
     /// What this host can run on.
     pub devices: Vec<DeviceStatus>,
     /// Runs of this node that are not acknowledged yet.
@@ -142,8 +146,27 @@ pub struct WeightsStatus {
     pub form: Option<String>,
     /// Why nothing is signed at present, if nothing is.
     pub not_safe: Option<String>,
-    /// Whether a restart now would interrupt neither a run nor a vector on its way.
+    /// The hash commit that this node has to reveal next, if there is one.
+    #[serde(default)]
+    pub reveal_due: Option<RevealStatus>,
+    /// Whether a restart now would interrupt neither a run, nor a vector on its way, nor a reveal
+    /// whose epoch is the present one.
     pub safe_to_restart: bool,
+}
+
+/// A hash commit that this node has to reveal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevealStatus {
+    /// The epoch that the vector is for.
+    pub epoch: EpochIndex,
+    /// The epoch in which alone the chain takes the reveal.
+    pub opens_in: EpochIndex,
+    /// Whether that is the present one.
+    pub is_now: bool,
+    /// The first block of that epoch, where it is known.
+    pub from: Option<BlockNumber>,
+    /// The first block after that epoch, if it is the present one.
+    pub until: Option<BlockNumber>,
 }
 
 /// A vector and how it stands.

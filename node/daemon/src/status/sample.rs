@@ -6,6 +6,7 @@ use node_core::id::{
 use node_core::inventory::DeviceId;
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 
+use super::journal::JournalStatus;
 use super::report::*;
 use super::watch::{CheckStatus, EndpointStatus, PendingCommitStatus, WatchStatus};
 
@@ -34,6 +35,7 @@ pub(crate) fn starting() -> StatusReport {
         endpoints: Vec::new(),
         checks: Vec::new(),
         watch: None,
+        journal: None,
         weights: WeightsStatus {
             mode: "submit".to_owned(),
             epoch: None,
@@ -43,6 +45,7 @@ pub(crate) fn starting() -> StatusReport {
             latest: None,
             form: None,
             not_safe: None,
+            reveal_due: None,
             safe_to_restart: true,
         },
         devices: Vec::new(),
@@ -82,6 +85,7 @@ pub(crate) fn healthy() -> StatusReport {
         endpoints: endpoints(),
         checks: vec![check("signer", "ok", "no other signer of this hotkey was seen")],
         watch: Some(watch()),
+        journal: Some(JournalStatus::new(100 << 20)),
         weights: WeightsStatus {
             mode: "submit".to_owned(),
             epoch: Some(EpochIndex(13_368)),
@@ -91,6 +95,7 @@ pub(crate) fn healthy() -> StatusReport {
             latest: Some(landed),
             form: Some("plain".to_owned()),
             not_safe: None,
+            reveal_due: None,
             safe_to_restart: false,
         },
         devices: vec![device("cpu-0", Some(RunId([0x7f; 32]))), device("cpu-1", None)],

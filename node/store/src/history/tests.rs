@@ -53,9 +53,13 @@ fn step() -> impl Strategy<Value = JournalStep> {
     ]
 }
 
-fn lines() -> impl Strategy<Value = Vec<JournalEntry>> {
-    let line = (0..2u8, 0..3u64, step()).prop_map(|(mechanism, epoch, step)| {
-        History::new(OWNER).entry(mechanism, EpochIndex(epoch), step)
+pub(crate) fn lines() -> impl Strategy<Value = Vec<JournalEntry>> {
+    let registered_at =
+        prop_oneof![Just(None), (1..3u64).prop_map(|block| Some(BlockNumber(block)))];
+    let line = (0..2u8, registered_at, 0..2u64, step());
+    let line = line.prop_map(|(mechanism, registered_at, epoch, step)| {
+        let epoch = EpochKey { registered_at, epoch: EpochIndex(epoch) };
+        History::new(OWNER).entry(mechanism, epoch, step)
     });
     vec(line, 0..24)
 }
@@ -73,7 +77,7 @@ fn merged(one: &History, other: &History) -> History {
 }
 
 /// What a node takes for the state of each epoch that it reads line by line.
-fn replayed(lines: &[JournalEntry]) -> BTreeMap<(u8, EpochIndex), &'static str> {
+fn replayed(lines: &[JournalEntry]) -> BTreeMap<(u8, EpochKey), &'static str> {
     let mut states = BTreeMap::new();
     for line in lines {
         let state = match line.step {
@@ -87,7 +91,7 @@ fn replayed(lines: &[JournalEntry]) -> BTreeMap<(u8, EpochIndex), &'static str> 
             | JournalStep::RevealSigned { .. }
             | JournalStep::Adopted { .. } => continue,
         };
-        states.insert((line.mechanism, line.epoch), state);
+        states.insert((line.mechanism, EpochKey::of_entry(line)), state);
     }
     states
 }
@@ -136,8 +140,9 @@ proptest! {
         prop_assert!(both.entries_beyond(&both).is_empty());
         let replayed = replayed(&all);
         for line in beyond.iter().filter(|line| !matches!(line.step, JournalStep::Adopted { .. })) {
-            let furthest = both.mechanisms[&line.mechanism].epochs[&line.epoch].state();
-            let state = replayed.get(&(line.mechanism, line.epoch)).copied();
+            let epoch = EpochKey::of_entry(line);
+            let furthest = both.mechanisms[&line.mechanism].epochs[&epoch].state();
+            let state = replayed.get(&(line.mechanism, epoch)).copied();
             prop_assert_eq!(state.unwrap_or("open"), crate::state_name(&furthest));
         }
     }
@@ -197,6 +202,6 @@ fn a_commit_on_chain_outweighs_giving_up() {
     let committed = JournalStep::Committed { block: BlockNumber(9), epoch: EpochIndex(1) };
     let gave_up = JournalStep::Abandoned { reason: "nothing was found".to_owned() };
     let history = History::of_journal(OWNER, &[entry(committed), entry(gave_up)]);
-    let state = history.mechanisms[&0].epochs[&EpochIndex(1)].state();
+    let state = history.mechanisms[&0].epochs[&EpochIndex(1).into()].state();
     assert_eq!(state, IntentState::Committed { block: BlockNumber(9), epoch: EpochIndex(1) });
 }

@@ -22,7 +22,7 @@ fn hash_of(bytes: &[u8]) -> String {
 fn example() -> Value {
     json!({
         "format": "assay-weights-history",
-        "version": 1,
+        "version": 2,
         "genesis": OWNER.genesis,
         "netuid": 3,
         "hotkey": OWNER.hotkey,
@@ -62,7 +62,7 @@ fn a_documented_file_is_read_field_by_field_and_written_as_it_was() {
     assert_eq!(history.owner, OWNER);
     let mechanism = &history.mechanisms[&0];
     assert_eq!(mechanism.adopted, Some(BlockNumber(100)));
-    let committed = &mechanism.epochs[&EpochIndex(11)];
+    let committed = &mechanism.epochs[&EpochIndex(11).into()];
     assert_eq!(
         committed.state(),
         IntentState::Committed { block: BlockNumber(204), epoch: EpochIndex(11) }
@@ -71,10 +71,28 @@ fn a_documented_file_is_read_field_by_field_and_written_as_it_was() {
     assert_eq!((signed.nonce, signed.bytes.as_slice()), (4, &[1, 2][..]));
     assert!(matches!(&signed.carries, Carries::Hashed { salt, .. } if salt == &[1, 65535]));
     assert_eq!(signed.vector, [(Uid(0), 65535), (Uid(2), 9)], "left out: the intended one");
-    let newer = mechanism.epochs[&EpochIndex(12)].ordered_signings()[0].clone();
+    let newer = mechanism.epochs[&EpochIndex(12).into()].ordered_signings()[0].clone();
     assert_eq!(newer.vector, [(Uid(1), 65534), (Uid(2), 65535)]);
     let again: Value = serde_json::from_slice(&written(&history)).unwrap();
     assert_eq!(again, example());
+}
+
+#[test]
+fn a_file_of_the_version_before_is_read_and_says_of_which_registration_when_it_knows() {
+    let mut file = example();
+    file["version"] = json!(1);
+    assert_eq!(read(&file).unwrap(), read(&example()).unwrap());
+    let mut file = example();
+    file["mechanisms"][0]["epochs"][0]["registered_at"] = json!(90);
+    let history = read(&file).unwrap();
+    let epochs: Vec<_> = history.mechanisms[&0].epochs.keys().copied().collect();
+    let newer = EpochKey { registered_at: Some(BlockNumber(90)), epoch: EpochIndex(11) };
+    assert_eq!(epochs, [EpochIndex(12).into(), newer], "an unknown registration is older");
+    // The same epoch of two registrations is not the same epoch.
+    let mut second = file["mechanisms"][0]["epochs"][0].clone();
+    second["registered_at"] = json!(91);
+    file["mechanisms"][0]["epochs"].as_array_mut().unwrap().push(second);
+    assert_eq!(read(&file).unwrap().mechanisms[&0].epochs.len(), 3);
 }
 
 /// Reads the example with one value replaced; gives the complaint.
@@ -127,10 +145,10 @@ fn every_value_that_cannot_be_is_named() {
 
 #[test]
 fn another_format_version_or_field_is_refused() {
-    let error = refused("/version", json!(2));
-    assert!(matches!(error, InterchangeError::OtherFormat { version: 2, .. }), "{error}");
+    let error = refused("/version", json!(3));
+    assert!(matches!(error, InterchangeError::OtherFormat { version: 3, .. }), "{error}");
     let error = refused("/format", json!("eip-3076"));
-    assert!(error.to_string().contains("`eip-3076` version 1"), "{error}");
+    assert!(error.to_string().contains("`eip-3076` version 2"), "{error}");
     let mut file = example();
     file["mechanisms"][0]["epochs"][0]["co_signings"] = json!([]);
     assert!(matches!(read(&file).unwrap_err(), InterchangeError::Malformed { .. }));

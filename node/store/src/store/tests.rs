@@ -1,12 +1,16 @@
 use std::path::Path;
 
-use node_core::id::{Hotkey, IntentId, Netuid};
-use node_core::rows::{CursorRow, JournalEntry, JournalStep, Row, Table, Write};
+use node_core::id::{Digest, Hotkey, IntentId, Netuid, Uid};
+use node_core::rows::{
+    Carries, CursorRow, JournalEntry, JournalStep, Row, SignedExtrinsic, Table, Write,
+};
 use node_core::unit::{BlockNumber, EpochIndex};
 
-use super::Store;
+use super::{OnJournalLoss, Store};
 use crate::batch::{Batch, Change};
+use crate::compact::{write_smaller, Compaction};
 use crate::error::{CommitError, OpenError, ReadError};
+use crate::history::{tests::OWNER, History};
 use crate::record::RecordFault;
 use crate::{envelope, journal};
 
@@ -20,6 +24,7 @@ fn entry(epoch: u64) -> JournalEntry {
         intent: IntentId([2; 32]),
         netuid: Netuid(3),
         mechanism: 0,
+        registered_at: None,
         epoch: EpochIndex(epoch),
         step: JournalStep::Landed { block: BlockNumber(4) },
     }
@@ -128,4 +133,107 @@ fn a_state_that_cannot_be_reopened_stays_closed_and_can_be_tried_again() {
     std::fs::rename(&away, &state).unwrap();
     store.reopen().unwrap();
     assert!(store.verify().unwrap().records.contains(&(Table::Cursors, 1)));
+}
+
+#[test]
+fn a_journal_that_is_full_takes_no_line_and_rows_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let len = store.journal_bytes();
+    store.lock().journal.pretend_len(journal::JOURNAL_BYTES_MAX - 10);
+    let error = store.commit(&[Write::Journal(entry(1))]).unwrap_err();
+    assert!(matches!(error, CommitError::JournalFull { .. }) && error.is_refusal(), "{error}");
+    store.lock().journal.pretend_len(len);
+    store.commit(&[Write::Put(cursor(1, 1)), Write::Journal(entry(1))]).unwrap();
+}
+
+/// Epochs `0..count` with vectors of a hundred uids. All have landed but the third, a commit that
+/// waits, and the last.
+fn long_journal(count: u64) -> Vec<JournalEntry> {
+    let vector: Vec<_> = (0..100).map(|uid| (Uid(uid), u16::MAX)).collect();
+    let mut lines = Vec::new();
+    for epoch in 0..count {
+        let block = BlockNumber(10 * epoch);
+        let mut line = |step| lines.push(History::new(OWNER).entry(0, EpochIndex(epoch), step));
+        line(JournalStep::Intended { vector: vector.clone(), version_key: 1, computed_at: block });
+        let signed = SignedExtrinsic {
+            bytes: vec![7; 500],
+            hash: Digest([u8::try_from(epoch).unwrap(); 32]),
+            nonce: u32::try_from(epoch).unwrap(),
+            anchor: block,
+            era_end: BlockNumber(10 * epoch + 16),
+            spec_version: 301,
+            carries: Carries::Plain,
+            vector: vector.clone(),
+        };
+        line(JournalStep::Signed { signed });
+        if epoch == 2 {
+            line(JournalStep::Committed { block, epoch: EpochIndex(2) });
+        } else if epoch + 1 < count {
+            line(JournalStep::Landed { block });
+        }
+    }
+    lines
+}
+
+const SMALL: Compaction = Compaction { from_bytes: 0, whole_epochs: 5 };
+
+fn commit_journal(dir: &Path, lines: &[JournalEntry]) {
+    let (store, _) = Store::open(dir).unwrap();
+    let lines: Vec<_> = lines.iter().cloned().map(Write::Journal).collect();
+    store.commit(&lines).unwrap();
+}
+
+#[test]
+fn a_long_journal_gets_smaller_and_says_of_every_epoch_what_it_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = long_journal(30);
+    commit_journal(dir.path(), &lines);
+    let open = || Store::open_with(dir.path(), OnJournalLoss::Refuse, SMALL).unwrap();
+    let (store, loaded) = open();
+    let compacted = loaded.compacted.unwrap().unwrap();
+    assert!(compacted.to_bytes < compacted.from_bytes / 2, "{compacted:?}");
+    assert_eq!(store.journal_bytes(), compacted.to_bytes);
+    assert_eq!(store.lock().journal.entries().unwrap(), loaded.journal);
+    // What follows is written behind it.
+    store.commit(&[Write::Journal(entry(1)), Write::Put(cursor(1, 1))]).unwrap();
+    drop(store);
+    let (_, loaded) = open();
+    assert!(loaded.is_complete() && loaded.compacted.is_none(), "nothing is left to gain");
+    assert_eq!(journal::read_journal(dir.path()).unwrap().entries, loaded.journal);
+    let (full, small) =
+        (History::of_journal(OWNER, &lines), History::of_journal(OWNER, &loaded.journal));
+    let (full_epochs, small_epochs) = (&full.mechanisms[&0].epochs, &small.mechanisms[&0].epochs);
+    assert_eq!(full_epochs.len(), small_epochs.len());
+    for (key, before) in full_epochs {
+        let after = &small_epochs[key];
+        assert_eq!((before.state(), before.updated_at()), (after.state(), after.updated_at()));
+        let known = |one: &SignedExtrinsic| (one.hash, one.nonce, one.anchor, one.era_end);
+        let of = |signed: Vec<&SignedExtrinsic>| signed.into_iter().map(known).collect::<Vec<_>>();
+        assert_eq!(of(before.ordered_signings()), of(after.ordered_signings()));
+        let is_whole = key.epoch.0 >= 25 || key.epoch.0 == 2;
+        assert_eq!(before == after, is_whole, "{key}");
+        assert_eq!(after.vector().is_empty(), !is_whole, "{key}");
+    }
+}
+
+#[test]
+fn a_crash_before_the_smaller_journal_takes_its_place_costs_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = long_journal(30);
+    commit_journal(dir.path(), &lines);
+    let (store, loaded) = Store::open(dir.path()).unwrap();
+    let mut entries = loaded.journal;
+    let bytes = store.journal_bytes();
+    let fresh = write_smaller(dir.path(), &mut entries, bytes, SMALL).unwrap().unwrap();
+    store.lock().remember_length(fresh.bytes).unwrap();
+    drop(store);
+    let (store, loaded) = Store::open(dir.path()).unwrap();
+    assert!(loaded.is_complete());
+    assert_eq!(loaded.journal, lines);
+    assert!(!dir.path().join("signed.journal.new").exists());
+    store.commit(&[Write::Journal(entry(1))]).unwrap();
+    drop(store);
+    let (_, loaded) = Store::open(dir.path()).unwrap();
+    assert_eq!(loaded.journal.len(), lines.len() + 1);
 }

@@ -159,6 +159,7 @@ pub fn intent(slot: u64, epoch: u64, uids: u16) -> Row {
         id: IntentId(hash(slot)),
         netuid: Netuid(1),
         mechanism: 0,
+        registered_at: None,
         epoch: EpochIndex(epoch),
         vector: (0..uids).map(|uid| (Uid(uid), u16::MAX)).collect(),
         version_key: 4,
@@ -211,6 +212,7 @@ pub fn entry(epoch: u64) -> JournalEntry {
         intent: IntentId(hash(epoch)),
         netuid: Netuid(1),
         mechanism: 0,
+        registered_at: None,
         epoch: EpochIndex(epoch),
         step: JournalStep::Landed { block: BlockNumber(epoch) },
     }
@@ -238,7 +240,7 @@ pub fn state_after(n: u64) -> BTreeMap<(Table, Vec<u8>), Row> {
         match write {
             Write::Put(row) => drop(state.insert((row.table(), row.key()), row)),
             Write::Delete(table, key) => drop(state.remove(&(table, key))),
-            Write::Journal(_) => {}
+            Write::Journal(_) | Write::CaughtUp => {}
         }
     }
     state

@@ -53,8 +53,56 @@ fn a_state_that_does_not_open_is_moved_aside_and_the_journal_stays() {
     store.commit(&common::history(4)).unwrap();
     drop(store);
     let (_, loaded) = Store::open(dir.path()).unwrap();
-    assert!(loaded.is_complete());
+    assert!(loaded.rebuilt.is_none() && !loaded.is_complete(), "nobody caught up yet");
     assert_eq!(loaded.journal.len(), 4);
+}
+
+/// Takes the end of what was written from the state's file.
+fn cut_short(dir: &Path) {
+    let path = dir.join("state/db");
+    let bytes = std::fs::read(&path).unwrap();
+    let needle = b"\"attempt\":3,\"state\"";
+    let at = bytes.windows(needle.len()).position(|window| window == needle).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(at as u64).unwrap();
+}
+
+#[test]
+fn rows_that_were_lost_are_lost_until_somebody_says_that_they_were_told_again() {
+    let gone = |dir: &Path| std::fs::remove_dir_all(dir.join("state")).unwrap();
+    for lose in [gone as fn(&Path), cut_short] {
+        let dir = tempfile::tempdir().unwrap();
+        store_after(dir.path(), 3);
+        lose(dir.path());
+        let (store, loaded) = Store::open(dir.path()).unwrap();
+        assert!(!loaded.is_complete() && !loaded.lacks_rows, "found out now");
+        store.commit(&common::history(4)).unwrap();
+        drop(store);
+        // Once with a commit in between, once without.
+        for commits in [common::history(5), Vec::new()] {
+            let (store, loaded) = Store::open(dir.path()).unwrap();
+            assert!(loaded.lacks_rows && !loaded.is_complete(), "the restart forgot it");
+            store.commit(&commits).unwrap();
+        }
+        let (store, _) = Store::open(dir.path()).unwrap();
+        store.commit(&[Write::CaughtUp]).unwrap();
+        store.commit(&common::history(6)).unwrap();
+        drop(store);
+        let (_, loaded) = Store::open(dir.path()).unwrap();
+        assert!(loaded.is_complete());
+    }
+}
+
+#[test]
+fn a_node_that_dies_before_its_first_commit_leaves_the_loss_to_be_found() {
+    let dir = tempfile::tempdir().unwrap();
+    store_after(dir.path(), 3);
+    std::fs::remove_dir_all(dir.path().join("state")).unwrap();
+    drop(Store::open(dir.path()).unwrap());
+    // The mark is not synced: a power cut may take it.
+    std::fs::remove_file(dir.path().join("commit.mark")).unwrap();
+    let (_, loaded) = Store::open(dir.path()).unwrap();
+    assert!(loaded.lacks_rows && !loaded.is_complete());
 }
 
 #[test]

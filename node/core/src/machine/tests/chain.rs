@@ -161,14 +161,18 @@ impl Chain {
         Ok(())
     }
 
-    /// Extrinsics of `hotkey` that were handed out and that the next block could include.
+    /// Extrinsics of `hotkey` that were handed out and that could still be included, one beside the
+    /// other or both for one epoch.
     pub(super) fn live(&self, hotkey: &Hotkey) -> usize {
         let is_live = |call: &&SetWeights| {
             call.hotkey == *hotkey
                 && call.nonce >= self.nonce(hotkey)
                 && self.best + 1 < call.era_end.0
         };
-        self.sent.iter().filter(is_live).count()
+        let live = || self.sent.iter().filter(is_live);
+        let nonces: BTreeSet<u32> = live().map(|call| call.nonce).collect();
+        let of_one = |intent| live().filter(|call| call.intent == intent).count();
+        live().map(|call| of_one(call.intent)).max().unwrap_or_default().max(nonces.len())
     }
 
     pub(super) fn produce_block(&mut self) {

@@ -16,6 +16,8 @@ use crate::unit::{MonoMs, Now, UnixMs};
 pub(super) struct Disk {
     rows: BTreeMap<(Table, Vec<u8>), Row>,
     journal: Vec<JournalEntry>,
+    /// Rows were lost, and nobody said yet that they were told again.
+    lacks_rows: bool,
 }
 
 impl Disk {
@@ -38,6 +40,7 @@ impl Disk {
                     self.rows.remove(&(*table, key.clone()));
                 }
                 Write::Journal(_) => {}
+                Write::CaughtUp => self.lacks_rows = false,
             }
         }
     }
@@ -45,6 +48,11 @@ impl Disk {
     /// The store was damaged and moved aside; the journal is a file of its own.
     pub(super) fn lose_rows(&mut self) {
         self.rows.clear();
+        self.lacks_rows = true;
+    }
+
+    pub(super) fn lacks_rows(&self) -> bool {
+        self.lacks_rows
     }
 
     pub(super) fn rows(&self) -> Vec<Row> {
@@ -120,8 +128,6 @@ pub(super) struct Host {
     /// Counts the lives of the process; what an earlier one waited for never arrives.
     pub(super) life: u32,
     pub(super) devices: usize,
-    /// The next start finds a store that lacks acknowledged rows.
-    pub(super) has_lost_rows: bool,
     machine: Option<Machine>,
     mono_start: u64,
 }
@@ -139,7 +145,6 @@ impl Host {
             is_blind: false,
             life: 0,
             devices: 1,
-            has_lost_rows: false,
             machine: None,
             mono_start: 0,
         }
@@ -155,6 +160,10 @@ impl Host {
 
     pub(super) fn machine(&self) -> &Machine {
         self.machine.as_ref().expect("the node is up")
+    }
+
+    pub(super) fn machine_mut(&mut self) -> &mut Machine {
+        self.machine.as_mut().expect("the node is up")
     }
 
     /// A new life with a stopwatch of its own and nothing in memory.

@@ -70,11 +70,19 @@ fn case_02_a_node_that_lost_its_rows_grants_and_signs_nothing_until_it_caught_up
     world.run_for(30_000);
     assert!(world.hosts[0].machine().is_catching_up(), "its peer was not heard yet");
     assert_eq!(world.landed(0), landed);
+    world.kill(0);
+    world.start(0);
+    world.run_for(5_000);
+    assert!(world.hosts[0].machine().is_catching_up(), "a restart does not end it");
     world.hosts[1].is_cut_off = false;
     world.run_until(120_000, "caught up", |world| !world.hosts[0].machine().is_catching_up());
     world.run_until(120_000, "it knows the score again", |world| world.is_settled(0, id));
     assert_eq!(world.state(0, id), score, "from the receipt of its peer, not by another run");
     world.run_until(300_000, "it signs again", |world| world.landed(0) > landed);
+    world.kill(0);
+    world.start(0);
+    world.run_for(1_000);
+    assert!(!world.hosts[0].machine().is_catching_up(), "it has, and wrote that down");
 }
 
 #[test]

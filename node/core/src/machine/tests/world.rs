@@ -243,7 +243,6 @@ impl World {
     pub(super) fn lose_rows(&mut self, node: usize) {
         self.kill(node);
         self.hosts[node].disk.lose_rows();
-        self.hosts[node].has_lost_rows = true;
         self.granted.retain(|(coordinator, _, _), _| *coordinator != validator(node));
         self.acknowledged.retain(|(at, _)| *at != node);
     }
@@ -259,7 +258,7 @@ impl World {
             journal: host.disk.journal().to_vec(),
             devices: host.inventory(),
             leftovers: host.containers.keys().copied().collect(),
-            has_lost_rows: std::mem::take(&mut host.has_lost_rows),
+            has_lost_rows: host.disk.lacks_rows(),
         };
         self.check_promises(node);
         self.after(500, Happening::ViewRead { node, life, height: self.chain.finalized() });

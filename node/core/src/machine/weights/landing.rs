@@ -70,14 +70,16 @@ impl Machine {
         out: &mut Outcome,
     ) {
         let Some(asked) = self.tracing.remove(&id) else { return };
-        let (Some(intent), Some(seen)) = (self.intents.get(&id), self.seen()) else { return };
-        let epoch = intent.epoch.0;
+        let Some(seen) = self.seen() else { return };
         match result {
             Ok(Traced::Succeeded { hash, block }) => self.on_included(&seen, id, hash, block, out),
             Ok(Traced::Failed { hash, block, error }) => {
                 let error = clip_detail(&error);
-                out.note(Note::WeightsFailed { epoch, block, error });
                 self.spend_nonce_of(id, hash);
+                let Some(intent) = self.intents.get(&id) else { return };
+                let (epoch, error_said) = (intent.epoch.0, error.clone());
+                out.note(Note::WeightsFailed { epoch, block, error: error_said });
+                self.on_reveal_failed(id, hash, &error, out);
             }
             Ok(Traced::NotFound) => self.on_not_found(id, &asked, out),
             Err(reason) => self.on_untraced(&seen, id, &clip_detail(&reason), out),
@@ -181,10 +183,17 @@ impl Machine {
             .map(|signed| (signed.hash, signed.nonce))
             .collect();
         for (hash, nonce) in used {
-            if self.spent.insert(hash) {
+            if self.spent.insert(hash) && !self.may_be_another_of_ours(nonce, &hash) {
                 out.note(Note::NonceUsedElsewhere { nonce });
             }
         }
+    }
+
+    /// Whether another signature of ours with this nonce may have used it.
+    fn may_be_another_of_ours(&self, nonce: u32, hash: &Digest) -> bool {
+        let all = self.intents.values().flat_map(|row| row.signings.iter().chain(&row.reveals));
+        let mut others = all.filter(|signed| signed.nonce == nonce && signed.hash != *hash);
+        others.any(|signed| !self.spent.contains(&signed.hash))
     }
 
     /// The chain's blocks could not be searched: the row decides, if it says anything.
@@ -205,9 +214,15 @@ impl Machine {
             self.land(view, id, &signed, block, out);
         } else if view.number.since(last_era_end(intent)) > BlockCount(UNTRACED_BLOCKS_MAX) {
             // Nobody has these blocks any more; never signed again, so nothing lands twice.
-            self.explain_update(view, id);
             let reason = format!("what became of it cannot be found out: {reason}");
-            self.close(id, IntentState::Abandoned { reason }, out);
+            let state = if intent.state.is_on_its_way() {
+                self.explain_update(view, id);
+                IntentState::Abandoned { reason }
+            } else {
+                // The commit landed: only its reveal is in doubt.
+                self.unsearched_reveal(view, intent, reason)
+            };
+            self.close(id, state, out);
         }
     }
 

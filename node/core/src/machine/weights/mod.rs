@@ -12,11 +12,14 @@
 //! means found in a finalized block, never "submitted". A used nonce says that something landed,
 //! the search for our extrinsic says whether it was ours, and the row read back confirms it.
 //!
-//! Files: here what is intended and sent; `landing` (what became of it), `reveal` (commits after
-//! they landed), `signers` (is anybody else using our hotkey?).
+//! Files: here what is intended and sent; `landing` (what became of it), `ending` (what can become
+//! nothing any more), `reveal` (commits after they landed), `signers` (is anybody else using our
+//! hotkey?), `said` (what was said already).
 
+mod ending;
 mod landing;
 mod reveal;
+mod said;
 mod signers;
 
 use std::collections::BTreeMap;
@@ -30,13 +33,14 @@ use crate::rows::{
 };
 use crate::submission::SubmissionState;
 use crate::submit_guard::{
-    can_land, intent_id, is_included, may_sign, may_sign_again, Binding, NotSafe, Safe, Sight,
-    Terms, WeightsForm,
+    can_land, includes_for, intent_id, is_included, is_of_an_earlier_subnet, may_sign,
+    may_sign_again, Binding, NotSafe, Safe, Sight, Terms, WeightsForm,
 };
 use crate::unit::BlockNumber;
 use crate::vector;
 use crate::view::ChainView;
 
+pub(super) use said::Said;
 pub(super) use signers::Signers;
 
 /// Blocks after which the same bytes are handed to the chain again: an endpoint may have said yes
@@ -64,7 +68,9 @@ impl Machine {
     pub(super) fn on_finalized_weights(&mut self, out: &mut Outcome) {
         let Some(seen) = self.seen() else { return };
         for id in self.intents_where(|intent| !intent.state.is_finished()) {
-            self.follow_landing(&seen, id, out);
+            if !self.end_stranded(&seen, id, out) {
+                self.follow_landing(&seen, id, out);
+            }
         }
         self.check_signers(&seen, out);
         self.send_weights(&seen, out);
@@ -100,7 +106,10 @@ impl Machine {
     }
 
     fn send_weights(&mut self, seen: &Seen, out: &mut Outcome) {
-        for id in self.intents_where(|intent| intent.state.is_on_its_way()) {
+        // What was meant for a subnet that is no more is not sent to the one that has its number.
+        let is_of_this = |intent: &IntentRow| !is_of_an_earlier_subnet(intent, &seen.head);
+        let is_under_way = |intent: &IntentRow| intent.state.is_on_its_way() && is_of_this(intent);
+        for id in self.intents_where(is_under_way) {
             self.resend(seen, id, out);
         }
         if self.config.weights == WeightsMode::Off {
@@ -110,11 +119,13 @@ impl Machine {
             self.say_not_safe(&seen.head, not_safe, out);
             return;
         }
-        for id in self.intents_where(|intent| intent.state.is_on_its_way()) {
+        for id in self.intents_where(is_under_way) {
             self.sign_again(seen, id, out);
         }
-        for id in self.intents_where(|intent| matches!(intent.state, IntentState::Committed { .. }))
-        {
+        let is_committed = |intent: &IntentRow| {
+            matches!(intent.state, IntentState::Committed { .. }) && is_of_this(intent)
+        };
+        for id in self.intents_where(is_committed) {
             self.reveal(seen, id, out);
         }
         if self.signing.is_empty() {
@@ -125,6 +136,7 @@ impl Machine {
     /// What the node knows of itself that forbids any signature.
     fn check_self(&self, seen: &Seen) -> Result<(), NotSafe> {
         self.signers.check(seen.head.number)?;
+        self.check_head(seen)?;
         if self.is_catching_up() {
             return Err(NotSafe::CatchingUp);
         }
@@ -201,14 +213,14 @@ impl Machine {
         if is_included(signed, &seen.head) || !can_land(signed, seen.sight()) {
             return;
         }
-        // A commit that slips into the next epoch would open early: better none than that.
-        let is_over = intent.epoch != seen.head.epoch.index;
-        if is_over && signed.carries != Carries::Plain {
+        // A commit that slips into the next epoch would open early, and a plain vector would keep
+        // that epoch's own one waiting for the rate limit: better none than that.
+        if !includes_for(&seen.head, intent.epoch) {
             return;
         }
         // One of the two lands: the newer is wanted.
         let is_replaced = self.intents.values().any(|other| {
-            other.epoch > intent.epoch
+            other.place() > intent.place()
                 && other.signings.iter().any(|newer| newer.nonce == signed.nonce)
         });
         if is_replaced {
@@ -254,13 +266,15 @@ impl Machine {
         };
         self.not_safe = None;
         let (hotkey, netuid) = (self.config.hotkey, self.config.netuid);
-        let id = intent_id(&hotkey, netuid, self.config.mechanism, safe.epoch);
+        let registered_at = head.registration();
+        let id = intent_id(&hotkey, netuid, self.config.mechanism, registered_at, safe.epoch);
         let entries = u64::try_from(vector.len()).unwrap_or(u64::MAX);
         out.note(Note::WeightsIntended { epoch: safe.epoch.0, entries });
         let mut intent = IntentRow {
             id,
             netuid,
             mechanism: self.config.mechanism,
+            registered_at,
             epoch: safe.epoch,
             vector: vector.clone(),
             version_key: safe.version_key,
@@ -346,22 +360,31 @@ impl Machine {
         };
         let signed = SignedExtrinsic { vector: intent.vector.clone(), ..signed };
         let (nonce, era_end) = (signed.nonce, signed.era_end);
-        let step = if signed.carries == Carries::Reveal {
+        let is_reveal = signed.carries == Carries::Reveal;
+        let step = if is_reveal {
             out.note(Note::RevealSigned { epoch, nonce, era_end });
             intent.reveals.push(signed.clone());
-            JournalStep::RevealSigned { signed: signed.clone() }
+            JournalStep::RevealSigned { signed }
         } else {
             out.note(Note::WeightsSigned { epoch, nonce, era_end });
             intent.signings.push(signed.clone());
             intent.state = IntentState::Signed;
-            JournalStep::Signed { signed: signed.clone() }
+            JournalStep::Signed { signed }
         };
         let intent = intent.clone();
         self.journal(&intent, step, out);
         out.put(Row::Intent(intent));
-        out.perform(Effect::SendWeights { intent: id, bytes: signed.bytes, era_end });
-        if let Some(seen) = self.seen() {
-            self.sent_at.insert(id, seen.head.number);
+        let Some(seen) = self.seen() else { return };
+        // What was asked for before the number went to another subnet.
+        if self.intents.get(&id).is_some_and(|intent| is_of_an_earlier_subnet(intent, &seen.head)) {
+            return;
+        }
+        // While it was signed, the chain went on: it may have come too late to be sent at all.
+        self.sent_at.remove(&id);
+        if is_reveal {
+            self.reveal(&seen, id, out);
+        } else {
+            self.resend(&seen, id, out);
         }
     }
 
@@ -386,6 +409,7 @@ impl Machine {
             intent: intent.id,
             netuid: intent.netuid,
             mechanism: intent.mechanism,
+            registered_at: intent.registered_at,
             epoch: intent.epoch,
             step,
         }));
@@ -412,10 +436,6 @@ impl Machine {
         if self.no_vector_epoch.replace(epoch) != Some(epoch) {
             out.note(Note::WeightsNotSafe { epoch: epoch.0, reason: error.to_string() });
         }
-    }
-
-    pub(super) fn has_live_intent(&self) -> bool {
-        self.intents.values().any(|intent| intent.state.is_on_its_way())
     }
 
     fn drop_old_intents(&mut self, out: &mut Outcome) {

@@ -7,8 +7,8 @@ use super::Seen;
 use crate::limits::SETTLING_BLOCKS;
 use crate::machine::effect::{Effect, Halt, Note, Outcome};
 use crate::machine::{Machine, WeightsMode};
-use crate::rows::{IntentRow, JournalEntry, JournalStep};
-use crate::submit_guard::NotSafe;
+use crate::rows::{Carries, IntentRow, IntentState, JournalEntry, JournalStep, SignedExtrinsic};
+use crate::submit_guard::{is_included, NotSafe};
 use crate::unit::{BlockCount, BlockNumber};
 
 /// What is known of the hotkey's updates.
@@ -84,6 +84,42 @@ impl Machine {
         if block > known && !self.has_unexplained_signing(seen) {
             self.halt(block, out);
         }
+    }
+
+    /// Whether the hotkey's last update in the best block is one that we know of. What comes behind a
+    /// rival's would hide it: once both are final, the chain shows the later one.
+    pub(super) fn check_head(&self, seen: &Seen) -> Result<(), NotSafe> {
+        let Some(own) = seen.head.neuron(&self.config.hotkey) else { return Ok(()) };
+        let block = own.last_update;
+        let is_known = block <= own.registered_at || Some(block) <= self.signers.vouched_until;
+        if is_known || self.config.weights != WeightsMode::Submit || self.may_be_ours(seen, block) {
+            return Ok(());
+        }
+        Err(NotSafe::UnexplainedUpdate { block })
+    }
+
+    /// Whether something that we signed may have made this update of the best block.
+    fn may_be_ours(&self, seen: &Seen, block: BlockNumber) -> bool {
+        let is_its = |signed: &SignedExtrinsic| {
+            is_included(signed, &seen.head)
+                && !self.spent.contains(&signed.hash)
+                && signed.anchor < block
+                && block < signed.era_end
+        };
+        // Where nothing is concealed any more, the chain opens an old commit with an update.
+        let opens_with_update = |intent: &IntentRow| {
+            let last = intent.signings.last().map(|signed| &signed.carries);
+            !seen.head.params.commit_reveal_enabled
+                && matches!(last, Some(Carries::Timelocked { .. }))
+        };
+        self.intents.values().any(|intent| match intent.state {
+            IntentState::Open | IntentState::Signed => intent.signings.iter().any(is_its),
+            IntentState::Committed { .. } => opens_with_update(intent),
+            IntentState::Landed { .. }
+            | IntentState::Revealed { .. }
+            | IntentState::Lost { .. }
+            | IntentState::Abandoned { .. } => false,
+        }) || self.signers.vouched_until.is_none() && self.first_anchor() >= Some(block)
     }
 
     /// A hotkey that was used before, by something that kept no journal here.

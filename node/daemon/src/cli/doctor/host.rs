@@ -7,12 +7,12 @@ use node_core::preflight;
 use node_evaluator::dataset::Dataset;
 use node_evaluator::meter::MeterPlan;
 use node_runner::{Engine, EngineConfig};
-use node_store::{read_journal, JOURNAL_FILE};
+use node_store::{read_journal, JournalRead, JOURNAL_FILE};
 
 use super::{Finding, Level};
 use crate::config::{Config, Settings};
 use crate::hotkey;
-use crate::status::{find, unix_now, Found};
+use crate::status::{find, grouped, unix_now, Found, JournalStatus, StatusReport};
 
 pub(super) fn config(settings: &Settings, config: &Config) -> Finding {
     let file = settings
@@ -61,18 +61,29 @@ pub(super) fn journal(config: &Config) -> Finding {
             Finding::ok("journal", text)
         }
         Ok(read) => {
-            let text = format!("{} entries, all of them whole", read.entries.len());
-            match read.torn_tail {
-                Some(_) => Finding::warn("journal", format!("{text}, and an unfinished last line"))
-                    .next("nothing, if a node runs; else the next start repairs it"),
-                None => Finding::ok("journal", text),
-            }
+            let bytes = std::fs::metadata(path.join(JOURNAL_FILE)).map_or(0, |file| file.len());
+            journal_finding(&read, JournalStatus::new(bytes))
         }
         Err(fault) => {
             let next = fault.next_step();
             Finding::of_error("journal", &fault).next(next)
         }
     }
+}
+
+fn journal_finding(read: &JournalRead, status: JournalStatus) -> Finding {
+    let text = format!("{} entries, all of them whole", read.entries.len());
+    let level = match status.level() {
+        preflight::Level::Ok if read.torn_tail.is_some() => {
+            return Finding::warn("journal", format!("{text}, and an unfinished last line"))
+                .next("nothing, if a node runs; else the next start repairs it");
+        }
+        preflight::Level::Ok => return Finding::ok("journal", text),
+        preflight::Level::Warn => Level::Warn,
+        preflight::Level::Alarm => Level::Fail,
+    };
+    Finding::new("journal", level, format!("{text}; {}", status.text()))
+        .next("start the node anew; docs/journal.md says what else makes it smaller")
 }
 
 /// The key file, and the hotkey if it can be told without a password.
@@ -184,7 +195,11 @@ pub(super) async fn node(config: &Config) -> Vec<Finding> {
     };
     let report = &status.report;
     match &status.found {
-        Found::NotRunning => vec![Finding::ok("node", "none runs with this data directory")],
+        Found::NotRunning => {
+            let mut found = vec![Finding::ok("node", "none runs with this data directory")];
+            found.extend(reveal(report).map(|finding| finding.next("start it before that")));
+            found
+        }
         Found::NotAnswering { address, reason } => {
             let text = format!("one seems to run and does not answer at {address}: {reason}");
             vec![Finding::fail("node", text).next("see its log; restart it if it hangs")]
@@ -196,6 +211,7 @@ pub(super) async fn node(config: &Config) -> Vec<Finding> {
             } else {
                 readiness.reasons.iter().map(|reason| Finding::fail("node", reason)).collect()
             };
+            found.extend(reveal(report).map(|finding| finding.next("do not stop it before")));
             let told =
                 |check: &&crate::status::CheckStatus| !readiness.reasons.contains(&check.text);
             for check in report.checks.iter().filter(told) {
@@ -212,4 +228,18 @@ pub(super) async fn node(config: &Config) -> Vec<Finding> {
             found
         }
     }
+}
+
+/// A hash commit that waits to be revealed: without a node it is lost.
+fn reveal(report: &StatusReport) -> Option<Finding> {
+    let due = report.weights.reveal_due.as_ref()?;
+    let when = match (due.from, due.until) {
+        (_, Some(until)) => format!(", before block {}", grouped(until.0)),
+        (Some(from), None) => format!(", from block {} on", grouped(from.0)),
+        (None, None) => String::new(),
+    };
+    let (epoch, opens_in) = (due.epoch, due.opens_in);
+    let text =
+        format!("it says that the commit of epoch {epoch} is revealed in epoch {opens_in}{when}");
+    Some(Finding::warn("node", text))
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use node_core::id::{Digest, Uid};
 use node_core::rows::{Carries, IntentState, SignedExtrinsic};
 use node_core::submit_guard::{can_land, Sight};
-use node_core::unit::{BlockNumber, EpochIndex};
+use node_core::unit::BlockNumber;
 use node_core::view::{ChainView, Neuron};
-use node_store::{EpochHistory, MechanismHistory};
+use node_store::{EpochHistory, EpochKey, MechanismHistory};
 use serde::Serialize;
 
 use crate::status::grouped;
@@ -46,8 +46,12 @@ pub(super) fn last_update(view: &ChainView, own: &Neuron, known: &MechanismHisto
     let shown = grouped(block.0);
     let landed = known.epochs.values().filter_map(EpochHistory::updated_at).max();
     if block <= own.registered_at {
-        return match landed {
-            None => answer(true, "the hotkey has never updated its weights".to_owned()),
+        // What landed before the hotkey, or the whole subnet, was registered anew is over.
+        return match landed.filter(|landed| *landed > block) {
+            None => answer(
+                true,
+                "the hotkey has not updated its weights since it was registered".to_owned(),
+            ),
             Some(landed) => answer(false, journal_is_ahead(landed, &shown)),
         };
     }
@@ -86,7 +90,7 @@ fn row(view: &ChainView, own: &Neuron, known: &MechanismHistory) -> Check {
     let answer = |agrees, detail| Check::new("row", agrees, detail);
     let row = view.weights_of(own.uid);
     let newest = known.epochs.iter().rev().find(|(_, epoch)| epoch.shown_at().is_some());
-    let is_adopted = |(_, epoch): &(&EpochIndex, &EpochHistory)| {
+    let is_adopted = |(_, epoch): &(&EpochKey, &EpochHistory)| {
         known.adopted > epoch.updated_at() && known.adopted >= Some(own.last_update)
     };
     match newest {
@@ -203,7 +207,7 @@ fn live_signatures(view: &ChainView, known: &MechanismHistory) -> Check {
 #[cfg(test)]
 pub(in crate::cli::weights) mod tests {
     use node_core::id::{BlockHash, Hotkey, Netuid};
-    use node_core::unit::BlockCount;
+    use node_core::unit::{BlockCount, EpochIndex};
     use node_core::view::OwnCommit;
     use node_store::Intended;
 
@@ -270,7 +274,7 @@ pub(in crate::cli::weights) mod tests {
     pub(in crate::cli::weights) fn mechanism<const N: usize>(
         epochs: [(u64, EpochHistory); N],
     ) -> MechanismHistory {
-        let epochs = epochs.into_iter().map(|(epoch, known)| (EpochIndex(epoch), known));
+        let epochs = epochs.into_iter().map(|(epoch, known)| (EpochIndex(epoch).into(), known));
         MechanismHistory { adopted: None, epochs: epochs.collect() }
     }
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use node_core::unit::{BlockNumber, EpochIndex};
-use node_store::{state_name, EpochHistory, MechanismHistory};
+use node_store::{state_name, EpochHistory, EpochKey, MechanismHistory};
 use serde::Serialize;
 
 use super::place::Place;
@@ -51,6 +51,7 @@ struct Answer {
 #[derive(Serialize)]
 struct Line {
     epoch: EpochIndex,
+    registered_at: Option<BlockNumber>,
     state: &'static str,
     form: Option<&'static str>,
     intended_at: Option<BlockNumber>,
@@ -92,10 +93,11 @@ fn lines(known: &MechanismHistory, limit: usize) -> Vec<Line> {
 }
 
 impl Line {
-    fn new(epoch: EpochIndex, known: &EpochHistory) -> Self {
+    fn new(key: EpochKey, known: &EpochHistory) -> Self {
         let state = known.state();
         Self {
-            epoch,
+            epoch: key.epoch,
+            registered_at: key.registered_at,
             state: state_name(&state),
             form: known.ordered_signings().last().map(|signed| form_name(&signed.carries)),
             intended_at: known.intended.as_ref().map(|intended| intended.computed_at),

@@ -4,7 +4,7 @@ use clap::Args;
 use node_core::id::{Digest, Uid};
 use node_core::rows::{Carries, SignedExtrinsic};
 use node_core::unit::{BlockNumber, EpochIndex};
-use node_store::{state_name, EpochHistory};
+use node_store::{state_name, EpochHistory, EpochKey, MechanismHistory};
 use serde::Serialize;
 
 use super::place::Place;
@@ -32,8 +32,8 @@ pub(super) struct ShowCommand {
     #[arg(long, value_name = "NUMBER")]
     epoch: Option<u64>,
 
-    /// Print JSON: `epoch`, `state`, `detail`, `intended_at`, `version_key`, `landed_at`,
-    /// `revealed_at`, `signatures` and `vector`
+    /// Print JSON: `epoch`, `registered_at`, `state`, `detail`, `intended_at`, `version_key`,
+    /// `landed_at`, `revealed_at`, `signatures` and `vector`
     #[arg(long)]
     json: bool,
 
@@ -54,6 +54,7 @@ enum NotThere {
 #[derive(Serialize)]
 struct Answer {
     epoch: EpochIndex,
+    registered_at: Option<BlockNumber>,
     state: &'static str,
     detail: String,
     intended_at: Option<BlockNumber>,
@@ -86,14 +87,10 @@ impl ShowCommand {
     pub(super) fn execute(self) -> Result<ExitReason, Failure> {
         let place = Place::of(&self.flags)?;
         let known = place.mechanism(&place.history(place.owner()?)?);
-        let found = match self.epoch.map(EpochIndex) {
-            Some(epoch) => known.epochs.get_key_value(&epoch).ok_or(NotThere::Epoch(epoch)),
-            None => known.epochs.last_key_value().ok_or(NotThere::Any),
-        };
-        let (epoch, known) = found.map_err(|error| {
+        let (epoch, known) = find(&known, self.epoch.map(EpochIndex)).map_err(|error| {
             Failure::unexpected(error).hint("`assay weights history` lists what there is")
         })?;
-        let answer = Answer::new(*epoch, known);
+        let answer = Answer::new(epoch, known);
         let text = if self.json {
             serde_json::to_string_pretty(&answer).map_err(Failure::unexpected)?
         } else {
@@ -104,12 +101,24 @@ impl ShowCommand {
     }
 }
 
+/// An epoch of the newest subnet that had one with this number; else the newest of all.
+fn find(
+    known: &MechanismHistory,
+    epoch: Option<EpochIndex>,
+) -> Result<(EpochKey, &EpochHistory), NotThere> {
+    let is_meant = |key: &EpochKey| epoch.is_none_or(|epoch| key.epoch == epoch);
+    let newest = known.epochs.iter().rev().find(|(key, _)| is_meant(key));
+    let newest = newest.map(|(key, known)| (*key, known));
+    newest.ok_or_else(|| epoch.map_or(NotThere::Any, NotThere::Epoch))
+}
+
 impl Answer {
-    fn new(epoch: EpochIndex, known: &EpochHistory) -> Self {
+    fn new(key: EpochKey, known: &EpochHistory) -> Self {
         let state = known.state();
         let signed = known.ordered_signings().into_iter().chain(known.ordered_reveals());
         Self {
-            epoch,
+            epoch: key.epoch,
+            registered_at: key.registered_at,
             state: state_name(&state),
             detail: state_detail(&state),
             intended_at: known.intended.as_ref().map(|intended| intended.computed_at),
@@ -156,6 +165,10 @@ impl Signature {
 fn render(answer: &Answer) -> String {
     let mut text = String::new();
     line(&mut text, "epoch", &answer.epoch.to_string());
+    if let Some(registered_at) = answer.registered_at {
+        let text_of = format!("registered in block {}", grouped(registered_at.0));
+        line(&mut text, "subnet", &text_of);
+    }
     line(&mut text, "state", answer.state);
     if !answer.detail.is_empty() {
         line(&mut text, "", &answer.detail);
@@ -182,6 +195,10 @@ fn render(answer: &Answer) -> String {
     });
     let header = ["signed", "nonce", "anchor", "era end", "spec", "opens", "hash"];
     text.push_str(&format!("\n{}", table(header, rows.collect())));
+    if answer.vector.is_empty() {
+        text.push_str("\nthe vector was left out when the journal was made smaller\n");
+        return text;
+    }
     let rows = answer.vector.iter().map(|(uid, weight)| [uid.to_string(), weight.to_string()]);
     text.push_str(&format!("\n{}", table(["uid", "weight"], rows.collect())));
     text
@@ -190,11 +207,23 @@ fn render(answer: &Answer) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::weights::compare::tests::lost_commit;
+    use crate::cli::weights::compare::tests::{landed, lost_commit, mechanism};
+
+    #[test]
+    fn of_epochs_with_one_number_that_of_the_newest_subnet_is_meant() {
+        let mut known = mechanism([(7, landed(120)), (8, landed(140))]);
+        let newer = EpochKey { registered_at: Some(BlockNumber(200)), epoch: EpochIndex(7) };
+        known.epochs.insert(newer, landed(220));
+        let found = |epoch: Option<u64>| find(&known, epoch.map(EpochIndex)).map(|(key, _)| key);
+        assert_eq!(found(None).unwrap(), newer);
+        assert_eq!(found(Some(7)).unwrap(), newer);
+        assert_eq!(found(Some(8)).unwrap(), EpochIndex(8).into());
+        assert!(matches!(found(Some(9)), Err(NotThere::Epoch(EpochIndex(9)))));
+    }
 
     #[test]
     fn one_epoch_is_shown_in_full_and_its_salt_is_not() {
-        let answer = Answer::new(EpochIndex(8), &lost_commit(140));
+        let answer = Answer::new(EpochIndex(8).into(), &lost_commit(140));
         insta::assert_snapshot!("one_epoch", render(&answer));
         let json = serde_json::to_string(&answer).unwrap();
         assert!(!json.contains("salt"), "{json}");

@@ -1,6 +1,11 @@
 //! One fault at a time, each with its number in the catalogue of faults.
 
-use super::fork::Call;
+mod nonces;
+mod reveals;
+mod rivals;
+mod sending;
+
+use super::fork::{Call, State};
 use super::life::{Faults, Life, LEAD};
 use crate::id::Digest;
 use crate::machine::effect::{Halt, Note};
@@ -10,7 +15,7 @@ use crate::rows::{Carries, IntentRow, IntentState, JournalEntry, JournalStep};
 use crate::submit_guard::CommitForm;
 use crate::unit::BlockNumber;
 
-const NONE: Faults = Faults {
+pub(super) const NONE: Faults = Faults {
     crashes: 0,
     reorganisations: 0,
     outages: 0,
@@ -26,11 +31,11 @@ const NONE: Faults = Faults {
 };
 
 /// A validator that has set weights for two epochs of forty blocks.
-fn settled(seed: u64) -> Life {
+pub(super) fn settled(seed: u64) -> Life {
     settled_with(seed, None)
 }
 
-fn settled_with(seed: u64, commit: Option<CommitForm>) -> Life {
+pub(super) fn settled_with(seed: u64, commit: Option<CommitForm>) -> Life {
     let mut life = Life::new(seed, NONE, commit);
     life.chain.change(|state| state.set_tempo(40));
     run_until(&mut life, 200, |life| life.epochs >= 2);
@@ -38,7 +43,7 @@ fn settled_with(seed: u64, commit: Option<CommitForm>) -> Life {
     life
 }
 
-fn run_until(life: &mut Life, blocks: u64, is_done: impl Fn(&Life) -> bool) {
+pub(super) fn run_until(life: &mut Life, blocks: u64, is_done: impl Fn(&Life) -> bool) {
     for _ in 0..blocks {
         if is_done(life) {
             return;
@@ -55,6 +60,11 @@ fn signatures(life: &Life) -> usize {
 /// What another process with the same hotkey would sign.
 fn by_a_rival(call: &Call) -> Call {
     Call { version_key: call.version_key + 1, ..call.clone() }
+}
+
+/// The epoch of the best block.
+fn index(life: &Life) -> u64 {
+    life.chain.block(life.chain.best()).state.index
 }
 
 #[test]
@@ -231,7 +241,7 @@ fn committed(life: &Life) -> usize {
 }
 
 /// Runs until one more commit of ours is final, and still closed.
-fn run_until_committed(life: &mut Life) {
+pub(super) fn run_until_committed(life: &mut Life) {
     let before = committed(life);
     run_until(life, 60, |life| committed(life) > before);
 }
@@ -280,7 +290,7 @@ fn lands_during_a_search(seed: u64) -> bool {
     }
     let landed = life.landed();
     let has_followed = life.signed.values().any(|call| call.nonce == nonce + 1);
-    life.release_searches();
+    life.release_answers();
     for _ in 0..8 {
         life.step();
     }

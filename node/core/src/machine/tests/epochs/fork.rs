@@ -58,6 +58,10 @@ pub(super) struct State {
     number: u64,
     pub(super) spec_version: u32,
     pub(super) tempo: u64,
+    /// The beacon's rounds from here on do not reach the chain.
+    pub(super) rounds_end_at: Option<u64>,
+    /// What every reveal fails with.
+    pub(super) refuses_reveals: Option<&'static str>,
     pub(super) index: u64,
     last_epoch: u64,
     pub(super) pending_at: u64,
@@ -66,6 +70,7 @@ pub(super) struct State {
     pub(super) version_key: u64,
     pub(super) nonce: u32,
     pub(super) neurons: Vec<Neuron>,
+    pub(super) registered_at: u64,
     row: Vec<(Uid, u16)>,
     kept: Vec<Kept>,
 }
@@ -97,6 +102,8 @@ impl Forks {
             number: 0,
             spec_version: 1,
             tempo,
+            rounds_end_at: None,
+            refuses_reveals: None,
             index: 0,
             last_epoch: 0,
             pending_at: 0,
@@ -105,6 +112,7 @@ impl Forks {
             version_key: 3,
             nonce: 0,
             neurons,
+            registered_at: 0,
             row: Vec::new(),
             kept: Vec::new(),
         };
@@ -249,6 +257,7 @@ impl Forks {
                 commit_reveal_version: Some(4),
                 reveal_period: 1,
                 mechanism_count: 1,
+                registered_at: BlockNumber(state.registered_at),
                 ..SubnetParams::default()
             },
             epoch: EpochClock::stateful(
@@ -288,6 +297,18 @@ impl State {
         (self.tempo, self.last_epoch) = (tempo, self.number);
     }
 
+    /// Another subnet gets the number, with the same hotkeys.
+    pub(super) fn register_anew(&mut self) {
+        self.registered_at = self.number;
+        (self.index, self.last_epoch, self.pending_at, self.since_step) = (0, self.number, 0, 0);
+        self.row.clear();
+        self.kept.clear();
+        for neuron in &mut self.neurons {
+            let block = BlockNumber(self.number);
+            (neuron.registered_at, neuron.last_update) = (block, block);
+        }
+    }
+
     fn is_limited_in(&self, block: u64) -> bool {
         let last_update = self.own().last_update.0;
         last_update > 0 && block - last_update < RATE_LIMIT
@@ -295,7 +316,8 @@ impl State {
 
     fn newest_round(&self) -> u64 {
         // The pulse takes a block to reach the chain.
-        BEACON.newest_at(UnixMs(self.number.saturating_sub(1) * BLOCK_MS))
+        let number = self.rounds_end_at.map_or(self.number, |end| end.min(self.number));
+        BEACON.newest_at(UnixMs(number.saturating_sub(1) * BLOCK_MS))
     }
 
     fn is_due(&self) -> bool {
@@ -316,6 +338,15 @@ impl State {
             self.pending_at = self.number + 1;
         }
         self.since_step += 1;
+    }
+
+    /// As the chain does with commits whose epoch is over.
+    pub(super) fn drop_commits(&mut self) {
+        self.kept.clear();
+    }
+
+    pub(super) fn row(&self) -> Vec<(Uid, u16)> {
+        self.row.clone()
     }
 
     fn lookahead(&self) -> u64 {
@@ -383,6 +414,9 @@ impl State {
     fn reveal(&mut self, call: &Call) -> Result<(), String> {
         if !self.commit_reveal {
             return Err("CommitRevealDisabled".to_owned());
+        }
+        if let Some(error) = self.refuses_reveals {
+            return Err(format!("SubtensorModule::{error}"));
         }
         let hash = commit_hash(&call.vector, &call.salt, call.version_key);
         let found = self.kept.iter().position(|kept| kept.commit.hash == hash);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::fork::{commit_hash, is_update, Block, Call, Forks, NETUID, OWN, RATE_LIMIT};
+use super::fork::{commit_hash, is_update, Block, Call, Forks, State, NETUID, OWN, RATE_LIMIT};
 use crate::commitment::Location;
 use crate::id::{BlockHash, ContentDigest, Digest, DigestBuilder, Hotkey, IntentId, Uid};
 use crate::limits::REORGANISED_BLOCKS_MAX;
@@ -79,6 +79,10 @@ pub(super) struct Life {
     pub(super) halted: Option<Halt>,
     /// Searches take until they are released.
     pub(super) holds_searches: bool,
+    /// Signatures of vectors take until they are released.
+    pub(super) holds_vectors: bool,
+    /// Signatures of reveals do.
+    pub(super) holds_reveals: bool,
     /// Answers that are not there yet, and the block in which they come.
     held: Vec<(u64, Event)>,
     pub(super) epochs: u64,
@@ -144,6 +148,8 @@ impl Life {
             is_barred: false,
             halted: None,
             holds_searches: false,
+            holds_vectors: false,
+            holds_reveals: false,
             held: Vec::new(),
             epochs: 0,
             crashes: 0,
@@ -171,9 +177,10 @@ impl Life {
         self.host.disk.commit_rows(&[Write::Put(Row::Submission(row))]);
     }
 
-    /// The answers of searches that took long.
-    pub(super) fn release_searches(&mut self) {
+    /// The answers of searches and signatures that took long.
+    pub(super) fn release_answers(&mut self) {
         self.holds_searches = false;
+        (self.holds_vectors, self.holds_reveals) = (false, false);
         self.bring_answers(u64::MAX);
     }
 
@@ -203,6 +210,16 @@ impl Life {
         self.host.kill();
         self.host.disk.lose_rows();
         self.score(miner(1), 0);
+    }
+
+    /// Another subnet gets the number; miners are scored on it, and a restart counts that.
+    pub(super) fn register_anew(&mut self) {
+        self.chain.change(State::register_anew);
+        let block = self.chain.best();
+        for uid in 1..=MINERS {
+            self.score(miner(uid.into()), block);
+        }
+        self.host.kill();
     }
 
     fn start(&mut self) {
@@ -268,7 +285,7 @@ impl Life {
         }
     }
 
-    fn replace_miner(&mut self) {
+    pub(super) fn replace_miner(&mut self) {
         // The first one stays, so that there are points at any time.
         let uid = 2 + usize::try_from(self.rng.below(u64::from(MINERS) - 1)).unwrap();
         let (hotkey, registered_at) = (miner(self.next_miner), self.chain.best());
@@ -398,7 +415,13 @@ impl Life {
     fn perform(&mut self, effect: Effect) -> Option<Event> {
         match effect {
             Effect::SignWeights(to_sign) => {
+                let is_reveal = matches!(to_sign.form, WeightsForm::Reveal { .. });
                 let event = self.sign(to_sign);
+                let is_held = if is_reveal { self.holds_reveals } else { self.holds_vectors };
+                if is_held {
+                    self.held.push((u64::MAX, event));
+                    return None;
+                }
                 self.answer(event)
             }
             Effect::SendWeights { intent, bytes, .. } => {

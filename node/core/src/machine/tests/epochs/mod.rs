@@ -1,9 +1,10 @@
 //! A thousand epochs with everything going wrong: none missed that could be served, no second
 //! signature, no vector that was not planned.
 //!
-//! `fork` is the chain, `life` the validator on it, `cases` are single faults. `ASSAY_SEED` repeats
-//! one seed, `ASSAY_SEEDS` tries that many instead of ten.
+//! `fork` is the chain, `life` the validator on it, `cases` are single faults, `anew` what ends.
+//! `ASSAY_SEED` repeats one seed, `ASSAY_SEEDS` tries that many instead of ten.
 
+mod anew;
 mod cases;
 mod fork;
 mod life;
