@@ -86,6 +86,8 @@ faults! {
     FetchFails = "fetch_fails", 400;
     /// A run ends by a fault of its host.
     RunFails = "run_fails", 150;
+    /// A run never starts, and never ends by itself.
+    RunHangs = "run_hangs", 60;
 }
 
 impl fmt::Display for Fault {

@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 
 use node_core::evidence::{Evidence, Receipt};
 use node_core::id::{DigestBuilder, Hotkey, Signature};
+use node_core::lease::{HeldLease, Seal};
+use node_core::view::ChainView;
 
 /// The secret keys of all validators.
 #[derive(Debug)]
@@ -32,9 +34,22 @@ impl Keys {
         Signature(signature)
     }
 
-    pub(crate) fn sign_receipt(&self, evidence: Evidence) -> Receipt {
+    /// The receipt for this evidence, and the signature of its seal.
+    pub(crate) fn sign_receipt(&self, evidence: Evidence) -> (Receipt, Signature) {
         let signature = self.sign(&evidence.worker, &evidence.signing_message());
-        Receipt { evidence, signature }
+        let receipt = Receipt { evidence, signature };
+        let Evidence { genesis, netuid, assignment, lease, attempt, worker, .. } = receipt.evidence;
+        let held = HeldLease { assignment, lease, attempt };
+        let message = Seal::signing_message(&genesis, netuid, &held, &worker, &receipt.sealed());
+        let seal = self.sign(&worker, &message);
+        (receipt, seal)
+    }
+
+    /// Whether a seal is signed by the worker that it names.
+    pub(crate) fn is_seal_signed(&self, view: &ChainView, seal: &Seal) -> bool {
+        let Seal { held, worker, result, signature } = seal;
+        let message = Seal::signing_message(&view.genesis, view.netuid, held, worker, result);
+        self.0.contains_key(worker) && self.sign(worker, &message) == *signature
     }
 
     /// Whether the receipt is signed by the worker that it names: what the peers' doors check

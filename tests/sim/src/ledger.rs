@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use node_core::id::{AssignmentId, Digest, LeaseId, RunId, SubmissionId};
-use node_core::lease::{LeaseAnswer, LeaseState, PeerAnswer, PeerRequest};
-use node_core::limits::{LEASE_TOTAL_MS_MAX, LEASE_TTL_MS};
+use node_core::lease::{
+    HeldLease, HeldStage, HoldAnswer, LeaseAnswer, LeaseState, PeerAnswer, PeerRequest,
+};
+use node_core::limits::{LEASE_START_MS_MAX, LEASE_TOTAL_MS_MAX, LEASE_TTL_MS, SEAL_WAIT_MS};
 use node_core::machine::effect::Effect;
-use node_core::rows::{Row, Write};
+use node_core::rows::{ReceiptStanding, Row, Write};
 use node_core::submission::SubmissionState;
 
 use crate::happening::Asked;
@@ -29,8 +31,14 @@ pub struct Held {
     pub granted_at_ms: u64,
     /// Until when the coordinator promised to keep it for its holder.
     pub live_until_ms: u64,
+    /// By when the holder has to have said that its run started; `None` once it has.
+    pub start_by_ms: Option<u64>,
+    /// Until when the lease can be held at most.
+    pub ends_at_ms: u64,
     /// Whether the coordinator stored that it is over.
     pub is_over: bool,
+    /// Whether it is over because its result was taken.
+    pub is_complete: bool,
 }
 
 /// A grant that left its coordinator.
@@ -55,16 +63,29 @@ pub struct Ledger {
     pub grants: BTreeMap<LeaseId, Granted>,
     /// The highest attempt that reached its worker, by coordinator and assignment.
     pub delivered: BTreeMap<(usize, AssignmentId), u32>,
-    /// Containers that were started: where, and under which lease.
+    /// Runs: where, and under which lease their container was started or their result signed.
     pub runs: BTreeMap<RunId, (usize, LeaseId)>,
-    /// Receipts whose acknowledgement reached their worker: by coordinator and key of the row.
-    pub acknowledged: BTreeMap<(usize, Vec<u8>), Digest>,
+    /// Receipts whose acknowledgement reached their worker, by coordinator.
+    pub acknowledged: BTreeSet<(usize, Digest)>,
+    /// Workers that sent a seal, by submission.
+    pub sealed: BTreeMap<SubmissionId, BTreeSet<usize>>,
+    /// Runs whose result was sent to a coordinator.
+    pub revealed: BTreeSet<RunId>,
     /// What each coordinator accepted for an assignment.
     pub accepted: BTreeMap<(usize, AssignmentId), Digest>,
     /// Results of submissions as stored, by node.
     pub settled: BTreeMap<(usize, SubmissionId), SubmissionState>,
     /// Submissions with an assignment that ran out of attempts.
     pub exhausted: BTreeSet<SubmissionId>,
+}
+
+impl Held {
+    /// When the coordinator may take it away if nothing more is heard.
+    #[must_use]
+    pub fn due_at_ms(&self) -> u64 {
+        let until_ms = self.live_until_ms.min(self.ends_at_ms);
+        self.start_by_ms.map_or(until_ms, |start_by_ms| start_by_ms.min(until_ms))
+    }
 }
 
 impl Ledger {
@@ -77,17 +98,39 @@ impl Ledger {
                 }
             }
             Sight::Answering { node, asked, answer } => {
-                let until_ms = now_ms + hosts[*node].in_world_ms(LEASE_TTL_MS);
-                self.learn_answer((now_ms, until_ms), hosts, asked, answer);
+                self.learn_answer(now_ms, &hosts[*node], asked, answer);
             }
             Sight::Delivered { asked, answer } => self.learn_delivery(asked, answer),
-            Sight::Performing { node, effect, .. } => {
-                if let Effect::StartRun(spec) = effect {
-                    self.runs.insert(spec.run, (*node, spec.lease));
-                }
-            }
+            Sight::Performing { node, effect, .. } => self.learn_effect(*node, effect),
             Sight::Handled { .. } | Sight::Started { .. } | Sight::Ended => {}
         }
+    }
+
+    fn learn_effect(&mut self, node: usize, effect: &Effect) {
+        match effect {
+            Effect::StartRun(spec) => {
+                self.runs.insert(spec.run, (node, spec.lease));
+            }
+            // A result that is known already is handed in under another lease without a container.
+            Effect::SignReceipt { run, evidence } => {
+                self.runs.entry(*run).or_insert((node, evidence.lease));
+            }
+            Effect::AskPeer { request: PeerRequest::Seal(seal), .. } => {
+                let submission = self.submission_of(&seal.held);
+                if let Some(submission) = submission {
+                    self.sealed.entry(submission).or_default().insert(node);
+                }
+            }
+            Effect::AskPeer { request: PeerRequest::Complete(receipt), .. } => {
+                self.revealed.insert(receipt.evidence.run);
+            }
+            _ => {}
+        }
+    }
+
+    fn submission_of(&self, held: &HeldLease) -> Option<SubmissionId> {
+        let granted = self.grants.get(&held.lease)?;
+        self.held.get(&(granted.coordinator, granted.assignment)).map(|held| held.submission)
     }
 
     fn learn_write(&mut self, node: usize, write: &Write) {
@@ -98,13 +141,20 @@ impl Ledger {
                     self.exhausted.insert(row.assignment.submission);
                 }
                 if let Some(held) = self.held.get_mut(&(node, row.assignment.id)) {
-                    let is_held = matches!(row.state, LeaseState::Granted { .. });
-                    held.is_over |= !is_held && row.attempt.0 >= held.attempt;
+                    let is_held =
+                        matches!(row.state, LeaseState::Granted { .. } | LeaseState::Sealed { .. });
+                    let is_newest = row.attempt.0 >= held.attempt;
+                    held.is_over |= !is_held && is_newest;
+                    let is_complete = matches!(row.state, LeaseState::Complete { .. });
+                    held.is_complete |= is_complete && is_newest;
                 }
             }
-            Row::Receipt(row) if row.sequence.is_some() => {
+            Row::Receipt(row) if row.standing == ReceiptStanding::Counts => {
                 let evidence = &row.receipt.evidence;
-                self.accepted.insert((node, evidence.assignment), evidence.digest());
+                let by = self.grants.get(&evidence.lease).map(|granted| granted.coordinator);
+                if by == Some(node) {
+                    self.accepted.insert((node, evidence.assignment), evidence.digest());
+                }
             }
             Row::Submission(row) if is_settled(&row.state) => {
                 self.settled.insert((node, row.id), row.state.clone());
@@ -114,18 +164,15 @@ impl Ledger {
             | Row::Verdict(_)
             | Row::Run(_)
             | Row::Intent(_)
+            | Row::Measurement(_)
+            | Row::Strike(_)
             | Row::Cursor(_) => {}
         }
     }
 
-    fn learn_answer(
-        &mut self,
-        (now_ms, until_ms): (u64, u64),
-        hosts: &[Host],
-        asked: &Asked,
-        answer: &PeerAnswer,
-    ) {
+    fn learn_answer(&mut self, now_ms: u64, host: &Host, asked: &Asked, answer: &PeerAnswer) {
         let coordinator = asked.to;
+        let after = |ms: u64| now_ms + host.in_world_ms(ms);
         match (&asked.request, answer) {
             (PeerRequest::Acquire(_), PeerAnswer::Acquired(Ok(grants))) => {
                 for grant in grants {
@@ -139,24 +186,40 @@ impl Ledger {
                         holder,
                         submission: grant.assignment.submission,
                         granted_at_ms: now_ms,
-                        live_until_ms: until_ms,
+                        live_until_ms: after(LEASE_TTL_MS),
+                        start_by_ms: Some(after(LEASE_START_MS_MAX)),
+                        ends_at_ms: after(LEASE_TOTAL_MS_MAX),
                         is_over: false,
+                        is_complete: false,
                     };
                     self.held.insert((coordinator, assignment), held);
                 }
             }
             (PeerRequest::Renew(items), PeerAnswer::Renewed(answers)) => {
-                let total_ms = hosts[coordinator].in_world_ms(LEASE_TOTAL_MS_MAX);
                 for (item, answer) in items.iter().zip(answers) {
-                    let held = self.held.get_mut(&(coordinator, item.assignment));
-                    let is_kept = matches!(answer, LeaseAnswer::Accepted);
-                    if let Some(held) = held.filter(|held| held.lease == item.lease && is_kept) {
-                        held.live_until_ms = until_ms.min(held.granted_at_ms + total_ms);
+                    let Some(held) = self.kept(coordinator, &item.held, answer) else { continue };
+                    held.live_until_ms = after(LEASE_TTL_MS);
+                    if item.stage > HeldStage::Preparing {
+                        held.start_by_ms = None;
                     }
+                }
+            }
+            (PeerRequest::Seal(seal), PeerAnswer::Sealed(answer)) => {
+                if let Some(held) = self.kept(coordinator, &seal.held, answer) {
+                    held.live_until_ms = after(LEASE_TTL_MS);
+                    held.start_by_ms = None;
+                    held.ends_at_ms = held.ends_at_ms.max(after(SEAL_WAIT_MS));
                 }
             }
             _ => {}
         }
+    }
+
+    /// The lease that was just kept for its holder, if it is the latest.
+    fn kept(&mut self, at: usize, of: &HeldLease, answer: &HoldAnswer) -> Option<&mut Held> {
+        let held = self.held.get_mut(&(at, of.assignment))?;
+        let is_kept = matches!(answer, HoldAnswer::Kept | HoldAnswer::Reveal(_));
+        (held.lease == of.lease && is_kept).then_some(held)
     }
 
     fn learn_delivery(&mut self, asked: &Asked, answer: &PeerAnswer) {
@@ -169,9 +232,7 @@ impl Ledger {
             }
             (PeerRequest::Complete(receipt), PeerAnswer::Completed(answer)) => {
                 if is_acknowledgement(answer) {
-                    let evidence = &receipt.evidence;
-                    let key = [evidence.assignment.0, evidence.worker.0].concat();
-                    self.acknowledged.insert((asked.to, key), evidence.digest());
+                    self.acknowledged.insert((asked.to, receipt.evidence.digest()));
                 }
             }
             _ => {}
@@ -184,8 +245,8 @@ pub(crate) fn is_acknowledgement(answer: &LeaseAnswer) -> bool {
     matches!(answer, LeaseAnswer::Accepted | LeaseAnswer::AlreadyDone)
 }
 
-/// Whether a submission in this state has its result.
+/// Whether the evaluation of a submission in this state has ended.
 #[must_use]
 pub fn is_settled(state: &SubmissionState) -> bool {
-    matches!(state, SubmissionState::Scored { .. } | SubmissionState::Failed { .. })
+    state.is_admitted() && *state != SubmissionState::Admitted
 }

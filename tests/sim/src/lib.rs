@@ -5,6 +5,7 @@
 //! [`record`] does the same and writes a journal; [`replay::Replay`] steps through a journal;
 //! [`shrink::shrink`] looks for a smaller history that breaks the same invariant.
 
+mod broken;
 mod chain;
 pub mod fault;
 mod happening;

@@ -14,7 +14,7 @@ const IDENTITY_CHARS_MIN: usize = 40;
 const SHORT_CHARS: usize = 8;
 
 /// Replicas of a submission that get names.
-const REPLICAS_NAMED: u8 = 8;
+const REPLICAS_NAMED: u8 = node_core::limits::REPLICA_NUMBERS_MAX;
 
 #[derive(Debug, Clone)]
 struct Name {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use node_core::id::{RunId, SubmissionId};
-use node_core::lease::{LeaseAnswer, LeaseRefusal, LeaseState, PeerAnswer, PeerRequest};
+use node_core::lease::{HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, PeerRequest};
 use node_core::machine::effect::Effect;
 use node_core::machine::event::{CallId, Event};
 use node_core::machine::Machine;
@@ -19,6 +19,7 @@ use crate::world::{validator, Violation, World};
 const FETCH_MS: u64 = 200;
 const ADMIT_MS: u64 = 500;
 const SIGN_MS: u64 = 50;
+const START_MS: u64 = 400;
 const STOP_MS: u64 = 300;
 const REFUSED_MS: u64 = 10;
 
@@ -42,9 +43,14 @@ impl World {
             }
             Effect::StartRun(spec) => {
                 let (run, life) = (spec.run, self.hosts[node].life);
-                let (ending, run_ms) = self.course_of_run(node, spec.assignment.submission);
+                let submission = spec.assignment.submission;
                 self.hosts[node].containers.insert(run, Container { spec: *spec, life });
-                self.after(run_ms, Happening::ContainerExited { node, run, ending });
+                if !self.rng.happens(self.faults.rate(Fault::RunHangs), 1_000) {
+                    let (ending, run_ms) = self.course_of_run(node, submission);
+                    self.report_back(node, START_MS, Event::RunStarted { run });
+                    let exited = Happening::ContainerExited { node, run, ending };
+                    self.after(START_MS + run_ms, exited);
+                }
             }
             Effect::StopRun { run, ending } => {
                 let ending = Some(ending);
@@ -54,8 +60,9 @@ impl World {
                 self.hosts[node].containers.remove(&run);
             }
             Effect::SignReceipt { run, evidence } => {
-                let receipt = Box::new(self.keys.sign_receipt(*evidence));
-                self.report_back(node, SIGN_MS, Event::ReceiptSigned { run, receipt });
+                let (receipt, seal) = self.keys.sign_receipt(*evidence);
+                let receipt = Box::new(receipt);
+                self.report_back(node, SIGN_MS, Event::ReceiptSigned { run, receipt, seal });
             }
             // Weights are off: vectors have a simulator of their own.
             Effect::SignWeights(_) | Effect::TraceWeights { .. } | Effect::SendWeights { .. } => {}
@@ -152,15 +159,13 @@ impl World {
             return Ok(());
         };
         let (mut peer, mut request) = (validator(asked.from), asked.request.clone());
-        if let PeerRequest::Complete(receipt) = &request {
-            if !self.keys.is_signed_by_worker(receipt) {
-                let answer = LeaseAnswer::Refused(LeaseRefusal::BadSignature);
-                self.send_back(asked, PeerAnswer::Completed(answer));
-                return Ok(());
-            }
+        if let Some(answer) = self.refused_at_the_door(machine, &request) {
+            self.send_back(asked, answer);
+            return Ok(());
         }
         if self.plan.broken == Some(Broken::FencingOff) {
-            unfence(machine, &mut peer, &mut request);
+            let worker = self.hosts[asked.from].machine.as_ref();
+            crate::broken::unfence(machine, worker, &mut peer, &mut request);
         }
         let life = self.hosts[to].life;
         let call = CallId(self.network.open_call(Rc::clone(asked)));
@@ -202,7 +207,7 @@ impl World {
         let result = match result {
             Ok(answer) => {
                 self.look(&Sight::Delivered { asked, answer: &answer })?;
-                Ok(self.past_the_door(*answer))
+                Ok(self.past_the_door(asked.from, *answer))
             }
             Err(reason) => Err(reason.to_owned()),
         };
@@ -211,28 +216,41 @@ impl World {
         self.deliver(asked.from, asked.life, event, None)
     }
 
-    /// Receipts that their worker did not sign do not get past the peers' client.
-    fn past_the_door(&self, answer: PeerAnswer) -> PeerAnswer {
+    /// What a node's server says to what is not signed by whom it names; its machine never sees it.
+    fn refused_at_the_door(&self, machine: &Machine, request: &PeerRequest) -> Option<PeerAnswer> {
+        let refusal = LeaseRefusal::BadSignature;
+        match request {
+            PeerRequest::Complete(receipt) if !self.keys.is_signed_by_worker(receipt) => {
+                Some(PeerAnswer::Completed(LeaseAnswer::Refused(refusal)))
+            }
+            PeerRequest::Seal(seal) => {
+                let is_signed = machine.view().is_none_or(|v| self.keys.is_seal_signed(v, seal));
+                (!is_signed).then_some(PeerAnswer::Sealed(HoldAnswer::Refused(refusal)))
+            }
+            _ => None,
+        }
+    }
+
+    /// What a node's client leaves of an answer: nothing that is not signed by whom it names.
+    fn past_the_door(&self, node: usize, answer: PeerAnswer) -> PeerAnswer {
+        let view = self.hosts[node].machine.as_ref().and_then(|machine| machine.view());
+        let sift = |answer: HoldAnswer| match (answer, view) {
+            (HoldAnswer::Reveal(mut seals), Some(view)) => {
+                seals.retain(|seal| self.keys.is_seal_signed(view, seal));
+                HoldAnswer::Reveal(seals)
+            }
+            (other, _) => other,
+        };
         match answer {
             PeerAnswer::Receipts(mut page) => {
                 page.retain(|(_, receipt)| self.keys.is_signed_by_worker(receipt));
                 PeerAnswer::Receipts(page)
             }
+            PeerAnswer::Renewed(answers) => {
+                PeerAnswer::Renewed(answers.into_iter().map(sift).collect())
+            }
+            PeerAnswer::Sealed(answer) => PeerAnswer::Sealed(sift(answer)),
             other => other,
         }
-    }
-}
-
-/// Makes a result of an old attempt look like one of the attempt that is held now: what a
-/// coordinator would see that does not compare attempts and holders.
-fn unfence(machine: &Machine, peer: &mut node_core::id::Hotkey, request: &mut PeerRequest) {
-    let PeerRequest::Complete(receipt) = request else { return };
-    let evidence = &mut receipt.evidence;
-    let record = machine.leases().find(|record| record.row().assignment.id == evidence.assignment);
-    let Some(row) = record.map(|record| record.row()) else { return };
-    let LeaseState::Granted { lease, holder } = row.state else { return };
-    if evidence.attempt < row.attempt {
-        (evidence.lease, evidence.attempt, evidence.worker) = (lease, row.attempt, holder);
-        *peer = holder;
     }
 }

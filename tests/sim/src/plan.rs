@@ -46,6 +46,8 @@ pub struct Plan {
     pub nodes: usize,
     /// Submissions, each by a miner of its own.
     pub submissions: usize,
+    /// Validators that the policy wants to evaluate each submission.
+    pub replicas: u8,
     /// Devices of each node.
     pub devices: Vec<usize>,
     /// Character of each node's host.
@@ -86,16 +88,19 @@ impl Plan {
 
     fn draw_sized(rng: &mut Prng, seed: u64, nodes: usize, submissions: usize) -> Self {
         let faults = Faults::draw(rng);
+        let replicas = [2, 2, 2, 1, 3][rng.index(5)];
         let devices = devices(rng, nodes, &faults);
         let characters = characters(rng, nodes, &faults);
         let all_devices: usize = devices.iter().sum();
-        let work_each = WORK_MS_MAX.saturating_mul(all_devices as u64) / submissions.max(1) as u64;
+        let runs = submissions.max(1) as u64 * u64::from(replicas);
+        let work_each = WORK_MS_MAX.saturating_mul(all_devices as u64) / runs;
         // Large histories see fewer, slower blocks and ticks: their cost is in the number of both.
         let is_large = nodes * submissions > 500;
         Self {
             seed,
             nodes,
             submissions,
+            replicas,
             devices,
             characters,
             block_ms: if is_large { rng.between(24_000, 60_000) } else { rng.spread(3_000, 24_000) },
@@ -175,21 +180,22 @@ fn size(rng: &mut Prng, most: usize) -> usize {
     usize::try_from(rng.spread(1, most as u64)).unwrap_or(1)
 }
 
-/// The first node always has a device, so that everything can end.
+/// The first nodes always have a device: as many as have to agree, and one.
 fn devices(rng: &mut Prng, nodes: usize, faults: &Faults) -> Vec<usize> {
     (0..nodes)
         .map(|node| {
-            let has_none = node > 0 && rng.happens(faults.rate(Fault::NoDevice), 100);
+            let has_none = node > 3 && rng.happens(faults.rate(Fault::NoDevice), 100);
             if has_none { 0 } else { rng.index(3) + 1 }
         })
         .collect()
 }
 
-/// At most every third one is dishonest, and the first never.
+/// At most two are dishonest, and fewer than half: more could outvote the others. The first two
+/// never are.
 fn characters(rng: &mut Prng, nodes: usize, faults: &Faults) -> Vec<Character> {
-    let mut left = nodes.saturating_sub(1) / 2;
+    let mut left = (nodes.saturating_sub(1) / 2).min(2);
     let mut characters = vec![Character::Honest; nodes];
-    for own in characters.iter_mut().skip(1) {
+    for own in characters.iter_mut().skip(2) {
         if left == 0 {
             break;
         }

@@ -280,6 +280,9 @@ fn state(machine: &Machine) -> BTreeMap<String, String> {
     let height = machine.view().map_or(0, |view| view.number.0);
     state.insert("height".to_owned(), height.to_string());
     state.insert("receipts".to_owned(), machine.receipts().count().to_string());
+    let gone: Vec<String> = machine.gone().map(ToString::to_string).collect();
+    state.insert("gone".to_owned(), gone.join(" "));
+    state.insert("strikes".to_owned(), machine.strikes().count().to_string());
     for submission in machine.submissions() {
         state.insert(submission.id.to_string(), format!("{:?}", submission.state));
     }
@@ -287,13 +290,16 @@ fn state(machine: &Machine) -> BTreeMap<String, String> {
         let row = record.row();
         let value = match &row.state {
             LeaseState::Granted { holder, .. } => format!("granted to {holder}"),
+            LeaseState::Sealed { seal } => format!("sealed by {}", seal.worker),
+            LeaseState::Complete { evidence, .. } => format!("complete: {evidence}"),
             other => format!("{other:?}"),
         };
         state.insert(format!("of {}", row.assignment.id), format!("#{} {value}", row.attempt));
     }
     for run in machine.runs() {
         let value = match &run.row.state {
-            RunState::Completing { .. } => "ended with a result".to_owned(),
+            RunState::Sealing { .. } => "sealed".to_owned(),
+            RunState::Completing { .. } => "shown".to_owned(),
             other => format!("{other:?}"),
         };
         state.insert(run.row.run.to_string(), format!("{value} {}", run.row.device));

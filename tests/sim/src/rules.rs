@@ -5,9 +5,9 @@
 pub struct Rules {
     /// Somebody else coordinates what a dead coordinator left.
     pub has_takeover: bool,
-    /// Several validators evaluate each submission, and agree.
+    /// Several validators evaluate each submission, seal their results, and agree.
     pub has_replicas: bool,
 }
 
 /// The one switch. What is false here is not checked, and is said so by `sim run`.
-pub const RULES: Rules = Rules { has_takeover: false, has_replicas: false };
+pub const RULES: Rules = Rules { has_takeover: true, has_replicas: true };

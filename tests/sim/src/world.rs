@@ -126,13 +126,19 @@ pub fn miner(submission: usize) -> Hotkey {
     Hotkey(key)
 }
 
-fn config(hotkey: Hotkey, validators: &[Hotkey]) -> MachineConfig {
+fn policy(plan: &Plan) -> Policy {
+    let mut policy = Policy::dev();
+    policy.agreement.replicas = plan.replicas;
+    policy
+}
+
+fn config(hotkey: Hotkey, policy: Policy, validators: &[Hotkey]) -> MachineConfig {
     let endpoint = |(port, hotkey): (u16, &Hotkey)| (*hotkey, ([127, 0, 0, 1], port).into());
     MachineConfig {
         hotkey,
         netuid: NETUID,
         mechanism: 0,
-        policy: Policy::dev(),
+        policy,
         image: Digest([0xaa; 32]),
         dataset: Digest([0xdd; 32]),
         endpoints: (9_000..).zip(validators).map(endpoint).collect(),
@@ -148,7 +154,8 @@ impl World {
         let validators: Vec<Hotkey> = (0..plan.nodes).map(validator).collect();
         let miners: Vec<Hotkey> = (0..plan.submissions).map(miner).collect();
         let host = |(node, hotkey): (usize, &Hotkey)| {
-            Host::new(config(*hotkey, &validators), plan.characters[node], plan.devices[node])
+            let config = config(*hotkey, policy(plan), &validators);
+            Host::new(config, plan.characters[node], plan.devices[node])
         };
         let is_checked = |invariant: &&Invariant| {
             plan.ignored.iter().all(|ignored| *ignored != invariant.name)
@@ -172,7 +179,7 @@ impl World {
             crashes: 0,
             recorder,
             invariants: INVARIANTS.iter().filter(is_checked).collect(),
-            policy: Policy::dev().digest(),
+            policy: policy(plan).digest(),
         };
         if let Some(recorder) = &mut world.recorder {
             recorder.name_hotkeys(plan);

@@ -1,22 +1,35 @@
 //! When all is over: everything has a result, and everybody the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use node_core::assignment::coordinators;
-use node_core::evidence::Metrics;
-use node_core::id::{AssignmentId, Hotkey, SubmissionId, Uid};
+use node_core::evidence::Evidence;
+use node_core::id::{Hotkey, SubmissionId, Uid};
 use node_core::machine::Machine;
-use node_core::outcome::Ending;
+use node_core::rows::ReceiptStanding;
 use node_core::submission::{Submission, SubmissionState};
 
+use super::results::is_true;
 use super::{ensure, Breach, Scene, Sight};
+use crate::host::Host;
 use crate::ledger::is_settled;
+use crate::plan::Character;
 use crate::rules::RULES;
 
-/// Whether all nodes have to agree: with one replica, two coordinators may have a liar and an
-/// honest worker measure the same, and each node believes whom it hears first.
-fn must_agree(scene: &Scene<'_>) -> bool {
-    RULES.has_replicas || scene.plan.is_honest()
+/// Whether there are enough honest evaluators for everybody to agree. Others count as eligible
+/// whether they have a device or not, so where some have none, as many as have to agree must have
+/// one; and who lies has to be outvoted.
+fn can_agree(scene: &Scene<'_>) -> bool {
+    let evaluators = |is_meant: &dyn Fn(&Host) -> bool| {
+        scene.hosts.iter().filter(|host| host.devices > 0 && is_meant(host)).count()
+    };
+    let honest = evaluators(&|host| host.character == Character::Honest && !host.is_gone);
+    let dishonest = evaluators(&|host| host.character != Character::Honest);
+    let is_one_lazy = scene.hosts.iter().any(|host| host.devices == 0 && !host.is_gone);
+    let wanted = usize::from(scene.plan.replicas);
+    let is_jury_full = honest >= wanted || (dishonest == 0 && !is_one_lazy);
+    let are_lies_told = dishonest == 0 || (RULES.has_replicas && wanted > 1);
+    honest > dishonest && dishonest <= 2 && is_jury_full && are_lies_told
 }
 
 /// Nodes that live, with their machines.
@@ -51,7 +64,8 @@ pub(crate) fn unfinished(scene: &Scene<'_>) -> Option<Breach> {
         let is_open = |submission: &&Submission| {
             let is_done = is_settled(&submission.state)
                 || matches!(submission.state, SubmissionState::Rejected { .. });
-            !is_done && !is_excused(scene, machine, submission)
+            let is_owed = can_agree(scene) || !submission.state.is_judged();
+            !is_done && is_owed && !is_excused(scene, machine, submission)
         };
         if let Some(open) = machine.submissions().find(is_open) {
             let detail = format!("node {node} still has {} as {:?}", open.id, open.state);
@@ -61,26 +75,29 @@ pub(crate) fn unfinished(scene: &Scene<'_>) -> Option<Breach> {
     })
 }
 
-type Receipts<'a> = BTreeMap<(AssignmentId, Hotkey), (&'a Ending, Option<&'a Metrics>)>;
+type Claims = BTreeMap<(SubmissionId, Hotkey), BTreeSet<String>>;
 
-/// What each worker measured, by assignment, as far as everybody can have it. One that measured
-/// under two coordinators has two receipts that say the same: which one a node keeps is open.
-fn receipts<'a>(scene: &Scene<'_>, machine: &'a Machine) -> Receipts<'a> {
-    let excused = |id: &SubmissionId| {
-        let submission = machine.submissions().find(|submission| submission.id == *id);
-        submission.is_none_or(|submission| is_excused(scene, machine, submission))
+/// What each worker measured, as far as it counts and everybody can have it. One that handed the
+/// same in under two coordinators has two receipts that say the same: which one a node keeps is
+/// open.
+fn claims(scene: &Scene<'_>, machine: &Machine) -> Claims {
+    let excused: BTreeSet<SubmissionId> = machine
+        .submissions()
+        .filter(|submission| is_excused(scene, machine, submission))
+        .map(|submission| submission.id)
+        .collect();
+    let can_be_had = |evidence: &Evidence| {
+        let is_reachable = RULES.has_takeover || !is_gone(scene, &evidence.coordinator);
+        is_reachable && !excused.contains(&evidence.submission)
     };
-    let can_be_had = |coordinator: &Hotkey| RULES.has_takeover || !is_gone(scene, coordinator);
-    machine
-        .receipts()
-        .map(|row| &row.receipt.evidence)
-        .filter(|evidence| can_be_had(&evidence.coordinator))
-        .filter(|evidence| RULES.has_takeover || !excused(&evidence.submission))
-        .map(|evidence| {
-            let key = (evidence.assignment, evidence.worker);
-            (key, (&evidence.ending, evidence.metrics.as_ref()))
-        })
-        .collect()
+    let mut claims = Claims::new();
+    let counting = machine.receipts().filter(|row| row.standing == ReceiptStanding::Counts);
+    for evidence in counting.map(|row| &row.receipt.evidence).filter(|own| can_be_had(own)) {
+        let key = (evidence.submission, evidence.worker);
+        let says = format!("{} {:?}", evidence.ending, evidence.metrics);
+        claims.entry(key).or_default().insert(says);
+    }
+    claims
 }
 
 /// The first two nodes that differ in something.
@@ -103,9 +120,8 @@ fn differ<'a, T: PartialEq>(
 /// See the list.
 pub(super) fn receipts_agree(scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), Breach> {
     let Sight::Ended = sight else { return Ok(()) };
-    let Some((one, other, has, got)) = differ(scene, |machine| receipts(scene, machine)) else {
-        return Ok(());
-    };
+    let different = differ(scene, |machine| claims(scene, machine)).filter(|_| can_agree(scene));
+    let Some((one, other, has, got)) = different else { return Ok(()) };
     let only_here = has.iter().find(|(key, receipt)| got.get(key) != Some(receipt));
     let only_there = got.iter().find(|(key, receipt)| has.get(key) != Some(receipt));
     ensure(false, &[one, other], || {
@@ -123,7 +139,7 @@ pub(super) fn scores_agree(scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), B
             .map(|submission| (submission.id, submission.state.clone()))
             .collect()
     };
-    let different = differ(scene, scores).filter(|_| must_agree(scene));
+    let different = differ(scene, scores).filter(|_| can_agree(scene));
     let Some((one, other, has, got)) = different else { return Ok(()) };
     let wrong = has.iter().find(|(id, state)| got.get(id) != Some(state));
     ensure(false, &[one, other], || {
@@ -140,10 +156,28 @@ pub(super) fn vectors_agree(scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), 
     });
     let Some(view) = living(scene).find_map(|(_, machine)| machine.view()) else { return Ok(()) };
     let vector = |machine: &Machine| -> Option<Vec<(Uid, u16)>> { machine.vector(view).ok() };
-    match differ(scene, vector).filter(|_| !excused && must_agree(scene)) {
+    match differ(scene, vector).filter(|_| !excused && can_agree(scene)) {
         Some((one, other, has, got)) => ensure(false, &[one, other], || {
             format!("node {one} would sign {has:?}, node {other} {got:?}")
         }),
         None => Ok(()),
     }
+}
+
+/// See the list.
+pub(super) fn scores_are_true(scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), Breach> {
+    let Sight::Ended = sight else { return Ok(()) };
+    if !can_agree(scene) {
+        return Ok(());
+    }
+    living(scene).try_for_each(|(node, machine)| {
+        machine.submissions().try_for_each(|submission| {
+            let Some(index) = scene.submissions.get(&submission.id) else { return Ok(()) };
+            let is_over = is_settled(&submission.state) && !is_excused(scene, machine, submission);
+            let work = &scene.works[*index];
+            ensure(!is_over || is_true(work, &submission.state), &[node], || {
+                format!("{} is {:?}, and {:?}", submission.id, submission.state, work.fate)
+            })
+        })
+    })
 }

@@ -2,7 +2,7 @@
 
 use node_core::id::AssignmentId;
 use node_core::lease::{Grant, LeaseState, PeerAnswer, PeerRequest};
-use node_core::limits::ATTEMPTS_MAX;
+use node_core::limits::{FAULTS_MAX, NOT_STARTED_MAX, WORKERS_LOST_MAX};
 use node_core::machine::effect::Effect;
 use node_core::rows::{Row, Table, Write};
 
@@ -108,9 +108,9 @@ pub(super) fn one_live_attempt_per_replica(
             matches!(&asked.request, PeerRequest::Release { item, .. } if item.lease == held.lease)
                 && asked.from == held.holder
         });
-        let is_due = scene.now_ms + SLACK_MS >= held.live_until_ms;
-        ensure(is_given_back || is_due, &[*node, held.holder], || {
-            format!("{} is taken away {} ms early", held.lease, held.live_until_ms - scene.now_ms)
+        let early_ms = held.due_at_ms().saturating_sub(scene.now_ms + SLACK_MS);
+        ensure(is_given_back || early_ms == 0, &[*node, held.holder], || {
+            format!("{} is taken away {early_ms} ms early", held.lease)
         })
     })
 }
@@ -187,25 +187,29 @@ pub(super) fn one_replica_per_worker(scene: &Scene<'_>, sight: &Sight<'_>) -> Re
             held.submission == assignment.submission
                 && is_other(id)
                 && held.holder == asked.from
-                && !held.is_over
+                && (!held.is_over || held.is_complete)
         });
         ensure(running.is_none() && !in_the_same_answer, &[coordinator, asked.from], || {
-            format!("{} is granted to who runs another replica of it", grant.lease)
+            format!("{} is granted to who has another replica of it", grant.lease)
         })
     })
 }
 
 /// See the list.
-pub(super) fn leases_are_exhausted_by_attempts_only(
+pub(super) fn leases_are_exhausted_by_losses_only(
     _: &Scene<'_>,
     sight: &Sight<'_>,
 ) -> Result<(), Breach> {
     let Sight::Committed { node, writes, .. } = sight else { return Ok(()) };
     writes.iter().try_for_each(|write| {
         let Write::Put(Row::Lease(row)) = write else { return Ok(()) };
+        let spent = &row.spent;
+        let is_used_up = spent.workers_lost >= WORKERS_LOST_MAX
+            || spent.faults >= FAULTS_MAX
+            || spent.not_started >= NOT_STARTED_MAX;
+        let lost = spent.workers_lost + spent.faults + spent.not_started;
         let is_exhausted = matches!(row.state, LeaseState::Exhausted { .. });
-        ensure(!is_exhausted || row.attempt.0 >= ATTEMPTS_MAX, &[*node], || {
-            format!("{} is given up after {} attempts", row.assignment.id, row.attempt)
-        })
+        let is_right = is_exhausted == is_used_up && lost <= row.attempt.0;
+        ensure(is_right, &[*node], || format!("{} is {row:?}", row.assignment.id))
     })
 }

@@ -3,13 +3,14 @@
 //! An invariant looks at one [`Sight`]: something that was just seen of one node. What a node's
 //! rows and runs are changes only by what is seen, so looking at that is looking at everything.
 //!
-//! Files: `leases` (grants, attempts, runs), `results` (receipts, scores), `order` (what comes
-//! before what), `agreement` (when all is over).
+//! Files: `leases` (grants, attempts, runs), `seals`, `results` (receipts, scores), `order` (what
+//! comes before what), `agreement` (when all is over).
 
 mod agreement;
 mod leases;
 mod order;
 mod results;
+mod seals;
 
 use std::collections::BTreeMap;
 
@@ -160,8 +161,12 @@ invariants! {
         "No container runs of which its node does not know.";
     leases::one_replica_per_worker:
         "A coordinator has one validator run one replica of an evaluation at most.";
-    leases::leases_are_exhausted_by_attempts_only:
-        "An assignment is given up only after all its attempts.";
+    leases::leases_are_exhausted_by_losses_only:
+        "An assignment is given up exactly when a budget for losses is used up.";
+    seals::seals_are_of_their_holders:
+        "A seal is stored only for who holds the lease, as it was sent.";
+    seals::results_are_shown_after_enough_seals:
+        "A result leaves its worker only when as many others are fixed as have to agree with it.";
     results::acknowledged_receipts_are_kept:
         "A receipt whose acknowledgement reached its worker stays in its coordinator's rows.";
     results::results_are_of_live_attempts:
@@ -169,13 +174,15 @@ invariants! {
     results::a_replica_counts_once:
         "A coordinator accepts one result for an assignment, and no other afterwards.";
     results::submissions_are_scored_once:
-        "A submission that has a result on a node keeps it.";
+        "A submission that has a result on a node keeps it, unless others agree on another one.";
     results::lies_are_not_scored:
-        "No honest node scores what was not measured.";
+        "No honest node that can evaluate scores what was not measured.";
     agreement::receipts_agree:
-        "In the end every node has a receipt of the same measurement from the same workers.";
+        "In the end every node has the same measurements of the same workers.";
     agreement::scores_agree:
         "In the end every node has the same results.";
+    agreement::scores_are_true:
+        "In the end every node has scored what was measured.";
     agreement::vectors_agree:
         "In the end every node would sign the same weights.";
 }

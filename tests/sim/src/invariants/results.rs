@@ -1,10 +1,9 @@
 //! Receipts and scores.
 
-use node_core::evidence::Evidence;
 use node_core::id::Digest;
 use node_core::lease::{PeerAnswer, PeerRequest};
 use node_core::points::points;
-use node_core::rows::{ReceiptRow, Row, Table, Write};
+use node_core::rows::{ReceiptRow, ReceiptStanding, Row, Table, Write};
 use node_core::submission::SubmissionState;
 
 use super::{ensure, Breach, Scene, Sight};
@@ -12,20 +11,18 @@ use crate::host::Host;
 use crate::ledger::{is_acknowledgement, is_settled};
 use crate::plan::Character;
 use crate::rules::RULES;
-use crate::truth::Fate;
+use crate::truth::{Fate, Work};
 
-fn stored(host: &Host, key: &[u8]) -> Option<Digest> {
-    match host.disk.row(Table::Receipts, key) {
-        Some(Row::Receipt(row)) => Some(row.receipt.evidence.digest()),
-        _ => None,
-    }
+fn has(host: &Host, digest: &Digest) -> bool {
+    host.disk.row(Table::Receipts, &digest.0).is_some()
 }
 
-/// Receipts that a node is about to store and has not stored yet.
+/// Receipts that count which a node is about to store and has not stored yet, and whether it
+/// accepted them itself, as their coordinator.
 fn new_receipts<'a>(
     scene: &'a Scene<'_>,
     sight: &'a Sight<'_>,
-) -> impl Iterator<Item = (usize, &'a ReceiptRow)> {
+) -> impl Iterator<Item = (usize, &'a ReceiptRow, bool)> {
     let (node, writes) = match sight {
         Sight::Committed { node, writes, .. } => (*node, *writes),
         _ => (0, [].as_slice()),
@@ -33,9 +30,9 @@ fn new_receipts<'a>(
     writes.iter().filter_map(move |write| {
         let Write::Put(Row::Receipt(row)) = write else { return None };
         let evidence = &row.receipt.evidence;
-        let key = [evidence.assignment.0, evidence.worker.0].concat();
-        let is_new = stored(&scene.hosts[node], &key) != Some(evidence.digest());
-        is_new.then_some((node, &**row))
+        let host = &scene.hosts[node];
+        let is_new = row.standing == ReceiptStanding::Counts && !has(host, &evidence.digest());
+        is_new.then_some((node, &**row, host.config.hotkey == evidence.coordinator))
     })
 }
 
@@ -44,9 +41,10 @@ pub(super) fn acknowledged_receipts_are_kept(
     scene: &Scene<'_>,
     sight: &Sight<'_>,
 ) -> Result<(), Breach> {
-    let disk_has = |node: usize, key: &[u8], digest: &Digest| {
-        let is_kept = stored(&scene.hosts[node], key) == Some(*digest);
-        ensure(is_kept, &[node], || format!("the receipt {digest} was acknowledged and is gone"))
+    let disk_has = |node: usize, digest: &Digest| {
+        ensure(has(&scene.hosts[node], digest), &[node], || {
+            format!("the receipt {digest} was acknowledged and is gone")
+        })
     };
     match sight {
         Sight::Delivered { asked, answer: PeerAnswer::Completed(answer) } => {
@@ -54,26 +52,18 @@ pub(super) fn acknowledged_receipts_are_kept(
             if !is_acknowledgement(answer) {
                 return Ok(());
             }
-            let Evidence { assignment, worker, .. } = &receipt.evidence;
-            let key = [assignment.0, worker.0].concat();
-            disk_has(asked.to, &key, &receipt.evidence.digest())
+            disk_has(asked.to, &receipt.evidence.digest())
         }
         Sight::Started { node } => {
-            let all = scene.ledger.acknowledged.range((*node, Vec::new())..);
-            all.take_while(|((at, _), _)| at == node)
-                .try_for_each(|((_, key), digest)| disk_has(*node, key, digest))
+            let all = scene.ledger.acknowledged.range((*node, Digest([0; 32]))..);
+            all.take_while(|(at, _)| at == node).try_for_each(|(_, digest)| disk_has(*node, digest))
         }
         Sight::Committed { node, writes, .. } => writes.iter().try_for_each(|write| {
-            let (key, digest) = match write {
-                Write::Put(row @ Row::Receipt(receipt)) => {
-                    (row.key(), Some(receipt.receipt.evidence.digest()))
-                }
-                Write::Delete(Table::Receipts, key) => (key.clone(), None),
-                _ => return Ok(()),
-            };
-            let promised = scene.ledger.acknowledged.get(&(*node, key));
-            let is_kept = promised.is_none_or(|promised| digest == Some(*promised));
-            ensure(is_kept, &[*node], || format!("{promised:?} was acknowledged, is replaced"))
+            let Write::Delete(Table::Receipts, key) = write else { return Ok(()) };
+            let Ok(key) = key.as_slice().try_into() else { return Ok(()) };
+            let promised = (*node, Digest(key));
+            let is_promised = scene.ledger.acknowledged.contains(&promised);
+            ensure(!is_promised, &[*node], || format!("{promised:?} was acknowledged, is deleted"))
         }),
         _ => Ok(()),
     }
@@ -84,7 +74,7 @@ pub(super) fn results_are_of_live_attempts(
     scene: &Scene<'_>,
     sight: &Sight<'_>,
 ) -> Result<(), Breach> {
-    for (node, row) in new_receipts(scene, sight) {
+    for (node, row, is_accepted) in new_receipts(scene, sight) {
         let evidence = &row.receipt.evidence;
         let digest = evidence.digest();
         let granted = scene.ledger.grants.get(&evidence.lease);
@@ -104,7 +94,7 @@ pub(super) fn results_are_of_live_attempts(
                 evidence.lease, evidence.attempt, evidence.run
             )
         })?;
-        if row.sequence.is_some() {
+        if is_accepted {
             let held = scene.ledger.held.get(&(node, evidence.assignment));
             let is_live = held.is_some_and(|held| held.lease == evidence.lease && !held.is_over);
             ensure(is_live, &[node, ran_on], || {
@@ -117,7 +107,7 @@ pub(super) fn results_are_of_live_attempts(
 
 /// See the list.
 pub(super) fn a_replica_counts_once(scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), Breach> {
-    for (node, row) in new_receipts(scene, sight).filter(|(_, row)| row.sequence.is_some()) {
+    for (node, row, _) in new_receipts(scene, sight).filter(|(_, _, is_accepted)| *is_accepted) {
         let evidence = &row.receipt.evidence;
         let before = scene.ledger.accepted.get(&(node, evidence.assignment));
         ensure(before.is_none(), &[node], || {
@@ -127,7 +117,8 @@ pub(super) fn a_replica_counts_once(scene: &Scene<'_>, sight: &Sight<'_>) -> Res
     Ok(())
 }
 
-/// See the list.
+/// See the list. Where somebody lies, a verdict that was reached alone may be replaced by one that
+/// others agree on.
 pub(super) fn submissions_are_scored_once(
     scene: &Scene<'_>,
     sight: &Sight<'_>,
@@ -136,36 +127,47 @@ pub(super) fn submissions_are_scored_once(
     writes.iter().try_for_each(|write| {
         let Write::Put(Row::Submission(row)) = write else { return Ok(()) };
         let Some(before) = scene.ledger.settled.get(&(*node, row.id)) else { return Ok(()) };
-        ensure(*before == row.state, &[*node], || {
+        let may_change = RULES.has_replicas && !scene.plan.is_honest() && is_settled(&row.state);
+        ensure(*before == row.state || may_change, &[*node], || {
             format!("{} was {before:?} and becomes {:?}", row.id, row.state)
         })
     })
 }
 
-/// See the list. With one replica nobody can tell a lie, so then it holds where nobody lies.
+/// Whether a state is what an honest evaluation of the submission says.
+pub(super) fn is_true(work: &Work, state: &SubmissionState) -> bool {
+    match (state, &work.fate) {
+        (SubmissionState::Scored { points: scored }, Fate::Scores { .. }) => {
+            work.honest(0).1.map(|metrics| points(&metrics)) == Some(Ok(*scored))
+        }
+        (SubmissionState::Failed { ending }, Fate::Ends(real)) => ending == real,
+        _ => false,
+    }
+}
+
+/// See the list. Who cannot evaluate, having no device or no permit, has to believe others, also
+/// where there is only one. With one replica nobody can tell a lie.
 pub(super) fn lies_are_not_scored(scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), Breach> {
     let Sight::Committed { node, writes, .. } = sight else { return Ok(()) };
-    if scene.hosts[*node].character != Character::Honest {
+    let host = &scene.hosts[*node];
+    let can_lies_be_told = RULES.has_replicas && scene.plan.replicas > 1;
+    if host.character != Character::Honest || !(can_lies_be_told || scene.plan.is_honest()) {
         return Ok(());
     }
-    if !RULES.has_replicas && !scene.plan.is_honest() {
+    let view = host.machine.as_ref().and_then(|machine| machine.view());
+    let can_evaluate =
+        host.devices > 0 && view.is_some_and(|view| view.is_validator(&host.config.hotkey));
+    if !can_evaluate && !scene.plan.is_honest() {
         return Ok(());
     }
     writes.iter().try_for_each(|write| {
         let Write::Put(Row::Submission(row)) = write else { return Ok(()) };
-        if !is_settled(&row.state) {
-            return Ok(());
-        }
         let Some(index) = scene.submissions.get(&row.id) else { return Ok(()) };
         let work = &scene.works[*index];
-        let is_true = match (&row.state, &work.fate) {
-            (SubmissionState::Scored { points: scored }, Fate::Scores { .. }) => {
-                let measured = work.honest(0).1.map(|metrics| points(&metrics));
-                measured == Some(Ok(*scored))
-            }
-            (SubmissionState::Failed { ending }, Fate::Ends(real)) => ending == real,
-            _ => false,
-        };
-        ensure(is_true, &[*node], || format!("{} is {:?}, and {:?}", row.id, row.state, work.fate))
+        // That nobody is believed is no lie.
+        let is_claim = is_settled(&row.state) && row.state != SubmissionState::Disputed;
+        ensure(!is_claim || is_true(work, &row.state), &[*node], || {
+            format!("{} is {:?}, and {:?}", row.id, row.state, work.fate)
+        })
     })
 }
