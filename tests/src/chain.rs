@@ -1,5 +1,6 @@
 //! The local chain as a process, and what it stores, read over plain JSON-RPC.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub struct ChainOptions {
     pub block_ms: u64,
     /// Endpoints, each with faults of its own.
     pub endpoints: u16,
+    /// The address that it listens at.
+    pub host: Ipv4Addr,
     /// Further arguments for `localnet`.
     pub extra: Vec<String>,
 }
@@ -56,6 +59,7 @@ impl Default for ChainOptions {
             tempo: 30,
             block_ms: 1000,
             endpoints: 1,
+            host: Ipv4Addr::LOCALHOST,
             extra: Vec::new(),
         }
     }
@@ -97,7 +101,7 @@ impl Chain {
             .arg(&ready)
             .args(&options.extra);
         for _ in 0..options.endpoints {
-            command.args(["--listen", "127.0.0.1:0"]);
+            command.args(["--listen", &format!("{}:0", options.host)]);
         }
         let mut process = Process::start("localnet", command, &dir.join("chain.log"))?;
         let text = wait_for_file(&ready, &mut process).await?;

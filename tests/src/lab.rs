@@ -1,5 +1,6 @@
 //! A chain, its wallets, nodes and submissions together.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -66,6 +67,8 @@ impl Lab {
             content_dirs: vec![self.shared_contents(), self.own_contents(validator)],
             cpu_slots: 1,
             image: IMAGE.to_owned(),
+            host: Ipv4Addr::LOCALHOST,
+            namespace: None,
             extra: String::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! A node as a process: its configuration, its status, ways to end it.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -38,6 +38,10 @@ pub struct NodeOptions {
     pub cpu_slots: u32,
     /// The evaluator image.
     pub image: String,
+    /// The address that it listens at, for peers and for its operator.
+    pub host: Ipv4Addr,
+    /// The network namespace that it runs in, if not the host's.
+    pub namespace: Option<String>,
     /// Further lines of configuration, TOML.
     pub extra: String,
 }
@@ -60,7 +64,8 @@ impl Node {
     pub fn new(options: NodeOptions) -> anyhow::Result<Self> {
         std::fs::create_dir_all(&options.dir)?;
         // Bound and released: the node needs to publish the number before it listens.
-        let peer_address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let peer_address = SocketAddr::from((options.host, free));
         let node = Self { options, peer_address, environment: Vec::new(), process: None };
         std::fs::write(node.config_file(), node.config())?;
         Ok(node)
@@ -76,12 +81,13 @@ impl Node {
              [chain]\nnetwork = \"local\"\nendpoints = [\"{chain_url}\"]\nnetuid = {netuid}\n\
              [wallet]\nname = \"{wallet}\"\nhotkey = \"default\"\npath = {wallets:?}\n\
              [peer]\nlisten = \"{peer}\"\nadvertise = \"{peer}\"\npublish_axon = true\n\
-             [admin]\nlisten = \"127.0.0.1:0\"\n\
+             [admin]\nlisten = \"{host}:0\"\n\
              [devices]\ncpu_slots = {slots}\n\
              [images]\nevaluator = \"{image}\"\n\
              [challenge.nas]\npolicy = \"dev\"\ndataset = {dataset:?}\ncontent_dirs = [{dirs}]\n\
              {extra}\n",
             peer = self.peer_address,
+            host = self.options.host,
             slots = self.options.cpu_slots,
             image = self.options.image,
             dirs = dirs.join(", "),
@@ -135,7 +141,15 @@ impl Node {
     ///
     /// If it cannot be started.
     pub fn start(&mut self, failpoint: Option<&str>) -> anyhow::Result<()> {
-        let mut command = Command::new(binary("assay")?);
+        let mut command = match &self.options.namespace {
+            None => Command::new(binary("assay")?),
+            // `ip` becomes the node, so signals reach it.
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace]).arg(binary("assay")?);
+                command
+            }
+        };
         command.arg("run").arg("--config").arg(self.config_file());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         if let Some(failpoint) = failpoint {

@@ -38,6 +38,24 @@ pub fn packed_fixture(name: &str) -> anyhow::Result<Packed> {
     Ok(Packed { bytes: packed.bytes, digest: packed.digest })
 }
 
+/// As [`packed_fixture`], with a note that makes it another submission.
+///
+/// # Errors
+///
+/// If it cannot be read or copied.
+pub fn packed_variant(name: &str, note: &str) -> anyhow::Result<Packed> {
+    let dir = tempfile::tempdir()?;
+    for entry in std::fs::read_dir(fixture(name))? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            std::fs::copy(entry.path(), dir.path().join(entry.file_name()))?;
+        }
+    }
+    std::fs::write(dir.path().join("note.txt"), note)?;
+    let packed = node_evaluator::archive::pack(dir.path(), &Policy::dev().archive)?;
+    Ok(Packed { bytes: packed.bytes, digest: packed.digest })
+}
+
 /// An archive with a path that leads out of it, which `assay miner pack` refuses to make.
 ///
 /// # Errors
