@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::prng::Prng;
+use crate::rules::RULES;
 
 macro_rules! faults {
     ($($(#[doc = $doc:literal])* $name:ident = $id:literal, $rate_max:literal;)*) => {
@@ -114,13 +115,17 @@ impl FromStr for Fault {
 pub struct Faults(pub BTreeMap<Fault, u32>);
 
 impl Faults {
+    /// Not drawn as long as its rule is not there: see [`crate::rules::Rules`].
+    const UNHANDLED: Fault = Fault::RunHangs;
+
     /// A random subset at random rates: some seeds have none, some have all.
     #[must_use]
     pub fn draw(rng: &mut Prng) -> Self {
         let share = u32::try_from(rng.below(101)).unwrap_or(0);
         let mut drawn = BTreeMap::new();
         for fault in Fault::ALL {
-            if rng.happens(share, 100) {
+            let is_handled = *fault != Self::UNHANDLED || RULES.stops_unstarted_runs;
+            if rng.happens(share, 100) && is_handled {
                 let most = u64::from(fault.rate_max());
                 let rate = rng.spread(most.div_ceil(20), most);
                 drawn.insert(*fault, u32::try_from(rate).unwrap_or(1));

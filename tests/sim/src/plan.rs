@@ -180,7 +180,7 @@ fn size(rng: &mut Prng, most: usize) -> usize {
     usize::try_from(rng.spread(1, most as u64)).unwrap_or(1)
 }
 
-/// The first nodes always have a device: as many as have to agree, and one.
+/// The first nodes always have a device: as many as have to agree, and one more.
 fn devices(rng: &mut Prng, nodes: usize, faults: &Faults) -> Vec<usize> {
     (0..nodes)
         .map(|node| {
@@ -190,8 +190,9 @@ fn devices(rng: &mut Prng, nodes: usize, faults: &Faults) -> Vec<usize> {
         .collect()
 }
 
-/// At most two are dishonest, and fewer than half: more could outvote the others. The first two
-/// never are.
+/// At most two are liars, and fewer than half: more could outvote the others. Beside a copier
+/// nobody lies: who copies a lie makes two of it, and two that agree are believed. The first two
+/// are honest.
 fn characters(rng: &mut Prng, nodes: usize, faults: &Faults) -> Vec<Character> {
     let mut left = (nodes.saturating_sub(1) / 2).min(2);
     let mut characters = vec![Character::Honest; nodes];
@@ -202,9 +203,9 @@ fn characters(rng: &mut Prng, nodes: usize, faults: &Faults) -> Vec<Character> {
         if rng.happens(faults.rate(Fault::Lie), 100) {
             *own = Character::Liar;
             left -= 1;
-        } else if rng.happens(faults.rate(Fault::Copy), 100) {
+        } else if left == 2 && rng.happens(faults.rate(Fault::Copy), 100) {
             *own = Character::Copier;
-            left -= 1;
+            left = 0;
         }
     }
     characters

@@ -7,7 +7,10 @@ pub struct Rules {
     pub has_takeover: bool,
     /// Several validators evaluate each submission, seal their results, and agree.
     pub has_replicas: bool,
+    /// A holder stops a run that has not started before the coordinator gives the lease away for
+    /// that reason.
+    pub stops_unstarted_runs: bool,
 }
 
 /// The one switch. What is false here is not checked, and is said so by `sim run`.
-pub const RULES: Rules = Rules { has_takeover: true, has_replicas: true };
+pub const RULES: Rules = Rules { has_takeover: true, has_replicas: true, stops_unstarted_runs: false };

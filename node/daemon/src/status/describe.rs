@@ -12,6 +12,7 @@ use node_core::lease::{LeaseRow, LeaseState};
 use node_core::machine::Machine;
 use node_core::points::{bits_per_byte, points};
 use node_core::preflight::Preflight;
+use node_core::rows::ReceiptStanding;
 use node_core::rows::{Carries, IntentRow, IntentState, RunState};
 use node_core::submission::{Submission, SubmissionState};
 use node_core::unit::{EpochIndex, UnixMs};
@@ -432,6 +433,7 @@ fn receipts(machine: &Machine) -> Vec<ReceiptStatus> {
                 ending: evidence.ending.name().to_owned(),
                 points: evidence.metrics.as_ref().and_then(|metrics| points(metrics).ok()),
                 ended_at: evidence.ended_at,
+                is_late: row.standing == ReceiptStanding::Late,
             }
         })
         .collect();

@@ -404,6 +404,9 @@ pub struct ReceiptStatus {
     pub points: Option<u64>,
     /// When it ended, by the worker's clock.
     pub ended_at: UnixMs,
+    /// It came after its lease was over: kept, never scored.
+    #[serde(default)]
+    pub is_late: bool,
 }
 
 impl StatusReport {

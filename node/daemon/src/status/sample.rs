@@ -125,6 +125,7 @@ pub(crate) fn healthy() -> StatusReport {
             ending: "completed".to_owned(),
             points: Some(412_233_901),
             ended_at: UnixMs(AS_OF - 60_000),
+            is_late: false,
         }],
         ..starting()
     }
