@@ -8,6 +8,7 @@ mod channels;
 mod connect;
 mod error;
 mod fetch;
+mod leases;
 
 pub use answer::AnswerError;
 pub use error::{AskError, FetchError};
@@ -19,14 +20,10 @@ use std::time::Duration;
 
 use node_core::evidence::Receipt;
 use node_core::id::{ContentDigest, Hotkey, HotkeySigner};
-use node_core::lease::{
-    AcquireRequest, LeaseAnswer, PeerAnswer, PeerRequest, ReleaseReason, RenewItem,
-};
-use node_core::limits::{PEER_CALL_MS_MAX, PEER_MESSAGE_BYTES_MAX};
-use prost::Message;
+use node_core::lease::{HoldAnswer, LeaseAnswer, PeerAnswer, PeerRequest, Seal};
+use node_core::limits::PEER_CALL_MS_MAX;
 use proto::v1;
 use proto::v1::contents_client::ContentsClient;
-use proto::v1::leases_client::LeasesClient;
 use proto::v1::node_client::NodeClient;
 use proto::v1::receipts_client::ReceiptsClient;
 use tokio::sync::watch;
@@ -40,9 +37,10 @@ use crate::convert;
 use crate::directory::{NodeIdentity, NodeInfo, PeerDirectory};
 use crate::limits::{CONTENT_CHUNK_BYTES, RECEIPT_BYTES_MAX, STREAM_IDLE_MS_MAX, STREAM_MS_MAX};
 use crate::tls::{NodeCertificate, TlsParts};
-use answer::Page;
+use answer::{Page, Unbelieved};
 use channels::{Channels, PeerChannel};
 use fetch::{may_go_on, pause_after, Download};
+use leases::{single, Leases};
 
 /// A chunk with its tags and lengths, and what the archive is.
 const CHUNK_MESSAGE_BYTES_MAX: usize = CONTENT_CHUNK_BYTES + 80;
@@ -72,6 +70,7 @@ pub struct PeerClient {
     signer: CallSigner,
     channels: Channels,
     receipts_refused: AtomicU64,
+    seals_refused: AtomicU64,
 }
 
 type Signed = SignCalls<Channel>;
@@ -92,6 +91,7 @@ impl PeerClient {
             signer: CallSigner { identity, signer, clock },
             channels: Channels::new(tls),
             receipts_refused: AtomicU64::new(0),
+            seals_refused: AtomicU64::new(0),
         }
     }
 
@@ -102,8 +102,15 @@ impl PeerClient {
         self.receipts_refused.load(Ordering::Relaxed)
     }
 
+    /// Seals that peers sent in their answers and that were dropped, since the start, likewise.
+    #[must_use]
+    pub fn seals_refused(&self) -> u64 {
+        self.seals_refused.load(Ordering::Relaxed)
+    }
+
     /// Asks `peer` at `endpoint`. The answer has the request's variant, one answer per item asked,
-    /// grants in the peer's own name, and receipts in order and signed by their workers.
+    /// grants in the peer's own name, receipts in order, and receipts and seals signed by their
+    /// workers.
     ///
     /// # Errors
     ///
@@ -126,21 +133,74 @@ impl PeerClient {
         peer: Hotkey,
         request: PeerRequest,
     ) -> Result<PeerAnswer, AskError> {
+        let mut leases = Leases::new(channel.clone());
+        let identity = &self.signer.identity;
+        let dropped = |reason| self.drop_seal(peer, &reason);
         match request {
-            PeerRequest::Receipts { after } => self.receipts(channel, peer, after).await,
+            PeerRequest::Receipts { of, after } => self.receipts(channel, peer, of, after).await,
             PeerRequest::Acquire(wanted) => {
-                acquire(&mut leases(channel), peer, &wanted).await.map(PeerAnswer::Acquired)
+                leases.acquire(peer, &wanted).await.map(PeerAnswer::Acquired)
             }
-            PeerRequest::Renew(items) => {
-                renew(&mut leases(channel), &items).await.map(PeerAnswer::Renewed)
+            PeerRequest::Renew(renewals) => {
+                leases.renew(identity, &renewals, dropped).await.map(PeerAnswer::Renewed)
+            }
+            PeerRequest::Seal(seal) => {
+                let answers = leases.seal(identity, &[*seal], dropped).await?;
+                single(answers).map(PeerAnswer::Sealed)
             }
             PeerRequest::Complete(receipt) => {
-                complete(&mut leases(channel), &receipt).await.map(PeerAnswer::Completed)
+                let answers = leases.complete(&[*receipt]).await?;
+                single(answers).map(PeerAnswer::Completed)
             }
             PeerRequest::Release { item, reason } => {
-                release(&mut leases(channel), &item, &reason).await.map(PeerAnswer::Released)
+                leases.release(&item, &reason).await.map(PeerAnswer::Released)
+            }
+            PeerRequest::Explain { submission } => {
+                leases.explain(&submission).await.map(PeerAnswer::Explained)
             }
         }
+    }
+
+    /// Seals several results in one call, at most [`crate::limits::BATCH_ITEMS_MAX`]; one answer
+    /// each, in order.
+    ///
+    /// # Errors
+    ///
+    /// As for [`PeerClient::ask`]; after any of them all or none may have been sealed.
+    pub async fn seal_all(
+        &self,
+        peer: Hotkey,
+        endpoint: SocketAddr,
+        seals: &[Seal],
+    ) -> Result<Vec<HoldAnswer>, AskError> {
+        let PeerChannel { channel, fault } = self.channels.channel(peer, endpoint)?;
+        let mut leases = Leases::new(self.signed(channel, peer));
+        let dropped = |reason| self.drop_seal(peer, &reason);
+        let asked = leases.seal(&self.signer.identity, seals, dropped);
+        bounded(PEER_CALL_MS_MAX, asked).await.map_err(|error| error.or_refused(fault.get()))
+    }
+
+    /// Hands in several receipts in one call, at most [`crate::limits::BATCH_ITEMS_MAX`]; one
+    /// answer each, in order.
+    ///
+    /// # Errors
+    ///
+    /// As for [`PeerClient::ask`]; after any of them all or none may have been accepted.
+    pub async fn complete_all(
+        &self,
+        peer: Hotkey,
+        endpoint: SocketAddr,
+        receipts: &[Receipt],
+    ) -> Result<Vec<LeaseAnswer>, AskError> {
+        let PeerChannel { channel, fault } = self.channels.channel(peer, endpoint)?;
+        let mut leases = Leases::new(self.signed(channel, peer));
+        let asked = leases.complete(receipts);
+        bounded(PEER_CALL_MS_MAX, asked).await.map_err(|error| error.or_refused(fault.get()))
+    }
+
+    fn drop_seal(&self, peer: Hotkey, reason: &Unbelieved) {
+        self.seals_refused.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(%peer, %reason, "seal refused");
     }
 
     /// Fetches a submission's archive. A stream that breaks is taken up again where it stopped, at
@@ -251,10 +311,11 @@ impl PeerClient {
         &self,
         channel: Signed,
         peer: Hotkey,
+        of: Hotkey,
         after: u64,
     ) -> Result<PeerAnswer, AskError> {
         let mut client = ReceiptsClient::new(channel).max_decoding_message_size(RECEIPT_BYTES_MAX);
-        let answered = client.since(v1::SinceRequest { after }).await;
+        let answered = client.since(convert::since_request_to_wire(of, after, peer)).await;
         let mut stream = answered.map_err(|status| AskError::from_status(&status))?.into_inner();
         let mut page = Page::after(after);
         while let Some(entry) = next(&mut stream).await? {
@@ -266,10 +327,6 @@ impl PeerClient {
         }
         Ok(PeerAnswer::Receipts(page.into_receipts()))
     }
-}
-
-fn leases(channel: Signed) -> LeasesClient<Signed> {
-    LeasesClient::new(channel).max_decoding_message_size(PEER_MESSAGE_BYTES_MAX)
 }
 
 async fn bounded<T>(
@@ -287,69 +344,4 @@ async fn next<T>(stream: &mut Streaming<T>) -> Result<Option<T>, AskError> {
         stream.message().await.map_err(|status| AskError::from_status(&status))
     })
     .await
-}
-
-/// Refuses to send what the peer would refuse to read.
-fn sendable<M: Message>(message: M) -> Result<M, AskError> {
-    let bytes = message.encoded_len();
-    if bytes > PEER_MESSAGE_BYTES_MAX {
-        return Err(AskError::RequestTooLarge { bytes });
-    }
-    Ok(message)
-}
-
-async fn acquire(
-    client: &mut LeasesClient<Signed>,
-    peer: Hotkey,
-    wanted: &AcquireRequest,
-) -> Result<Result<Vec<node_core::lease::Grant>, node_core::lease::LeaseRefusal>, AskError> {
-    let request = sendable(convert::acquire_request_to_wire(wanted))?;
-    let answered = client.acquire(request).await;
-    let response = answered.map_err(|status| AskError::from_status(&status))?.into_inner();
-    let answer = convert::acquire_response_from_wire(response).map_err(AskError::malformed)?;
-    if let Ok(grants) = &answer {
-        answer::check_grants(grants, peer, wanted).map_err(AskError::MalformedAnswer)?;
-    }
-    Ok(answer)
-}
-
-async fn renew(
-    client: &mut LeasesClient<Signed>,
-    items: &[RenewItem],
-) -> Result<Vec<LeaseAnswer>, AskError> {
-    let leases = items.iter().map(convert::held_to_wire).collect();
-    let request = sendable(v1::RenewRequest { leases })?;
-    let answered = client.renew(request).await;
-    let response = answered.map_err(|status| AskError::from_status(&status))?.into_inner();
-    let (asked, got) = (items.len(), response.answers.len());
-    if asked != got {
-        return Err(AskError::MalformedAnswer(AnswerError::Count { asked, got }));
-    }
-    let answers =
-        response.answers.into_iter().map(|answer| convert::answer_from_wire(Some(answer)));
-    answers.collect::<Result<_, _>>().map_err(AskError::malformed)
-}
-
-async fn complete(
-    client: &mut LeasesClient<Signed>,
-    receipt: &Receipt,
-) -> Result<LeaseAnswer, AskError> {
-    let receipt = Some(convert::receipt_to_wire(receipt));
-    let request = sendable(v1::CompleteRequest { receipt })?;
-    let answered = client.complete(request).await;
-    let response = answered.map_err(|status| AskError::from_status(&status))?.into_inner();
-    convert::answer_from_wire(response.answer).map_err(AskError::malformed)
-}
-
-async fn release(
-    client: &mut LeasesClient<Signed>,
-    item: &RenewItem,
-    reason: &ReleaseReason,
-) -> Result<LeaseAnswer, AskError> {
-    let lease = Some(convert::held_to_wire(item));
-    let reason = Some(convert::reason_to_wire(reason));
-    let request = sendable(v1::ReleaseRequest { lease, reason })?;
-    let answered = client.release(request).await;
-    let response = answered.map_err(|status| AskError::from_status(&status))?.into_inner();
-    convert::answer_from_wire(response.answer).map_err(AskError::malformed)
 }

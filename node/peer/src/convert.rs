@@ -6,13 +6,25 @@
 
 mod ending;
 mod evidence;
+mod explain;
 mod lease;
+mod seal;
 
-pub(crate) use evidence::{receipt_to_wire, required_receipt_from_wire};
+pub(crate) use evidence::{
+    complete_request_from_wire, complete_request_to_wire, receipt_to_wire,
+    required_receipt_from_wire, since_request_from_wire, since_request_to_wire,
+};
+pub(crate) use explain::{
+    explain_request_from_wire, explain_request_to_wire, explanation_from_wire, explanation_to_wire,
+};
 pub(crate) use lease::{
     acquire_request_from_wire, acquire_request_to_wire, acquire_response_from_wire,
-    acquire_response_to_wire, answer_from_wire, answer_to_wire, held_to_wire, reason_to_wire,
-    release_request_from_wire, renew_request_from_wire,
+    acquire_response_to_wire, answer_from_wire, answer_to_wire, release_request_from_wire,
+    release_request_to_wire, renew_request_from_wire, renew_request_to_wire,
+    required_answer_from_wire,
+};
+pub(crate) use seal::{
+    hold_answer_from_wire, hold_answer_to_wire, seal_request_from_wire, seal_request_to_wire,
 };
 
 use node_core::id::{BlockHash, ContentDigest, Digest, Hotkey, Netuid};

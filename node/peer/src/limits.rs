@@ -1,7 +1,9 @@
 //! Every bound of the peer protocol that is not already in [`node_core::limits`], with what
 //! breaks on either side.
 
-use node_core::limits::{PEER_CALL_MS_MAX, PEER_MESSAGE_BYTES_MAX, RECEIPTS_PER_PAGE_MAX};
+use node_core::limits::{
+    PEER_CALL_MS_MAX, PEER_MESSAGE_BYTES_MAX, RECEIPTS_PER_PAGE_MAX, REPLICA_NUMBERS_MAX,
+};
 
 /// How far a call's signed time may lie from the receiver's clock, either way. Lower: validators
 /// with sloppy clocks cannot talk. Higher: nonces are remembered for longer.
@@ -148,8 +150,20 @@ pub const RECEIPT_STREAMS_PER_PEER_MAX: u32 = 2;
 pub const RECEIPT_BYTES_MAX: usize = 16 << 10;
 const _: () = assert!(RECEIPT_BYTES_MAX * RECEIPTS_PER_PAGE_MAX <= 4 << 20);
 
-/// Leases renewed in one call: far more than devices in a host.
-pub const RENEW_ITEMS_MAX: usize = 1_024;
+/// Bytes of one seal on the wire.
+pub const SEAL_BYTES_MAX: usize = 224;
+
+/// Leases renewed in one call: far more than devices in a host, and few enough that the seals of
+/// all their replicas fit the answer.
+pub const RENEW_ITEMS_MAX: usize = 256;
+const _: () = assert!(
+    RENEW_ITEMS_MAX * REPLICA_NUMBERS_MAX as usize * SEAL_BYTES_MAX < PEER_MESSAGE_BYTES_MAX
+);
+
+/// Seals, or receipts, in one call. Lower: a busy worker needs more calls. Higher: one call takes
+/// more places of the node's queue, which it gets all at once or not at all.
+pub const BATCH_ITEMS_MAX: usize = 64;
+const _: () = assert!(BATCH_ITEMS_MAX * RECEIPT_BYTES_MAX <= PEER_MESSAGE_BYTES_MAX);
 
 /// Characters of a device's description in a receipt.
 pub const DEVICE_CHARS_MAX: usize = 200;

@@ -9,6 +9,7 @@
 
 mod connection;
 mod health;
+mod leases;
 mod services;
 mod streams;
 
@@ -65,7 +66,8 @@ pub trait ContentSource: Send + Sync + 'static {
 
 /// What a server is made of.
 pub struct ServerParts {
-    /// The daemon's loop. Its capacity bounds the calls that wait.
+    /// The daemon's loop. Its capacity bounds the calls that wait; a batch of up to
+    /// [`crate::limits::BATCH_ITEMS_MAX`] items takes a place for each.
     pub handler: mpsc::Sender<PeerCall>,
     /// Archives.
     pub contents: Arc<dyn ContentSource>,

@@ -2,7 +2,10 @@
 
 use node_core::evidence::Receipt;
 use node_core::id::{Hotkey, Signature, SignatureVerifier};
+use node_core::lease::Seal;
 use sp_core::{sr25519, Pair};
+
+use crate::directory::NodeIdentity;
 
 /// Checks sr25519 signatures of hotkeys.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,6 +22,14 @@ impl SignatureVerifier for Sr25519Verifier {
 pub(crate) fn is_signed_by_worker(receipt: &Receipt) -> bool {
     let evidence = &receipt.evidence;
     Sr25519Verifier.is_valid(&evidence.worker, &evidence.signing_message(), &receipt.signature)
+}
+
+/// Whether the seal is signed by the worker that it names, for this node's chain and subnet.
+pub(crate) fn is_sealed_by_worker(identity: &NodeIdentity, seal: &Seal) -> bool {
+    let Seal { held, worker, result, signature } = seal;
+    let NodeIdentity { genesis, netuid, .. } = identity;
+    let message = Seal::signing_message(genesis, *netuid, held, worker, result);
+    Sr25519Verifier.is_valid(worker, &message, signature)
 }
 
 #[cfg(test)]

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use common::calls::{refusal, Captured, Claims, RENEW};
 use common::wire;
-use common::{acquire_request, held, DevKey, Node, SetClock, NETUID};
+use common::{acquire_request, renewal, DevKey, Node, SetClock, NETUID};
 use futures_util::StreamExt as _;
 use http_body_util::{BodyExt, StreamBody};
 use node_core::id::HotkeySigner;
-use node_core::lease::{LeaseAnswer, PeerAnswer, PeerRequest};
+use node_core::lease::{HoldAnswer, PeerAnswer, PeerRequest};
 use node_core::limits::PEER_MESSAGE_BYTES_MAX;
 use node_peer::limits::{
     CALLS_PER_PEER_MAX, CALL_HELD_BACK_MS_MAX, CALL_WINDOW_MS, NONCES_PER_PEER_MAX,
@@ -30,7 +30,7 @@ fn accept_all(node: &mut Node) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
         while let Some(call) = calls.recv().await {
             let PeerRequest::Renew(items) = call.request else { panic!("{:?}", call.request) };
-            let answer = PeerAnswer::Renewed(vec![LeaseAnswer::Accepted; items.len()]);
+            let answer = PeerAnswer::Renewed(vec![HoldAnswer::Kept; items.len()]);
             call.answer.send(answer).expect("the caller waits");
         }
     })
@@ -42,8 +42,8 @@ async fn a_call_written_by_the_letter_of_the_protocol_page_passes() {
     let mut node = Node::start("Alice", &[&bob], 8).await;
     accept_all(&mut node);
     let response = Claims::to(&node).signed(&bob).send(node.address()).await.unwrap();
-    let accepted = v1::lease_answer::Answer::Accepted(v1::Nothing {});
-    assert_eq!(response.answers, vec![v1::LeaseAnswer { answer: Some(accepted) }]);
+    let kept = v1::hold_answer::Answer::Kept(v1::Nothing {});
+    assert_eq!(response.answers, vec![v1::HoldAnswer { answer: Some(kept) }]);
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn case_18_an_altered_body_is_refused() {
     let bob = DevKey::named("Bob");
     let mut node = Node::start("Alice", &[&bob], 8).await;
     let mut captured = Claims::to(&node).signed(&bob);
-    captured.message.leases[0].attempt = 2;
+    captured.message.renewals[0].stage = 1;
     let refused = captured.refused(node.address()).await;
     assert_eq!(refused, (Code::DataLoss, "body_mismatch".to_owned()));
     assert!(node.calls.try_recv().is_err(), "the loop saw nothing");
@@ -195,7 +195,7 @@ async fn case_20_a_message_above_the_limit_is_refused_before_it_is_held() {
     let mut node = Node::start("Alice", &[&bob], 8).await;
     let mut captured = Claims::to(&node).signed(&bob);
     let many = PEER_MESSAGE_BYTES_MAX / 70;
-    captured.message.leases = vec![captured.message.leases[0].clone(); many];
+    captured.message.renewals = vec![captured.message.renewals[0].clone(); many];
     assert!(captured.message.encoded_len() > PEER_MESSAGE_BYTES_MAX);
     let refused = captured.refused(node.address()).await;
     assert_eq!(refused, (Code::OutOfRange, "too_large".to_owned()));
@@ -253,7 +253,7 @@ async fn case_20_calls_whose_bodies_never_end_are_given_up_and_free_their_places
         stalled.push(tokio::spawn(async move { captured.send_stream(channel, never).await }));
     }
     let client = node.client_of(&bob);
-    let ask = || client.ask(node.key.hotkey(), address, PeerRequest::Renew(vec![held(1)]));
+    let ask = || client.ask(node.key.hotkey(), address, PeerRequest::Renew(vec![renewal(1)]));
     let refused = Err(AskError::Auth(AuthRefusal::TooManyCalls));
     for _ in 0..1_000 {
         if ask().await == refused {

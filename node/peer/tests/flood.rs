@@ -7,10 +7,10 @@ mod common;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use common::{held, DevKey, Node, GENESIS, NETUID};
+use common::{renewal, DevKey, Node, GENESIS, NETUID};
 use http::uri::PathAndQuery;
 use node_core::id::HotkeySigner;
-use node_core::lease::{LeaseAnswer, PeerAnswer, PeerRequest};
+use node_core::lease::{HoldAnswer, PeerAnswer, PeerRequest};
 use node_peer::limits::CONNECTIONS_PER_ADDRESS_MAX;
 use proto::v1;
 use tonic::transport::{Channel, Endpoint};
@@ -42,7 +42,9 @@ fn forged(request: &mut Request<impl Sized>, node: &Node, victim: &DevKey) {
 /// One stream whose message would never end.
 async fn open_stream(channel: Channel, node: Arc<Node>, victim: Arc<DevKey>) {
     let lease = v1::HeldLease { assignment: vec![0; 16 << 10], lease: vec![], attempt: 0 };
-    let endless = futures_util::stream::repeat(v1::RenewRequest { leases: vec![lease] });
+    let endless = futures_util::stream::repeat(v1::RenewRequest {
+        renewals: vec![v1::Renewal { lease: Some(lease), stage: 1 }],
+    });
     let mut request = Request::new(endless);
     forged(&mut request, &node, &victim);
     let mut grpc = tonic::client::Grpc::new(channel);
@@ -89,12 +91,12 @@ async fn case_20_flood_of_forged_calls_leaves_an_honest_peer_served() {
     let mut calls = std::mem::replace(&mut node.calls, closed);
     tokio::spawn(async move {
         while let Some(call) = calls.recv().await {
-            call.answer.send(PeerAnswer::Renewed(vec![LeaseAnswer::Accepted])).unwrap();
+            call.answer.send(PeerAnswer::Renewed(vec![HoldAnswer::Kept])).unwrap();
         }
     });
     let node = Arc::new(node);
     let honest = node.client_of(&bob);
-    let request = || PeerRequest::Renew(vec![held(1)]);
+    let request = || PeerRequest::Renew(vec![renewal(1)]);
     honest.ask(node.key.hotkey(), node.address(), request()).await.unwrap();
 
     let attacker = std::thread::spawn({

@@ -7,12 +7,17 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use common::{acquire_request, grant, held, receipt, Archives, DevKey, Node, CONTENT_BYTES_MAX};
-use node_core::id::{ContentDigest, HotkeySigner};
-use node_core::lease::{LeaseAnswer, LeaseRefusal, PeerAnswer, PeerRequest, ReleaseReason};
+use common::{
+    acquire_request, grant, held, receipt, renewal, seal, Archives, DevKey, Node, CONTENT_BYTES_MAX,
+};
+use node_core::id::{AssignmentId, Attempt, ContentDigest, Hotkey, HotkeySigner, SubmissionId};
+use node_core::lease::{
+    Explanation, HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, PeerRequest, ReleaseReason,
+    ReplicaStanding,
+};
 use node_core::limits::RECEIPTS_PER_PAGE_MAX;
 use node_core::outcome::Ending;
-use node_peer::limits::{CONTENT_CHUNK_BYTES, RENEW_ITEMS_MAX};
+use node_peer::limits::{BATCH_ITEMS_MAX, CONTENT_CHUNK_BYTES, RENEW_ITEMS_MAX};
 use node_peer::{AnswerError, AskError, CertificateRefusal, FetchError, ServeRefusal};
 
 /// Asks `node` as `key` and lets the node answer; gives what the node saw and the caller got.
@@ -31,6 +36,23 @@ async fn exchange(
     (call.request, asked.await.unwrap())
 }
 
+fn explanation(holder: Hotkey) -> Explanation {
+    let replica = ReplicaStanding {
+        assignment: AssignmentId([4; 32]),
+        replica: 1,
+        attempt: Attempt(2),
+        holder: Some(holder),
+        state: "running".to_owned(),
+    };
+    let open = ReplicaStanding { holder: None, state: "open".to_owned(), ..replica.clone() };
+    Explanation {
+        summary: "waits for two replicas".to_owned(),
+        replicas: vec![open, replica],
+        claims: vec![holder],
+        required: 2,
+    }
+}
+
 #[tokio::test]
 async fn every_request_and_its_answer_arrive_as_they_were_sent_in_both_directions() {
     let (alice, bob) = (DevKey::named("Alice"), DevKey::named("Bob"));
@@ -38,11 +60,12 @@ async fn every_request_and_its_answer_arrive_as_they_were_sent_in_both_direction
         (Node::start("Alice", &[&alice, &bob], 8).await, &bob),
         (Node::start("Bob", &[&alice, &bob], 8).await, &alice),
     ];
+    let carol = DevKey::named("Carol");
     for (node, caller) in &mut nodes {
         let coordinator = node.key.hotkey();
         let signed = receipt(caller, coordinator);
         let ended = ReleaseReason::RunEnded { ending: Ending::WorkerRestarted };
-        let refused = LeaseAnswer::Refused(LeaseRefusal::StaleAttempt);
+        let refused = HoldAnswer::Refused(LeaseRefusal::StaleAttempt);
         let exchanges = [
             (
                 PeerRequest::Acquire(acquire_request()),
@@ -53,8 +76,8 @@ async fn every_request_and_its_answer_arrive_as_they_were_sent_in_both_direction
                 PeerAnswer::Acquired(Err(LeaseRefusal::NotReady)),
             ),
             (
-                PeerRequest::Renew(vec![held(1), held(2)]),
-                PeerAnswer::Renewed(vec![LeaseAnswer::Accepted, refused]),
+                PeerRequest::Renew(vec![renewal(1), renewal(2)]),
+                PeerAnswer::Renewed(vec![HoldAnswer::Kept, refused]),
             ),
             (PeerRequest::Renew(Vec::new()), PeerAnswer::Renewed(Vec::new())),
             (
@@ -66,10 +89,25 @@ async fn every_request_and_its_answer_arrive_as_they_were_sent_in_both_direction
                 PeerAnswer::Released(LeaseAnswer::Accepted),
             ),
             (
-                PeerRequest::Receipts { after: 41 },
+                PeerRequest::Receipts { of: coordinator, after: 41 },
                 PeerAnswer::Receipts(vec![(42, signed.clone()), (50, signed)]),
             ),
-            (PeerRequest::Receipts { after: u64::MAX }, PeerAnswer::Receipts(Vec::new())),
+            (
+                PeerRequest::Receipts { of: caller.hotkey(), after: u64::MAX },
+                PeerAnswer::Receipts(Vec::new()),
+            ),
+            (
+                PeerRequest::Seal(Box::new(seal(caller, 3))),
+                PeerAnswer::Sealed(HoldAnswer::Reveal(vec![seal(caller, 3), seal(&carol, 1)])),
+            ),
+            (
+                PeerRequest::Renew(vec![renewal(3)]),
+                PeerAnswer::Renewed(vec![HoldAnswer::Reveal(vec![seal(&carol, 1)])]),
+            ),
+            (
+                PeerRequest::Explain { submission: SubmissionId([6; 32]) },
+                PeerAnswer::Explained(explanation(caller.hotkey())),
+            ),
         ];
         for (request, answer) in exchanges {
             let (seen, got) = exchange(node, caller, request.clone(), answer.clone()).await;
@@ -95,7 +133,7 @@ async fn a_full_page_of_receipts_arrives_and_a_longer_one_is_refused() {
     let signed = receipt(&bob, alice.hotkey());
     let page = |len: u64| PeerAnswer::Receipts((1..=len).map(|n| (n, signed.clone())).collect());
     let full = RECEIPTS_PER_PAGE_MAX as u64;
-    let request = PeerRequest::Receipts { after: 0 };
+    let request = PeerRequest::Receipts { of: alice.hotkey(), after: 0 };
     let (_, got) = exchange(&mut node, &bob, request.clone(), page(full)).await;
     assert_eq!(got, Ok(page(full)));
     let (_, got) = exchange(&mut node, &bob, request, page(full + 1)).await;
@@ -122,6 +160,100 @@ async fn a_receipt_with_a_flipped_bit_is_refused_by_a_coordinator_before_its_loo
 }
 
 #[tokio::test]
+async fn a_seal_that_is_not_its_workers_is_refused_before_the_loop_sees_it() {
+    let bob = DevKey::named("Bob");
+    let mut node = Node::start("Alice", &[&bob], 8).await;
+    let client = node.client_of(&bob);
+    let mut forged = [seal(&bob, 1); 4];
+    forged[0].signature.0[17] ^= 1;
+    forged[1].held.attempt.0 ^= 2;
+    forged[2].result.0[0] ^= 1;
+    forged[3].worker = node.key.hotkey();
+    for seal in forged {
+        let request = PeerRequest::Seal(Box::new(seal));
+        let answer = client.ask(node.key.hotkey(), node.address(), request).await.unwrap();
+        let refused = HoldAnswer::Refused(LeaseRefusal::BadSignature);
+        assert_eq!(answer, PeerAnswer::Sealed(refused));
+    }
+    assert!(node.calls.try_recv().is_err(), "the loop saw nothing");
+}
+
+#[tokio::test]
+async fn a_seal_that_is_not_its_workers_is_dropped_from_a_reveal_and_counted() {
+    let (bob, carol) = (DevKey::named("Bob"), DevKey::named("Carol"));
+    let mut node = Node::start("Alice", &[&bob], 8).await;
+    let (good, mut forged) = (seal(&bob, 1), seal(&carol, 1));
+    forged.result.0[31] ^= 1;
+    let told = HoldAnswer::Reveal(vec![forged, good, forged]);
+    let believed = HoldAnswer::Reveal(vec![good]);
+    let asks = [
+        (
+            PeerRequest::Seal(Box::new(good)),
+            PeerAnswer::Sealed(told.clone()),
+            PeerAnswer::Sealed(believed.clone()),
+        ),
+        (
+            PeerRequest::Renew(vec![renewal(1)]),
+            PeerAnswer::Renewed(vec![told]),
+            PeerAnswer::Renewed(vec![believed]),
+        ),
+    ];
+    for (request, told, believed) in asks {
+        let client = node.client_of(&bob);
+        let (peer, address) = (node.key.hotkey(), node.address());
+        let asked = tokio::spawn(async move {
+            (client.ask(peer, address, request).await, client.seals_refused())
+        });
+        node.next_call().await.answer.send(told).unwrap();
+        assert_eq!(asked.await.unwrap(), (Ok(believed), 2));
+    }
+}
+
+#[tokio::test]
+async fn a_batch_is_answered_item_by_item_and_only_signed_ones_reach_the_loop() {
+    let bob = DevKey::named("Bob");
+    let mut node = Node::start("Alice", &[&bob], 8).await;
+    let (peer, address) = (node.key.hotkey(), node.address());
+    let (first, last) = (seal(&bob, 1), seal(&bob, 3));
+    let mut forged = seal(&bob, 2);
+    forged.result.0[0] ^= 1;
+    let client = node.client_of(&bob);
+    let asked =
+        tokio::spawn(async move { client.seal_all(peer, address, &[first, forged, last]).await });
+    for (seal, answer) in [(first, HoldAnswer::Kept), (last, HoldAnswer::Reveal(vec![first]))] {
+        let call = node.next_call().await;
+        assert_eq!(call.request, PeerRequest::Seal(Box::new(seal)));
+        call.answer.send(PeerAnswer::Sealed(answer)).unwrap();
+    }
+    let refused = HoldAnswer::Refused(LeaseRefusal::BadSignature);
+    let want = vec![HoldAnswer::Kept, refused, HoldAnswer::Reveal(vec![first])];
+    assert_eq!(asked.await.unwrap(), Ok(want));
+
+    let good = receipt(&bob, peer);
+    let mut forged = good.clone();
+    forged.evidence.run.0[0] ^= 1;
+    let client = node.client_of(&bob);
+    let batch = [forged, good.clone()];
+    let asked = tokio::spawn(async move { client.complete_all(peer, address, &batch).await });
+    let call = node.next_call().await;
+    assert_eq!(call.request, PeerRequest::Complete(Box::new(good)));
+    call.answer.send(PeerAnswer::Completed(LeaseAnswer::Accepted)).unwrap();
+    let refused = LeaseAnswer::Refused(LeaseRefusal::BadSignature);
+    assert_eq!(asked.await.unwrap(), Ok(vec![refused, LeaseAnswer::Accepted]));
+}
+
+#[tokio::test]
+async fn a_batch_that_does_not_fit_the_queue_whole_puts_nothing_into_it() {
+    let bob = DevKey::named("Bob");
+    let mut node = Node::start("Alice", &[&bob], 3).await;
+    let client = node.client_of(&bob);
+    let seals: Vec<_> = (1..=4).map(|attempt| seal(&bob, attempt)).collect();
+    let got = client.seal_all(node.key.hotkey(), node.address(), &seals).await;
+    assert_eq!(got, Err(AskError::Refused(ServeRefusal::Busy)));
+    assert!(node.calls.try_recv().is_err(), "the loop saw nothing");
+}
+
+#[tokio::test]
 async fn a_receipt_with_a_flipped_bit_in_a_stream_is_skipped_and_counted() {
     let bob = DevKey::named("Bob");
     let mut node = Node::start("Alice", &[&bob], 8).await;
@@ -131,7 +263,7 @@ async fn a_receipt_with_a_flipped_bit_in_a_stream_is_skipped_and_counted() {
     let mut forged = good.clone();
     forged.evidence.attempt.0 ^= 1;
     let asked = tokio::spawn(async move {
-        let got = client.ask(peer, address, PeerRequest::Receipts { after: 0 }).await;
+        let got = client.ask(peer, address, PeerRequest::Receipts { of: peer, after: 0 }).await;
         (got, client.receipts_refused())
     });
     let page = vec![(1, good.clone()), (2, forged), (3, good.clone())];
@@ -159,12 +291,12 @@ async fn answers_that_do_not_fit_the_request_are_malformed() {
             AnswerError::WrongCoordinator { coordinator: bob.hotkey() },
         ),
         (
-            PeerRequest::Renew(vec![held(1), held(2)]),
-            PeerAnswer::Renewed(vec![LeaseAnswer::Accepted]),
+            PeerRequest::Renew(vec![renewal(1), renewal(2)]),
+            PeerAnswer::Renewed(vec![HoldAnswer::Kept]),
             AnswerError::Count { asked: 2, got: 1 },
         ),
         (
-            PeerRequest::Receipts { after: 5 },
+            PeerRequest::Receipts { of: alice, after: 5 },
             PeerAnswer::Receipts(vec![(5, receipt(&bob, alice))]),
             AnswerError::OutOfOrder { sequence: 5, previous: 5 },
         ),
@@ -183,10 +315,16 @@ async fn a_message_that_breaks_a_limit_is_refused_with_the_reason() {
     let bob = DevKey::named("Bob");
     let node = Node::start("Alice", &[&bob], 8).await;
     let client = node.client_of(&bob);
-    let items = PeerRequest::Renew(vec![held(1); RENEW_ITEMS_MAX + 1]);
+    let items = PeerRequest::Renew(vec![renewal(1); RENEW_ITEMS_MAX + 1]);
     let got = client.ask(node.key.hotkey(), node.address(), items).await;
     assert_eq!(got, Err(AskError::Refused(ServeRefusal::BadMessage)));
-    let items = PeerRequest::Renew(vec![held(1); 20_000]);
+    let many = vec![seal(&bob, 1); BATCH_ITEMS_MAX + 1];
+    let got = client.seal_all(node.key.hotkey(), node.address(), &many).await;
+    assert_eq!(got, Err(AskError::Refused(ServeRefusal::BadMessage)));
+    let many = vec![receipt(&bob, node.key.hotkey()); BATCH_ITEMS_MAX + 1];
+    let got = client.complete_all(node.key.hotkey(), node.address(), &many).await;
+    assert_eq!(got, Err(AskError::Refused(ServeRefusal::BadMessage)));
+    let items = PeerRequest::Renew(vec![renewal(1); 20_000]);
     let got = client.ask(node.key.hotkey(), node.address(), items).await;
     assert!(matches!(got, Err(AskError::RequestTooLarge { .. })), "{got:?}");
 }
@@ -279,7 +417,7 @@ async fn nobody_listening_is_unreachable() {
     let client = node.client_of(&bob);
     let (peer, address) = (node.key.hotkey(), node.address());
     assert!(node.server.shutdown().await);
-    let got = client.ask(peer, address, PeerRequest::Receipts { after: 0 }).await;
+    let got = client.ask(peer, address, PeerRequest::Receipts { of: peer, after: 0 }).await;
     assert!(matches!(got, Err(AskError::Unreachable { .. })), "{got:?}");
 }
 
@@ -289,18 +427,17 @@ async fn a_call_in_work_is_answered_before_the_server_is_gone() {
     let mut node = Node::start("Alice", &[&bob], 1).await;
     let client = node.client_of(&bob);
     let (peer, address) = (node.key.hotkey(), node.address());
-    let asked =
-        tokio::spawn(
-            async move { client.ask(peer, address, PeerRequest::Renew(vec![held(1)])).await },
-        );
+    let asked = tokio::spawn(async move {
+        client.ask(peer, address, PeerRequest::Renew(vec![renewal(1)])).await
+    });
     let call = node.next_call().await;
     let stopped = tokio::spawn(node.server.shutdown());
     // The listener is gone while the call is still in work.
     while std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok() {
         tokio::task::yield_now().await;
     }
-    call.answer.send(PeerAnswer::Renewed(vec![LeaseAnswer::Accepted])).unwrap();
-    assert_eq!(asked.await.unwrap(), Ok(PeerAnswer::Renewed(vec![LeaseAnswer::Accepted])));
+    call.answer.send(PeerAnswer::Renewed(vec![HoldAnswer::Kept])).unwrap();
+    assert_eq!(asked.await.unwrap(), Ok(PeerAnswer::Renewed(vec![HoldAnswer::Kept])));
     assert!(stopped.await.unwrap(), "nothing had to be cut");
 }
 

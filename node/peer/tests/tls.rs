@@ -9,9 +9,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use common::wire::{connect, connect_with, ed25519, soon, Endorsement, Shown, DAY_MS};
-use common::{certificate, directory, held, DevKey, Node, SetClock};
+use common::{certificate, directory, DevKey, Node, SetClock};
 use node_core::id::{HotkeySigner, Netuid};
-use node_core::lease::{LeaseAnswer, PeerAnswer, PeerRequest};
+use node_core::lease::{HoldAnswer, PeerAnswer, PeerRequest};
 use node_core::unit::{BlockNumber, UnixMs};
 use node_peer::limits::{
     CERTIFICATE_BYTES_MAX, CONNECTIONS_PER_ADDRESS_MAX, CONNECTIONS_PER_PEER_MAX,
@@ -25,7 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 fn renewal() -> PeerRequest {
-    PeerRequest::Renew(vec![held(1)])
+    PeerRequest::Renew(vec![common::renewal(1)])
 }
 
 /// Answers every call with one accepted renewal.
@@ -34,7 +34,7 @@ fn accept_all(node: &mut Node) {
     let mut calls = std::mem::replace(&mut node.calls, closed);
     tokio::spawn(async move {
         while let Some(call) = calls.recv().await {
-            drop(call.answer.send(PeerAnswer::Renewed(vec![LeaseAnswer::Accepted])));
+            drop(call.answer.send(PeerAnswer::Renewed(vec![HoldAnswer::Kept])));
         }
     });
 }

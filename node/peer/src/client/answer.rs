@@ -2,12 +2,13 @@
 
 use node_core::evidence::Receipt;
 use node_core::id::Hotkey;
-use node_core::lease::{AcquireRequest, Grant};
+use node_core::lease::{AcquireRequest, Grant, Seal};
 use node_core::limits::RECEIPTS_PER_PAGE_MAX;
 use proto::v1;
 
 use crate::convert::{self, ConvertError};
-use crate::signature::is_signed_by_worker;
+use crate::directory::NodeIdentity;
+use crate::signature::{is_sealed_by_worker, is_signed_by_worker};
 
 /// Why an answer is not one to the request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -111,12 +112,12 @@ pub(super) struct Page {
 #[derive(Debug)]
 pub(super) struct ReceiptRefused {
     pub(super) sequence: u64,
-    pub(super) reason: ReceiptFault,
+    pub(super) reason: Unbelieved,
 }
 
-/// What is wrong with one receipt.
+/// What is wrong with a receipt or a seal.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum ReceiptFault {
+pub(super) enum Unbelieved {
     #[error("not signed by its worker")]
     BadSignature,
     #[error("malformed: {0}")]
@@ -161,11 +162,25 @@ impl Page {
     }
 }
 
-fn receipt(receipt: Option<v1::Receipt>) -> Result<Receipt, ReceiptFault> {
-    let receipt = convert::required_receipt_from_wire(receipt).map_err(ReceiptFault::Malformed)?;
+fn receipt(receipt: Option<v1::Receipt>) -> Result<Receipt, Unbelieved> {
+    let receipt = convert::required_receipt_from_wire(receipt).map_err(Unbelieved::Malformed)?;
     if is_signed_by_worker(&receipt) {
         Ok(receipt)
     } else {
-        Err(ReceiptFault::BadSignature)
+        Err(Unbelieved::BadSignature)
+    }
+}
+
+/// A seal, if it can be read and is its worker's. Whether it is for the right evaluation is the
+/// machine's to judge.
+pub(super) fn believe(
+    identity: &NodeIdentity,
+    seal: Result<Seal, ConvertError>,
+) -> Result<Seal, Unbelieved> {
+    let seal = seal.map_err(Unbelieved::Malformed)?;
+    if is_sealed_by_worker(identity, &seal) {
+        Ok(seal)
+    } else {
+        Err(Unbelieved::BadSignature)
     }
 }

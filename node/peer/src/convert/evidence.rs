@@ -13,7 +13,7 @@ use node_core::unit::UnixMs;
 use proto::v1;
 
 use super::{at_most, ending, fixed, line, netuid, required, ConvertError};
-use crate::limits::DEVICE_CHARS_MAX;
+use crate::limits::{BATCH_ITEMS_MAX, DEVICE_CHARS_MAX};
 
 pub(crate) fn receipt_to_wire(receipt: &Receipt) -> v1::Receipt {
     v1::Receipt {
@@ -27,6 +27,34 @@ fn receipt_from_wire(receipt: v1::Receipt) -> Result<Receipt, ConvertError> {
         signature: Signature(fixed("signature", &receipt.signature)?),
         evidence: evidence_from_wire(required("evidence", receipt.evidence)?)?,
     })
+}
+
+pub(crate) fn complete_request_to_wire(receipts: &[Receipt]) -> v1::CompleteRequest {
+    v1::CompleteRequest { receipts: receipts.iter().map(receipt_to_wire).collect() }
+}
+
+pub(crate) fn complete_request_from_wire(
+    request: v1::CompleteRequest,
+) -> Result<Vec<Receipt>, ConvertError> {
+    at_most("receipts", &request.receipts, BATCH_ITEMS_MAX)?;
+    request.receipts.into_iter().map(receipt_from_wire).collect()
+}
+
+/// Whose receipts are asked for, and after which; nobody means the `asked` node itself.
+pub(crate) fn since_request_from_wire(
+    request: &v1::SinceRequest,
+    asked: Hotkey,
+) -> Result<(Hotkey, u64), ConvertError> {
+    let of = match request.of.as_slice() {
+        [] => asked,
+        of => Hotkey(fixed("of", of)?),
+    };
+    Ok((of, request.after))
+}
+
+pub(crate) fn since_request_to_wire(of: Hotkey, after: u64, asked: Hotkey) -> v1::SinceRequest {
+    let of = if of == asked { Vec::new() } else { of.0.to_vec() };
+    v1::SinceRequest { after, of }
 }
 
 /// The receipt that a message must carry.

@@ -4,7 +4,7 @@ use node_core::assignment::Assignment;
 use node_core::id::{AssignmentId, Attempt, ContentDigest, Digest, Hotkey, LeaseId, SubmissionId};
 use node_core::inventory::DeviceKind;
 use node_core::lease::{
-    AcquireRequest, Grant, LeaseAnswer, LeaseRefusal, ReleaseReason, RenewItem,
+    AcquireRequest, Grant, HeldLease, HeldStage, LeaseAnswer, LeaseRefusal, ReleaseReason, Renewal,
 };
 use node_core::limits::{LEASES_PER_ACQUIRE_MAX, LEASE_TOTAL_MS_MAX};
 use proto::v1;
@@ -29,7 +29,7 @@ fn device_from_wire(device: i32) -> Result<DeviceKind, ConvertError> {
     }
 }
 
-fn refusal_from_wire(id: &str) -> Result<LeaseRefusal, ConvertError> {
+pub(super) fn refusal_from_wire(id: &str) -> Result<LeaseRefusal, ConvertError> {
     LeaseRefusal::from_id(id)
         .ok_or_else(|| ConvertError::UnknownValue { field: "refused", got: shown(id) })
 }
@@ -129,27 +129,59 @@ fn grant_from_wire(grant: v1::Grant) -> Result<Grant, ConvertError> {
     })
 }
 
-pub(crate) fn held_to_wire(item: &RenewItem) -> v1::HeldLease {
+pub(super) fn held_to_wire(held: &HeldLease) -> v1::HeldLease {
     v1::HeldLease {
-        assignment: item.assignment.0.to_vec(),
-        lease: item.lease.0.to_vec(),
-        attempt: item.attempt.0,
+        assignment: held.assignment.0.to_vec(),
+        lease: held.lease.0.to_vec(),
+        attempt: held.attempt.0,
     }
 }
 
-fn held_from_wire(item: &v1::HeldLease) -> Result<RenewItem, ConvertError> {
-    Ok(RenewItem {
-        assignment: AssignmentId(fixed("assignment", &item.assignment)?),
-        lease: LeaseId(fixed("lease", &item.lease)?),
-        attempt: Attempt(item.attempt),
+pub(super) fn held_from_wire(held: Option<v1::HeldLease>) -> Result<HeldLease, ConvertError> {
+    let held = required("lease", held)?;
+    Ok(HeldLease {
+        assignment: AssignmentId(fixed("assignment", &held.assignment)?),
+        lease: LeaseId(fixed("lease", &held.lease)?),
+        attempt: Attempt(held.attempt),
     })
 }
 
+fn stage_to_wire(stage: HeldStage) -> v1::HeldStage {
+    match stage {
+        HeldStage::Preparing => v1::HeldStage::Preparing,
+        HeldStage::Running => v1::HeldStage::Running,
+        HeldStage::Sealed => v1::HeldStage::Sealed,
+    }
+}
+
+fn stage_from_wire(stage: i32) -> Result<HeldStage, ConvertError> {
+    match v1::HeldStage::try_from(stage) {
+        Ok(v1::HeldStage::Preparing) => Ok(HeldStage::Preparing),
+        Ok(v1::HeldStage::Running) => Ok(HeldStage::Running),
+        Ok(v1::HeldStage::Sealed) => Ok(HeldStage::Sealed),
+        Ok(v1::HeldStage::Unspecified) | Err(_) => {
+            Err(ConvertError::UnknownValue { field: "stage", got: stage.to_string() })
+        }
+    }
+}
+
+pub(crate) fn renew_request_to_wire(renewals: &[Renewal]) -> v1::RenewRequest {
+    let to_wire = |renewal: &Renewal| v1::Renewal {
+        lease: Some(held_to_wire(&renewal.held)),
+        stage: stage_to_wire(renewal.stage).into(),
+    };
+    v1::RenewRequest { renewals: renewals.iter().map(to_wire).collect() }
+}
+
 pub(crate) fn renew_request_from_wire(
-    request: &v1::RenewRequest,
-) -> Result<Vec<RenewItem>, ConvertError> {
-    at_most("leases", &request.leases, RENEW_ITEMS_MAX)?;
-    request.leases.iter().map(held_from_wire).collect()
+    request: v1::RenewRequest,
+) -> Result<Vec<Renewal>, ConvertError> {
+    at_most("renewals", &request.renewals, RENEW_ITEMS_MAX)?;
+    let from_wire = |renewal: v1::Renewal| {
+        let held = held_from_wire(renewal.lease)?;
+        Ok(Renewal { held, stage: stage_from_wire(renewal.stage)? })
+    };
+    request.renewals.into_iter().map(from_wire).collect()
 }
 
 pub(crate) fn answer_to_wire(answer: LeaseAnswer) -> v1::LeaseAnswer {
@@ -162,18 +194,23 @@ pub(crate) fn answer_to_wire(answer: LeaseAnswer) -> v1::LeaseAnswer {
     v1::LeaseAnswer { answer: Some(answer) }
 }
 
-pub(crate) fn answer_from_wire(
-    answer: Option<v1::LeaseAnswer>,
-) -> Result<LeaseAnswer, ConvertError> {
+pub(crate) fn answer_from_wire(answer: v1::LeaseAnswer) -> Result<LeaseAnswer, ConvertError> {
     use v1::lease_answer::Answer;
-    match required("answer", required("answer", answer)?.answer)? {
+    match required("answer", answer.answer)? {
         Answer::Accepted(v1::Nothing {}) => Ok(LeaseAnswer::Accepted),
         Answer::AlreadyDone(v1::Nothing {}) => Ok(LeaseAnswer::AlreadyDone),
         Answer::Refused(id) => refusal_from_wire(&id).map(LeaseAnswer::Refused),
     }
 }
 
-pub(crate) fn reason_to_wire(reason: &ReleaseReason) -> v1::ReleaseReason {
+/// The answer that a message with exactly one must carry.
+pub(crate) fn required_answer_from_wire(
+    answer: Option<v1::LeaseAnswer>,
+) -> Result<LeaseAnswer, ConvertError> {
+    answer_from_wire(required("answer", answer)?)
+}
+
+fn reason_to_wire(reason: &ReleaseReason) -> v1::ReleaseReason {
     use v1::release_reason::Reason;
     let reason = match reason {
         ReleaseReason::NoDevice => Reason::NoDevice(v1::Nothing {}),
@@ -194,9 +231,15 @@ fn reason_from_wire(reason: Option<v1::ReleaseReason>) -> Result<ReleaseReason, 
     }
 }
 
+pub(crate) fn release_request_to_wire(
+    held: &HeldLease,
+    reason: &ReleaseReason,
+) -> v1::ReleaseRequest {
+    v1::ReleaseRequest { lease: Some(held_to_wire(held)), reason: Some(reason_to_wire(reason)) }
+}
+
 pub(crate) fn release_request_from_wire(
     request: v1::ReleaseRequest,
-) -> Result<(RenewItem, ReleaseReason), ConvertError> {
-    let item = held_from_wire(&required("lease", request.lease)?)?;
-    Ok((item, reason_from_wire(request.reason)?))
+) -> Result<(HeldLease, ReleaseReason), ConvertError> {
+    Ok((held_from_wire(request.lease)?, reason_from_wire(request.reason)?))
 }

@@ -4,7 +4,9 @@ use node_core::id::{
     Signature, SubmissionId,
 };
 use node_core::inventory::DeviceKind;
-use node_core::lease::{AcquireRequest, LeaseAnswer, LeaseRefusal, ReleaseReason, RenewItem};
+use node_core::lease::{
+    AcquireRequest, HeldLease, HeldStage, LeaseAnswer, LeaseRefusal, ReleaseReason, Renewal,
+};
 use node_core::limits::{
     LEASES_PER_ACQUIRE_MAX, LEASE_TOTAL_MS_MAX, LOSS_CURVE_POINTS_MAX, RECEIPTS_PER_PAGE_MAX,
 };
@@ -186,13 +188,16 @@ fn numbers_texts_and_lists_are_held_to_their_limits() {
     });
     assert!(matches!(curve, Err(ConvertError::TooMany { field: "loss_curve_microbpb", .. })));
 
-    let leases = vec![held_to_wire(&held()); RENEW_ITEMS_MAX + 1];
-    let renew = renew_request_from_wire(&v1::RenewRequest { leases });
-    assert!(matches!(renew, Err(ConvertError::TooMany { field: "leases", .. })));
+    let renew = renew_request_from_wire(renew_request_to_wire(&[renewal(); RENEW_ITEMS_MAX + 1]));
+    assert!(matches!(renew, Err(ConvertError::TooMany { field: "renewals", .. })));
 }
 
-fn held() -> RenewItem {
-    RenewItem {
+fn renewal() -> Renewal {
+    Renewal { held: held(), stage: HeldStage::Sealed }
+}
+
+fn held() -> HeldLease {
+    HeldLease {
         assignment: AssignmentId([1; 32]),
         lease: LeaseId([2; 32]),
         attempt: Attempt(u32::MAX),
@@ -259,15 +264,15 @@ fn grants_survive_the_wire_and_are_held_to_their_limits() {
 fn every_lease_refusal_and_answer_survives_the_wire() {
     for refusal in LeaseRefusal::ALL {
         let answer = LeaseAnswer::Refused(*refusal);
-        assert_eq!(answer_from_wire(Some(wired(&answer_to_wire(answer)))), Ok(answer));
+        assert_eq!(answer_from_wire(wired(&answer_to_wire(answer))), Ok(answer));
         let acquire = wired(&acquire_response_to_wire(&Err(*refusal)));
         assert_eq!(acquire_response_from_wire(acquire), Ok(Err(*refusal)));
     }
     for answer in [LeaseAnswer::Accepted, LeaseAnswer::AlreadyDone] {
-        assert_eq!(answer_from_wire(Some(wired(&answer_to_wire(answer)))), Ok(answer));
+        assert_eq!(answer_from_wire(wired(&answer_to_wire(answer))), Ok(answer));
     }
     let unknown = v1::lease_answer::Answer::Refused("because\u{7}".repeat(99));
-    let error = answer_from_wire(Some(v1::LeaseAnswer { answer: Some(unknown) })).unwrap_err();
+    let error = answer_from_wire(v1::LeaseAnswer { answer: Some(unknown) }).unwrap_err();
     let ConvertError::UnknownValue { field: "refused", got } = error else { panic!("{error}") };
     assert!(got.chars().count() <= 40 && !got.contains('\u{7}'), "{got}");
 }
@@ -277,10 +282,7 @@ fn every_reason_for_a_release_survives_the_wire() {
     let ended = endings().into_iter().map(|ending| ReleaseReason::RunEnded { ending });
     for reason in [ReleaseReason::NoDevice, ReleaseReason::ContentMissing].into_iter().chain(ended)
     {
-        let request = v1::ReleaseRequest {
-            lease: Some(held_to_wire(&held())),
-            reason: Some(reason_to_wire(&reason)),
-        };
+        let request = release_request_to_wire(&held(), &reason);
         assert_eq!(release_request_from_wire(wired(&request)), Ok((held(), reason)));
     }
 }
@@ -315,11 +317,11 @@ fn read_as_everything(bytes: &[u8]) -> usize {
     );
     read += usize::from(
         v1::RenewRequest::decode(bytes)
-            .is_ok_and(|message| renew_request_from_wire(&message).is_ok()),
+            .is_ok_and(|message| renew_request_from_wire(message).is_ok()),
     );
     read += usize::from(
         v1::CompleteRequest::decode(bytes)
-            .is_ok_and(|message| required_receipt_from_wire(message.receipt).is_ok()),
+            .is_ok_and(|message| complete_request_from_wire(message).is_ok()),
     );
     read += usize::from(
         v1::ReceiptEntry::decode(bytes)
@@ -330,7 +332,7 @@ fn read_as_everything(bytes: &[u8]) -> usize {
             .is_ok_and(|message| release_request_from_wire(message).is_ok()),
     );
     read += usize::from(
-        v1::LeaseAnswer::decode(bytes).is_ok_and(|message| answer_from_wire(Some(message)).is_ok()),
+        v1::LeaseAnswer::decode(bytes).is_ok_and(|message| answer_from_wire(message).is_ok()),
     );
     read += usize::from(
         v1::GetRequest::decode(bytes)
@@ -343,16 +345,15 @@ fn read_as_everything(bytes: &[u8]) -> usize {
 }
 
 fn good_messages() -> Vec<Vec<u8>> {
-    let lease = Some(held_to_wire(&held()));
-    let reason = Some(reason_to_wire(&ReleaseReason::RunEnded { ending: Ending::Stopped }));
+    let reason = ReleaseReason::RunEnded { ending: Ending::Stopped };
     let entry = v1::ReceiptEntry { sequence: 1, receipt: Some(wire_receipt()) };
     vec![
         wire_acquire().encode_to_vec(),
         granted(vec![wire_grant()]).encode_to_vec(),
-        v1::RenewRequest { leases: vec![held_to_wire(&held())] }.encode_to_vec(),
-        v1::CompleteRequest { receipt: Some(wire_receipt()) }.encode_to_vec(),
+        renew_request_to_wire(&[renewal()]).encode_to_vec(),
+        v1::CompleteRequest { receipts: vec![wire_receipt()] }.encode_to_vec(),
         entry.encode_to_vec(),
-        v1::ReleaseRequest { lease, reason }.encode_to_vec(),
+        release_request_to_wire(&held(), &reason).encode_to_vec(),
         answer_to_wire(LeaseAnswer::Accepted).encode_to_vec(),
     ]
 }

@@ -1,10 +1,12 @@
-//! The services: from a verified message to the daemon's loop and back.
+//! The services: from a verified message to the daemon's loop and back. Those of leases are in
+//! `leases`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use node_core::id::{sha256, Hotkey};
-use node_core::lease::{LeaseAnswer, LeaseRefusal, PeerAnswer, PeerRequest};
+use node_core::lease::{PeerAnswer, PeerRequest};
 use proto::v1;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
@@ -21,7 +23,6 @@ use crate::limits::{
     RECEIPT_STREAMS_MAX, RECEIPT_STREAMS_PER_PEER_MAX,
 };
 use crate::refusal::ServeRefusal;
-use crate::signature::is_signed_by_worker;
 
 /// All four services; clones share everything.
 #[derive(Clone)]
@@ -52,102 +53,59 @@ impl Services {
     }
 
     /// Puts the request before the daemon's loop and waits for its answer, both bounded.
-    async fn ask_node(&self, peer: Hotkey, request: PeerRequest) -> Result<PeerAnswer, Status> {
-        let (answer, answered) = oneshot::channel();
-        let call = PeerCall { peer, request, answer };
-        self.handler.try_send(call).map_err(|error| match error {
-            TrySendError::Full(_) => ServeRefusal::Busy.status(),
-            TrySendError::Closed(_) => ServeRefusal::Stopping.status(),
-        })?;
-        match tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), answered).await {
-            Ok(Ok(answer)) => Ok(answer),
+    pub(super) async fn ask_node(
+        &self,
+        peer: Hotkey,
+        request: PeerRequest,
+    ) -> Result<PeerAnswer, Status> {
+        let answers = self.ask_node_each(peer, vec![request]).await?;
+        answers.into_iter().next().ok_or_else(|| ServeRefusal::Internal.status())
+    }
+
+    /// Puts all requests before the daemon's loop or none, and waits for all answers, in order.
+    /// Without one of them none is given: every request may be repeated.
+    pub(super) async fn ask_node_each(
+        &self,
+        peer: Hotkey,
+        requests: Vec<PeerRequest>,
+    ) -> Result<Vec<PeerAnswer>, Status> {
+        let places =
+            self.handler.try_reserve_many(requests.len()).map_err(|error| match error {
+                TrySendError::Full(()) => ServeRefusal::Busy.status(),
+                TrySendError::Closed(()) => ServeRefusal::Stopping.status(),
+            })?;
+        let answered = places.zip(requests).map(|(place, request)| {
+            let (answer, answered) = oneshot::channel();
+            place.send(PeerCall { peer, request, answer });
+            answered
+        });
+        let all = try_join_all(answered);
+        match tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), all).await {
+            Ok(Ok(answers)) => Ok(answers),
             Ok(Err(_)) => Err(ServeRefusal::Stopping.status()),
             Err(_) => Err(ServeRefusal::NoAnswer.status()),
         }
     }
+
+    pub(super) fn identity(&self) -> &NodeIdentity {
+        &self.identity
+    }
 }
 
 /// Who the layer in front found the caller to be.
-fn caller<T>(request: &Request<T>) -> Result<Hotkey, Status> {
+pub(super) fn caller<T>(request: &Request<T>) -> Result<Hotkey, Status> {
     let caller = request.extensions().get::<VerifiedCaller>();
     caller.map(|VerifiedCaller(hotkey)| *hotkey).ok_or_else(|| ServeRefusal::Internal.status())
 }
 
-fn bad(error: convert::ConvertError) -> Status {
+pub(super) fn bad(error: convert::ConvertError) -> Status {
     ServeRefusal::bad_message(&error)
 }
 
 /// The loop answered with another variant than the request's: a fault of ours, told as such.
-fn wrong_variant() -> Status {
+pub(super) fn wrong_variant() -> Status {
     tracing::error!("the node answered a peer's request with an answer to another one");
     ServeRefusal::Internal.status()
-}
-
-#[async_trait]
-impl v1::leases_server::Leases for Services {
-    async fn acquire(
-        &self,
-        request: Request<v1::AcquireRequest>,
-    ) -> Result<Response<v1::AcquireResponse>, Status> {
-        let peer = caller(&request)?;
-        let wanted = convert::acquire_request_from_wire(request.get_ref()).map_err(bad)?;
-        match self.ask_node(peer, PeerRequest::Acquire(wanted)).await? {
-            PeerAnswer::Acquired(answer) => {
-                Ok(Response::new(convert::acquire_response_to_wire(&answer)))
-            }
-            _ => Err(wrong_variant()),
-        }
-    }
-
-    async fn renew(
-        &self,
-        request: Request<v1::RenewRequest>,
-    ) -> Result<Response<v1::RenewResponse>, Status> {
-        let peer = caller(&request)?;
-        let items = convert::renew_request_from_wire(request.get_ref()).map_err(bad)?;
-        match self.ask_node(peer, PeerRequest::Renew(items)).await? {
-            PeerAnswer::Renewed(answers) => {
-                let answers = answers.into_iter().map(convert::answer_to_wire).collect();
-                Ok(Response::new(v1::RenewResponse { answers }))
-            }
-            _ => Err(wrong_variant()),
-        }
-    }
-
-    async fn complete(
-        &self,
-        request: Request<v1::CompleteRequest>,
-    ) -> Result<Response<v1::CompleteResponse>, Status> {
-        let peer = caller(&request)?;
-        let receipt =
-            convert::required_receipt_from_wire(request.into_inner().receipt).map_err(bad)?;
-        let answer = if is_signed_by_worker(&receipt) {
-            match self.ask_node(peer, PeerRequest::Complete(Box::new(receipt))).await? {
-                PeerAnswer::Completed(answer) => answer,
-                _ => return Err(wrong_variant()),
-            }
-        } else {
-            LeaseAnswer::Refused(LeaseRefusal::BadSignature)
-        };
-        let answer = Some(convert::answer_to_wire(answer));
-        Ok(Response::new(v1::CompleteResponse { answer }))
-    }
-
-    async fn release(
-        &self,
-        request: Request<v1::ReleaseRequest>,
-    ) -> Result<Response<v1::ReleaseResponse>, Status> {
-        let peer = caller(&request)?;
-        let (item, reason) =
-            convert::release_request_from_wire(request.into_inner()).map_err(bad)?;
-        match self.ask_node(peer, PeerRequest::Release { item, reason }).await? {
-            PeerAnswer::Released(answer) => {
-                let answer = Some(convert::answer_to_wire(answer));
-                Ok(Response::new(v1::ReleaseResponse { answer }))
-            }
-            _ => Err(wrong_variant()),
-        }
-    }
 }
 
 #[async_trait]
@@ -160,8 +118,9 @@ impl v1::receipts_server::Receipts for Services {
     ) -> Result<Response<Self::SinceStream>, Status> {
         let peer = caller(&request)?;
         let place = self.receipt_streams.take(peer).ok_or_else(|| ServeRefusal::Busy.status())?;
-        let after = request.get_ref().after;
-        match self.ask_node(peer, PeerRequest::Receipts { after }).await? {
+        let (of, after) = convert::since_request_from_wire(request.get_ref(), self.identity.hotkey)
+            .map_err(bad)?;
+        match self.ask_node(peer, PeerRequest::Receipts { of, after }).await? {
             PeerAnswer::Receipts(page) => {
                 let entries = page.into_iter().map(|(sequence, receipt)| v1::ReceiptEntry {
                     sequence,

@@ -38,7 +38,8 @@ pub(crate) struct Claims {
 
 pub(crate) fn renewal() -> v1::RenewRequest {
     let lease = v1::HeldLease { assignment: vec![4; 32], lease: vec![5; 32], attempt: 1 };
-    v1::RenewRequest { leases: vec![lease] }
+    let stage = v1::HeldStage::Running.into();
+    v1::RenewRequest { renewals: vec![v1::Renewal { lease: Some(lease), stage }] }
 }
 
 impl Claims {

@@ -13,7 +13,7 @@ use node_core::id::{
     RunId, Signature, SubmissionId,
 };
 use node_core::inventory::DeviceKind;
-use node_core::lease::{AcquireRequest, Grant, RenewItem};
+use node_core::lease::{AcquireRequest, Grant, HeldLease, HeldStage, Renewal, Seal};
 use node_core::outcome::Ending;
 use node_core::unit::{BlockNumber, UnixMs};
 use node_peer::{
@@ -191,12 +191,24 @@ pub(crate) fn acquire_request() -> AcquireRequest {
     }
 }
 
-pub(crate) fn held(attempt: u32) -> RenewItem {
-    RenewItem {
+pub(crate) fn held(attempt: u32) -> HeldLease {
+    HeldLease {
         assignment: AssignmentId([4; 32]),
         lease: LeaseId([5; 32]),
         attempt: Attempt(attempt),
     }
+}
+
+pub(crate) fn renewal(attempt: u32) -> Renewal {
+    Renewal { held: held(attempt), stage: HeldStage::Running }
+}
+
+/// A seal that `worker` signed.
+pub(crate) fn seal(worker: &Arc<DevKey>, attempt: u32) -> Seal {
+    let (held, result) = (held(attempt), Digest([0x5e; 32]));
+    let worker_key = worker.hotkey();
+    let message = Seal::signing_message(&GENESIS, NETUID, &held, &worker_key, &result);
+    Seal { held, worker: worker_key, result, signature: worker.sign(&message) }
 }
 
 pub(crate) fn grant(coordinator: Hotkey) -> Grant {
