@@ -54,7 +54,12 @@ impl Evaluation {
         now: MonoMs,
     ) -> Vec<u8> {
         // What is exhausted keeps its place: its budget is all that the evaluation gets.
-        let taken = self.replicas.values().filter(|record| !is_complete(record)).count();
+        let is_wanted = |record: &&LeaseRecord| {
+            // What a worker with a known result holds brings nothing new.
+            let is_known = record.holder().is_some_and(|holder| claimants.contains(&holder));
+            !is_complete(record) && !is_known
+        };
+        let taken = self.replicas.values().filter(is_wanted).count();
         let missing = needed.saturating_sub(claimants.len()).saturating_sub(taken);
         // A number stands for one assignment for ever.
         let numbers = (0..REPLICA_NUMBERS_MAX).filter(|number| !self.replicas.contains_key(number));
@@ -183,6 +188,17 @@ mod tests {
         let claimants = BTreeSet::from([B]);
         assert_eq!(Evaluation::default().open(2, &claimants, assignment, NOW), vec![0]);
         assert_eq!(evaluation.open(3, &nobody(), assignment, NOW), vec![2], "one more evaluator");
+    }
+
+    #[test]
+    fn what_a_worker_with_a_known_result_holds_does_not_stand_for_another_one() {
+        let mut evaluation = opened(2);
+        grant(&mut evaluation, 0, A);
+        grant(&mut evaluation, 1, B);
+        // Both had a result elsewhere, and they disagree.
+        let claimants = BTreeSet::from([A, B]);
+        assert_eq!(evaluation.open(3, &claimants, assignment, NOW), vec![2]);
+        assert_eq!(evaluation.open(3, &claimants, assignment, NOW), Vec::<u8>::new());
     }
 
     #[test]

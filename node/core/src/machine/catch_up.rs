@@ -2,12 +2,13 @@
 //! was known.
 //!
 //! What was signed is not lost with the rows: the journal is a file of its own. What is lost are
-//! leases that were granted and receipts that were accepted; peers still have the latter.
+//! leases that were granted and receipts that were accepted; peers still have the latter, those of
+//! this node's own sequence among them.
 
 use std::collections::BTreeSet;
 
 use crate::id::{Attempt, Hotkey};
-use crate::machine::effect::{Note, Outcome};
+use crate::machine::effect::{Note, Outcome, PeerAddress};
 use crate::machine::Machine;
 use crate::rows::Write;
 use crate::unit::{BlockCount, BlockNumber, Now};
@@ -17,6 +18,8 @@ use crate::unit::{BlockCount, BlockNumber, Now};
 pub(super) struct CatchingUp {
     /// Peers that sent all their receipts in this life.
     heard: BTreeSet<Hotkey>,
+    /// Peers that sent what they have of this node's own sequence.
+    returned: BTreeSet<Hotkey>,
     /// The first block that was read in this life.
     since: Option<BlockNumber>,
 }
@@ -47,6 +50,18 @@ impl Machine {
         }
     }
 
+    pub(super) fn heard_own_receipts(&mut self, peer: Hotkey) {
+        if let Some(catching_up) = &mut self.catching_up {
+            catching_up.returned.insert(peer);
+        }
+    }
+
+    /// Whether `peer` has still to send what it has of this node's own sequence.
+    pub(super) fn has_own_receipts(&self, peer: &Hotkey) -> bool {
+        let catching_up = self.catching_up.as_ref();
+        catching_up.is_some_and(|catching_up| !catching_up.returned.contains(peer))
+    }
+
     /// Ends the wait once every reachable peer was heard, or after two epochs: a peer that is gone
     /// must not keep this node from its duties for ever.
     pub(super) fn check_caught_up(&mut self, out: &mut Outcome) {
@@ -56,7 +71,10 @@ impl Machine {
         let since = *catching_up.since.get_or_insert(view.number);
         let patience = BlockCount(view.params.tempo.0.saturating_mul(2));
         let is_over = view.number.since(since) > patience;
-        let has_heard_all = peers.iter().all(|peer| catching_up.heard.contains(&peer.hotkey));
+        let CatchingUp { heard, returned, .. } = &*catching_up;
+        let has_told_all =
+            |peer: &PeerAddress| heard.contains(&peer.hotkey) && returned.contains(&peer.hotkey);
+        let has_heard_all = peers.iter().all(has_told_all);
         if is_over || (has_heard_all && view.number > since) {
             self.catching_up = None;
             out.writes.push(Write::CaughtUp);

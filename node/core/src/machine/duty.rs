@@ -85,8 +85,17 @@ impl Machine {
     /// Who may be asked for a replica of this submission: the first validator that is not gone,
     /// and one more for each [`STUCK_BLOCKS`] that it stands unsettled.
     pub(super) fn coordinators_now(&mut self, id: &SubmissionId) -> Vec<Hotkey> {
-        let Some(submission) = self.submissions.get(id) else { return Vec::new() };
         let helpers = self.pending.get(id).map_or(0, |pending| pending.helpers);
+        self.coordinators_with_helpers(id, helpers)
+    }
+
+    /// The first validators in the ranking that are not gone: one, and so many `helpers`.
+    pub(super) fn coordinators_with_helpers(
+        &mut self,
+        id: &SubmissionId,
+        helpers: u64,
+    ) -> Vec<Hotkey> {
+        let Some(submission) = self.submissions.get(id) else { return Vec::new() };
         let count = usize::try_from(helpers).unwrap_or(usize::MAX).saturating_add(1);
         let ranked = self.duties.ranked(submission);
         ranked.into_iter().filter(|hotkey| !self.duties.is_gone(hotkey)).take(count).collect()

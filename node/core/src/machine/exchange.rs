@@ -1,13 +1,15 @@
 //! Receipts: fetched from the coordinators that accepted them, or from somebody else where a
 //! coordinator is gone, and kept if they are for what we derived ourselves.
 
+use std::collections::BTreeMap;
+
 use crate::evidence::Receipt;
 use crate::id::Hotkey;
 use crate::lease::{PeerAnswer, PeerRequest};
 use crate::limits::{
     clip_detail, GONE_AFTER_MS, GONE_FAILURES_MIN, RECEIPTS_EVERY_MS, RECEIPTS_PER_PAGE_MAX,
 };
-use crate::machine::effect::{Effect, Note, Outcome};
+use crate::machine::effect::{Effect, Note, Outcome, PeerAddress};
 use crate::machine::event::Question;
 use crate::machine::Machine;
 use crate::round::check_worker;
@@ -31,8 +33,9 @@ pub struct PeerState {
     pub(super) receipts_in_flight: bool,
     pub(super) receipts_again_at: MonoMs,
     pub(super) renewing: Option<(MonoMs, Vec<crate::id::RunId>)>,
-    /// How far others were asked for its receipts in this life.
-    mirrored: u64,
+    /// How far each of the others was asked for its receipts in this life: numbers are not signed,
+    /// so what one says about them moves nobody else's.
+    mirrored: BTreeMap<Hotkey, u64>,
     mirror_again_at: MonoMs,
     /// Since when every question failed, and how many did.
     silent_since: Option<MonoMs>,
@@ -103,6 +106,7 @@ impl Machine {
             out.perform(Effect::AskPeer { peer, question: Question::Receipts { of }, request });
         }
         self.ask_mirrors(now, out);
+        self.ask_for_own_receipts(now, out);
     }
 
     /// Asks the others, one after the other, for the receipts of coordinators that are gone.
@@ -116,17 +120,37 @@ impl Machine {
             // Whom to ask moves on with time, so that one that says nothing hides nothing.
             state.mirror_again_at = now.mono.plus_ms(MIRROR_EVERY_MS);
             let turn = now.mono.0 / MIRROR_EVERY_MS;
-            let after = state.after.max(state.mirrored);
             let present: Vec<Hotkey> = self.duties.present().copied().collect();
             let others = present.iter().filter(|hotkey| **hotkey != self.config.hotkey);
             let others: Vec<_> = others.filter_map(|hotkey| self.address_of(hotkey)).collect();
             let count = u64::try_from(others.len()).unwrap_or(u64::MAX);
             let Some(turn) = turn.checked_rem(count) else { continue };
             let Some(peer) = others.get(usize::try_from(turn).unwrap_or(0)) else { continue };
-            let request = PeerRequest::Receipts { of, after };
-            let question = Question::Receipts { of };
-            out.perform(Effect::AskPeer { peer: *peer, question, request });
+            self.ask_mirror(of, *peer, out);
         }
+    }
+
+    /// Asks everybody for what this node had accepted and lost.
+    fn ask_for_own_receipts(&mut self, now: Now, out: &mut Outcome) {
+        let own = self.config.hotkey;
+        let peers = self.other_validators();
+        let peers: Vec<_> =
+            peers.into_iter().filter(|peer| self.has_own_receipts(&peer.hotkey)).collect();
+        let state = self.peers.entry(own).or_default();
+        if peers.is_empty() || now.mono < state.mirror_again_at {
+            return;
+        }
+        state.mirror_again_at = now.mono.plus_ms(MIRROR_EVERY_MS);
+        for peer in peers {
+            self.ask_mirror(own, peer, out);
+        }
+    }
+
+    fn ask_mirror(&mut self, of: Hotkey, peer: PeerAddress, out: &mut Outcome) {
+        let Some(state) = self.peers.get(&of) else { return };
+        let mirrored = state.mirrored.get(&peer.hotkey).copied().unwrap_or_default();
+        let request = PeerRequest::Receipts { of, after: state.after.max(mirrored) };
+        out.perform(Effect::AskPeer { peer, question: Question::Receipts { of }, request });
     }
 
     pub(super) fn on_answered(
@@ -178,7 +202,7 @@ impl Machine {
                 self.on_receipts(now, peer, page, out);
             }
             (Question::Receipts { of }, Some(PeerAnswer::Receipts(page))) => {
-                self.on_mirrored(now, of, page, out);
+                self.on_mirrored(now, peer, of, page, out);
             }
             (Question::Receipts { of }, None) if of == peer => {
                 self.on_receipts(now, peer, Vec::new(), out);
@@ -195,11 +219,26 @@ impl Machine {
 
     /// What somebody says that a coordinator which is gone had accepted. The stored cursor stays:
     /// what was left out comes when the coordinator is back.
-    fn on_mirrored(&mut self, now: Now, of: Hotkey, page: Vec<(u64, Receipt)>, out: &mut Outcome) {
-        for (sequence, receipt) in page {
-            if let Some(state) = self.peers.get_mut(&of) {
-                state.mirrored = state.mirrored.max(sequence);
+    fn on_mirrored(
+        &mut self,
+        now: Now,
+        mirror: Hotkey,
+        of: Hotkey,
+        page: Vec<(u64, Receipt)>,
+        out: &mut Outcome,
+    ) {
+        let is_full = page.len() >= RECEIPTS_PER_PAGE_MAX;
+        if of == self.config.hotkey && !is_full {
+            self.heard_own_receipts(mirror);
+        }
+        if let Some(state) = self.peers.get_mut(&of) {
+            let until = state.mirrored.entry(mirror).or_default();
+            *until = page.iter().map(|(sequence, _)| *sequence).fold(*until, u64::max);
+            if is_full {
+                state.mirror_again_at = now.mono;
             }
+        }
+        for (sequence, receipt) in page {
             self.file(of, sequence, receipt, out);
         }
         self.settle_touched(now, out);
@@ -295,6 +334,9 @@ impl Machine {
         let evidence = &receipt.evidence;
         let coordinator = evidence.coordinator;
         let Some(submission) = self.submissions.get(&evidence.submission) else { return };
+        if self.retired.contains(&submission.id) {
+            return;
+        }
         if let Err(rejected) = self.check_receipt(submission, &receipt) {
             let reason = rejected.to_string();
             out.note(Note::ReceiptIgnored { coordinator, reason });
@@ -303,7 +345,9 @@ impl Machine {
         if !self.receipts.is_news(&receipt) {
             return;
         }
-        let (sequence, standing) = (Some(sequence), ReceiptStanding::Counts);
+        // What this node had accepted and lost gets a new number: nobody else is believed on them.
+        let sequence = (coordinator != self.config.hotkey).then_some(sequence);
+        let standing = ReceiptStanding::Counts;
         self.keep_receipt(ReceiptRow { sequence, standing, receipt }, out);
     }
 
@@ -321,7 +365,9 @@ impl Machine {
         let Some(state) = self.peers.get(&peer) else { return };
         let first_orphan =
             self.orphans.iter().filter(|(from, _, _)| *from == peer).map(|(_, n, _)| *n).min();
+        // One that came from somebody else may lie beyond it.
         let after = first_orphan.map_or(state.after, |first| first.saturating_sub(1));
+        let after = after.min(state.after);
         out.put(Row::Cursor(CursorRow { peer, after }));
     }
 }

@@ -20,7 +20,8 @@ pub(super) struct LeaseQueue {
     open: BTreeSet<OpenKey>,
     ends: BTreeSet<(MonoMs, SubmissionId, u8)>,
     placed: BTreeMap<ReplicaKey, (Option<OpenKey>, Option<MonoMs>)>,
-    /// Where to go on looking for a worker that may not take what was looked at.
+    /// Where to go on looking for a worker that may not take what was looked at: the first one
+    /// that was not.
     looked_until: BTreeMap<Hotkey, OpenKey>,
 }
 
@@ -68,7 +69,7 @@ impl LeaseQueue {
         may_take: impl Fn(&ReplicaKey) -> bool,
     ) -> Vec<ReplicaKey> {
         let from = self.looked_until.remove(&worker);
-        let start = from.map_or(Bound::Unbounded, Bound::Excluded);
+        let start = from.map_or(Bound::Unbounded, Bound::Included);
         let mut chosen: Vec<ReplicaKey> = Vec::new();
         let mut looked_at = 0_usize;
         for key in self.open.range((start, Bound::Unbounded)) {
@@ -88,5 +89,58 @@ impl LeaseQueue {
             }
         }
         chosen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::assignment::Assignment;
+    use crate::commitment::Location;
+    use crate::id::{Attempt, BlockHash, ContentDigest, Digest};
+    use crate::lease::{LeaseRow, LeaseState, Spent};
+    use crate::submission::Submission;
+
+    const WORKER: Hotkey = Hotkey([1; 32]);
+
+    /// So many open replicas, one of each submission, the oldest first.
+    fn queue(count: usize) -> (LeaseQueue, Vec<ReplicaKey>) {
+        let mut queue = LeaseQueue::default();
+        let mut keys = Vec::new();
+        for block in (1..).take(count) {
+            let committed_at = BlockNumber(block);
+            let submission = Submission::committed(
+                Hotkey([9; 32]),
+                committed_at,
+                ContentDigest([4; 32]),
+                Location::Peers,
+                BlockHash([5; 32]),
+            );
+            let row = LeaseRow {
+                assignment: Assignment::derive(&submission, 1, 0, Digest([7; 32])),
+                attempt: Attempt(0),
+                spent: Spent::default(),
+                state: LeaseState::Open,
+            };
+            queue.place(&LeaseRecord::resume(row, MonoMs(0)), Some(committed_at));
+            keys.push((submission.id, 0));
+        }
+        (queue, keys)
+    }
+
+    #[test]
+    fn older_commitments_are_given_out_first() {
+        let (mut queue, keys) = queue(5);
+        assert_eq!(queue.choose(WORKER, 3, |_| true), keys[..3]);
+    }
+
+    #[test]
+    fn whatever_a_worker_may_take_it_finds_after_a_few_questions() {
+        for place in 0..2 * OPEN_LOOKED_AT_MAX + 3 {
+            let (mut queue, keys) = queue(2 * OPEN_LOOKED_AT_MAX + 3);
+            let wanted = keys[place];
+            let found = (0..4).any(|_| queue.choose(WORKER, 1, |key| *key == wanted) == [wanted]);
+            assert!(found, "place {place} is hidden");
+        }
     }
 }

@@ -445,7 +445,7 @@ impl Machine {
     #[must_use]
     pub fn is_safe_to_restart(&self) -> bool {
         let is_revealing = self.due_reveal().is_some_and(|reveal| reveal.is_now);
-        self.runs.is_empty() && !self.has_live_intent() && !is_revealing
+        self.runs.values().all(Run::is_waiting) && !self.has_live_intent() && !is_revealing
     }
 
     /// Submissions whose evaluation is still owed.

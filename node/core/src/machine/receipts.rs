@@ -62,6 +62,12 @@ impl Receipts {
             && count < RECEIPTS_PER_SUBMISSION_MAX
     }
 
+    /// Whether a result of `worker` for the submission is in anybody's sequence.
+    pub(super) fn is_public(&self, submission: &SubmissionId, worker: &Hotkey) -> bool {
+        let is_theirs = |row: &&ReceiptRow| row.receipt.evidence.worker == *worker;
+        self.of(submission).filter(is_theirs).any(|row| row.sequence.is_some())
+    }
+
     /// Whether one more late receipt of the submission is kept.
     pub(super) fn has_room_for_late(&self, submission: &SubmissionId) -> bool {
         let is_late = |row: &&ReceiptRow| row.standing == ReceiptStanding::Late;

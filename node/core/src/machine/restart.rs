@@ -75,6 +75,10 @@ impl Machine {
                     self.intents.insert(row.id, row);
                 }
             }
+            // Our own sequence: what was given and is not kept any more.
+            Row::Cursor(row) if row.peer == self.config.hotkey => {
+                self.next_sequence = self.next_sequence.max(row.after.saturating_add(1));
+            }
             Row::Cursor(row) => self.peers.entry(row.peer).or_default().after = row.after,
             Row::Measurement(row) => {
                 self.measurements.insert(row.submission, *row);

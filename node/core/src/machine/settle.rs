@@ -13,7 +13,7 @@ use crate::placement;
 use crate::round::{
     check_evidence, settle, Decision, EvidenceRejected, Expected, Jury, Standing, Verdict,
 };
-use crate::rows::{Row, StrikeCause, StrikeRow, Table, Write};
+use crate::rows::{CursorRow, Row, StrikeCause, StrikeRow, Table, Write};
 use crate::submission::{Submission, SubmissionState};
 use crate::unit::{BlockCount, BlockNumber, Now};
 
@@ -82,7 +82,9 @@ impl Machine {
         let own_hotkey = self.config.hotkey;
         let is_validator = self.view.as_ref().is_some_and(|view| view.is_validator(&own_hotkey));
         let own = (is_validator && self.can_evaluate()).then_some(own_hotkey);
-        let others = self.duties.present().filter(|hotkey| **hotkey != own_hotkey).copied();
+        // Who is granted nothing cannot be waited for.
+        let can_be_asked = |hotkey: &&Hotkey| **hotkey != own_hotkey && !self.is_struck_out(hotkey);
+        let others = self.duties.present().filter(can_be_asked).copied();
         let claimants = self.receipts.counting(id).map(|receipt| receipt.evidence.worker);
         let eligible: BTreeSet<Hotkey> = others.chain(own).chain(claimants).collect();
         let agreement = &self.config.policy.agreement;
@@ -198,11 +200,18 @@ impl Machine {
         out.note(Note::Strike { validator, submission, cause: cause.name().to_owned() });
         out.put(Row::Strike(row.clone()));
         self.strikes.insert((validator, submission, cause), row);
+        if self.is_struck_out(&validator) {
+            // What waited for it is planned without it, by the next tick at the latest.
+            self.touch_all();
+        }
     }
 
     /// Whether a validator did too much lately that it should not have done.
     pub(super) fn is_struck_out(&self, validator: &Hotkey) -> bool {
         let Some(view) = &self.view else { return false };
+        if self.strikes.len() < STRIKES_MAX {
+            return false;
+        }
         let first = SubmissionId([0; 32]);
         let theirs = self
             .strikes
@@ -232,6 +241,7 @@ impl Machine {
         for id in over {
             self.forget_evaluation(id, out);
         }
+        let strikes = self.strikes.len();
         self.strikes.retain(|_, row| {
             let is_kept = number.since(row.block) < BlockCount(STRIKES_KEPT_BLOCKS);
             if !is_kept {
@@ -240,14 +250,25 @@ impl Machine {
             }
             is_kept
         });
+        if self.strikes.len() < strikes {
+            self.touch_all();
+        }
     }
 
     fn forget_evaluation(&mut self, id: SubmissionId, out: &mut Outcome) {
         self.retired.insert(id);
         self.pending.remove(&id);
         self.duties.forget(&id);
+        let rows = self.receipts.remove(&id);
+        let own = self.config.hotkey;
+        if rows.iter().any(|row| row.receipt.evidence.coordinator == own) {
+            // Or their numbers would be given again after the next start, and nobody would read
+            // what has them.
+            let after = self.next_sequence.saturating_sub(1);
+            out.put(Row::Cursor(CursorRow { peer: own, after }));
+        }
         let mut delete = |row: Row| out.writes.push(Write::Delete(row.table(), row.key()));
-        for row in self.receipts.remove(&id) {
+        for row in rows {
             delete(Row::Receipt(Box::new(row)));
         }
         if let Some(evaluation) = self.evaluations.remove(&id) {

@@ -9,8 +9,8 @@ use crate::lease::{
     PeerRequest, ReleaseReason, Renewal, Seal,
 };
 use crate::limits::{
-    ACQUIRE_EVERY_MS, LEASE_RENEW_EVERY_MS, LEASE_STOP_AFTER_MS, LEASE_TOTAL_MS_MAX, LEASE_TTL_MS,
-    REPLICA_NUMBERS_MAX, SEALED_POLL_MS, SEAL_WAIT_MS,
+    ACQUIRE_EVERY_MS, LEASES_PER_ACQUIRE_MAX, LEASE_RENEW_EVERY_MS, LEASE_STOP_AFTER_MS,
+    LEASE_TOTAL_MS_MAX, LEASE_TTL_MS, REPLICA_NUMBERS_MAX, SEALED_POLL_MS, SEAL_WAIT_MS,
 };
 use crate::machine::effect::{Effect, Note, Outcome, RunSpec};
 use crate::machine::event::Question;
@@ -72,6 +72,13 @@ impl Run {
     #[must_use]
     pub fn holds_device(&self) -> bool {
         matches!(self.phase, Phase::Running | Phase::Stopping)
+    }
+
+    /// Whether its coordinator has its sealed result, which only waits to be shown: a restart
+    /// interrupts nothing.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.phase == Phase::Waiting
     }
 
     /// A run that an earlier life started. Its container is removed, its lease given back; a
@@ -172,18 +179,20 @@ impl Machine {
             return known.clone();
         }
         let own = self.config.hotkey;
-        let open: Vec<_> = self
-            .pending
-            .iter()
-            .filter(|(_, pending)| !pending.claimants.contains(&own))
-            .map(|(id, _)| *id)
-            .collect();
-        let mut hotkeys: Vec<Hotkey> = Vec::new();
-        for id in open {
-            hotkeys.extend(self.coordinators_now(&id));
+        let present = self.duties.present().count();
+        let mut found: BTreeSet<Hotkey> = BTreeSet::new();
+        let pending = std::mem::take(&mut self.pending);
+        let open = pending.iter().filter(|(_, pending)| !pending.claimants.contains(&own));
+        for (id, pending) in open {
+            // Of many open evaluations the first few name everybody.
+            if found.len() >= present {
+                break;
+            }
+            found.extend(self.coordinators_with_helpers(id, pending.helpers));
         }
+        self.pending = pending;
+        let mut hotkeys: Vec<Hotkey> = found.into_iter().collect();
         hotkeys.sort_unstable_by_key(|hotkey| (*hotkey == own, *hotkey));
-        hotkeys.dedup();
         self.asked_for_work = Some(hotkeys.clone());
         hotkeys
     }
@@ -198,7 +207,7 @@ impl Machine {
         let Some(state) = self.peers.get_mut(&peer) else { return };
         let Some(asked_at) = state.acquire_asked_at.take() else { return };
         state.acquire_again_at = now.mono.plus_ms(ACQUIRE_EVERY_MS);
-        for grant in grants {
+        for grant in grants.into_iter().take(LEASES_PER_ACQUIRE_MAX) {
             if let Err(reason) = self.check_grant(&peer, &grant) {
                 out.note(Note::GrantIgnored { coordinator: peer, reason: reason.to_owned() });
                 continue;
@@ -228,8 +237,14 @@ impl Machine {
         if self.runs.contains_key(&run_id(&self.config.hotkey, grant)) {
             return Err("the grant is already known");
         }
-        let is_same = |run: &Run| run.row.grant.assignment.submission == submission.id;
-        if self.runs.values().any(|run| is_same(run) && run.wants_renewal()) {
+        // A result that waits at another coordinator may be handed in here too: that one may be
+        // gone.
+        let is_in_the_way = |run: &Run| {
+            let of_same = run.row.grant.assignment.submission == submission.id;
+            let at_same = run.row.grant.coordinator == *peer && run.wants_renewal();
+            of_same && (at_same || run.row.state == RunState::Started)
+        };
+        if self.runs.values().any(is_in_the_way) {
             return Err("this node already evaluates the submission");
         }
         Ok(())
@@ -275,7 +290,12 @@ impl Machine {
 
     /// What this node measured for the same evaluation before, as a result of this grant.
     fn known_result(&self, run: RunId, grant: &Grant) -> Option<Evidence> {
-        let known = &self.measurements.get(&grant.assignment.submission)?.receipt.evidence;
+        let submission = &grant.assignment.submission;
+        let measured = self.measurements.get(submission).map(|row| &row.receipt.evidence);
+        // After rows were lost others still know what this node had measured.
+        let shown = self.receipts.counting(submission).map(|receipt| &receipt.evidence);
+        let own = self.config.hotkey;
+        let known = measured.or_else(|| shown.into_iter().find(|shown| shown.worker == own))?;
         let is_same = known.policy == self.policy_digest
             && known.dataset == self.config.dataset
             && known.image == self.config.image
@@ -410,7 +430,8 @@ impl Machine {
         );
         fixed.remove(&own);
         let others = self.jury(&submission).required().saturating_sub(1);
-        if fixed.len() < others && now.mono < run.show_at {
+        let is_public = self.receipts.is_public(&submission, &own);
+        if fixed.len() < others && !is_public && now.mono < run.show_at {
             return;
         }
         let state = RunState::Completing { receipt: receipt.clone() };

@@ -81,6 +81,10 @@ impl Disk {
         self.rows.contains_key(&(Table::Receipts, evidence.0.to_vec()))
     }
 
+    pub(super) fn count(&self, table: Table) -> usize {
+        self.rows.keys().filter(|(of, _)| *of == table).count()
+    }
+
     pub(super) fn cursor(&self, peer: &Hotkey) -> Option<u64> {
         match self.rows.get(&(Table::Cursors, peer.0.to_vec())) {
             Some(Row::Cursor(row)) => Some(row.after),
@@ -119,6 +123,10 @@ pub(super) struct Host {
     pub(super) notes: Vec<Note>,
     /// Every run of this host ends this way, whatever it runs.
     pub(super) run_fault: Option<Ending>,
+    /// Every run of this host measures this loss, whatever it runs.
+    pub(super) lie_nanonats: Option<u64>,
+    /// How far its wall clock is off.
+    pub(super) wall_skew_ms: i64,
     /// Whether its process can be reached and reaches others.
     pub(super) is_cut_off: bool,
     /// Stopped and not dead: everything that happens to it waits. Its containers go on.
@@ -140,6 +148,8 @@ impl Host {
             containers: BTreeMap::new(),
             notes: Vec::new(),
             run_fault: None,
+            lie_nanonats: None,
+            wall_skew_ms: 0,
             is_cut_off: false,
             is_paused: false,
             is_blind: false,
@@ -178,7 +188,8 @@ impl Host {
     }
 
     pub(super) fn now(&self, now_ms: u64) -> Now {
-        Now { mono: MonoMs(now_ms - self.mono_start), unix: UnixMs(1_700_000_000_000 + now_ms) }
+        let unix = (1_700_000_000_000 + now_ms).saturating_add_signed(self.wall_skew_ms);
+        Now { mono: MonoMs(now_ms - self.mono_start), unix: UnixMs(unix) }
     }
 
     pub(super) fn apply(&mut self, now_ms: u64, event: Event) -> Outcome {

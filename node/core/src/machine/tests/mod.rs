@@ -1,19 +1,26 @@
 //! The machine in a simulated world: claims about what it does, step by step and by seed.
 //!
-//! `world`, `host`, `chain`, `perform`, `checks` and `prng` make the world; the other files hold
+//! `world`, `host`, `chain`, `perform`, `asking`, `checks` and `prng` make the world; the other files hold
 //! claims.
 
+mod asking;
 mod chain;
 mod checks;
+mod clocks;
 mod epochs;
 mod exchange;
 mod host;
 mod intake;
 mod leases;
+mod mirrors;
 mod perform;
 mod prng;
 mod random;
+mod replicas;
 mod restart;
+mod retention;
 mod stop;
+mod strikes;
+mod takeover;
 mod weights;
 mod world;

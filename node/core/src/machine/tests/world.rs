@@ -446,7 +446,9 @@ impl World {
         };
         let ending = ending.or(host.run_fault.clone()).unwrap_or(own_ending);
         let metrics = match (ending.fault(), &self.fates[&spec.assignment.content]) {
-            (Fault::None, Fate::Scores { nll_nanonats }) => Some(metrics(*nll_nanonats)),
+            (Fault::None, Fate::Scores { nll_nanonats }) => {
+                Some(metrics(host.lie_nanonats.unwrap_or(*nll_nanonats)))
+            }
             _ => None,
         };
         let ended_at = host.now(self.now_ms).unix;

@@ -1,0 +1,377 @@
+//! Claims about evaluations by several validators: sealed first, shown together, believed where
+//! they agree.
+
+use super::asking::held;
+use super::world::{miner, validator, Fate, World};
+use crate::evidence::Receipt;
+use crate::id::{Digest, Hotkey, RunId, Signature, SubmissionId};
+use crate::lease::{HeldStage, HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, Seal};
+use crate::limits::{LEASE_TTL_MS, REPLICAS_MAX, SEAL_WAIT_MS};
+use crate::machine::event::{Event, Question};
+use crate::rows::{ReceiptStanding, RunState};
+use crate::submission::SubmissionState;
+
+const NLL: u64 = 400_000_000_000_000;
+const GOOD: Fate = Fate::Scores { nll_nanonats: NLL };
+const LIE: u64 = NLL / 2;
+
+/// `validators` nodes with `replicas`, of which only node 0 is up; a submission that it
+/// coordinates is open there.
+fn open_at_node_0(seed: u64, validators: usize, replicas: u8) -> (World, SubmissionId) {
+    let mut world = World::with_replicas(seed, validators, 1, replicas);
+    for node in 1..validators {
+        world.kill(node);
+    }
+    // It evaluates nothing itself and grants to whoever asks.
+    world.hosts[0].devices = 0;
+    world.kill(0);
+    world.start(0);
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(30_000, "open", |world| world.hosts[0].machine().leases().next().is_some());
+    (world, id)
+}
+
+#[test]
+fn two_validators_evaluate_each_submission_and_agree() {
+    let mut world = World::with_replicas(1, 2, 2, 2);
+    let ids = [world.submit_to(0, miner(0), GOOD), world.submit_to(1, miner(1), GOOD)];
+    world.run_until(120_000, "settled", |world| {
+        ids.iter().all(|id| world.is_settled_everywhere(*id))
+    });
+    world.run_for(60_000);
+    assert_eq!([world.runs_started_at(0), world.runs_started_at(1)], [2, 2]);
+    for id in ids {
+        assert_eq!(world.state(0, id), world.state(1, id));
+        assert_eq!(world.claimants_at(0, id), [0, 1]);
+        assert_eq!(world.claimants_at(1, id), [0, 1]);
+    }
+    world.check_scores();
+}
+
+#[test]
+fn where_two_agree_a_third_is_not_asked() {
+    let mut world = World::with_replicas(2, 3, 1, 2);
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(120_000, "settled", |world| world.is_settled_everywhere(id));
+    world.run_for(120_000);
+    assert_eq!(world.runs_started(), 2);
+    world.check_scores();
+}
+
+#[test]
+fn a_validator_alone_believes_itself_however_many_the_policy_asks_for() {
+    let mut world = World::with_replicas(3, 1, 1, 3);
+    let id = world.submit(miner(0), GOOD);
+    world.run_until(60_000, "settled", |world| world.is_settled_everywhere(id));
+    assert_eq!(world.runs_started(), 1);
+}
+
+#[test]
+fn three_validators_settle_what_the_policy_wants_from_five() {
+    let mut world = World::with_replicas(4, 3, 1, 5);
+    let id = world.submit(miner(0), GOOD);
+    world.run_until(120_000, "settled", |world| world.is_settled_everywhere(id));
+    assert_eq!(world.runs_started(), 3);
+    world.check_scores();
+}
+
+#[test]
+fn sixteen_validators_agree_and_each_evaluation_is_run_three_times() {
+    let mut world = World::with_replicas(5, 16, 6, 3);
+    world.tick_ms = 2_000;
+    world.run_ms = 2_000;
+    let ids: Vec<_> = (0..6).map(|index| world.submit(miner(index), GOOD)).collect();
+    world.run_until(120_000, "settled", |world| {
+        ids.iter().all(|id| world.is_settled_everywhere(*id))
+    });
+    assert_eq!(world.runs_started(), 18);
+    for id in ids {
+        let state = world.state(0, id);
+        assert!((1..16).all(|node| world.state(node, id) == state));
+    }
+    world.check_scores();
+}
+
+#[test]
+fn results_are_shown_when_as_many_are_sealed_as_were_opened() {
+    let (mut world, _) = open_at_node_0(6, 3, 2);
+    let grants = [world.acquire(1, 0), world.acquire(2, 0)];
+    let receipts = [1, 2].map(|worker| world.receipt_saying(worker, &grants[worker - 1], NLL));
+    assert_eq!(world.seal_at(0, &receipts[0]), HoldAnswer::Kept);
+    let early = world.renew_at(1, 0, &grants[0], HeldStage::Sealed);
+    assert_eq!(early, HoldAnswer::Kept, "the other one still runs");
+    let both = HoldAnswer::Reveal(receipts.iter().map(World::seal).collect());
+    assert_eq!(world.seal_at(0, &receipts[1]), both);
+    assert_eq!(world.renew_at(1, 0, &grants[0], HeldStage::Sealed), both);
+}
+
+#[test]
+fn case_35_receipts_are_public_only_once_their_evaluation_is_decided() {
+    let (mut world, id) = open_at_node_0(7, 3, 2);
+    let grants = [world.acquire(1, 0), world.acquire(2, 0)];
+    let receipts = [1, 2].map(|worker| world.receipt_saying(worker, &grants[worker - 1], NLL));
+    world.seal_at(0, &receipts[0]);
+    // A worker that shows its result early does not make it public.
+    assert_eq!(world.complete_at(0, &receipts[0]), LeaseAnswer::Accepted);
+    let sequences = |world: &World| -> Vec<Option<u64>> {
+        world.hosts[0].machine().receipts().map(|row| row.sequence).collect()
+    };
+    assert_eq!(sequences(&world), [None]);
+    world.seal_at(0, &receipts[1]);
+    assert_eq!(world.complete_at(0, &receipts[1]), LeaseAnswer::Accepted);
+    let mut public = sequences(&world);
+    public.sort_unstable();
+    assert_eq!(public, [Some(1), Some(2)]);
+    assert!(matches!(world.state(0, id), Some(SubmissionState::Scored { .. })));
+}
+
+#[test]
+fn case_35_a_replica_that_shows_another_result_than_it_sealed_is_refused_and_marked() {
+    let (mut world, id) = open_at_node_0(8, 3, 2);
+    let grants = [world.acquire(1, 0), world.acquire(2, 0)];
+    let honest = world.receipt_saying(1, &grants[0], NLL);
+    // It does not know the result yet and seals something.
+    world.seal_at(0, &world.receipt_saying(2, &grants[1], 1).clone());
+    world.seal_at(0, &honest);
+    assert_eq!(world.complete_at(0, &honest), LeaseAnswer::Accepted);
+    let copy = world.receipt_saying(2, &grants[1], NLL);
+    let refused = LeaseAnswer::Refused(LeaseRefusal::SealMismatch);
+    assert_eq!(world.complete_at(0, &copy), refused);
+    assert_eq!(world.claimants_at(0, id), [1]);
+    let strikes: Vec<_> = world.hosts[0].machine().strikes().map(|s| s.validator).collect();
+    assert_eq!(strikes, [validator(2)]);
+    assert!(!world.is_settled(0, id), "one result is not enough");
+}
+
+#[test]
+fn case_35_a_result_without_a_seal_is_refused() {
+    let (mut world, _) = open_at_node_0(9, 3, 2);
+    let grant = world.acquire(1, 0);
+    let receipt = world.receipt_saying(1, &grant, NLL);
+    let refused = LeaseAnswer::Refused(LeaseRefusal::NotSealed);
+    assert_eq!(world.complete_at(0, &receipt), refused);
+}
+
+#[test]
+fn case_35_a_result_that_comes_late_is_kept_and_never_counts() {
+    let (mut world, id) = open_at_node_0(10, 3, 2);
+    let grants = [world.acquire(1, 0), world.acquire(2, 0)];
+    world.run_for(LEASE_TTL_MS + 5_000);
+    let late = world.receipt_saying(1, &grants[0], NLL);
+    let refused = HoldAnswer::Refused(LeaseRefusal::NotGranted);
+    assert_eq!(world.seal_at(0, &late), refused);
+    let refused = LeaseAnswer::Refused(LeaseRefusal::NotGranted);
+    assert_eq!(world.complete_at(0, &late), refused);
+    let rows: Vec<_> = world.hosts[0].machine().receipts().collect();
+    assert_eq!(rows.len(), 1);
+    assert_eq!((rows[0].standing, rows[0].sequence), (ReceiptStanding::Late, None));
+    assert_eq!(world.claimants_at(0, id), Vec::<usize>::new());
+}
+
+#[test]
+fn a_worker_holds_one_replica_of_an_evaluation() {
+    let (mut world, _) = open_at_node_0(11, 3, 2);
+    world.acquire(1, 0);
+    assert_eq!(world.try_acquire(1, 0), Ok(None));
+    assert!(world.try_acquire(2, 0).unwrap().is_some());
+}
+
+/// Node 1 has sealed its result at node 0, which does not answer.
+fn sealed_at_node_1(seed: u64) -> (World, SubmissionId, RunId, Receipt) {
+    let mut world = World::with_replicas(seed, 3, 2, 2);
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(60_000, "node 1 runs it", |world| world.is_running(1));
+    world.hosts[1].is_cut_off = true;
+    world.run_until(30_000, "it has a result", |world| sealed_run(world).is_some());
+    let (run, receipt) = sealed_run(&world).unwrap();
+    (world, id, run, receipt)
+}
+
+fn sealed_run(world: &World) -> Option<(RunId, Receipt)> {
+    let mut runs = world.hosts[1].machine().runs();
+    runs.find_map(|run| match &run.row.state {
+        RunState::Sealing { receipt, .. } => Some((run.row.run, (**receipt).clone())),
+        _ => None,
+    })
+}
+
+/// A seal of `worker` for a replica of the same submission as `receipt`.
+fn seal_of(worker: Hotkey, receipt: &Receipt) -> Seal {
+    Seal { worker, signature: Signature([3; 64]), ..World::seal(receipt) }
+}
+
+/// Says to node 1 in the name of its coordinator that it may show its result.
+fn reveal(world: &mut World, run: RunId, seals: Vec<Seal>) -> bool {
+    let (life, peer) = (world.hosts[1].life, validator(0));
+    let result = Ok(PeerAnswer::Sealed(HoldAnswer::Reveal(seals)));
+    let question = Question::Seal(run);
+    world.deliver(1, life, Event::PeerAnswered { peer, question, result });
+    sealed_run(world).is_none()
+}
+
+#[test]
+fn case_35_a_coordinator_cannot_make_a_worker_show_its_result_before_others_fixed_theirs() {
+    for (number, case) in (0..).zip(["nobody's", "its own", "a stranger's", "another's"]) {
+        let (mut world, _, run, own) = sealed_at_node_1(20 + number);
+        let mut elsewhere = own.clone();
+        elsewhere.evidence.assignment.0[0] ^= 1;
+        let seals = match case {
+            "nobody's" => vec![],
+            "its own" => vec![World::seal(&own), World::seal(&own)],
+            "a stranger's" => vec![seal_of(miner(0), &own)],
+            _ => vec![seal_of(validator(2), &elsewhere)],
+        };
+        assert!(!reveal(&mut world, run, seals), "shown for {case} seal");
+    }
+    // Its own coordinator evaluates too, and fixed its result.
+    let (mut world, _, run, own) = sealed_at_node_1(29);
+    assert!(reveal(&mut world, run, vec![seal_of(validator(0), &own)]));
+}
+
+#[test]
+fn a_sealed_result_is_shown_in_the_end_whatever_the_coordinator_says() {
+    let (mut world, _, run, _) = sealed_at_node_1(30);
+    world.tick_ms = 10_000;
+    let sealed_ms = world.now_ms;
+    assert!(!reveal(&mut world, run, vec![]));
+    while sealed_run(&world).is_some() {
+        assert!(world.now_ms < sealed_ms + SEAL_WAIT_MS + 60_000);
+        // It asks again and again, and is told the same.
+        world.run_for(60_000);
+        reveal(&mut world, run, vec![]);
+    }
+    assert!(world.now_ms >= sealed_ms + SEAL_WAIT_MS);
+}
+
+#[test]
+fn a_node_alone_gets_a_second_opinion_when_another_one_comes() {
+    let mut world = World::with_replicas(31, 2, 1, 2);
+    world.kill(1);
+    let id = world.submit(miner(0), GOOD);
+    world.run_until(180_000, "settled alone", |world| world.is_settled(0, id));
+    assert_eq!(world.claimants_at(0, id), [0]);
+    world.start(1);
+    world.run_until(120_000, "both have both", |world| {
+        (0..2).all(|node| world.is_settled(node, id) && world.claimants_at(node, id) == [0, 1])
+    });
+    assert_eq!(world.state(0, id), world.state(1, id));
+    assert_eq!([world.runs_started_at(0), world.runs_started_at(1)], [1, 1]);
+}
+
+#[test]
+fn case_35_a_verdict_that_was_reached_alone_is_replaced_when_the_others_say_otherwise() {
+    let mut world = World::with_replicas(32, 3, 1, 2);
+    world.hosts[0].lie_nanonats = Some(LIE);
+    world.kill(1);
+    world.kill(2);
+    let id = world.submit(miner(0), GOOD);
+    world.run_until(180_000, "settled alone", |world| world.is_settled(0, id));
+    let alone = world.state(0, id);
+    world.start(1);
+    world.start(2);
+    world.run_until(240_000, "all say the same", |world| {
+        let states = [0, 1, 2].map(|node| world.state(node, id));
+        states[0] != alone && states[0] == states[1] && states[1] == states[2]
+    });
+    let marked = |node: usize| {
+        world.hosts[node].machine().strikes().any(|strike| strike.validator == validator(0))
+    };
+    assert!(marked(1) && marked(2));
+}
+
+#[test]
+fn a_tie_of_everybody_leaves_each_with_its_own_and_ends() {
+    let mut world = World::with_replicas(33, 2, 1, 2);
+    world.hosts[1].lie_nanonats = Some(LIE);
+    let id = world.submit(miner(0), GOOD);
+    world.run_until(180_000, "ends", |world| world.is_settled_everywhere(id));
+    assert_ne!(world.state(0, id), world.state(1, id));
+    assert_eq!(world.runs_started(), 2);
+    for node in 0..2 {
+        assert_eq!(world.hosts[node].machine().strikes().count(), 0, "one word against another");
+    }
+}
+
+#[test]
+fn a_disagreement_without_end_stops_at_a_bound() {
+    let mut world = World::with_replicas(34, 7, 1, 2);
+    for node in 0..7 {
+        world.hosts[node].lie_nanonats = Some(NLL - 30_000_000_000_000 * node as u64);
+    }
+    let id = world.submit(miner(0), GOOD);
+    world.run_until(600_000, "ends", |world| world.is_settled_everywhere(id));
+    world.run_for(120_000);
+    assert_eq!(world.runs_started(), REPLICAS_MAX);
+}
+
+#[test]
+fn a_replica_whose_worker_went_away_is_run_by_another_and_the_first_waits_for_it() {
+    let mut world = World::with_replicas(35, 3, 1, 2);
+    world.hosts[0].devices = 1;
+    world.run_ms = 20_000;
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(60_000, "two run it", |world| {
+        (0..3).filter(|node| world.is_running(*node)).count() == 2
+    });
+    let lost = (0..3).rev().find(|node| world.is_running(*node)).unwrap();
+    world.kill(lost);
+    world.hosts[lost].containers.clear();
+    let others: Vec<usize> = (0..3).filter(|node| *node != lost).collect();
+    world.run_until(300_000, "settled by the others", |world| {
+        others.iter().all(|node| world.is_settled(*node, id))
+    });
+    assert_eq!(world.claimants_at(0, id), others);
+}
+
+#[test]
+fn a_known_result_is_handed_in_under_another_lease_and_not_run_again() {
+    let mut world = World::with_replicas(36, 2, 1, 1);
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(60_000, "node 1 runs it", |world| world.is_running(1));
+    // Sealed after its lease went to nobody: the coordinator refuses it and grants anew.
+    world.hosts[1].is_cut_off = true;
+    world.hosts[0].devices = 0;
+    world.kill(0);
+    world.start(0);
+    world.run_for(LEASE_TTL_MS + 20_000);
+    assert_eq!(world.state(0, id), Some(SubmissionState::Admitted));
+    world.hosts[1].is_cut_off = false;
+    world.run_until(200_000, "settled", |world| world.is_settled_everywhere(id));
+    assert_eq!(world.runs_started_at(1), 1);
+    assert_eq!(world.claimants_at(0, id), [1]);
+    world.check_scores();
+}
+
+#[test]
+fn a_grant_that_is_never_started_ends_although_it_is_renewed() {
+    let (mut world, id) = open_at_node_0(37, 3, 1);
+    let grant = world.acquire(1, 0);
+    for _ in 0..40 {
+        let kept = world.renew_at(1, 0, &grant, HeldStage::Preparing);
+        if kept != HoldAnswer::Kept {
+            assert_eq!(kept, HoldAnswer::Refused(LeaseRefusal::NotGranted));
+            assert_eq!(world.attempts_at(0, id), [1]);
+            return;
+        }
+        world.run_for(20_000);
+    }
+    panic!("{:?} was renewed for ever", held(&grant));
+}
+
+#[test]
+fn who_has_no_replica_cannot_seal_complete_or_renew_one() {
+    let (mut world, _) = open_at_node_0(38, 3, 2);
+    let grant = world.acquire(1, 0);
+    let foreign = world.receipt_saying(2, &grant, NLL);
+    let refused = HoldAnswer::Refused(LeaseRefusal::NotHolder);
+    assert_eq!(world.seal_at(0, &foreign), refused);
+    assert_eq!(world.renew_at(2, 0, &grant, HeldStage::Running), refused);
+    let mut unknown = grant.clone();
+    unknown.assignment.id.0[0] ^= 1;
+    let refused = HoldAnswer::Refused(LeaseRefusal::NotCoordinator);
+    assert_eq!(world.renew_at(1, 0, &unknown, HeldStage::Running), refused);
+    let mut mismatch = world.receipt_saying(1, &grant, NLL);
+    mismatch.evidence.dataset = Digest([9; 32]);
+    let refused = LeaseAnswer::Refused(LeaseRefusal::EvidenceMismatch);
+    assert_eq!(world.complete_at(0, &mismatch), refused);
+}
