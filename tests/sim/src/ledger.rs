@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use node_core::id::{AssignmentId, Digest, LeaseId, RunId, SubmissionId};
 use node_core::lease::{
-    HeldLease, HeldStage, HoldAnswer, LeaseAnswer, LeaseState, PeerAnswer, PeerRequest,
+    HeldLease, HeldStage, HoldAnswer, LeaseAnswer, LeaseRefusal, LeaseState, PeerAnswer,
+    PeerRequest,
 };
 use node_core::limits::{LEASE_START_MS_MAX, LEASE_TOTAL_MS_MAX, LEASE_TTL_MS, SEAL_WAIT_MS};
 use node_core::machine::effect::Effect;
 use node_core::rows::{ReceiptStanding, Row, Write};
 use node_core::submission::SubmissionState;
+use serde::Serialize;
 
 use crate::happening::Asked;
 use crate::host::Host;
@@ -63,6 +65,8 @@ pub struct Ledger {
     pub grants: BTreeMap<LeaseId, Granted>,
     /// The highest attempt that reached its worker, by coordinator and assignment.
     pub delivered: BTreeMap<(usize, AssignmentId), u32>,
+    /// Grants that reached a node with the event that it handles now.
+    pub just_delivered: Vec<LeaseId>,
     /// Runs: where, and under which lease their container was started or their result signed.
     pub runs: BTreeMap<RunId, (usize, LeaseId)>,
     /// Receipts whose acknowledgement reached their worker, by coordinator.
@@ -77,6 +81,48 @@ pub struct Ledger {
     pub settled: BTreeMap<(usize, SubmissionId), SubmissionState>,
     /// Submissions with an assignment that ran out of attempts.
     pub exhausted: BTreeSet<SubmissionId>,
+    /// What there was of everything.
+    pub counts: Counts,
+}
+
+/// How often things happened: a history in which nothing does proves nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Processes that died.
+    pub crashes: u64,
+    /// Grants that left their coordinators.
+    pub grants: u64,
+    /// Those of them that were not of the first validator in the ranking.
+    pub takeovers: u64,
+    /// Requests that were refused for an old attempt, or because the lease was over.
+    pub stale: u64,
+    /// Results that were fixed by a seal.
+    pub seals: u64,
+    /// Strikes that nodes wrote down.
+    pub strikes: u64,
+    /// Results that came too late and were kept.
+    pub late: u64,
+    /// Results that were copied from somebody else.
+    pub copies: u64,
+    /// Evaluations that ended undecided on a node.
+    pub disputes: u64,
+}
+
+impl Counts {
+    /// Adds up.
+    pub fn add(&mut self, other: &Self) {
+        let Self { crashes, grants, takeovers, stale, seals, strikes, late, copies, disputes } =
+            other;
+        self.crashes += crashes;
+        self.grants += grants;
+        self.takeovers += takeovers;
+        self.stale += stale;
+        self.seals += seals;
+        self.strikes += strikes;
+        self.late += late;
+        self.copies += copies;
+        self.disputes += disputes;
+    }
 }
 
 impl Held {
@@ -101,8 +147,9 @@ impl Ledger {
                 self.learn_answer(now_ms, &hosts[*node], asked, answer);
             }
             Sight::Delivered { asked, answer } => self.learn_delivery(asked, answer),
+            Sight::Handled { .. } | Sight::Started { .. } => self.just_delivered.clear(),
             Sight::Performing { node, effect, .. } => self.learn_effect(*node, effect),
-            Sight::Handled { .. } | Sight::Started { .. } | Sight::Ended => {}
+            Sight::Ended => {}
         }
     }
 
@@ -116,6 +163,7 @@ impl Ledger {
                 self.runs.entry(*run).or_insert((node, evidence.lease));
             }
             Effect::AskPeer { request: PeerRequest::Seal(seal), .. } => {
+                self.counts.seals += 1;
                 let submission = self.submission_of(&seal.held);
                 if let Some(submission) = submission {
                     self.sealed.entry(submission).or_default().insert(node);
@@ -157,15 +205,16 @@ impl Ledger {
                 }
             }
             Row::Submission(row) if is_settled(&row.state) => {
+                self.counts.disputes += u64::from(row.state == SubmissionState::Disputed);
                 self.settled.insert((node, row.id), row.state.clone());
             }
-            Row::Receipt(_)
-            | Row::Submission(_)
+            Row::Strike(_) => self.counts.strikes += 1,
+            Row::Receipt(_) => self.counts.late += 1,
+            Row::Submission(_)
             | Row::Verdict(_)
             | Row::Run(_)
             | Row::Intent(_)
             | Row::Measurement(_)
-            | Row::Strike(_)
             | Row::Cursor(_) => {}
         }
     }
@@ -175,6 +224,7 @@ impl Ledger {
         let after = |ms: u64| now_ms + host.in_world_ms(ms);
         match (&asked.request, answer) {
             (PeerRequest::Acquire(_), PeerAnswer::Acquired(Ok(grants))) => {
+                self.counts.grants += grants.len() as u64;
                 for grant in grants {
                     let (assignment, attempt) = (grant.assignment.id, grant.attempt.0);
                     let holder = asked.from;
@@ -211,7 +261,13 @@ impl Ledger {
                     held.ends_at_ms = held.ends_at_ms.max(after(SEAL_WAIT_MS));
                 }
             }
+            (_, PeerAnswer::Completed(LeaseAnswer::Refused(refusal))) => {
+                self.counts.stale += u64::from(is_stale(refusal));
+            }
             _ => {}
+        }
+        if let PeerAnswer::Sealed(HoldAnswer::Refused(refusal)) = answer {
+            self.counts.stale += u64::from(is_stale(refusal));
         }
     }
 
@@ -226,18 +282,26 @@ impl Ledger {
         match (&asked.request, answer) {
             (_, PeerAnswer::Acquired(Ok(grants))) => {
                 for grant in grants {
+                    self.just_delivered.push(grant.lease);
                     let known = self.delivered.entry((asked.to, grant.assignment.id)).or_default();
                     *known = (*known).max(grant.attempt.0);
                 }
             }
-            (PeerRequest::Complete(receipt), PeerAnswer::Completed(answer)) => {
-                if is_acknowledgement(answer) {
-                    self.acknowledged.insert((asked.to, receipt.evidence.digest()));
-                }
+            (PeerRequest::Complete(receipt), PeerAnswer::Completed(answer))
+                if is_acknowledgement(answer) =>
+            {
+                self.acknowledged.insert((asked.to, receipt.evidence.digest()));
             }
             _ => {}
         }
     }
+}
+
+fn is_stale(refusal: &LeaseRefusal) -> bool {
+    matches!(
+        refusal,
+        LeaseRefusal::StaleAttempt | LeaseRefusal::NotGranted | LeaseRefusal::NotHolder
+    )
 }
 
 /// Whether a worker that hears this forgets its result.

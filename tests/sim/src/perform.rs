@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use node_core::assignment::coordinators;
+use node_core::evidence::Metrics;
 use node_core::id::{RunId, SubmissionId};
 use node_core::lease::{HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, PeerRequest};
 use node_core::machine::effect::Effect;
@@ -14,7 +16,7 @@ use crate::happening::{Asked, Happening};
 use crate::host::Container;
 use crate::invariants::{Breach, Sight, NOTHING_HALTS};
 use crate::plan::{Broken, Character};
-use crate::world::{validator, Violation, World};
+use crate::world::{miner, validator, Violation, World};
 
 const FETCH_MS: u64 = 200;
 const ADMIT_MS: u64 = 500;
@@ -121,11 +123,7 @@ impl World {
     }
 
     /// What the host of `node` says that it measured.
-    fn result_of(
-        &self,
-        node: usize,
-        submission: SubmissionId,
-    ) -> (Ending, Option<node_core::evidence::Metrics>) {
+    fn result_of(&mut self, node: usize, submission: SubmissionId) -> (Ending, Option<Metrics>) {
         let Some(index) = self.submissions.get(&submission) else {
             return (Ending::DatasetMissing, None);
         };
@@ -133,16 +131,16 @@ impl World {
         match self.hosts[node].character {
             Character::Honest => work.honest(node),
             Character::Liar => work.lie(node),
-            Character::Copier => self.copied(node, submission).unwrap_or_else(|| work.lie(node)),
+            Character::Copier => {
+                let copied = self.copied(node, submission);
+                self.ledger.counts.copies += u64::from(copied.is_some());
+                copied.unwrap_or_else(|| work.lie(node))
+            }
         }
     }
 
     /// The result of somebody else, if this node has it by now.
-    fn copied(
-        &self,
-        node: usize,
-        submission: SubmissionId,
-    ) -> Option<(Ending, Option<node_core::evidence::Metrics>)> {
+    fn copied(&self, node: usize, submission: SubmissionId) -> Option<(Ending, Option<Metrics>)> {
         let own = validator(node);
         let machine = self.hosts[node].machine.as_ref()?;
         let mut known = machine.receipts().map(|row| &row.receipt.evidence);
@@ -180,13 +178,27 @@ impl World {
     ) -> Result<(), Box<Violation>> {
         let Some(asked) = self.network.close_call(call.0) else { return Ok(()) };
         self.look(&Sight::Answering { node, asked: &asked, answer: &answer })?;
+        if let PeerAnswer::Acquired(Ok(grants)) = &answer {
+            for grant in grants {
+                self.count_takeover(node, grant.assignment.submission);
+            }
+        }
         self.send_back(&asked, answer);
         Ok(())
     }
 
+    /// Whether somebody ranks before the node that just granted a lease.
+    fn count_takeover(&mut self, node: usize, submission: SubmissionId) {
+        let view = self.hosts[node].machine.as_ref().and_then(Machine::view);
+        let index = self.submissions.get(&submission);
+        let (Some(view), Some(index)) = (view, index) else { return };
+        let ranked = coordinators(view, &miner(*index), &self.works[*index].content);
+        let is_first = ranked.first() == Some(&validator(node));
+        self.ledger.counts.takeovers += u64::from(!is_first);
+    }
+
     fn send_back(&mut self, asked: &Rc<Asked>, answer: PeerAnswer) {
-        let [first, _] =
-            self.network.arrivals(&mut self.rng, &self.faults, (asked.to, asked.from));
+        let [first, _] = self.network.arrivals(&mut self.rng, &self.faults, (asked.to, asked.from));
         if let Some(delay) = first {
             let (asked, result) = (Rc::clone(asked), Ok(Box::new(answer)));
             self.after(delay, Happening::QuestionEnded { asked, result });

@@ -103,7 +103,11 @@ impl Plan {
             replicas,
             devices,
             characters,
-            block_ms: if is_large { rng.between(24_000, 60_000) } else { rng.spread(3_000, 24_000) },
+            block_ms: if is_large {
+                rng.between(24_000, 60_000)
+            } else {
+                rng.spread(3_000, 24_000)
+            },
             tick_ms: if is_large { 2_000 } else { rng.spread(250, 2_000) },
             run_ms_max: rng.spread(4_000, 300_000).min(work_each).max(2_000),
             storm_ms: rng.between(3, if is_large { 12 } else { 20 }) * 60_000,
@@ -148,15 +152,47 @@ impl Plan {
         }
     }
 
+    /// The same with nothing that goes wrong, and honest hosts.
+    #[must_use]
+    pub fn calm(self) -> Self {
+        let devices = self.devices.iter().map(|devices| (*devices).max(1)).collect();
+        let calm = Fault::ALL.iter().fold(self, |plan, fault| plan.with(*fault, 0));
+        Self { devices, ..calm }
+    }
+
+    /// The same with a liar on this node.
+    #[must_use]
+    pub fn with_liar(self, node: usize) -> Self {
+        self.with_character(node, Character::Liar)
+    }
+
+    /// The same with a copier on this node.
+    #[must_use]
+    pub fn with_copier(self, node: usize) -> Self {
+        self.with_character(node, Character::Copier)
+    }
+
+    fn with_character(mut self, node: usize, character: Character) -> Self {
+        if let Some(own) = self.characters.get_mut(node) {
+            *own = character;
+        }
+        self
+    }
+
+    /// The same with as many replicas of each evaluation.
+    #[must_use]
+    pub fn with_replicas(self, replicas: u8) -> Self {
+        Self { replicas, ..self }
+    }
+
     /// The same without the last node, and without faults that need more.
     #[must_use]
     pub fn without_last_node(mut self) -> Self {
         self.nodes = self.nodes.saturating_sub(1).max(1);
         self.devices.truncate(self.nodes);
         self.characters.truncate(self.nodes);
-        let is_useless = |(devices, own): (&usize, &Character)| {
-            *devices == 0 || *own != Character::Honest
-        };
+        let is_useless =
+            |(devices, own): (&usize, &Character)| *devices == 0 || *own != Character::Honest;
         // Somebody honest has to be there to measure anything.
         if self.devices.iter().zip(&self.characters).all(is_useless) {
             if let (Some(devices), Some(own)) =
@@ -185,7 +221,11 @@ fn devices(rng: &mut Prng, nodes: usize, faults: &Faults) -> Vec<usize> {
     (0..nodes)
         .map(|node| {
             let has_none = node > 3 && rng.happens(faults.rate(Fault::NoDevice), 100);
-            if has_none { 0 } else { rng.index(3) + 1 }
+            if has_none {
+                0
+            } else {
+                rng.index(3) + 1
+            }
         })
         .collect()
 }

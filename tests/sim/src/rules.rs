@@ -10,7 +10,14 @@ pub struct Rules {
     /// A holder stops a run that has not started before the coordinator gives the lease away for
     /// that reason.
     pub stops_unstarted_runs: bool,
+    /// A worker runs a grant or gives it back, and does not leave it to expire.
+    pub gives_grants_back: bool,
 }
 
 /// The one switch. What is false here is not checked, and is said so by `sim run`.
-pub const RULES: Rules = Rules { has_takeover: true, has_replicas: true, stops_unstarted_runs: false };
+pub const RULES: Rules = Rules {
+    has_takeover: true,
+    has_replicas: true,
+    stops_unstarted_runs: false,
+    gives_grants_back: false,
+};

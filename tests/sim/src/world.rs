@@ -25,9 +25,11 @@ use crate::chain::{Chain, NETUID};
 use crate::fault::{Fault, Faults};
 use crate::happening::{Asked, Happening, Queue, Spell};
 use crate::host::Host;
-use crate::invariants::{unfinished, Breach, Invariant, Scene, Sight, EVERYTHING_SETTLES, INVARIANTS};
+use crate::invariants::{
+    unfinished, Breach, Invariant, Scene, Sight, EVERYTHING_SETTLES, INVARIANTS,
+};
 use crate::keys::Keys;
-use crate::ledger::{is_settled, Ledger};
+use crate::ledger::{is_settled, Counts, Ledger};
 use crate::net::Network;
 use crate::plan::{Broken, Plan};
 use crate::prng::Prng;
@@ -66,16 +68,27 @@ pub struct Report {
     pub steps: u64,
     /// Simulated time.
     pub simulated_ms: u64,
-    /// Processes that died.
-    pub crashes: u64,
-    /// Grants that left their coordinators.
-    pub grants: u64,
+    /// How often things happened.
+    pub counts: Counts,
     /// Submissions that have a result on the first node.
     pub settled: u64,
     /// Submissions that ran out of attempts somewhere.
     pub exhausted: u64,
     /// From healing until everything was settled.
     pub settled_after_ms: u64,
+}
+
+impl Report {
+    /// Adds up; of the time to settle, the longest.
+    pub fn add(&mut self, other: &Self) {
+        let Self { steps, simulated_ms, counts, settled, exhausted, settled_after_ms } = other;
+        self.steps += steps;
+        self.simulated_ms += simulated_ms;
+        self.counts.add(counts);
+        self.settled += settled;
+        self.exhausted += exhausted;
+        self.settled_after_ms = self.settled_after_ms.max(*settled_after_ms);
+    }
 }
 
 /// Where in the handling of one event a process dies.
@@ -106,7 +119,6 @@ pub(crate) struct World {
     pub(crate) network: Network,
     pub(crate) queue: Queue,
     pub(crate) ledger: Ledger,
-    pub(crate) crashes: u64,
     pub(crate) recorder: Option<Recorder>,
     invariants: Vec<&'static Invariant>,
     policy: Digest,
@@ -157,9 +169,8 @@ impl World {
             let config = config(*hotkey, policy(plan), &validators);
             Host::new(config, plan.characters[node], plan.devices[node])
         };
-        let is_checked = |invariant: &&Invariant| {
-            plan.ignored.iter().all(|ignored| *ignored != invariant.name)
-        };
+        let is_checked =
+            |invariant: &&Invariant| plan.ignored.iter().all(|ignored| *ignored != invariant.name);
         let mut world = Self {
             works: Work::draw_all(plan, &mut rng),
             plan: plan.clone(),
@@ -176,7 +187,6 @@ impl World {
             network: Network::default(),
             queue: Queue::default(),
             ledger: Ledger::default(),
-            crashes: 0,
             recorder,
             invariants: INVARIANTS.iter().filter(is_checked).collect(),
             policy: policy(plan).digest(),
@@ -216,14 +226,12 @@ impl World {
     }
 
     fn report(&self) -> Report {
-        let settled = self.ledger.settled.iter().filter(|((node, _), state)| {
-            *node == 0 && is_settled(state)
-        });
+        let settled =
+            self.ledger.settled.iter().filter(|((node, _), state)| *node == 0 && is_settled(state));
         Report {
             steps: self.step,
             simulated_ms: self.now_ms,
-            crashes: self.crashes,
-            grants: self.ledger.grants.len() as u64,
+            counts: self.ledger.counts,
             settled: settled.count() as u64,
             exhausted: self.ledger.exhausted.len() as u64,
             settled_after_ms: 0,
@@ -257,10 +265,10 @@ impl World {
     pub(crate) fn violation(&self, invariant: &str, breach: Breach) -> Box<Violation> {
         Box::new(Violation {
             invariant: invariant.to_owned(),
-            detail: self.recorder.as_ref().map_or_else(
-                || breach.detail.clone(),
-                |recorder| recorder.tell(&breach.detail),
-            ),
+            detail: self
+                .recorder
+                .as_ref()
+                .map_or_else(|| breach.detail.clone(), |recorder| recorder.tell(&breach.detail)),
             nodes: breach.nodes,
             step: self.step,
             at_ms: self.now_ms,
@@ -403,7 +411,7 @@ impl World {
     /// Ends a process, without a word to it.
     pub(crate) fn kill(&mut self, node: usize) {
         if self.hosts[node].is_up() {
-            self.crashes += 1;
+            self.ledger.counts.crashes += 1;
             self.hosts[node].kill();
             self.network.drop_calls_to(node);
             self.remark(Some(node), || "the process dies".to_owned());
@@ -569,8 +577,7 @@ impl World {
     /// Sends a question on its way, each copy by itself; it ends after its time at the latest.
     pub(crate) fn send(&mut self, asked: Asked) {
         let asked = Rc::new(asked);
-        let arrivals =
-            self.network.arrivals(&mut self.rng, &self.faults, (asked.from, asked.to));
+        let arrivals = self.network.arrivals(&mut self.rng, &self.faults, (asked.from, asked.to));
         for delay in arrivals.into_iter().flatten() {
             self.after(delay, Happening::RequestArrived { asked: Rc::clone(&asked) });
         }

@@ -129,9 +129,7 @@ impl PlanArgs {
             _ => Plan::draw(seed),
         };
         if self.calm {
-            for fault in Fault::ALL {
-                plan = plan.with(*fault, 0);
-            }
+            plan = plan.calm();
         }
         for (fault, rate) in &self.faults {
             plan = plan.with(*fault, *rate);
@@ -191,11 +189,14 @@ fn run(args: &RunArgs) -> Done {
         lived += 1;
         match result {
             Ok(report) => {
-                add(&mut sum, &report);
+                sum.add(&report);
                 if args.verbose {
                     let ms = begun.elapsed().as_millis();
                     let Plan { nodes, submissions, faults, .. } = &plan;
-                    write!(out, "seed {seed}: {nodes} nodes, {submissions} submissions, {ms} ms, ")?;
+                    write!(
+                        out,
+                        "seed {seed}: {nodes} nodes, {submissions} submissions, {ms} ms, "
+                    )?;
                     writeln!(out, "{report:?}, faults {faults}")?;
                 }
             }
@@ -212,27 +213,15 @@ fn run(args: &RunArgs) -> Done {
     writeln!(
         out,
         "{lived} seeds, {broken} broken, {} events in {seconds:.1} s, {} simulated hours, \
-         {} crashes, {} grants, {} settled, {} ran out of attempts",
+         {} settled, {} ran out of attempts, {:?}",
         sum.steps,
         sum.simulated_ms / 3_600_000,
-        sum.crashes,
-        sum.grants,
         sum.settled,
-        sum.exhausted
+        sum.exhausted,
+        sum.counts
     )?;
-    if !RULES.has_takeover || !RULES.has_replicas {
-        writeln!(out, "not demanded yet: {RULES:?}")?;
-    }
+    writeln!(out, "{RULES:?}: what is false there is not demanded")?;
     Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::from(FOUND) })
-}
-
-fn add(sum: &mut Report, report: &Report) {
-    sum.steps += report.steps;
-    sum.simulated_ms += report.simulated_ms;
-    sum.crashes += report.crashes;
-    sum.grants += report.grants;
-    sum.settled += report.settled;
-    sum.exhausted += report.exhausted;
 }
 
 /// Lives a broken history again, with a journal, and looks for a smaller one.
@@ -267,7 +256,8 @@ fn journal_of(plan: &Plan, folder: &Path) -> PathBuf {
 
 /// Lives a history with a journal; without one where the file cannot be made.
 fn journalled(plan: &Plan, folder: &Path) -> Result<Report, Box<Failure>> {
-    let made = std::fs::create_dir_all(folder).and_then(|()| File::create(journal_of(plan, folder)));
+    let made =
+        std::fs::create_dir_all(folder).and_then(|()| File::create(journal_of(plan, folder)));
     let sink = made.ok().map(|file| Box::new(BufWriter::new(file)) as Box<dyn Write>);
     sim::record(plan, &commit(), sink)
 }

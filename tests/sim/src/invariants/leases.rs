@@ -8,6 +8,7 @@ use node_core::rows::{Row, Table, Write};
 
 use super::{ensure, Breach, Scene, Sight};
 use crate::happening::Asked;
+use crate::rules::RULES;
 
 /// Rounding between the clocks of the world and of a node.
 const SLACK_MS: u64 = 5;
@@ -38,17 +39,14 @@ pub(super) fn acknowledged_leases_are_kept(
         })
     };
     match sight {
-        Sight::Delivered { asked, answer: PeerAnswer::Acquired(Ok(grants)) } => {
-            grants.iter().try_for_each(|grant| {
-                disk_has(asked.to, &grant.assignment.id, grant.attempt.0)
-            })
-        }
+        Sight::Delivered { asked, answer: PeerAnswer::Acquired(Ok(grants)) } => grants
+            .iter()
+            .try_for_each(|grant| disk_has(asked.to, &grant.assignment.id, grant.attempt.0)),
         Sight::Started { node } => {
             let first = (*node, AssignmentId([0; 32]));
             let all = scene.ledger.delivered.range(first..);
-            all.take_while(|((at, _), _)| at == node).try_for_each(
-                |((_, assignment), attempt)| disk_has(*node, assignment, *attempt),
-            )
+            all.take_while(|((at, _), _)| at == node)
+                .try_for_each(|((_, assignment), attempt)| disk_has(*node, assignment, *attempt))
         }
         Sight::Committed { node, writes, .. } => writes.iter().try_for_each(|write| {
             let (assignment, stored) = match write {
@@ -169,6 +167,22 @@ pub(super) fn every_run_is_minded(scene: &Scene<'_>, sight: &Sight<'_>) -> Resul
     host.containers.iter().try_for_each(|(id, _)| {
         let is_minded = machine.runs().any(|run| run.row.run == *id && run.holds_device());
         ensure(is_minded, &[*node], || format!("nobody minds {id}"))
+    })
+}
+
+/// See the list. Who leaves a grant to expire uses up an attempt for nothing.
+pub(super) fn grants_are_run_or_given_back(
+    scene: &Scene<'_>,
+    sight: &Sight<'_>,
+) -> Result<(), Breach> {
+    let Sight::Handled { node } = sight else { return Ok(()) };
+    if scene.ledger.just_delivered.is_empty() || !RULES.gives_grants_back {
+        return Ok(());
+    }
+    let Some(machine) = &scene.hosts[*node].machine else { return Ok(()) };
+    scene.ledger.just_delivered.iter().try_for_each(|lease| {
+        let is_taken = machine.runs().any(|run| run.row.grant.lease == *lease);
+        ensure(is_taken, &[*node], || format!("{lease} reached its worker and is passed over"))
     })
 }
 

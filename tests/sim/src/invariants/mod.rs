@@ -159,6 +159,8 @@ invariants! {
         "No two runs share a device.";
     leases::every_run_is_minded:
         "No container runs of which its node does not know.";
+    leases::grants_are_run_or_given_back:
+        "A grant that reaches its worker is run, or given back at once.";
     leases::one_replica_per_worker:
         "A coordinator has one validator run one replica of an evaluation at most.";
     leases::leases_are_exhausted_by_losses_only:

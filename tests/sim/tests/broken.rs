@@ -1,0 +1,75 @@
+//! A product that is broken on purpose is found out, and by the invariant that is about it.
+
+#![allow(clippy::unwrap_used, reason = "what breaks here should stop at once")]
+
+use sim::fault::Fault;
+use sim::plan::{Broken, Plan};
+
+const ORDER: &str = "effects_follow_their_commit";
+const SEALS: &str = "seals_are_of_their_holders";
+
+/// The names of the invariants that these plans break, without repeats.
+fn broken_by(plans: impl Iterator<Item = Plan>) -> Vec<String> {
+    let mut names: Vec<String> =
+        plans.filter_map(|plan| sim::run(&plan).err()).map(|broken| broken.invariant).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Workers are stopped for longer than their leases last, and then hand their results in.
+fn stalled(seed: u64) -> Plan {
+    Plan::of_size(seed, 5, 20).calm().with(Fault::Stall, 1_000)
+}
+
+/// Processes die a lot.
+fn crashing(seed: u64) -> Plan {
+    Plan::of_size(seed, 4, 30).calm().with(Fault::Crash, 300)
+}
+
+#[test]
+fn a_coordinator_that_cannot_tell_old_attempts_is_found_out_at_the_seal() {
+    let plans = (0..10).map(|seed| stalled(seed).breaking(Broken::FencingOff));
+    assert_eq!(broken_by(plans), [SEALS]);
+}
+
+#[test]
+fn a_coordinator_that_cannot_tell_old_attempts_is_found_out_by_the_result_that_it_counts() {
+    let plans = (0..10).map(|seed| stalled(seed).breaking(Broken::FencingOff).ignoring(SEALS));
+    assert_eq!(broken_by(plans), ["results_are_of_live_attempts"]);
+}
+
+#[test]
+fn the_same_histories_with_fencing_break_nothing() {
+    assert_eq!(broken_by((0..10).map(stalled)), [""; 0]);
+}
+
+#[test]
+fn sending_before_storing_is_found_out_at_once() {
+    let plans = (0..3).map(|seed| crashing(seed).breaking(Broken::EffectsBeforeCommit));
+    assert_eq!(broken_by(plans), [ORDER]);
+}
+
+#[test]
+fn sending_before_storing_is_found_out_by_what_is_lost() {
+    let plans =
+        (0..20).map(|seed| crashing(seed).breaking(Broken::EffectsBeforeCommit).ignoring(ORDER));
+    let broken = broken_by(plans);
+    let lost = ["acknowledged_leases_are_kept", "attempts_only_grow"];
+    assert!(lost.iter().any(|name| broken.iter().any(|broken| broken == name)), "{broken:?}");
+}
+
+#[test]
+fn the_same_histories_with_storing_first_break_nothing() {
+    assert_eq!(broken_by((0..20).map(crashing)), [""; 0]);
+}
+
+#[test]
+fn a_broken_history_shrinks_to_a_smaller_one_that_breaks_the_same() {
+    let plan = Plan::of_size(3, 6, 40).breaking(Broken::EffectsBeforeCommit);
+    let violation = sim::run(&plan).unwrap_err();
+    let shrunk = sim::shrink::shrink(&plan, &violation, 40);
+    assert_eq!(shrunk.violation.invariant, violation.invariant);
+    assert!(shrunk.plan.nodes < 6 && shrunk.plan.submissions < 40, "{:?}", shrunk.plan);
+    assert_eq!(sim::run(&shrunk.plan).unwrap_err().invariant, violation.invariant);
+}
