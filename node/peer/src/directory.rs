@@ -22,7 +22,7 @@ pub struct NodeIdentity {
     pub software_version: String,
 }
 
-/// What a node says about itself. Claims, not proof: the answer is not signed.
+/// What a node says about itself. The hotkey is that of its certificate; the rest are claims.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeInfo {
     /// Version of the protocol's rules.

@@ -6,11 +6,9 @@ mod common;
 
 use std::sync::Arc;
 
-use common::calls::{refusal, Captured, Claims, RENEW};
+use common::calls::{refusal, Captured, Claims};
 use common::wire;
 use common::{acquire_request, renewal, DevKey, Node, SetClock, NETUID};
-use futures_util::StreamExt as _;
-use http_body_util::{BodyExt, StreamBody};
 use node_core::id::HotkeySigner;
 use node_core::lease::{HoldAnswer, PeerAnswer, PeerRequest};
 use node_core::limits::PEER_MESSAGE_BYTES_MAX;
@@ -21,7 +19,6 @@ use node_peer::{AskError, AuthRefusal};
 use prost::Message;
 use proto::v1;
 use tonic::Code;
-use tower::{Service, ServiceExt};
 
 /// Answers every call with one accepted renewal and counts nothing.
 fn accept_all(node: &mut Node) -> tokio::task::JoinHandle<()> {
@@ -270,40 +267,14 @@ async fn case_20_calls_whose_bodies_never_end_are_given_up_and_free_their_places
 
 #[tokio::test]
 async fn case_20_a_message_of_a_gibibyte_is_refused_while_it_is_sent() {
-    const GIBIBYTE: usize = 1 << 30;
     let bob = DevKey::named("Bob");
     let mut node = Node::start("Alice", &[&bob], 8).await;
+    let channel = wire::channel(node.address(), &bob).await;
     let captured = Claims::to(&node).signed(&bob);
-    let mut channel = wire::channel(node.address(), &bob).await;
-    let sent = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-    let prefix = [[0].as_slice(), &u32::try_from(GIBIBYTE).unwrap().to_be_bytes()].concat();
-    let chunk = bytes_of(vec![0; 64 << 10]);
-    let chunks = futures_util::stream::iter(0..GIBIBYTE / chunk.len()).map({
-        let sent = Arc::clone(&sent);
-        move |_| {
-            sent.fetch_add(chunk.len(), std::sync::atomic::Ordering::Relaxed);
-            chunk.clone()
-        }
-    });
-    let frames = futures_util::stream::iter([bytes_of(prefix)]).chain(chunks);
-    let frames = frames.map(|bytes| Ok::<_, tonic::Status>(http_body::Frame::data(bytes)));
-    let mut request = http::Request::post(format!("https://{}{RENEW}", node.address()))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers");
-    for (name, value) in &captured.headers {
-        request = request.header(*name, value);
-    }
-    let request = request.body(tonic::body::Body::new(StreamBody::new(frames))).unwrap();
-    let response = channel.ready().await.unwrap().call(request).await.unwrap();
+    let (response, sent) = captured.send_large(channel, node.address(), 1 << 30).await.unwrap();
     assert_eq!(response.headers()["assay-refusal"], "too_large");
-    drop(response.into_body().collect().await);
-    let sent = sent.load(std::sync::atomic::Ordering::Relaxed);
     assert!(sent < 16 * PEER_MESSAGE_BYTES_MAX, "{sent} bytes were let through");
     assert!(node.calls.try_recv().is_err(), "the loop saw nothing");
-}
-
-fn bytes_of(bytes: Vec<u8>) -> prost::bytes::Bytes {
-    bytes.into()
 }
 
 #[tokio::test]

@@ -17,7 +17,9 @@ use node_peer::limits::{
     CERTIFICATE_BYTES_MAX, CONNECTIONS_PER_ADDRESS_MAX, CONNECTIONS_PER_PEER_MAX,
     HANDSHAKES_PER_STRANGER_MAX,
 };
-use node_peer::{AskError, CertificateRefusal, NodeCertificate, NodeIdentity, PeerDirectory};
+use node_peer::{
+    AnswerError, AskError, CertificateRefusal, NodeCertificate, NodeIdentity, PeerDirectory,
+};
 use rustls::crypto::ring;
 use rustls::{AlertDescription, HandshakeKind, ServerConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -261,6 +263,16 @@ async fn case_19_a_permit_lost_in_mid_session_closes_the_session_with_that_view(
     while !read.windows(8).any(|bytes| bytes == [1, 2, 3, 4, 5, 6, 7, 8]) {
         read.push(soon(others.read_u8()).await.unwrap());
     }
+}
+
+#[tokio::test]
+async fn a_node_that_says_it_is_another_than_its_certificate_is_not_believed() {
+    let (alice, bob) = (DevKey::named("Alice"), DevKey::named("Bob"));
+    let node = Node::start("Alice", &[&bob], 8).await;
+    node.certificate.send_replace(certificate(&bob));
+    let got = node.client_of(&bob).info(bob.hotkey(), node.address()).await;
+    let lied = AnswerError::OtherIdentity { hotkey: alice.hotkey() };
+    assert_eq!(got, Err(AskError::MalformedAnswer(lied)));
 }
 
 #[tokio::test]

@@ -219,3 +219,7 @@ fn refused(parts: &request::Parts, refusal: AuthRefusal) -> Response<Body> {
     tracing::debug!(method = parts.uri.path(), refusal = refusal.id(), "peer call refused");
     refusal.status().into_http()
 }
+
+#[cfg(test)]
+#[path = "verify_tests.rs"]
+mod tests;

@@ -2,15 +2,21 @@
 
 use std::net::SocketAddr;
 use std::str::FromStr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
 
+use futures_util::StreamExt as _;
 use http::uri::PathAndQuery;
+use http_body_util::StreamBody;
 use node_core::id::{Hotkey, HotkeySigner};
+use prost::bytes::Bytes;
 use prost::Message;
 use proto::v1;
 use sha2::{Digest as _, Sha256};
+use tonic::body::Body;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
+use tower::{Service, ServiceExt};
 
 use super::wire::{self, field, number};
 use super::{DevKey, Node, SetClock, GENESIS, NETUID};
@@ -44,8 +50,12 @@ pub(crate) fn renewal() -> v1::RenewRequest {
 
 impl Claims {
     pub(crate) fn to(node: &Node) -> Self {
+        Self::for_receiver(node.key.hotkey())
+    }
+
+    pub(crate) fn for_receiver(receiver: Hotkey) -> Self {
         Self {
-            receiver: node.key.hotkey(),
+            receiver,
             genesis: GENESIS.0,
             netuid: NETUID.0.into(),
             time_ms: SetClock::START,
@@ -129,6 +139,37 @@ impl Captured {
         let path = PathAndQuery::from_str(self.method).unwrap();
         let sent = grpc.client_streaming(self.request(messages), path, codec).await;
         sent.expect_err("the body is not what was signed")
+    }
+
+    /// Sends the headers and a body of `total` bytes of zeros; gives the answer, and how many bytes
+    /// were let through.
+    pub(crate) async fn send_large(
+        &self,
+        mut channel: Channel,
+        address: SocketAddr,
+        total: usize,
+    ) -> Result<(http::Response<Body>, usize), tonic::transport::Error> {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let prefix = [[0].as_slice(), &u32::try_from(total).unwrap().to_be_bytes()].concat();
+        let chunk = Bytes::from(vec![0; 64 << 10]);
+        let chunks = futures_util::stream::iter(0..total / chunk.len()).map({
+            let sent = Arc::clone(&sent);
+            move |_| {
+                sent.fetch_add(chunk.len(), Ordering::Relaxed);
+                chunk.clone()
+            }
+        });
+        let frames = futures_util::stream::iter([Bytes::from(prefix)]).chain(chunks);
+        let frames = frames.map(|bytes| Ok::<_, Status>(http_body::Frame::data(bytes)));
+        let mut request = http::Request::post(format!("https://{address}{}", self.method))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
+        }
+        let request = request.body(Body::new(StreamBody::new(frames))).unwrap();
+        let response = channel.ready().await?.call(request).await?;
+        Ok((response, sent.load(Ordering::Relaxed)))
     }
 
     /// Sends it and expects to be refused; gives the refusal's id.

@@ -205,7 +205,12 @@ pub(crate) async fn connect(
 
 /// A channel on a connection of its own, with a good certificate of `key`.
 pub(crate) async fn channel(address: SocketAddr, key: &Arc<DevKey>) -> Channel {
-    let config = Arc::new(client_config(Some(&Shown::of(key))));
+    channel_with(address, &Shown::of(key)).await
+}
+
+/// The same with another certificate.
+pub(crate) async fn channel_with(address: SocketAddr, shown: &Shown) -> Channel {
+    let config = Arc::new(client_config(Some(shown)));
     let connector = tower::service_fn(move |_| {
         let config = Arc::clone(&config);
         async move { connect_with(address, config).await.map(TokioIo::new) }
