@@ -234,6 +234,14 @@ impl LeaseRecord {
         LeaseAnswer::Accepted
     }
 
+    /// Takes the lease away from a holder that showed another result than it had sealed.
+    pub fn break_seal(&mut self, now: MonoMs) {
+        if let LeaseState::Sealed { seal } = &self.row.state {
+            let last = format!("{} broke its seal", seal.worker);
+            self.reopen(&Cause::WorkerLost, last, now);
+        }
+    }
+
     /// Marks the assignment as completed by this evidence.
     pub fn complete(&mut self, lease: LeaseId, evidence: Digest) {
         let seal = self.seal().copied();

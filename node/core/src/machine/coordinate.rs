@@ -187,6 +187,9 @@ impl Machine {
         let (id, number) = key;
         let Some(pending) = self.pending.get(id) else { return false };
         let Some(evaluation) = self.evaluations.get(id) else { return false };
+        if self.is_barred(peer, id) || !evaluation.may_take(peer, &pending.claimants) {
+            return false;
+        }
         let Some(record) = evaluation.replica(*number) else { return false };
         let Some(open_since) = record.open_since() else { return false };
         let open_for_ms = now.since_ms(open_since);
@@ -201,8 +204,7 @@ impl Machine {
             && others_of_own.count() >= missing;
         let waits_elsewhere =
             record.was_lost_by(peer) && open_for_ms < ELSEWHERE_FOR_MS && has_others;
-        let waits = waits_for_others || waits_elsewhere;
-        !waits && evaluation.may_take(peer, &pending.claimants)
+        !waits_for_others && !waits_elsewhere
     }
 
     /// Changes one record, stores it and puts it where it belongs. `None` if there is none.
@@ -329,6 +331,9 @@ impl Machine {
                 return LeaseAnswer::AlreadyDone;
             }
             Err(refusal) => {
+                if refusal == LeaseRefusal::SealMismatch {
+                    self.on_broken_seal(now, key, peer, out);
+                }
                 self.on_refused_receipt(key, refusal, receipt, out);
                 return LeaseAnswer::Refused(refusal);
             }
@@ -388,8 +393,18 @@ impl Machine {
         }
     }
 
-    /// What a refused receipt still tells: a late result is kept and never scored; a broken seal
-    /// and a second result are strikes.
+    /// A strike, and the replica is for somebody else.
+    fn on_broken_seal(&mut self, now: Now, key: ReplicaKey, peer: Hotkey, out: &mut Outcome) {
+        self.change(key, out, |record| record.break_seal(now.mono));
+        self.strike(peer, key.0, StrikeCause::BrokeSeal, out);
+        self.note_if_exhausted(key, peer, out);
+        // Who is not asked again is not waited for.
+        self.to_settle.insert(key.0);
+        self.settle_touched(now, out);
+    }
+
+    /// What a refused receipt still tells: a late result is kept and never scored; a second result
+    /// is a strike.
     fn on_refused_receipt(
         &mut self,
         key: ReplicaKey,
@@ -405,9 +420,6 @@ impl Machine {
                 | LeaseRefusal::NotHolder
                 | LeaseRefusal::AlreadySettled
         );
-        if refusal == LeaseRefusal::SealMismatch {
-            self.strike(worker, id, StrikeCause::BrokeSeal, out);
-        }
         if is_late && !self.receipts.contains(&receipt) && self.receipts.has_room_for_late(&id) {
             let says_otherwise = self
                 .receipts

@@ -445,7 +445,12 @@ impl Machine {
     #[must_use]
     pub fn is_safe_to_restart(&self) -> bool {
         let is_revealing = self.due_reveal().is_some_and(|reveal| reveal.is_now);
-        self.runs.values().all(Run::is_waiting) && !self.has_live_intent() && !is_revealing
+        let is_interrupted = |run: &Run| {
+            // What a coordinator that is gone should hear waits on the disk as well as in memory.
+            let is_for_nobody = run.is_durable() && self.duties.is_gone(&run.row.grant.coordinator);
+            !run.is_waiting() && !is_for_nobody
+        };
+        !self.runs.values().any(is_interrupted) && !self.has_live_intent() && !is_revealing
     }
 
     /// Submissions whose evaluation is still owed.

@@ -46,6 +46,8 @@ impl Machine {
             Row::Verdict(row) => {
                 self.verdicts.insert((row.content, row.policy), row.verdict);
             }
+            // Under other rules it was another assignment.
+            Row::Lease(row) if row.assignment.policy != self.policy_digest => {}
             Row::Lease(row) => {
                 let assignment = &row.assignment;
                 let id = assignment.submission;

@@ -83,7 +83,9 @@ impl Machine {
         let is_validator = self.view.as_ref().is_some_and(|view| view.is_validator(&own_hotkey));
         let own = (is_validator && self.can_evaluate()).then_some(own_hotkey);
         // Who is granted nothing cannot be waited for.
-        let can_be_asked = |hotkey: &&Hotkey| **hotkey != own_hotkey && !self.is_struck_out(hotkey);
+        let can_be_asked = |hotkey: &&Hotkey| {
+            **hotkey != own_hotkey && !self.is_barred(hotkey, id) && !self.is_struck_out(hotkey)
+        };
         let others = self.duties.present().filter(can_be_asked).copied();
         let claimants = self.receipts.counting(id).map(|receipt| receipt.evidence.worker);
         let eligible: BTreeSet<Hotkey> = others.chain(own).chain(claimants).collect();
@@ -130,7 +132,7 @@ impl Machine {
         let is_undecided = submission.state == SubmissionState::Admitted;
         let is_wanted = standing.decision.is_none()
             && !self.retired.contains(&id)
-            && (is_undecided || self.current.contains(&id));
+            && (self.current.contains(&id) || (is_undecided && self.is_under_way(&id)));
         for worker in &standing.equivocal {
             self.strike(*worker, id, StrikeCause::Equivocated, out);
         }
@@ -140,6 +142,12 @@ impl Machine {
         self.put_pending(id, standing, is_wanted);
         self.asked_for_work = None;
         self.plan_replicas(now, id, out);
+    }
+
+    /// Whether somebody may be at work on an evaluation of a submission that the view does not show
+    /// any more.
+    fn is_under_way(&self, id: &SubmissionId) -> bool {
+        self.pending.contains_key(id) || self.evaluations.contains_key(id)
     }
 
     fn put_pending(&mut self, id: SubmissionId, standing: Standing, is_wanted: bool) {
@@ -204,6 +212,14 @@ impl Machine {
             // What waited for it is planned without it, by the next tick at the latest.
             self.touch_all();
         }
+    }
+
+    /// Whether a validator is not asked again to evaluate this submission: it broke a seal of it,
+    /// or said two things.
+    pub(super) fn is_barred(&self, validator: &Hotkey, id: &SubmissionId) -> bool {
+        [StrikeCause::BrokeSeal, StrikeCause::Equivocated]
+            .iter()
+            .any(|cause| self.strikes.contains_key(&(*validator, *id, *cause)))
     }
 
     /// Whether a validator did too much lately that it should not have done.

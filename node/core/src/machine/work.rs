@@ -81,6 +81,12 @@ impl Run {
         self.phase == Phase::Waiting
     }
 
+    /// Whether it ended and what came of it is stored.
+    #[must_use]
+    pub fn is_durable(&self) -> bool {
+        self.row.state != RunState::Started
+    }
+
     /// A run that an earlier life started. Its container is removed, its lease given back; a
     /// result that was signed is handed in again.
     pub(super) fn resume(mut row: RunRow, now: Now) -> Self {

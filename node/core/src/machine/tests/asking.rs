@@ -34,10 +34,9 @@ impl World {
             dataset: config.dataset,
             policy: config.policy.digest(),
         });
-        match self.ask_directly(validator(peer), node, request) {
-            PeerAnswer::Acquired(grants) => grants.map(|grants| grants.into_iter().next()),
-            answer => panic!("{answer:?}"),
-        }
+        let answer = self.ask_directly(validator(peer), node, request);
+        let PeerAnswer::Acquired(grants) = answer else { panic!("{answer:?}") };
+        grants.map(|grants| grants.into_iter().next())
     }
 
     pub(super) fn acquire(&mut self, peer: usize, node: usize) -> Grant {
@@ -59,19 +58,17 @@ impl World {
     /// Seals `receipt` at `node` in the name of its worker.
     pub(super) fn seal_at(&mut self, node: usize, receipt: &Receipt) -> HoldAnswer {
         let request = PeerRequest::Seal(Box::new(Self::seal(receipt)));
-        match self.ask_directly(receipt.evidence.worker, node, request) {
-            PeerAnswer::Sealed(answer) => answer,
-            answer => panic!("{answer:?}"),
-        }
+        let answer = self.ask_directly(receipt.evidence.worker, node, request);
+        let PeerAnswer::Sealed(answer) = answer else { panic!("{answer:?}") };
+        answer
     }
 
     /// Hands `receipt` in at `node` in the name of its worker.
     pub(super) fn complete_at(&mut self, node: usize, receipt: &Receipt) -> LeaseAnswer {
         let request = PeerRequest::Complete(Box::new(receipt.clone()));
-        match self.ask_directly(receipt.evidence.worker, node, request) {
-            PeerAnswer::Completed(answer) => answer,
-            answer => panic!("{answer:?}"),
-        }
+        let answer = self.ask_directly(receipt.evidence.worker, node, request);
+        let PeerAnswer::Completed(answer) = answer else { panic!("{answer:?}") };
+        answer
     }
 
     /// Renews `grant` at `node` in the name of `peer`.
@@ -83,10 +80,9 @@ impl World {
         stage: HeldStage,
     ) -> HoldAnswer {
         let request = PeerRequest::Renew(vec![Renewal { held: held(grant), stage }]);
-        match self.ask_directly(validator(peer), node, request) {
-            PeerAnswer::Renewed(mut answers) => answers.remove(0),
-            answer => panic!("{answer:?}"),
-        }
+        let answer = self.ask_directly(validator(peer), node, request);
+        let PeerAnswer::Renewed(mut answers) = answer else { panic!("{answer:?}") };
+        answers.remove(0)
     }
 
     /// Gives `node` a page of the receipts of `of`, as if `from` had answered.

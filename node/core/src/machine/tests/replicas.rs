@@ -127,7 +127,7 @@ fn case_35_receipts_are_public_only_once_their_evaluation_is_decided() {
 
 #[test]
 fn case_35_a_replica_that_shows_another_result_than_it_sealed_is_refused_and_marked() {
-    let (mut world, id) = open_at_node_0(8, 3, 2);
+    let (mut world, id) = open_at_node_0(8, 4, 2);
     let grants = [world.acquire(1, 0), world.acquire(2, 0)];
     let honest = world.receipt_saying(1, &grants[0], NLL);
     // It does not know the result yet and seals something.
@@ -141,6 +141,12 @@ fn case_35_a_replica_that_shows_another_result_than_it_sealed_is_refused_and_mar
     let strikes: Vec<_> = world.hosts[0].machine().strikes().map(|s| s.validator).collect();
     assert_eq!(strikes, [validator(2)]);
     assert!(!world.is_settled(0, id), "one result is not enough");
+    // Its lease is over at once, and somebody else gets it.
+    let over = LeaseAnswer::Refused(LeaseRefusal::NotGranted);
+    assert_eq!(world.complete_at(0, &copy), over);
+    assert_eq!(world.try_acquire(2, 0), Ok(None));
+    let next = world.acquire(3, 0);
+    assert_eq!((next.assignment, next.attempt.0), (grants[1].assignment.clone(), 2));
 }
 
 #[test]
@@ -189,9 +195,9 @@ fn sealed_at_node_1(seed: u64) -> (World, SubmissionId, RunId, Receipt) {
 
 fn sealed_run(world: &World) -> Option<(RunId, Receipt)> {
     let mut runs = world.hosts[1].machine().runs();
-    runs.find_map(|run| match &run.row.state {
-        RunState::Sealing { receipt, .. } => Some((run.row.run, (**receipt).clone())),
-        _ => None,
+    runs.find_map(|run| {
+        let RunState::Sealing { receipt, .. } = &run.row.state else { return None };
+        Some((run.row.run, (**receipt).clone()))
     })
 }
 

@@ -145,3 +145,56 @@ fn a_second_restart_after_a_half_done_first_one_finds_the_same() {
     world.run_until(60_000, "settled", |world| world.is_settled_everywhere(id));
     world.check_scores();
 }
+
+/// One evaluation by two, from the commitment to both results; `crash` kills a node on the way.
+fn history_of_two(crash: Option<PlannedCrash>) -> World {
+    let mut world = World::with_replicas(6, 2, 1, 2);
+    world.run_ms = 4_000;
+    world.tick_ms = 2_000;
+    world.planned_crash = crash;
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(300_000, "settled", |world| {
+        world.is_settled_everywhere(id) && (0..2).all(|node| world.claimants_at(node, id) == [0, 1])
+    });
+    let is_waiting = |note: &Note| matches!(note, Note::Strike { .. });
+    assert_eq!(world.notes(0, is_waiting) + world.notes(1, is_waiting), 0);
+    assert_eq!(world.state(0, id), world.state(1, id));
+    world.check_scores();
+    world
+}
+
+#[test]
+fn case_16_a_crash_at_any_point_of_an_evaluation_by_two_loses_nothing() {
+    let places = history_of_two(None).crash_places.clone();
+    for (node, places) in places.into_iter().enumerate() {
+        for countdown in 0..places {
+            for point in CrashPoint::ALL {
+                let crash = PlannedCrash { node, point, countdown, when: |_| true };
+                let result = std::panic::catch_unwind(|| history_of_two(Some(crash)));
+                assert!(result.is_ok(), "node {node} crashed {point:?} of outcome {countdown}");
+            }
+        }
+    }
+}
+
+#[test]
+fn open_leases_of_other_rules_are_not_given_out() {
+    let mut world = World::new(7, 2, 1);
+    for node in 0..2 {
+        world.hosts[node].devices = 0;
+        world.kill(node);
+        world.start(node);
+    }
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(30_000, "open", |world| world.attempts_at(0, id) == [0]);
+    for node in 0..2 {
+        world.kill(node);
+        world.hosts[node].config.policy.run.wall_ms += 1;
+        world.hosts[node].devices = 1;
+        world.start(node);
+        // What counted by the old rules is judged by the new ones.
+    }
+    world.run_until(120_000, "settled by the new rules", |world| world.is_settled_everywhere(id));
+    assert_eq!(world.runs_started(), 1);
+    world.check_scores();
+}

@@ -102,3 +102,22 @@ fn a_node_that_lost_its_rows_knows_its_own_results_from_its_peers_and_runs_nothi
     assert_eq!(world.notes(1, |note| matches!(note, Note::Strike { .. })), 0);
     assert_eq!(world.state(1, id), score);
 }
+
+#[test]
+fn what_was_never_evaluated_and_left_the_chain_is_not_taken_up_again_by_a_restart() {
+    let mut world = World::new(6, 1, 1);
+    world.hosts[0].devices = 0;
+    world.kill(0);
+    world.start(0);
+    world.submit(miner(0), GOOD);
+    let leases = |world: &World| world.hosts[0].disk.count(Table::Leases);
+    world.run_until(30_000, "open", |world| leases(world) == 1);
+    world.tick_ms = 30_000;
+    world.chain.replace(&miner(0), Hotkey([250; 32]));
+    world.run_for((RETENTION_BLOCKS + 40) * BLOCK_MS);
+    assert_eq!(leases(&world), 0);
+    world.kill(0);
+    world.start(0);
+    world.run_for(60_000);
+    assert_eq!(leases(&world), 0);
+}

@@ -1,9 +1,10 @@
 //! Claims about stopping: nothing new starts, what runs may finish, what cannot is given back.
 
-use super::world::{miner, validator, Fate, World};
+use super::world::{metrics, miner, validator, Fate, World};
 use crate::lease::{LeaseAnswer, LeaseRefusal, LeaseState, PeerAnswer};
 use crate::machine::effect::Note;
 use crate::machine::event::{Event, Question};
+use crate::outcome::Ending;
 use crate::submission::SubmissionState;
 
 const GOOD: Fate = Fate::Scores { nll_nanonats: 400_000_000_000_000 };
@@ -70,4 +71,40 @@ fn the_second_signal_stops_the_run_and_gives_its_lease_back() {
     });
     let lease = world.hosts[0].machine().leases().next().unwrap().row().state.clone();
     assert!(!matches!(lease, LeaseState::Granted { holder, .. } if holder == validator(1)));
+}
+
+#[test]
+fn a_result_that_only_waits_to_be_shown_does_not_hold_up_a_stop() {
+    let mut world = World::with_replicas(7, 2, 1, 2);
+    world.run_ms = 200_000;
+    world.submit_to(0, miner(0), GOOD);
+    world.run_until(60_000, "both run it", |world| world.is_running(0) && world.is_running(1));
+    let (run, _) = world.hosts[1].containers.pop_first().unwrap();
+    let (life, ended_at) = (world.hosts[1].life, world.hosts[1].now(world.now_ms).unix);
+    let (ending, metrics) = (Ending::Completed, Some(metrics(400_000_000_000_000)));
+    world.deliver(1, life, Event::RunEnded { run, ending, metrics, ended_at });
+    assert!(!world.hosts[1].machine().is_safe_to_restart(), "it is signed and sealed first");
+    stop(&mut world, 1, Event::StopRequested);
+    world.run_for(3_000);
+    assert!(world.hosts[1].machine().is_safe_to_restart());
+    assert!(!world.hosts[0].machine().is_safe_to_restart(), "node 0 still runs it");
+}
+
+#[test]
+fn what_a_coordinator_that_is_gone_should_hear_does_not_hold_up_a_stop() {
+    let mut world = World::new(8, 3, 1);
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(60_000, "it runs", |world| world.is_running(1) || world.is_running(2));
+    world.kill(0);
+    world.run_until(200_000, "settled without it", |world| {
+        world.is_settled(1, id) && world.is_settled(2, id)
+    });
+    let waiting = |world: &World| (1..3).any(|n| world.hosts[n].machine().runs().count() > 0);
+    assert!(waiting(&world), "the result is kept for it");
+    for node in 1..3 {
+        let is_idle = |world: &World| !world.is_running(node);
+        world.run_until(60_000, "idle", is_idle);
+        world.run_until(200_000, "safe", |world| world.hosts[node].machine().is_safe_to_restart());
+    }
+    assert!(waiting(&world), "{}", world.picture());
 }

@@ -355,9 +355,9 @@ impl World {
         let at_node = |asked: &Asked| asked.peer == validator(node);
         let answers = self.answers.iter().filter(|(asked, _)| at_node(asked));
         answers
-            .filter_map(|(_, answer)| match answer {
-                PeerAnswer::Sealed(HoldAnswer::Refused(refusal)) => Some(*refusal),
-                _ => None,
+            .filter_map(|(_, answer)| {
+                let PeerAnswer::Sealed(HoldAnswer::Refused(refusal)) = answer else { return None };
+                Some(*refusal)
             })
             .collect()
     }
