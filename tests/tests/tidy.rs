@@ -24,7 +24,6 @@ const WIDE_LINES: &[(&str, usize)] = &[
     ("node/daemon/src/config/mod.rs", 1),
     ("node/evaluator/src/archive/tests.rs", 1),
     ("node/evaluator/src/contract.rs", 1),
-    ("node/peer/src/limits.rs", 2),
     ("node/store/src/journal.rs", 1),
     ("node/store/tests/store/rows.rs", 1),
 ];

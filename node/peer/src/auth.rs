@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! headers' shape -> version -> the connection's hotkey? -> receiver -> chain -> time
-//!   -> a validator? -> announced size -> signature -> nonce unseen -> within its share of calls -> body: size, digest -> service
+//!   -> a validator? -> announced size -> signature -> nonce unseen -> within its share of calls
+//!   -> body: size, digest -> service
 //! ```
 //!
 //! The signature covers the body's digest, not the body, so it is checked before one byte of the

@@ -31,7 +31,8 @@ pub const CALLS_PER_PEER_MAX: u32 = 8;
 pub const CALLS_MAX: u32 = 64;
 const _: () = assert!(CALLS_MAX as usize * PEER_MESSAGE_BYTES_MAX <= 64 << 20);
 
-/// How long the node may think about a call. Ends before the caller gives up, so that it learns why.
+/// How long the node may think about a call. Ends before the caller gives up, so that it learns
+/// why.
 pub const ANSWER_MS_MAX: u64 = 8_000;
 const _: () = assert!(ANSWER_MS_MAX < PEER_CALL_MS_MAX);
 
@@ -53,8 +54,8 @@ const _: () = assert!(CONNECTIONS_MAX / CONNECTIONS_PER_PEER_MAX >= 32);
 pub const HANDSHAKE_MS_MAX: u64 = 3_000;
 
 /// Handshakes at once with hosts that no validator published as its address. A handshake costs a
-/// stranger nothing, and us a third of a millisecond and up to 64 KiB; so strangers have places of
-/// their own, which keep nobody waiting who is known.
+/// stranger nothing, and us a few signatures and up to 64 KiB; so strangers have places of their
+/// own, which keep nobody waiting who is known.
 pub const HANDSHAKES_OF_STRANGERS_MAX: u32 = 32;
 
 /// Handshakes at once with one such host.
@@ -110,7 +111,8 @@ pub const KEEPALIVE_ANSWER_MS_MAX: u64 = 10_000;
 /// How long calls in work may take when the server stops.
 pub const STOP_GRACE_MS: u64 = PEER_CALL_MS_MAX;
 
-/// How long opening a connection may take, its handshake included. Less than a call, so that the caller learns which failed.
+/// How long opening a connection may take, its handshake included. Less than a call, so that the
+/// caller learns which failed.
 pub const CONNECT_MS_MAX: u64 = 3_000;
 const _: () = assert!(CONNECT_MS_MAX < PEER_CALL_MS_MAX);
 
@@ -118,7 +120,7 @@ const _: () = assert!(CONNECT_MS_MAX < PEER_CALL_MS_MAX);
 pub const CHANNELS_MAX: usize = 256;
 
 /// Tries to fetch one content from one peer: the first, and those that go on where a stream broke.
-/// Lower: a flaky path never delivers. Higher: a peer that breaks off on purpose holds us for longer.
+/// Lower: a flaky path never delivers. Higher: a peer that breaks off on purpose holds us longer.
 pub const CONTENT_TRIES_MAX: u32 = 4;
 
 /// Pause before a stream that broke is taken up again, times the number of the try.

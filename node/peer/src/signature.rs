@@ -34,6 +34,9 @@ pub(crate) fn is_sealed_by_worker(identity: &NodeIdentity, seal: &Seal) -> bool 
 
 #[cfg(test)]
 mod tests {
+    use node_core::id::{AssignmentId, Attempt, BlockHash, Digest, LeaseId, Netuid};
+    use node_core::lease::{HeldLease, Seal};
+
     use super::*;
 
     #[test]
@@ -47,6 +50,19 @@ mod tests {
         assert!(is_valid(&alice, b"message"));
         assert!(!is_valid(&bob, b"message"));
         assert!(!is_valid(&alice, b"massage"));
+    }
+
+    #[test]
+    fn the_signed_bytes_of_a_seal_are_those_of_the_protocol_page() {
+        let held = HeldLease {
+            assignment: AssignmentId([4; 32]),
+            lease: LeaseId([5; 32]),
+            attempt: Attempt(1),
+        };
+        let (genesis, worker) = (BlockHash([3; 32]), Hotkey([1; 32]));
+        let message = Seal::signing_message(&genesis, Netuid(7), &held, &worker, &Digest([6; 32]));
+        let page = include_str!("../../../docs/protocol.md");
+        assert!(page.contains(&hex::encode(&message)), "{}", hex::encode(message));
     }
 
     #[test]

@@ -136,7 +136,7 @@ impl NodeCertificate {
         Ok(Self { secret, endorsed, certified: Arc::new(certified) })
     }
 
-    /// Reads what [`Self::to_bytes`] wrote.
+    /// Reads what [`Self::to_bytes`] wrote. The caller wipes its own copy of the bytes.
     ///
     /// # Errors
     ///

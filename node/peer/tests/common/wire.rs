@@ -1,6 +1,6 @@
 //! A peer that follows `docs/protocol.md` with code of its own, and breaks its rules on demand: the
-//! bytes of certificates and endorsements, and connections with them. Shares nothing with the crate,
-//! so that it also shows that the page is enough to write another node.
+//! bytes of certificates and endorsements, and connections with them. Shares nothing with the
+//! crate, so that it also shows that the page is enough to write another node.
 
 use std::io;
 use std::net::SocketAddr;
