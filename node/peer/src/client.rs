@@ -12,6 +12,7 @@ mod leases;
 
 pub use answer::AnswerError;
 pub use error::{AskError, FetchError};
+pub(crate) use fetch::Download;
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -39,7 +40,7 @@ use crate::limits::{CONTENT_CHUNK_BYTES, RECEIPT_BYTES_MAX, STREAM_IDLE_MS_MAX, 
 use crate::tls::{NodeCertificate, TlsParts};
 use answer::{Page, Unbelieved};
 use channels::{Channels, PeerChannel};
-use fetch::{may_go_on, pause_after, Download};
+use fetch::{may_go_on, pause_after};
 use leases::{single, Leases};
 
 /// A chunk with its tags and lengths, and what the archive is.

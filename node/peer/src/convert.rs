@@ -195,4 +195,6 @@ pub(crate) fn info_from_wire(info: v1::InfoResponse) -> Result<NodeInfo, Convert
 }
 
 #[cfg(test)]
+mod property_tests;
+#[cfg(test)]
 mod tests;

@@ -13,6 +13,7 @@
 //! Not here: whether a lease is granted or a receipt counts (`node-core`), and which peers exist
 //! (`node-chain` reads the view from which [`PeerDirectory`] is made).
 
+pub mod fuzzing;
 pub mod limits;
 
 mod auth;

@@ -11,7 +11,7 @@ use crate::limits::CONTENT_TRIES_MAX;
 
 /// What has come of an archive so far.
 #[derive(Debug)]
-pub(super) struct Download {
+pub(crate) struct Download {
     content: ContentDigest,
     bytes_max: u64,
     /// What the whole is, once a peer said.
@@ -21,7 +21,7 @@ pub(super) struct Download {
 
 impl Download {
     /// Nothing yet of `content`, of which at most `bytes_max` bytes are taken.
-    pub(super) fn new(content: ContentDigest, bytes_max: u64) -> Self {
+    pub(crate) fn new(content: ContentDigest, bytes_max: u64) -> Self {
         Self { content, bytes_max, archive: None, bytes: Vec::new() }
     }
 
@@ -30,7 +30,7 @@ impl Download {
     }
 
     /// What to ask for next.
-    pub(super) fn request(&self) -> v1::GetRequest {
+    pub(crate) fn request(&self) -> v1::GetRequest {
         v1::GetRequest { content: self.content.0.to_vec(), offset: self.bytes.len() as u64 }
     }
 
@@ -40,7 +40,7 @@ impl Download {
     ///
     /// [`AnswerError::OtherArchive`] if that is not what it was before: nothing is kept then, and
     /// the next request asks from the beginning.
-    pub(super) fn begin(&mut self, chunk: v1::Chunk) -> Result<(), FetchError> {
+    pub(crate) fn begin(&mut self, chunk: v1::Chunk) -> Result<(), FetchError> {
         let archive = chunk.archive.as_ref().ok_or(AnswerError::NoArchive);
         let archive = archive.map_err(|error| self.malformed(error))?;
         let archive = convert::archive_from_wire(archive)
@@ -58,7 +58,7 @@ impl Download {
     }
 
     /// Takes a further chunk.
-    pub(super) fn next(&mut self, chunk: v1::Chunk) -> Result<(), FetchError> {
+    pub(crate) fn next(&mut self, chunk: v1::Chunk) -> Result<(), FetchError> {
         if chunk.data.is_empty() || chunk.archive.is_some() {
             return Err(self.malformed(AnswerError::ChunkShape));
         }
@@ -79,12 +79,12 @@ impl Download {
     }
 
     /// Whether nothing is missing.
-    pub(super) fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.archive.is_some_and(|(total, _)| self.bytes.len() as u64 == total)
     }
 
     /// The archive, if it is the one that the peer announced.
-    pub(super) fn finish(self) -> Result<Vec<u8>, FetchError> {
+    pub(crate) fn finish(self) -> Result<Vec<u8>, FetchError> {
         let announced = self.archive.map(|(_, digest)| digest);
         if announced == Some(sha256(&self.bytes)) {
             Ok(self.bytes)

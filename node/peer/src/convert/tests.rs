@@ -5,18 +5,21 @@ use node_core::id::{
 };
 use node_core::inventory::DeviceKind;
 use node_core::lease::{
-    AcquireRequest, HeldLease, HeldStage, LeaseAnswer, LeaseRefusal, ReleaseReason, Renewal,
+    AcquireRequest, Explanation, HeldLease, HeldStage, HoldAnswer, LeaseAnswer, LeaseRefusal,
+    ReleaseReason, Renewal, Seal,
 };
 use node_core::limits::{
-    LEASES_PER_ACQUIRE_MAX, LEASE_TOTAL_MS_MAX, LOSS_CURVE_POINTS_MAX, RECEIPTS_PER_PAGE_MAX,
+    LEASES_PER_ACQUIRE_MAX, LEASE_TOTAL_MS_MAX, LOSS_CURVE_POINTS_MAX, PEER_MESSAGE_BYTES_MAX,
+    RECEIPTS_PER_PAGE_MAX, RECEIPTS_PER_SUBMISSION_MAX, REPLICA_NUMBERS_MAX,
 };
 use node_core::outcome::Ending;
 use node_core::unit::UnixMs;
-use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
-use crate::limits::{DEVICE_CHARS_MAX, RECEIPT_BYTES_MAX, RENEW_ITEMS_MAX};
+use crate::limits::{
+    BATCH_ITEMS_MAX, DEVICE_CHARS_MAX, RECEIPT_BYTES_MAX, RENEW_ITEMS_MAX, SEAL_BYTES_MAX,
+};
 
 fn endings() -> Vec<Ending> {
     let detail = || "line one\nline two".to_owned();
@@ -303,86 +306,83 @@ fn a_nodes_account_of_itself_survives_the_wire_and_is_held_to_its_limits() {
     assert!(matches!(error, ConvertError::TooLong { field: "software_version", .. }));
 }
 
-/// Reads `bytes` as every message that comes from outside. Nothing may panic; what comes of it is
-/// of no interest.
-fn read_as_everything(bytes: &[u8]) -> usize {
-    let mut read = 0;
-    read += usize::from(
-        v1::AcquireRequest::decode(bytes)
-            .is_ok_and(|message| acquire_request_from_wire(&message).is_ok()),
-    );
-    read += usize::from(
-        v1::AcquireResponse::decode(bytes)
-            .is_ok_and(|message| acquire_response_from_wire(message).is_ok()),
-    );
-    read += usize::from(
-        v1::RenewRequest::decode(bytes)
-            .is_ok_and(|message| renew_request_from_wire(message).is_ok()),
-    );
-    read += usize::from(
-        v1::CompleteRequest::decode(bytes)
-            .is_ok_and(|message| complete_request_from_wire(message).is_ok()),
-    );
-    read += usize::from(
-        v1::ReceiptEntry::decode(bytes)
-            .is_ok_and(|message| required_receipt_from_wire(message.receipt).is_ok()),
-    );
-    read += usize::from(
-        v1::ReleaseRequest::decode(bytes)
-            .is_ok_and(|message| release_request_from_wire(message).is_ok()),
-    );
-    read += usize::from(
-        v1::LeaseAnswer::decode(bytes).is_ok_and(|message| answer_from_wire(message).is_ok()),
-    );
-    read += usize::from(
-        v1::GetRequest::decode(bytes)
-            .is_ok_and(|message| content_from_wire(&message.content).is_ok()),
-    );
-    read += usize::from(
-        v1::InfoResponse::decode(bytes).is_ok_and(|message| info_from_wire(message).is_ok()),
-    );
-    read
+#[test]
+fn the_answer_to_the_largest_renewal_fits_a_message() {
+    let seal = seal();
+    let revealed = HoldAnswer::Reveal(vec![seal; REPLICA_NUMBERS_MAX.into()]);
+    let wire = seal_request_to_wire(&[seal]);
+    assert!(wire.encoded_len() <= SEAL_BYTES_MAX, "{}", wire.encoded_len());
+    let answers = vec![hold_answer_to_wire(&revealed); RENEW_ITEMS_MAX];
+    let response = v1::RenewResponse { answers };
+    assert!(response.encoded_len() <= PEER_MESSAGE_BYTES_MAX, "{}", response.encoded_len());
 }
 
-fn good_messages() -> Vec<Vec<u8>> {
-    let reason = ReleaseReason::RunEnded { ending: Ending::Stopped };
-    let entry = v1::ReceiptEntry { sequence: 1, receipt: Some(wire_receipt()) };
-    vec![
-        wire_acquire().encode_to_vec(),
-        granted(vec![wire_grant()]).encode_to_vec(),
-        renew_request_to_wire(&[renewal()]).encode_to_vec(),
-        v1::CompleteRequest { receipts: vec![wire_receipt()] }.encode_to_vec(),
-        entry.encode_to_vec(),
-        release_request_to_wire(&held(), &reason).encode_to_vec(),
-        answer_to_wire(LeaseAnswer::Accepted).encode_to_vec(),
-    ]
+fn seal() -> Seal {
+    Seal {
+        held: held(),
+        worker: Hotkey([3; 32]),
+        result: Digest([4; 32]),
+        signature: Signature([5; 64]),
+    }
 }
 
 #[test]
-fn each_good_message_is_read_by_at_least_one_reader() {
-    for message in good_messages() {
-        assert!(read_as_everything(&message) > 0);
-    }
+fn seals_and_reveals_are_held_to_their_limits_and_a_bad_seal_says_nothing_of_the_others() {
+    let many = seal_request_to_wire(&[seal(); BATCH_ITEMS_MAX + 1]);
+    let refused = seal_request_from_wire(many);
+    assert!(matches!(refused, Err(ConvertError::TooMany { field: "seals", .. })));
+    let many = vec![receipt(Ending::OutOfMemory, None); BATCH_ITEMS_MAX + 1];
+    let refused = complete_request_from_wire(complete_request_to_wire(&many));
+    assert!(matches!(refused, Err(ConvertError::TooMany { field: "receipts", .. })));
+
+    let revealed = |seals| v1::HoldAnswer {
+        answer: Some(v1::hold_answer::Answer::Reveal(v1::Seals { seals })),
+    };
+    let good = seal_request_to_wire(&[seal()]).seals.remove(0);
+    let many = revealed(vec![good.clone(); usize::from(REPLICA_NUMBERS_MAX) + 1]);
+    let refused = hold_answer_from_wire(many, Result::ok);
+    assert!(matches!(refused, Err(ConvertError::TooMany { field: "seals", .. })));
+
+    let short = v1::Seal { worker: vec![3; 31], ..good.clone() };
+    let unheld = v1::Seal { lease: None, ..good.clone() };
+    let mut faults = Vec::new();
+    let read = hold_answer_from_wire(revealed(vec![short, good, unheld]), |seal| {
+        seal.map_err(|fault| faults.push(fault)).ok()
+    });
+    assert_eq!(read, Ok(HoldAnswer::Reveal(vec![seal()])));
+    let length = ConvertError::Length { field: "worker", got: 31, want: 32 };
+    assert_eq!(faults, vec![length, ConvertError::Missing { field: "lease" }]);
 }
 
-proptest! {
-    #[test]
-    fn arbitrary_bytes_never_panic_a_reader(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
-        read_as_everything(&bytes);
+#[test]
+fn a_stage_and_a_coordinator_are_what_was_said_or_refused() {
+    for stage in [0, 4, -1] {
+        let mut request = renew_request_to_wire(&[renewal()]);
+        request.renewals[0].stage = stage;
+        let want = ConvertError::UnknownValue { field: "stage", got: stage.to_string() };
+        assert_eq!(renew_request_from_wire(request), Err(want));
     }
+    let asked = Hotkey([1; 32]);
+    let own = v1::SinceRequest { after: 7, of: Vec::new() };
+    assert_eq!(since_request_from_wire(&own, asked), Ok((asked, 7)));
+    assert_eq!(since_request_to_wire(asked, 7, asked), own);
+    let short = v1::SinceRequest { after: 7, of: vec![1; 31] };
+    let want = ConvertError::Length { field: "of", got: 31, want: 32 };
+    assert_eq!(since_request_from_wire(&short, asked), Err(want));
+}
 
-    #[test]
-    fn damaged_good_messages_never_panic_a_reader(
-        which in 0usize..7,
-        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
-        cut in any::<prop::sample::Index>(),
-    ) {
-        let mut bytes = good_messages().swap_remove(which);
-        for (place, byte) in damage {
-            let place = place.index(bytes.len());
-            bytes[place] = byte;
-        }
-        bytes.truncate(cut.index(bytes.len()) + 1);
-        read_as_everything(&bytes);
-    }
+#[test]
+fn an_explanation_is_held_to_its_limits() {
+    let wire = explanation_to_wire(&Explanation::default());
+    let long = v1::ExplainResponse { summary: "x".repeat(DETAIL_CHARS_MAX + 1), ..wire.clone() };
+    let refused = explanation_from_wire(long).unwrap_err();
+    assert!(matches!(refused, ConvertError::TooLong { field: "summary", .. }), "{refused}");
+    let claims = vec![vec![1; 32]; RECEIPTS_PER_SUBMISSION_MAX + 1];
+    let refused = explanation_from_wire(v1::ExplainResponse { claims, ..wire.clone() });
+    assert!(matches!(refused, Err(ConvertError::TooMany { field: "claims", .. })));
+    let refused = explanation_from_wire(v1::ExplainResponse { required: 256, ..wire.clone() });
+    assert!(matches!(refused, Err(ConvertError::Range { field: "required", .. })));
+    let replicas = vec![v1::ReplicaStanding::default(); usize::from(REPLICA_NUMBERS_MAX) + 1];
+    let refused = explanation_from_wire(v1::ExplainResponse { replicas, ..wire });
+    assert!(matches!(refused, Err(ConvertError::TooMany { field: "replicas", .. })));
 }

@@ -1,0 +1,4 @@
+//! Fuzzes `acquire_response`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| assay_fuzz::check("acquire_response", bytes));

@@ -1,0 +1,4 @@
+//! Fuzzes `explain_request`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| assay_fuzz::check("explain_request", bytes));

@@ -1,0 +1,4 @@
+//! Fuzzes `renew_response`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| assay_fuzz::check("renew_response", bytes));

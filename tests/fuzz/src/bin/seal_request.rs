@@ -1,0 +1,4 @@
+//! Fuzzes `seal_request`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| assay_fuzz::check("seal_request", bytes));

@@ -1,0 +1,4 @@
+//! Fuzzes `since_request`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| assay_fuzz::check("since_request", bytes));

@@ -1,0 +1,19 @@
+//! What all fuzz targets do: give bytes to the function of their name in `node_peer::fuzzing`.
+//!
+//! A target for another kind of bytes from outside is a function and a line of `TARGETS` there, a
+//! file in `src/bin` and an entry in the manifest here, and a seed in `node/peer/tests/corpus.rs`;
+//! a test there finds what was forgotten.
+
+use node_peer::fuzzing::target;
+
+/// Reads `bytes` as the target's kind.
+///
+/// # Panics
+///
+/// If that shows a fault; this is how a fuzzer is told.
+pub fn check(name: &str, bytes: &[u8]) {
+    let target = target(name).unwrap_or_else(|| panic!("no target is named {name}"));
+    if let Err(broken) = (target.read)(bytes) {
+        panic!("{name}: {broken}");
+    }
+}
