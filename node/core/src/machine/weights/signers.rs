@@ -34,7 +34,7 @@ impl Signers {
         intents: impl Iterator<Item = &'a IntentRow>,
     ) {
         for entry in journal {
-            if let JournalStep::Landed { block }
+            if let JournalStep::Landed { block, .. }
             | JournalStep::Committed { block, .. }
             | JournalStep::Adopted { block } = entry.step
             {
