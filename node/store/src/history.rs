@@ -329,8 +329,8 @@ impl EpochHistory {
         self.landed.max(self.committed.map(|(block, _)| block))
     }
 
-    /// The vector of the signature that landed, where that is known; else the one that was meant the
-    /// last time, or that of the last signature.
+    /// The vector of the signature that landed, where that is known; else the one that was meant
+    /// the last time, or that of the last signature.
     #[must_use]
     pub fn vector(&self) -> &[(Uid, u16)] {
         // A record that was made smaller, or is of an older build, has none.
