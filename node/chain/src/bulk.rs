@@ -208,10 +208,10 @@ pub(crate) fn items<R: TypeResolver>(types: &R, type_id: R::TypeId) -> Option<Ve
 }
 
 /// The names and types of a struct's fields.
-pub(crate) fn named<'a, R: TypeResolver>(
-    types: &'a R,
+pub(crate) fn named<R: TypeResolver>(
+    types: &R,
     type_id: R::TypeId,
-) -> Option<Vec<(&'a str, R::TypeId)>> {
+) -> Option<Vec<(&str, R::TypeId)>> {
     let look = visitor::new((), |(), _| None).visit_composite(|(), _, fields| {
         fields.map(|field| Some((field.name?, field.id))).collect::<Option<Vec<_>>>()
     });

@@ -167,8 +167,12 @@ fn plain_bytes(kinds: &BTreeMap<u8, Kind>, input: &mut &[u8]) -> Result<Option<V
         let kind = kinds.get(&number).ok_or_else(|| Error::custom_str("an unknown kind"))?;
         let mut parts = kind.parts.iter();
         if kind.is_plain {
-            let first = parts.next().map(|part| part.read(input, FIELD_BYTES_MAX)).transpose()?;
-            plain.get_or_insert_default().extend(first.unwrap_or_default());
+            let bytes = parts.next().map(|part| part.read(input, FIELD_BYTES_MAX)).transpose()?;
+            let bytes = bytes.unwrap_or_default();
+            match &mut plain {
+                Some(plain) => plain.extend(bytes),
+                None => plain = Some(bytes),
+            }
         }
         for part in parts {
             part.take(input)?;

@@ -139,6 +139,8 @@ pub(crate) struct Health {
     last_error: Option<String>,
     rest: Pause,
     alone: Pause,
+    /// From calls into the runtime that it limits.
+    calls: Pause,
 }
 
 /// A time of rest that grows with each repetition. An answer does not end it: who hangs or
@@ -180,6 +182,21 @@ impl Health {
     pub(crate) fn throttled(&mut self, now: Instant, why: String, dice: f64) {
         self.note(why);
         self.alone.begin(now, (ALONE_MIN, ALONE_MAX), dice);
+    }
+
+    /// It limits calls into the runtime. `dice` as in [`Self::failed`].
+    pub(crate) fn calls_throttled(&mut self, now: Instant, why: String, dice: f64) {
+        // Several of one view count once.
+        if self.spares_calls(now) {
+            return;
+        }
+        self.note(why);
+        self.calls.begin(now, (ALONE_MIN, ALONE_MAX), dice);
+    }
+
+    /// Whether it is not to be asked for what can be learnt without calling into the runtime.
+    pub(crate) fn spares_calls(&self, now: Instant) -> bool {
+        self.calls.left(now).is_some()
     }
 
     /// It serves another chain.

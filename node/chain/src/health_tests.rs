@@ -45,6 +45,24 @@ fn an_old_newest_block_and_syncing_put_an_endpoint_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_endpoint_that_limits_runtime_calls_is_spared_them_and_else_used_as_before() {
+    let mut health = Health::default();
+    let usual = health.rank(Instant::now());
+    for times in [1, 2, 4] {
+        for _ in 0..3 {
+            health.calls_throttled(Instant::now(), "enough".to_owned(), 1.0);
+        }
+        assert!(health.left_alone_for(Instant::now()).is_none());
+        assert_eq!(health.rank(Instant::now()), usual);
+        tokio::time::advance(times * ALONE_MIN - Duration::from_millis(1)).await;
+        assert!(health.spares_calls(Instant::now()), "{times}: several at once count once");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!health.spares_calls(Instant::now()), "{times}");
+    }
+    assert_eq!(health.failures, 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failure_puts_an_endpoint_behind_the_others_for_twice_as_long_each_time() {
     let mut health = Health::default();
     let usual = health.rank(Instant::now());

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use node_core::id::BlockHash;
 use node_core::unit::BlockNumber;
+use subxt_rpcs::client::jsonrpsee_client;
 use subxt_rpcs::methods::legacy::NumberOrHex;
-use subxt_rpcs::RpcClient;
 use tokio::sync::{watch, Mutex, Notify};
 use tokio::time::Instant;
 use tracing::instrument::WithSubscriber as _;
@@ -280,8 +280,7 @@ impl Links {
             return Err(EndpointError::Insecure);
         }
         let open = async {
-            let client = RpcClient::from_insecure_url(endpoint.url()).await?;
-            let methods = Methods::new(client);
+            let methods = Methods::new(jsonrpsee_client(endpoint.url()).await?);
             let genesis = methods.chain_get_block_hash(Some(NumberOrHex::Number(0))).await?;
             Ok::<_, subxt_rpcs::Error>((methods, genesis))
         };
@@ -364,23 +363,71 @@ impl Links {
         F: FnOnce(Methods) -> Fut,
         Fut: Future<Output = Result<T, subxt_rpcs::Error>>,
     {
+        let answer = self.ask(link, method, ask).await;
+        if let Err(error) = &answer {
+            self.note_error(link, error).await;
+        }
+        answer
+    }
+
+    /// Calls into the runtime on the active connection, for what can be learnt in another way.
+    /// `None`: the node refuses the call, or it limits how often it answers such calls, and is
+    /// then not asked for a while. It is not left for that: most limit these before anything else.
+    pub(crate) async fn call_runtime<T, F, Fut>(&self, ask: F) -> Result<Option<T>, CallError>
+    where
+        F: FnOnce(Methods) -> Fut,
+        Fut: Future<Output = Result<T, subxt_rpcs::Error>>,
+    {
+        let link = self.get().await?;
+        let at = link.endpoint.index();
+        let now = Instant::now();
+        if self.health(at, |health| health.spares_calls(now)) == Some(true) {
+            return Ok(None);
+        }
+        let error = match self.ask(&link, "state_call", ask).await {
+            Ok(value) => return Ok(Some(value)),
+            Err(error) => error,
+        };
+        match &error {
+            CallError::Refused { .. } => {}
+            CallError::Throttled { .. } => {
+                let why = with_causes(&error);
+                self.health(at, |health| health.calls_throttled(now, why, dice()));
+            }
+            CallError::Deadline { .. } | CallError::Transport { .. } | CallError::NoEndpoint(_) => {
+                self.note_error(&link, &error).await;
+                return Err(error);
+            }
+        }
+        tracing::debug!(reason = %error, "a call into the runtime is not answered");
+        Ok(None)
+    }
+
+    async fn ask<T, F, Fut>(
+        &self,
+        link: &Arc<Link>,
+        method: &'static str,
+        ask: F,
+    ) -> Result<T, CallError>
+    where
+        F: FnOnce(Methods) -> Fut,
+        Fut: Future<Output = Result<T, subxt_rpcs::Error>>,
+    {
         let begun = Instant::now();
         let answer = tokio::time::timeout(self.call_timeout, ask(link.methods.clone())).await;
-        let error = match answer {
+        match answer {
             Ok(Ok(value)) => {
                 let at = link.endpoint.index();
                 self.health(at, |health| health.answered(begun.elapsed()));
-                return Ok(value);
+                Ok(value)
             }
-            Ok(Err(error)) => call_error(error, &link.endpoint, method),
-            Err(_) => CallError::Deadline {
+            Ok(Err(error)) => Err(call_error(error, &link.endpoint, method)),
+            Err(_) => Err(CallError::Deadline {
                 endpoint: link.endpoint.shown().to_owned(),
                 method,
                 after_ms: millis(self.call_timeout),
-            },
-        };
-        self.note_error(link, &error).await;
-        Err(error)
+            }),
+        }
     }
 
     async fn note_error(&self, link: &Arc<Link>, error: &CallError) {

@@ -5,13 +5,17 @@
 
 use std::fmt;
 use std::ops::Deref;
+use std::sync::Arc;
 
+use jsonrpsee_core::client::ClientT as _;
+use jsonrpsee_core::traits::ToRpcParams;
 use node_core::id::BlockHash;
 use node_core::unit::BlockNumber;
-use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, Visitor};
 use subxt::config::substrate::H256;
 use subxt::config::RpcConfigFor;
 use subxt::SubstrateConfig;
+use subxt_rpcs::client::{JsonrpseeRpcClient, RawValue, RpcParams};
 use subxt_rpcs::{rpc_params, LegacyRpcMethods, RpcClient};
 
 type Legacy = LegacyRpcMethods<RpcConfigFor<SubstrateConfig>>;
@@ -20,7 +24,7 @@ type Legacy = LegacyRpcMethods<RpcConfigFor<SubstrateConfig>>;
 #[derive(Clone, Debug)]
 pub(crate) struct Methods {
     legacy: Legacy,
-    client: RpcClient,
+    client: Arc<JsonrpseeRpcClient>,
 }
 
 impl Deref for Methods {
@@ -32,8 +36,18 @@ impl Deref for Methods {
 }
 
 impl Methods {
-    pub(crate) fn new(client: RpcClient) -> Self {
-        Self { legacy: Legacy::new(client.clone()), client }
+    pub(crate) fn new(client: JsonrpseeRpcClient) -> Self {
+        let client = Arc::new(client);
+        Self { legacy: Legacy::new(RpcClient::new(Arc::clone(&client))), client }
+    }
+
+    /// Asks, and reads the answer where it lies: the library copies it first.
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        params: RpcParams,
+    ) -> Result<T, subxt_rpcs::Error> {
+        Ok(self.client.request(method, Params(params.build())).await?)
     }
 
     /// Hashes of the canonical blocks of these heights, in one call.
@@ -43,7 +57,7 @@ impl Methods {
     ) -> Result<Vec<Option<BlockHash>>, subxt_rpcs::Error> {
         let heights: Vec<u64> = numbers.iter().map(|number| number.0).collect();
         let hashes: Vec<Option<H256>> =
-            self.client.request("chain_getBlockHash", rpc_params![heights]).await?;
+            self.ask("chain_getBlockHash", rpc_params![heights]).await?;
         Ok(hashes.into_iter().map(|hash| hash.map(|hash| BlockHash(hash.0))).collect())
     }
 
@@ -55,7 +69,7 @@ impl Methods {
         block: BlockHash,
     ) -> Result<Vec<u8>, subxt_rpcs::Error> {
         let params = rpc_params![function, const_hex::encode_prefixed(input), H256(block.0)];
-        let Hexadecimal(answer) = self.client.request("state_call", params).await?;
+        let Hexadecimal(answer) = self.ask("state_call", params).await?;
         Ok(answer)
     }
 
@@ -67,9 +81,17 @@ impl Methods {
     ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, subxt_rpcs::Error> {
         let keys: Vec<String> = keys.iter().map(const_hex::encode_prefixed).collect();
         let params = rpc_params![keys, H256(block.0)];
-        let sets: Vec<ChangeSet> = self.client.request("state_queryStorageAt", params).await?;
+        let sets: Vec<ChangeSet> = self.ask("state_queryStorageAt", params).await?;
         let changes = sets.into_iter().flat_map(|set| set.changes);
         Ok(changes.filter_map(|(key, value)| Some((key.0, value?.0))).collect())
+    }
+}
+
+struct Params(Option<Box<RawValue>>);
+
+impl ToRpcParams for Params {
+    fn to_rpc_params(self) -> Result<Option<Box<RawValue>>, serde_json::Error> {
+        Ok(self.0)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::link::{CallError, Links};
 use crate::memory::{Guess, Memory};
 use crate::metagraph::{self, Seating, Wanted};
 use crate::read::{ReadError, Subject};
-use crate::runtime::{call_api, Runtime, Runtimes};
+use crate::runtime::{ask_api, Runtime, Runtimes};
 use crate::storage::Batch;
 use crate::subnet::{Subnet, SubnetSlots};
 
@@ -244,8 +244,8 @@ impl Reader<'_> {
             .map_err(|source| ReadError::Runtime { block, source: Box::new(source) })
     }
 
-    /// The metagraph as it came; `None` where the runtime has no such call, or the node refuses
-    /// it: public ones do, before anything else.
+    /// The metagraph as it came; `None` where the runtime has no such call, or the node does not
+    /// answer it: public ones refuse it before anything else.
     async fn metagraph(
         &self,
         runtime: &Runtime,
@@ -253,13 +253,7 @@ impl Reader<'_> {
     ) -> Result<Option<Vec<u8>>, ReadError> {
         let call = metagraph::call(runtime, self.subject.netuid, wanted);
         let Some((name, arguments)) = call else { return Ok(None) };
-        match call_api(self.links, &name, &arguments, self.block).await {
-            Err(error @ CallError::Refused { .. }) => {
-                tracing::debug!(%error, "metagraph refused");
-                Ok(None)
-            }
-            answer => answer.map(Some).map_err(self.call("the metagraph")),
-        }
+        ask_api(self.links, &name, &arguments, self.block).await.map_err(self.call("the metagraph"))
     }
 
     /// Who has revealed commitments. Where commitments are kept, it is what the last view found.
@@ -288,10 +282,8 @@ impl Reader<'_> {
         }
         let name = format!("{api}_{method}");
         let input = self.subject.netuid.0.encode();
-        let bytes = match call_api(self.links, &name, &input, self.block).await {
-            Err(CallError::Refused { .. }) => return Ok(None),
-            bytes => bytes.map_err(self.call("the next epoch"))?,
-        };
+        let answer = ask_api(self.links, &name, &input, self.block).await;
+        let Some(bytes) = answer.map_err(self.call("the next epoch"))? else { return Ok(None) };
         let next = Option::<u64>::decode(&mut bytes.as_slice())
             .map_err(|error| self.decode()(DecodeError::new(name, error)))?;
         Ok(Some(next.map(BlockNumber)))

@@ -12,7 +12,7 @@ use subxt::ext::scale_decode::DecodeAsType;
 use subxt::{ArcMetadata, Metadata, OfflineClient, OfflineClientAtBlock};
 
 use crate::commitments::CommitmentForm;
-use crate::link::{CallError, Links};
+use crate::link::{CallError, Links, Methods};
 use crate::shape::{decode_metadata, ShapeReport, Version};
 
 /// Runtimes kept. Lower: reads around an upgrade fetch metadata again and again. Higher: each
@@ -123,12 +123,11 @@ impl Runtimes {
         links: &Links,
         block: BlockHash,
     ) -> Result<Arc<Runtime>, RuntimeError> {
-        let version = fetch_version(links, block).await?;
-        if let Some(known) = self.known(version.spec_version) {
+        let versions = fetch_version(links, block).await?;
+        if let Some(known) = self.known(versions.0) {
             return Ok(known);
         }
         let metadata = fetch_metadata(links, block).await?;
-        let versions = (version.spec_version, version.transaction_version);
         let runtime = Arc::new(Runtime::new(links.genesis(), versions, metadata));
         tell(&runtime);
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -163,13 +162,23 @@ fn tell(runtime: &Runtime) {
     tracing::info!(spec_version, worst = runtime.shapes.worst().name(), "runtime compared");
 }
 
-async fn fetch_version(links: &Links, block: BlockHash) -> Result<Version, RuntimeError> {
-    let bytes = state_call(links, "Core_version", &[], block).await?;
-    Version::decode(&mut bytes.as_slice()).map_err(|error| RuntimeError::Malformed {
-        block,
-        what: "version",
-        detail: error.to_string(),
-    })
+/// The spec version and the transaction version of a block's runtime: by its own word, or by that
+/// of a node that does not let the runtime speak.
+async fn fetch_version(links: &Links, block: BlockHash) -> Result<(u32, u32), RuntimeError> {
+    let call = |source| RuntimeError::Call { block, source: Box::new(source) };
+    if let Some(bytes) = ask_api(links, "Core_version", &[], block).await.map_err(call)? {
+        let version = Version::decode(&mut bytes.as_slice()).map_err(|error| {
+            RuntimeError::Malformed { block, what: "version", detail: error.to_string() }
+        })?;
+        return Ok((version.spec_version, version.transaction_version));
+    }
+    let version = links
+        .call("state_getRuntimeVersion", |methods| async move {
+            methods.state_get_runtime_version(Some(H256(block.0))).await
+        })
+        .await
+        .map_err(call)?;
+    Ok((version.spec_version, version.transaction_version))
 }
 
 async fn fetch_metadata(links: &Links, block: BlockHash) -> Result<Metadata, RuntimeError> {
@@ -199,8 +208,20 @@ async fn state_call(
         .map_err(|source| RuntimeError::Call { block, source: Box::new(source) })
 }
 
-/// Calls into the runtime at a block; `function` is `<Api>_<method>`.
-pub(crate) async fn call_api(
+/// Calls into the runtime at a block; `function` is `<Api>_<method>`. `None` if the node does not
+/// answer such calls, or not so many ([`Links::call_runtime`]).
+pub(crate) async fn ask_api(
+    links: &Links,
+    function: &str,
+    input: &[u8],
+    block: BlockHash,
+) -> Result<Option<Vec<u8>>, CallError> {
+    let ask = |methods: Methods| async move { methods.call_api(function, input, block).await };
+    links.call_runtime(ask).await
+}
+
+/// As [`ask_api`], where nothing else tells the same.
+async fn call_api(
     links: &Links,
     function: &str,
     input: &[u8],

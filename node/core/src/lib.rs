@@ -71,4 +71,6 @@ pub mod submit_guard;
 
 pub mod preflight;
 
+pub mod publish;
+
 pub mod machine;

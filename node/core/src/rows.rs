@@ -316,6 +316,21 @@ pub struct IntentRow {
 }
 
 impl IntentRow {
+    /// Puts the signature that landed behind all others: its vector, salt and round are those that
+    /// count. Whether it is there.
+    pub fn put_landed_last(&mut self, hash: &Digest) -> bool {
+        let Some(at) = self.signings.iter().position(|signed| signed.hash == *hash) else {
+            return false;
+        };
+        let signed = self.signings.remove(at);
+        // A record that was made smaller, or is of an older build, has none.
+        if !signed.vector.is_empty() {
+            self.vector.clone_from(&signed.vector);
+        }
+        self.signings.push(signed);
+        true
+    }
+
     /// Its place among all intents of its mechanism: epochs are counted per registration of the
     /// subnet.
     #[must_use]
@@ -487,6 +502,10 @@ pub enum JournalStep {
     Landed {
         /// In which block.
         block: BlockNumber,
+        /// Which of the signatures it was; `None` where the chain's row or queue told of it, or the
+        /// line is of a build that did not write it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hash: Option<Digest>,
     },
     /// A commit: found on the finalized chain.
     Committed {
@@ -494,6 +513,10 @@ pub enum JournalStep {
         block: BlockNumber,
         /// The epoch that the chain counts it to.
         epoch: EpochIndex,
+        /// Which of the signatures it was; `None` where the line is of a build that did not
+        /// write it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hash: Option<Digest>,
     },
     /// A commit that was opened: our reveal was found on the finalized chain, or the chain took it
     /// out of its queue and its row equals the vector.

@@ -44,7 +44,7 @@ fn with_journal() -> Operator {
                 computed_at: BlockNumber(epoch * 20),
             },
             JournalStep::Signed { signed: signed(epoch) },
-            JournalStep::Committed { block: landed, epoch: EpochIndex(epoch) },
+            JournalStep::Committed { block: landed, epoch: EpochIndex(epoch), hash: None },
             JournalStep::Revealed { block: BlockNumber(landed.0 + 20) },
         ];
         store.commit(&steps.map(entry)).unwrap();

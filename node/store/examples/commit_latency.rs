@@ -30,7 +30,7 @@ fn entry(n: u64) -> Write {
         mechanism: 0,
         registered_at: None,
         epoch: EpochIndex(n),
-        step: JournalStep::Landed { block: BlockNumber(n) },
+        step: JournalStep::Landed { block: BlockNumber(n), hash: None },
     })
 }
 

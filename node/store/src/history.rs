@@ -93,6 +93,8 @@ pub struct EpochHistory {
     pub signings: BTreeMap<Digest, SignedExtrinsic>,
     /// Signatures of reveals, by hash; at most one can land.
     pub reveals: BTreeMap<Digest, SignedExtrinsic>,
+    /// Which of the signings was found in a finalized block.
+    pub found: Option<Digest>,
     /// It was given up, and why.
     pub abandoned: Option<String>,
     /// The commit was found in a finalized block, and the chain counts it to this epoch.
@@ -244,9 +246,13 @@ impl EpochHistory {
             }
             JournalStep::Signed { signed } => add(&mut self.signings, &signed),
             JournalStep::RevealSigned { signed } => add(&mut self.reveals, &signed),
-            JournalStep::Landed { block } => raise(&mut self.landed, Some(&block)),
-            JournalStep::Committed { block, epoch } => {
+            JournalStep::Landed { block, hash } => {
+                raise(&mut self.landed, Some(&block));
+                raise(&mut self.found, hash.as_ref());
+            }
+            JournalStep::Committed { block, epoch, hash } => {
                 raise(&mut self.committed, Some(&(block, epoch)));
+                raise(&mut self.found, hash.as_ref());
             }
             JournalStep::Revealed { block } => raise(&mut self.revealed, Some(&block)),
             JournalStep::Lost { reason } => raise(&mut self.lost, Some(&reason)),
@@ -269,13 +275,17 @@ impl EpochHistory {
             matches!(row.state, IntentState::Revealed { .. } | IntentState::Lost { .. });
         if let Some(block) = row.updated_at.filter(|_| is_opened) {
             // The row forgot to which epoch the chain counted its commit; nobody asks any more.
-            history.learn(&JournalStep::Committed { block, epoch: row.epoch });
+            history.learn(&JournalStep::Committed { block, epoch: row.epoch, hash: None });
         }
         match row.state.clone() {
             IntentState::Open | IntentState::Signed => {}
-            IntentState::Landed { block } => history.learn(&JournalStep::Landed { block }),
+            IntentState::Landed { block } => {
+                history.learn(&JournalStep::Landed { block, hash: None });
+            }
             IntentState::Committed { block, epoch } => {
-                history.learn(&JournalStep::Committed { block, epoch });
+                // A row says so only of the last one: a node that does not know looks for it.
+                let hash = row.signings.last().map(|signed| signed.hash);
+                history.learn(&JournalStep::Committed { block, epoch, hash });
             }
             IntentState::Revealed { block } => history.learn(&JournalStep::Revealed { block }),
             IntentState::Lost { reason } => history.learn(&JournalStep::Lost { reason }),
@@ -288,6 +298,7 @@ impl EpochHistory {
         raise(&mut self.intended, other.intended.as_ref());
         other.signings.values().for_each(|signed| add(&mut self.signings, signed));
         other.reveals.values().for_each(|signed| add(&mut self.reveals, signed));
+        raise(&mut self.found, other.found.as_ref());
         raise(&mut self.abandoned, other.abandoned.as_ref());
         raise(&mut self.committed, other.committed.as_ref());
         raise(&mut self.lost, other.lost.as_ref());
@@ -301,9 +312,9 @@ impl EpochHistory {
         let last = self.facts().pop();
         match last {
             Some(JournalStep::Revealed { block }) => IntentState::Revealed { block },
-            Some(JournalStep::Landed { block }) => IntentState::Landed { block },
+            Some(JournalStep::Landed { block, .. }) => IntentState::Landed { block },
             Some(JournalStep::Lost { reason }) => IntentState::Lost { reason },
-            Some(JournalStep::Committed { block, epoch }) => {
+            Some(JournalStep::Committed { block, epoch, .. }) => {
                 IntentState::Committed { block, epoch }
             }
             Some(JournalStep::Abandoned { reason }) => IntentState::Abandoned { reason },
@@ -318,14 +329,25 @@ impl EpochHistory {
         self.landed.max(self.committed.map(|(block, _)| block))
     }
 
-    /// The vector that was meant the last time; else that of the last signature.
+    /// The vector of the signature that landed, where that is known; else the one that was meant
+    /// the last time, or that of the last signature.
     #[must_use]
     pub fn vector(&self) -> &[(Uid, u16)] {
+        // A record that was made smaller, or is of an older build, has none.
+        if let Some(found) = self.found_signing().filter(|found| !found.vector.is_empty()) {
+            return &found.vector;
+        }
         match (&self.intended, self.ordered_signings().last()) {
             (Some(intended), _) => &intended.vector,
             (None, Some(signed)) => &signed.vector,
             (None, None) => &[],
         }
+    }
+
+    /// The signature that landed, where it is known which of them did.
+    #[must_use]
+    pub fn found_signing(&self) -> Option<&SignedExtrinsic> {
+        self.signings.get(self.found.as_ref()?)
     }
 
     /// Signatures of the vector, as they were made.
@@ -346,7 +368,7 @@ impl EpochHistory {
         let EpochKey { registered_at, epoch } = epoch.into();
         let intended = self.intended.as_ref();
         let first = self.ordered_signings().first().map_or(BlockNumber(0), |first| first.anchor);
-        IntentRow {
+        let mut row = IntentRow {
             id: intent_id(&owner.hotkey, owner.netuid, mechanism, registered_at, epoch),
             netuid: owner.netuid,
             mechanism,
@@ -359,16 +381,21 @@ impl EpochHistory {
             reveals: self.ordered_reveals().into_iter().cloned().collect(),
             updated_at: self.updated_at(),
             state: self.state(),
+        };
+        if let Some(found) = &self.found {
+            row.put_landed_last(found);
         }
+        row
     }
 
     /// What became of it, the furthest last.
     fn facts(&self) -> Vec<JournalStep> {
+        let hash = self.found;
         let facts = [
             self.abandoned.clone().map(|reason| JournalStep::Abandoned { reason }),
-            self.committed.map(|(block, epoch)| JournalStep::Committed { block, epoch }),
+            self.committed.map(|(block, epoch)| JournalStep::Committed { block, epoch, hash }),
             self.lost.clone().map(|reason| JournalStep::Lost { reason }),
-            self.landed.map(|block| JournalStep::Landed { block }),
+            self.landed.map(|block| JournalStep::Landed { block, hash }),
             self.revealed.map(|block| JournalStep::Revealed { block }),
         ];
         facts.into_iter().flatten().collect()

@@ -87,7 +87,7 @@ impl Store {
         merged.merge(theirs);
         let added = merged.entries_beyond(&journalled);
         let rows = merged.newest_rows(ROWS_MAX).into_iter().filter(|row| !is_there(loaded, row));
-        let rows: Vec<IntentRow> = rows.map(look_again).collect();
+        let rows: Vec<IntentRow> = rows.map(|row| look_again(&merged, row)).collect();
         let lines: Vec<JournalEntry> = added.iter().flat_map(|(_, lines)| lines.clone()).collect();
         self.check_room(&lines)?;
         let mut batch = Batch::new(self);
@@ -147,10 +147,14 @@ impl Store {
     }
 }
 
-/// Of several signed commits a history does not say which one landed, and the salt of that one is
-/// needed: the node looks for it in the finalized blocks again.
-fn look_again(mut row: IntentRow) -> IntentRow {
-    if matches!(row.state, IntentState::Committed { .. }) && row.signings.len() > 1 {
+/// Where a history does not say which one of several signed commits landed, the node looks for it
+/// in the finalized blocks again: the salt of that one is needed.
+fn look_again(history: &History, mut row: IntentRow) -> IntentRow {
+    let mechanism = history.mechanisms.get(&row.mechanism);
+    let known = mechanism.and_then(|known| known.epochs.get(&EpochKey::of_row(&row)));
+    let is_known = known.is_some_and(|known| known.found_signing().is_some());
+    let is_committed = matches!(row.state, IntentState::Committed { .. });
+    if is_committed && row.signings.len() > 1 && !is_known {
         row.state = IntentState::Signed;
     }
     row

@@ -156,6 +156,12 @@ pub enum EpochProblem {
         /// Its hash.
         hash: Digest,
     },
+    /// What was found on chain is none of the signatures, or nothing was found.
+    #[error("`found` names {hash}, which is no signing of an epoch that landed")]
+    Found {
+        /// Its hash.
+        hash: Digest,
+    },
     /// The named state is not the one that the facts lead to.
     #[error("its state is `{named}`, its facts say `{found}`")]
     State {
@@ -206,6 +212,8 @@ struct EpochPart {
     signings: Vec<SignedPart>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     reveals: Vec<SignedPart>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    found: Option<Digest>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     abandoned: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -312,6 +320,7 @@ fn epoch_part(key: EpochKey, known: &EpochHistory) -> EpochPart {
         }),
         signings: known.ordered_signings().iter().map(part).collect(),
         reveals: known.ordered_reveals().iter().map(part).collect(),
+        found: known.found_signing().map(|signed| signed.hash),
         abandoned: known.abandoned.clone(),
         committed: known.committed.map(|(block, epoch)| CommittedPart { block, epoch }),
         lost: known.lost.clone(),
@@ -394,12 +403,18 @@ fn epoch_of(part: EpochPart) -> Result<EpochHistory, EpochProblem> {
         signings: signatures(part.signings, vector, false)?,
         reveals: signatures(part.reveals, vector, true)?,
         intended,
+        found: part.found,
         abandoned: part.abandoned,
         committed: part.committed.map(|committed| (committed.block, committed.epoch)),
         lost: part.lost,
         landed: part.landed,
         revealed: part.revealed,
     };
+    let is_on_chain = history.landed.is_some() || history.committed.is_some();
+    let is_landed = |hash: &Digest| is_on_chain && history.signings.contains_key(hash);
+    if let Some(hash) = part.found.filter(|hash| !is_landed(hash)) {
+        return Err(EpochProblem::Found { hash });
+    }
     let state = history.state();
     let found = state_name(&state);
     if part.state != found {

@@ -446,7 +446,7 @@ mod tests {
             mechanism: 0,
             registered_at: None,
             epoch: EpochIndex(epoch),
-            step: JournalStep::Landed { block: BlockNumber(4) },
+            step: JournalStep::Landed { block: BlockNumber(4), hash: None },
         }
     }
 
@@ -633,8 +633,10 @@ mod tests {
             JournalStep::Signed { signed: signed(round) },
             JournalStep::Signed { signed: signed(salted) },
             JournalStep::RevealSigned { signed: signed(Carries::Reveal) },
-            JournalStep::Landed { block },
-            JournalStep::Committed { block, epoch: EpochIndex(7) },
+            JournalStep::Landed { block, hash: None },
+            JournalStep::Committed { block, epoch: EpochIndex(7), hash: None },
+            JournalStep::Landed { block, hash: Some(Digest([4; 32])) },
+            JournalStep::Committed { block, epoch: EpochIndex(7), hash: Some(Digest([4; 32])) },
             JournalStep::Revealed { block },
             JournalStep::Lost { reason: reason.clone() },
             JournalStep::Abandoned { reason },
@@ -662,6 +664,14 @@ mod tests {
         assert_eq!((signed.nonce, signed.era_end), (9, BlockNumber(26)));
         assert_eq!((signed.anchor, signed.spec_version), (BlockNumber(0), 0));
         assert_eq!((&signed.carries, signed.vector.len()), (&Carries::Plain, 0));
+        let landed = with_step(r#"{"step":"landed","block":4}"#);
+        let committed = with_step(r#"{"step":"committed","block":5,"epoch":7}"#);
+        let dir = journal_with(format!("{}{}", line_of(&landed), line_of(&committed)));
+        let steps: Vec<_> =
+            read_journal(dir.path()).unwrap().entries.into_iter().map(|entry| entry.step).collect();
+        let landed = JournalStep::Landed { block: BlockNumber(4), hash: None };
+        let (block, epoch) = (BlockNumber(5), EpochIndex(7));
+        assert_eq!(steps, [landed, JournalStep::Committed { block, epoch, hash: None }]);
     }
 
     #[test]

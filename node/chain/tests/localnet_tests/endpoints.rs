@@ -9,6 +9,7 @@ use node_chain::{
     EndpointState, GenesisCheck, Head,
 };
 use node_core::unit::BlockCount;
+use node_core::view::ChainView;
 use serde_json::json;
 use tokio::sync::watch;
 
@@ -177,6 +178,39 @@ async fn a_throttling_endpoint_is_left_alone_while_the_next_one_serves() {
     assert!(is_active(&states, 1) && !states[0].is_connected, "{states:?}");
     assert!(states[0].backed_off_for.unwrap() > Duration::from_secs(1), "{states:?}");
     assert!(states[0].last_error.as_deref().unwrap().contains("-32005"), "{states:?}");
+}
+
+/// Public nodes limit calls into the runtime before anything else.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_that_limits_only_runtime_calls_is_read_by_storage_and_not_left() {
+    let chain = twice(ChainOptions::default()).await;
+    let client = ChainClient::connect(not_compared(&chain)).await.unwrap();
+    let head = chain.seal(1).await;
+    let before = client.view_at(head.hash).await.unwrap();
+    chain.localnet.fault(json!({ "listener": 0, "refuse": { "state_call": -32_005 } })).unwrap();
+    for without_metagraph in 1..=2 {
+        let head = chain.seal(1).await;
+        let view = client.view_at(head.hash).await.unwrap();
+        let uids = |view: &ChainView| -> Vec<_> {
+            view.neurons.iter().map(|neuron| (neuron.uid, neuron.hotkey)).collect()
+        };
+        assert_eq!((view.number, uids(&view)), (head.number, uids(&before)));
+        assert_eq!(view.spec_version, before.spec_version);
+        assert_eq!(client.read_counts().without_metagraph, without_metagraph);
+    }
+    let states = client.endpoints();
+    assert!(is_active(&states, 0) && states[0].is_connected, "{states:?}");
+    assert_eq!(states[0].backed_off_for, None, "{states:?}");
+    assert!(states[0].last_error.as_deref().unwrap().contains("-32005"), "{states:?}");
+
+    chain
+        .localnet
+        .fault(json!({ "listener": 0, "refuse": { "state_queryStorageAt": -32_005 } }))
+        .unwrap();
+    let head = chain.seal(1).await;
+    client.view_at(head.hash).await.unwrap_err();
+    client.view_at(head.hash).await.unwrap();
+    assert!(is_active(&client.endpoints(), 1), "it limits all else as well");
 }
 
 /// A node that starts while its only endpoint turns it away waits, and says so.

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::evaluation::Evaluation;
-use crate::id::{IntentId, Netuid};
+use crate::id::{Digest, IntentId, Netuid};
 use crate::lease_record::LeaseRecord;
 use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::event::Restarted;
@@ -103,8 +103,8 @@ impl Machine {
         });
         let entries: Vec<&JournalEntry> = own.collect();
         let replayed = replay(entries.iter().copied());
-        let newest = newest(&replayed);
-        for (id, mut journalled) in replayed {
+        let newest = newest(replayed.values().map(|(row, _)| row));
+        for (id, (mut journalled, is_which_known)) in replayed {
             let known = self.intents.get(&id);
             if known.is_some_and(|row| is_at_least(row, &journalled)) {
                 continue;
@@ -113,9 +113,9 @@ impl Machine {
                 // Finished long ago and dropped from the rows.
                 continue;
             }
-            // The journal does not say which of several landed: it is looked for again.
+            // Where the journal does not say which of several landed, it is looked for again.
             let is_committed = matches!(journalled.state, IntentState::Committed { .. });
-            if is_committed && journalled.signings.len() > 1 {
+            if is_committed && journalled.signings.len() > 1 && !is_which_known {
                 journalled.state = IntentState::Signed;
             }
             out.put(Row::Intent(journalled.clone()));
@@ -126,8 +126,8 @@ impl Machine {
 }
 
 /// The newest intents, as many as are kept.
-fn newest(intents: &BTreeMap<IntentId, IntentRow>) -> BTreeSet<IntentId> {
-    let mut by_age: Vec<_> = intents.values().map(|row| (row.computed_at, row.id)).collect();
+fn newest<'a>(intents: impl Iterator<Item = &'a IntentRow>) -> BTreeSet<IntentId> {
+    let mut by_age: Vec<_> = intents.map(|row| (row.computed_at, row.id)).collect();
     by_age.sort_unstable();
     by_age.into_iter().rev().take(INTENTS_KEPT).map(|(_, id)| id).collect()
 }
@@ -158,10 +158,18 @@ fn progress(state: &IntentState) -> u8 {
     }
 }
 
-/// The intents that the journal tells of.
-fn replay<'a>(journal: impl Iterator<Item = &'a JournalEntry>) -> BTreeMap<IntentId, IntentRow> {
+/// The intents that the journal tells of, and whether it says which of their signatures landed.
+fn replay<'a>(
+    journal: impl Iterator<Item = &'a JournalEntry>,
+) -> BTreeMap<IntentId, (IntentRow, bool)> {
     let mut intents: BTreeMap<IntentId, IntentRow> = BTreeMap::new();
+    let mut landed: BTreeMap<IntentId, Digest> = BTreeMap::new();
     for entry in journal {
+        if let JournalStep::Landed { hash: Some(hash), .. }
+        | JournalStep::Committed { hash: Some(hash), .. } = entry.step
+        {
+            landed.insert(entry.intent, hash);
+        }
         match &entry.step {
             JournalStep::Intended { vector, version_key, computed_at } => {
                 let intent = intents.entry(entry.intent).or_insert_with(|| IntentRow {
@@ -196,7 +204,12 @@ fn replay<'a>(journal: impl Iterator<Item = &'a JournalEntry>) -> BTreeMap<Inten
             }
         }
     }
-    intents
+    // At the end: lines of another machine's journal may come behind the landing.
+    let known = |(id, mut row): (IntentId, IntentRow)| {
+        let is_known = landed.get(&id).is_some_and(|hash| row.put_landed_last(hash));
+        (id, (row, is_known))
+    };
+    intents.into_iter().map(known).collect()
 }
 
 fn learn(known: &mut Vec<SignedExtrinsic>, signed: &SignedExtrinsic) {
@@ -217,11 +230,11 @@ fn replay_step(intent: &mut IntentRow, step: &JournalStep) {
             }
         }
         JournalStep::RevealSigned { signed } => learn(&mut intent.reveals, signed),
-        JournalStep::Landed { block } => {
+        JournalStep::Landed { block, .. } => {
             intent.updated_at = Some(*block);
             intent.state = IntentState::Landed { block: *block };
         }
-        JournalStep::Committed { block, epoch } => {
+        JournalStep::Committed { block, epoch, .. } => {
             intent.updated_at = Some(*block);
             intent.state = IntentState::Committed { block: *block, epoch: *epoch };
         }

@@ -30,6 +30,12 @@ fn reason() -> impl Strategy<Value = String> {
     prop_oneof![Just("one".to_owned()), Just("another".to_owned())]
 }
 
+/// Often one of the signatures that `step` makes.
+fn found() -> impl Strategy<Value = Option<Digest>> {
+    let hash = (1..3u8, 0..3u8).prop_map(|(at, hash)| Some(Digest([16 * at + hash; 32])));
+    prop_oneof![Just(None), hash]
+}
+
 fn step() -> impl Strategy<Value = JournalStep> {
     let block = || (1..4u64).prop_map(BlockNumber);
     let hashed = Carries::Hashed { commit: Digest([9; 32]), salt: vec![1, 2] };
@@ -42,9 +48,9 @@ fn step() -> impl Strategy<Value = JournalStep> {
         signed(Carries::Plain, 1).prop_map(|signed| JournalStep::Signed { signed }),
         signed(hashed, 2).prop_map(|signed| JournalStep::Signed { signed }),
         signed(Carries::Reveal, 3).prop_map(|signed| JournalStep::RevealSigned { signed }),
-        block().prop_map(|block| JournalStep::Landed { block }),
-        (block(), 0..3u64).prop_map(|(block, epoch)| {
-            JournalStep::Committed { block, epoch: EpochIndex(epoch) }
+        (block(), found()).prop_map(|(block, hash)| JournalStep::Landed { block, hash }),
+        (block(), 0..3u64, found()).prop_map(|(block, epoch, hash)| {
+            JournalStep::Committed { block, epoch: EpochIndex(epoch), hash }
         }),
         block().prop_map(|block| JournalStep::Revealed { block }),
         reason().prop_map(|reason| JournalStep::Lost { reason }),
@@ -165,6 +171,39 @@ proptest! {
     }
 }
 
+#[test]
+fn the_signature_that_was_found_decides_the_vector_and_comes_last_in_a_row() {
+    let entry = |step| History::new(OWNER).entry(0, EpochIndex(1), step);
+    let signing = |number: u8| SignedExtrinsic {
+        bytes: vec![number],
+        hash: Digest([number; 32]),
+        nonce: 4,
+        anchor: BlockNumber(u64::from(number)),
+        era_end: BlockNumber(40),
+        spec_version: 1,
+        carries: Carries::Hashed { commit: Digest([number; 32]), salt: vec![number.into()] },
+        vector: vec![(Uid(number.into()), u16::MAX)],
+    };
+    let committed =
+        |hash| JournalStep::Committed { block: BlockNumber(30), epoch: EpochIndex(1), hash };
+    let signed = [1, 2, 3].map(|number| entry(JournalStep::Signed { signed: signing(number) }));
+    let mut history = History::of_journal(OWNER, &signed);
+    history.merge(&History::of_journal(OWNER, &[entry(committed(None))]));
+    let known = |history: &History| history.mechanisms[&0].epochs[&EpochIndex(1).into()].clone();
+    assert_eq!(known(&history).found_signing(), None);
+    // A line that says which one it was outweighs one that does not, in either order.
+    let which = History::of_journal(OWNER, &[entry(committed(Some(Digest([2; 32]))))]);
+    let mut other_way = which.clone();
+    other_way.merge(&history);
+    history.merge(&which);
+    assert_eq!(history, other_way);
+    let row = known(&history).row(&OWNER, 0, EpochIndex(1));
+    assert_eq!(row.signings.last().unwrap().hash, Digest([2; 32]));
+    assert_eq!(row.vector, vec![(Uid(2), u16::MAX)]);
+    assert_eq!(known(&history).vector(), row.vector);
+    assert_eq!(EpochHistory::of_row(&row).found, Some(Digest([2; 32])));
+}
+
 fn rank_of(state: &IntentState) -> u8 {
     match state {
         IntentState::Open => 0,
@@ -179,7 +218,7 @@ fn rank_of(state: &IntentState) -> u8 {
 
 #[test]
 fn lines_of_another_hotkey_or_subnet_are_not_taken_for_ours() {
-    let step = || JournalStep::Landed { block: BlockNumber(4) };
+    let step = || JournalStep::Landed { block: BlockNumber(4), hash: None };
     let own = History::new(OWNER).entry(0, EpochIndex(1), step());
     let other = JournalEntry { hotkey: Hotkey([7; 32]), ..own.clone() };
     let elsewhere = JournalEntry { netuid: Netuid(9), ..own.clone() };
@@ -199,7 +238,8 @@ fn a_dry_run_is_no_history() {
 #[test]
 fn a_commit_on_chain_outweighs_giving_up() {
     let entry = |step| History::new(OWNER).entry(0, EpochIndex(1), step);
-    let committed = JournalStep::Committed { block: BlockNumber(9), epoch: EpochIndex(1) };
+    let committed =
+        JournalStep::Committed { block: BlockNumber(9), epoch: EpochIndex(1), hash: None };
     let gave_up = JournalStep::Abandoned { reason: "nothing was found".to_owned() };
     let history = History::of_journal(OWNER, &[entry(committed), entry(gave_up)]);
     let state = history.mechanisms[&0].epochs[&EpochIndex(1).into()].state();

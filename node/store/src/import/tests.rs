@@ -34,7 +34,10 @@ fn history(count: u8) -> History {
         }));
         lines.push(entry(JournalStep::Signed { signed: signed(number) }));
         if number < count {
-            lines.push(entry(JournalStep::Landed { block: BlockNumber(u64::from(number) + 5) }));
+            lines.push(entry(JournalStep::Landed {
+                block: BlockNumber(u64::from(number) + 5),
+                hash: None,
+            }));
         }
     }
     History::of_journal(OWNER, &lines)
@@ -168,7 +171,7 @@ fn of_several_commits_the_one_that_landed_is_looked_for_again() {
     let steps = [
         JournalStep::Signed { signed: commit(1) },
         JournalStep::Signed { signed: commit(2) },
-        JournalStep::Committed { block: BlockNumber(9), epoch: EpochIndex(1) },
+        JournalStep::Committed { block: BlockNumber(9), epoch: EpochIndex(1), hash: None },
     ];
     let theirs = History::of_journal(OWNER, &steps.map(entry));
     let (store, loaded) = Store::open(dir.path()).unwrap();
@@ -178,4 +181,29 @@ fn of_several_commits_the_one_that_landed_is_looked_for_again() {
     let rows = intents(&loaded);
     assert_eq!((rows[0].signings.len(), &rows[0].state), (2, &IntentState::Signed));
     assert_eq!(rows[0].updated_at, Some(BlockNumber(9)), "the update is explained all the same");
+}
+
+#[test]
+fn of_several_commits_the_one_that_the_journal_names_needs_no_search() {
+    let dir = tempfile::tempdir().unwrap();
+    let entry = |step| History::new(OWNER).entry(0, EpochIndex(1), step);
+    let commit = |number| SignedExtrinsic {
+        carries: Carries::Hashed { commit: Digest([number; 32]), salt: vec![u16::from(number)] },
+        ..signed(number)
+    };
+    let hash = Some(commit(1).hash);
+    let steps = [
+        JournalStep::Signed { signed: commit(1) },
+        JournalStep::Signed { signed: commit(2) },
+        JournalStep::Committed { block: BlockNumber(9), epoch: EpochIndex(1), hash },
+    ];
+    let theirs = History::of_journal(OWNER, &steps.map(entry));
+    let (store, loaded) = Store::open(dir.path()).unwrap();
+    store.import(&loaded, &theirs).unwrap();
+    drop(store);
+    let (_, loaded) = Store::open(dir.path()).unwrap();
+    let row = intents(&loaded)[0];
+    assert_eq!(row.state, IntentState::Committed { block: BlockNumber(9), epoch: EpochIndex(1) });
+    assert_eq!(row.signings.last().map(|signed| signed.hash), hash);
+    assert_eq!(row.vector, commit(1).vector);
 }

@@ -41,7 +41,8 @@ fn example() -> Value {
                     "carries": { "form": "hashed", "commit": "05".repeat(32), "salt": [1, 65535] },
                     "bytes": "0102"
                 }],
-                "committed": { "block": 204, "epoch": 11 }
+                "committed": { "block": 204, "epoch": 11 },
+                "found": hash_of(&[1, 2])
             }, {
                 "epoch": 12,
                 "state": "signed",
@@ -82,6 +83,13 @@ fn a_file_of_the_version_before_is_read_and_says_of_which_registration_when_it_k
     let mut file = example();
     file["version"] = json!(1);
     assert_eq!(read(&file).unwrap(), read(&example()).unwrap());
+    // Nor did it say which signature was found.
+    file["mechanisms"][0]["epochs"][0].as_object_mut().unwrap().remove("found");
+    let history = read(&file).unwrap();
+    assert_eq!(history.mechanisms[&0].epochs[&EpochIndex(11).into()].found, None);
+    let mut landed_nowhere = example();
+    landed_nowhere["mechanisms"][0]["epochs"][1]["found"] = json!(hash_of(&[3]));
+    assert!(read(&landed_nowhere).is_err());
     let mut file = example();
     file["mechanisms"][0]["epochs"][0]["registered_at"] = json!(90);
     let history = read(&file).unwrap();
@@ -134,6 +142,8 @@ fn every_value_that_cannot_be_is_named() {
         problem(&at("signings/0/carries"), carries),
         EpochProblem::TooLong { field: "salt" }
     );
+    let other = problem(&at("found"), json!(hash_of(&[3])));
+    assert!(matches!(other, EpochProblem::Found { .. }), "{other}");
     let none = problem("/mechanisms/0/epochs/1/signings/0/bytes", Value::Null);
     assert!(matches!(none, EpochProblem::NoBytes { .. }), "{none}");
     let signing = example()["mechanisms"][0]["epochs"][0]["signings"][0].clone();
@@ -196,6 +206,9 @@ fn another_owner_is_told_with_both_names() {
 fn as_exported(mut history: History) -> History {
     for epoch in history.mechanisms.values_mut().flat_map(|known| known.epochs.values_mut()) {
         let is_over = epoch.state().is_finished();
+        let found = epoch.found_signing().map(|signed| signed.hash);
+        let hashed = |hash: Digest| Digest(Blake2b::<U32>::digest(hash.0).into());
+        epoch.found = found.map(|hash| if is_over { hash } else { hashed(hash) });
         for signed in epoch.signings.values_mut().chain(epoch.reveals.values_mut()) {
             let bytes = if is_over { Vec::new() } else { signed.hash.0.to_vec() };
             signed.bytes = bytes;

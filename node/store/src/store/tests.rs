@@ -26,7 +26,7 @@ fn entry(epoch: u64) -> JournalEntry {
         mechanism: 0,
         registered_at: None,
         epoch: EpochIndex(epoch),
-        step: JournalStep::Landed { block: BlockNumber(4) },
+        step: JournalStep::Landed { block: BlockNumber(4), hash: None },
     }
 }
 
@@ -168,9 +168,9 @@ fn long_journal(count: u64) -> Vec<JournalEntry> {
         };
         line(JournalStep::Signed { signed });
         if epoch == 2 {
-            line(JournalStep::Committed { block, epoch: EpochIndex(2) });
+            line(JournalStep::Committed { block, epoch: EpochIndex(2), hash: None });
         } else if epoch + 1 < count {
-            line(JournalStep::Landed { block });
+            line(JournalStep::Landed { block, hash: None });
         }
     }
     lines

@@ -214,7 +214,7 @@ pub fn entry(epoch: u64) -> JournalEntry {
         mechanism: 0,
         registered_at: None,
         epoch: EpochIndex(epoch),
-        step: JournalStep::Landed { block: BlockNumber(epoch) },
+        step: JournalStep::Landed { block: BlockNumber(epoch), hash: None },
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{stored_at, Seen};
-use crate::id::{Digest, IntentId};
+use crate::id::{Digest, Hotkey, IntentId};
 use crate::limits::clip_detail;
 use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::event::Traced;
@@ -101,25 +101,25 @@ impl Machine {
             self.close(id, IntentState::Revealed { block }, out);
             return;
         }
-        let Some(at) = intent.signings.iter().position(|signed| signed.hash == hash) else {
-            return;
-        };
-        // The one that landed comes last: its vector, salt and round are those that count.
-        let signed = intent.signings.remove(at);
-        intent.signings.push(signed.clone());
-        intent.vector.clone_from(&signed.vector);
-        self.land(&seen.finalized, id, &signed, block, out);
+        if intent.signings.iter().any(|signed| signed.hash == hash) {
+            self.land(&seen.finalized, id, Some(hash), block, out);
+        }
     }
 
+    /// - `hash`: of the signature that was found; `None` where only the row told of it.
     fn land(
         &mut self,
         view: &ChainView,
         id: IntentId,
-        signed: &SignedExtrinsic,
+        hash: Option<Digest>,
         block: BlockNumber,
         out: &mut Outcome,
     ) {
         let Some(intent) = self.intents.get_mut(&id) else { return };
+        if let Some(hash) = hash {
+            intent.put_landed_last(&hash);
+        }
+        let Some(signed) = intent.signings.last().cloned() else { return };
         intent.updated_at = Some(block);
         self.signers.vouch(block);
         let epoch = intent.epoch.0;
@@ -132,11 +132,12 @@ impl Machine {
                 if differs {
                     out.note(Note::WeightsDiffer { epoch, block });
                 }
-                self.close(id, IntentState::Landed { block }, out);
+                self.close_as(id, IntentState::Landed { block }, hash, out);
             }
             Carries::Timelocked { commit, .. } | Carries::Hashed { commit, .. } => {
-                let commit_epoch = self.commit_epoch(view, id, commit, signed);
-                self.close(id, IntentState::Committed { block, epoch: commit_epoch }, out);
+                let commit_epoch = self.commit_epoch(view, id, commit, &signed);
+                let state = IntentState::Committed { block, epoch: commit_epoch };
+                self.close_as(id, state, hash, out);
             }
         }
     }
@@ -201,17 +202,10 @@ impl Machine {
         let Some(intent) = self.intents.get(&id) else { return };
         let epoch = intent.epoch.0;
         out.note(Note::WeightsUntraced { epoch, reason: reason.to_owned() });
-        let Some(signed) = intent.signings.last().cloned() else { return };
         let view = &seen.finalized;
-        let found = match &signed.carries {
-            Carries::Plain | Carries::Reveal => stored_at(view, &self.config.hotkey, intent),
-            Carries::Timelocked { commit, .. } | Carries::Hashed { commit, .. } => {
-                let kept = view.own_commits.iter().find(|kept| kept.hash == *commit);
-                kept.map(|kept| kept.block)
-            }
-        };
-        if let Some(block) = found.filter(|_| intent.state.is_on_its_way()) {
-            self.land(view, id, &signed, block, out);
+        let found = told_by_state(view, &self.config.hotkey, intent);
+        if let Some((hash, block)) = found.filter(|_| intent.state.is_on_its_way()) {
+            self.land(view, id, hash, block, out);
         } else if view.number.since(last_era_end(intent)) > BlockCount(UNTRACED_BLOCKS_MAX) {
             // Nobody has these blocks any more; never signed again, so nothing lands twice.
             let reason = format!("what became of it cannot be found out: {reason}");
@@ -243,10 +237,21 @@ impl Machine {
 
     /// Moves an intent on, in the journal too.
     pub(super) fn close(&mut self, id: IntentId, state: IntentState, out: &mut Outcome) {
+        self.close_as(id, state, None, out);
+    }
+
+    /// - `hash`: of the signature that landed, if that is what happened, and it is known.
+    fn close_as(
+        &mut self,
+        id: IntentId,
+        state: IntentState,
+        hash: Option<Digest>,
+        out: &mut Outcome,
+    ) {
         self.sent_at.remove(&id);
         self.signing.remove(&id);
         let Some(intent) = self.intents.get_mut(&id) else { return };
-        let Some((step, note)) = told(intent, &state) else { return };
+        let Some((step, note)) = told(intent, &state, hash) else { return };
         out.note(note);
         intent.state = state;
         let intent = intent.clone();
@@ -267,15 +272,42 @@ fn last_era_end(intent: &IntentRow) -> BlockNumber {
     all.map(|signed| signed.era_end).max().unwrap_or(intent.computed_at)
 }
 
-fn told(intent: &IntentRow, state: &IntentState) -> Option<(JournalStep, Note)> {
+/// What the chain's row or queue says of a vector that cannot be searched for: its block, and which
+/// of the signatures it is, where that follows.
+fn told_by_state(
+    view: &ChainView,
+    hotkey: &Hotkey,
+    intent: &IntentRow,
+) -> Option<(Option<Digest>, BlockNumber)> {
+    let kept = |commit: &Digest| view.own_commits.iter().find(|kept| kept.hash == *commit);
+    let of_commit = |signed: &SignedExtrinsic| match &signed.carries {
+        Carries::Plain | Carries::Reveal => None,
+        Carries::Timelocked { commit, .. } | Carries::Hashed { commit, .. } => {
+            kept(commit).map(|kept| (Some(signed.hash), kept.block))
+        }
+    };
+    if let Some(found) = intent.signings.iter().rev().find_map(of_commit) {
+        return Some(found);
+    }
+    let last = intent.signings.last()?;
+    let is_only = intent.signings.len() == 1;
+    let block = stored_at(view, hotkey, intent).filter(|_| last.carries == Carries::Plain)?;
+    Some((is_only.then_some(last.hash), block))
+}
+
+fn told(
+    intent: &IntentRow,
+    state: &IntentState,
+    hash: Option<Digest>,
+) -> Option<(JournalStep, Note)> {
     let epoch = intent.epoch.0;
     Some(match state.clone() {
         IntentState::Open | IntentState::Signed => return None,
         IntentState::Landed { block } => {
-            (JournalStep::Landed { block }, Note::WeightsLanded { epoch, block })
+            (JournalStep::Landed { block, hash }, Note::WeightsLanded { epoch, block })
         }
         IntentState::Committed { block, epoch: commit_epoch } => (
-            JournalStep::Committed { block, epoch: commit_epoch },
+            JournalStep::Committed { block, epoch: commit_epoch, hash },
             Note::WeightsCommitted { epoch, block, commit_epoch: commit_epoch.0 },
         ),
         IntentState::Revealed { block } => {

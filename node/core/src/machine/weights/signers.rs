@@ -34,7 +34,7 @@ impl Signers {
         intents: impl Iterator<Item = &'a IntentRow>,
     ) {
         for entry in journal {
-            if let JournalStep::Landed { block }
+            if let JournalStep::Landed { block, .. }
             | JournalStep::Committed { block, .. }
             | JournalStep::Adopted { block } = entry.step
             {
@@ -86,8 +86,8 @@ impl Machine {
         }
     }
 
-    /// Whether the hotkey's last update in the best block is one that we know of. What comes behind a
-    /// rival's would hide it: once both are final, the chain shows the later one.
+    /// Whether the hotkey's last update in the best block is one that we know of. What comes behind
+    /// a rival's would hide it: once both are final, the chain shows the later one.
     pub(super) fn check_head(&self, seen: &Seen) -> Result<(), NotSafe> {
         let Some(own) = seen.head.neuron(&self.config.hotkey) else { return Ok(()) };
         let block = own.last_update;
