@@ -8,6 +8,7 @@
 //! Not here: what is decided (`node-core`), and how a setting got its value (`config`).
 
 mod axon;
+mod certificate;
 mod chain_task;
 mod contents;
 mod evaluate;

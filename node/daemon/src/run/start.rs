@@ -16,8 +16,8 @@ use node_core::policy::Policy;
 use node_evaluator::dataset::Dataset;
 use node_evaluator::meter::MeterPlan;
 use node_peer::{
-    ContentFuture, ContentSource, NodeIdentity, PeerClient, PeerDirectory, PeerServer, ServerParts,
-    SystemClock,
+    ClientParts, ContentFuture, ContentSource, NodeCertificate, NodeIdentity, PeerClient,
+    PeerDirectory, PeerServer, ServerParts, SystemClock,
 };
 use node_runner::{Engine, EngineConfig, Leftover};
 use node_store::{Loaded, OpenError, Store};
@@ -25,6 +25,7 @@ use tokio::sync::{mpsc, watch, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 use super::axon::keep_published;
+use super::certificate::{self, keep_endorsed};
 use super::chain_task::{follow, ChainCommands, ChainFacts};
 use super::contents::Contents;
 use super::evaluate::Evaluator;
@@ -339,6 +340,25 @@ struct Parts<'a> {
     loaded: Loaded,
 }
 
+/// What peers see of this node, and who they are.
+struct Shown {
+    directory: watch::Receiver<PeerDirectory>,
+    certificate: watch::Receiver<NodeCertificate>,
+    ready: watch::Receiver<bool>,
+}
+
+/// Whether the node is ready, from its reports.
+fn readiness(mut reports: watch::Receiver<StatusReport>) -> watch::Receiver<bool> {
+    let (ready, watched) = watch::channel(false);
+    tokio::spawn(async move {
+        while reports.changed().await.is_ok() {
+            let is_ready = reports.borrow_and_update().ready.ready;
+            ready.send_if_modified(|known| std::mem::replace(known, is_ready) != is_ready);
+        }
+    });
+    watched
+}
+
 /// A node, ready to live.
 struct Assembled {
     heart: Heart,
@@ -370,7 +390,13 @@ impl Parts<'_> {
         let (directory, directory_watch) = watch::channel(PeerDirectory::default());
         let (facts, facts_watch) = watch::channel(ChainFacts::default());
         let contents = self.open_contents()?;
-        let server = self.serve_peers(calls, &contents, directory_watch.clone()).await?;
+        let certificate = self.certificate()?;
+        let shown = Shown {
+            directory: directory_watch.clone(),
+            certificate: certificate.subscribe(),
+            ready: readiness(faces.reports.subscribe()),
+        };
+        let server = self.serve_peers(calls, &contents, &shown).await?;
         let first = Event::Restarted(Box::new(Restarted {
             rows: self.loaded.rows.clone(),
             journal: self.loaded.journal.clone(),
@@ -379,7 +405,13 @@ impl Parts<'_> {
             has_lost_rows: !self.loaded.is_complete(),
         }));
         let machine = Machine::new(self.machine_config(server.local_addr()));
-        let performer = self.performer(events.clone(), contents)?;
+        let performer = self.performer(events.clone(), contents, &shown)?;
+        tokio::spawn(keep_endorsed(
+            self.config.data_dir.path().to_owned(),
+            self.node_identity(),
+            Arc::clone(&self.keypair),
+            certificate,
+        ));
         let reporter = Reporter {
             reports: faces.reports.clone(),
             chain: facts_watch,
@@ -417,12 +449,15 @@ impl Parts<'_> {
         &self,
         events: mpsc::Sender<Event>,
         contents: Contents,
+        shown: &Shown,
     ) -> Result<Performer, Failure> {
-        let peers = Arc::new(PeerClient::new(
-            self.node_identity(),
-            Arc::clone(&self.keypair) as Arc<dyn HotkeySigner>,
-            Arc::new(SystemClock),
-        ));
+        let peers = Arc::new(PeerClient::new(ClientParts {
+            identity: self.node_identity(),
+            signer: Arc::clone(&self.keypair) as Arc<dyn HotkeySigner>,
+            clock: Arc::new(SystemClock),
+            certificate: shown.certificate.clone(),
+            directory: shown.directory.clone(),
+        }));
         Ok(Performer {
             events: events.clone(),
             signer: Arc::clone(&self.keypair) as Arc<dyn HotkeySigner>,
@@ -446,6 +481,13 @@ impl Parts<'_> {
         })
     }
 
+    /// What connections show, to be replaced before its endorsement ends.
+    fn certificate(&self) -> Result<watch::Sender<NodeCertificate>, Failure> {
+        let directory = self.config.data_dir.path();
+        let opened = certificate::open(directory, &self.node_identity(), &self.keypair);
+        Ok(watch::Sender::new(opened.map_err(Failure::unavailable)?))
+    }
+
     fn open_contents(&self) -> Result<Contents, Failure> {
         Contents::open(
             self.config.data_dir.path().join("content"),
@@ -459,13 +501,15 @@ impl Parts<'_> {
         &self,
         handler: mpsc::Sender<node_peer::PeerCall>,
         contents: &Contents,
-        directory: watch::Receiver<PeerDirectory>,
+        shown: &Shown,
     ) -> Result<PeerServer, Failure> {
         let parts = ServerParts {
             handler,
             contents: Arc::new(Shared(contents.clone())),
             content_bytes_max: self.prepared.policy.archive.packed_bytes_max,
-            directory,
+            directory: shown.directory.clone(),
+            certificate: shown.certificate.clone(),
+            ready: shown.ready.clone(),
             identity: self.node_identity(),
             clock: Arc::new(SystemClock),
         };
