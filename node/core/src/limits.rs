@@ -87,6 +87,11 @@ pub const GONE_FAILURES_MIN: u32 = 2;
 /// keeps work for itself holds it up for longer.
 pub const STUCK_BLOCKS: u64 = 1_200;
 
+/// Blocks for which a validator may bring no result while there is work, until it is not waited for
+/// any more: it may have no device. Lower: one with slow runs is left out at first. Higher: beside
+/// one without a device the first results wait for longer.
+pub const UNABLE_AFTER_BLOCKS: u64 = STUCK_BLOCKS / 4;
+
 /// Results that came too late, kept per submission as they came. Never scored.
 pub const LATE_RECEIPTS_MAX: usize = 8;
 

@@ -167,6 +167,9 @@ const _: () = assert!(
 pub const BATCH_ITEMS_MAX: usize = 64;
 const _: () = assert!(BATCH_ITEMS_MAX * RECEIPT_BYTES_MAX <= PEER_MESSAGE_BYTES_MAX);
 
+/// Batches of one validator in work at once. More would let it fill the node's queue.
+pub const BATCHES_PER_PEER_MAX: u32 = 1;
+
 /// Characters of a device's description in a receipt.
 pub const DEVICE_CHARS_MAX: usize = 200;
 

@@ -35,7 +35,7 @@ pub(crate) fn is_sealed_by_worker(identity: &NodeIdentity, seal: &Seal) -> bool 
 #[cfg(test)]
 mod tests {
     use node_core::id::{AssignmentId, Attempt, BlockHash, Digest, LeaseId, Netuid};
-    use node_core::lease::{HeldLease, Seal};
+    use node_core::lease::HeldLease;
 
     use super::*;
 
@@ -52,17 +52,56 @@ mod tests {
         assert!(!is_valid(&alice, b"massage"));
     }
 
-    #[test]
-    fn the_signed_bytes_of_a_seal_are_those_of_the_protocol_page() {
+    fn seal() -> (NodeIdentity, Seal) {
+        let identity = NodeIdentity {
+            hotkey: Hotkey([9; 32]),
+            genesis: BlockHash([3; 32]),
+            netuid: Netuid(7),
+            software_version: String::new(),
+        };
         let held = HeldLease {
             assignment: AssignmentId([4; 32]),
             lease: LeaseId([5; 32]),
             attempt: Attempt(1),
         };
-        let (genesis, worker) = (BlockHash([3; 32]), Hotkey([1; 32]));
-        let message = Seal::signing_message(&genesis, Netuid(7), &held, &worker, &Digest([6; 32]));
+        let (worker, result) = (Hotkey([1; 32]), Digest([6; 32]));
+        (identity, Seal { held, worker, result, signature: Signature([0; 64]) })
+    }
+
+    fn signed_bytes(identity: &NodeIdentity, seal: &Seal) -> Vec<u8> {
+        let NodeIdentity { genesis, netuid, .. } = identity;
+        Seal::signing_message(genesis, *netuid, &seal.held, &seal.worker, &seal.result)
+    }
+
+    #[test]
+    fn the_signed_bytes_of_a_seal_are_those_of_the_protocol_page() {
+        let (identity, seal) = seal();
+        let bytes = hex::encode(signed_bytes(&identity, &seal));
         let page = include_str!("../../../docs/protocol.md");
-        assert!(page.contains(&hex::encode(&message)), "{}", hex::encode(message));
+        assert!(page.lines().any(|line| line == bytes), "the page does not have {bytes}");
+    }
+
+    #[test]
+    fn a_seal_holds_for_its_chain_subnet_lease_worker_and_result_only() {
+        let alice = sr25519::Pair::from_string("//Alice", None).unwrap();
+        let (identity, mut seal) = seal();
+        seal.worker = Hotkey(alice.public().0);
+        seal.signature = Signature(alice.sign(&signed_bytes(&identity, &seal)).0);
+        assert!(is_sealed_by_worker(&identity, &seal));
+
+        let elsewhere = NodeIdentity { genesis: BlockHash([4; 32]), ..identity.clone() };
+        assert!(!is_sealed_by_worker(&elsewhere, &seal));
+        let elsewhere = NodeIdentity { netuid: Netuid(8), ..identity.clone() };
+        assert!(!is_sealed_by_worker(&elsewhere, &seal));
+        let mut changed = [seal; 5];
+        changed[0].held.assignment.0[0] ^= 1;
+        changed[1].held.lease.0[0] ^= 1;
+        changed[2].held.attempt.0 ^= 1;
+        changed[3].worker = Hotkey([1; 32]);
+        changed[4].result.0[0] ^= 1;
+        for seal in &changed {
+            assert!(!is_sealed_by_worker(&identity, seal), "{seal:?}");
+        }
     }
 
     #[test]

@@ -243,6 +243,33 @@ async fn a_batch_is_answered_item_by_item_and_only_signed_ones_reach_the_loop() 
 }
 
 #[tokio::test]
+async fn case_20_one_validator_has_one_batch_in_work_and_single_items_beside_it() {
+    let bob = DevKey::named("Bob");
+    let mut node = Node::start("Alice", &[&bob], 8).await;
+    let (peer, address) = (node.key.hotkey(), node.address());
+    let batch = [seal(&bob, 1), seal(&bob, 2)];
+    let client = node.client_of(&bob);
+    let first = tokio::spawn(async move { client.seal_all(peer, address, &batch).await });
+    let waiting = [node.next_call().await, node.next_call().await];
+
+    let client = std::sync::Arc::new(node.client_of(&bob));
+    let second = client.seal_all(peer, address, &batch).await;
+    assert_eq!(second, Err(AskError::Refused(ServeRefusal::Busy)));
+    let single = tokio::spawn({
+        let client = std::sync::Arc::clone(&client);
+        async move { client.seal_all(peer, address, &batch[..1]).await }
+    });
+    let kept = || PeerAnswer::Sealed(HoldAnswer::Kept);
+    node.next_call().await.answer.send(kept()).unwrap();
+    assert_eq!(single.await.unwrap(), Ok(vec![HoldAnswer::Kept]));
+
+    for call in waiting {
+        call.answer.send(kept()).unwrap();
+    }
+    assert_eq!(first.await.unwrap(), Ok(vec![HoldAnswer::Kept; 2]));
+}
+
+#[tokio::test]
 async fn a_batch_that_does_not_fit_the_queue_whole_puts_nothing_into_it() {
     let bob = DevKey::named("Bob");
     let mut node = Node::start("Alice", &[&bob], 3).await;

@@ -43,7 +43,7 @@ impl Disk {
                 Write::Delete(table, key) => {
                     self.rows.remove(&(table, key));
                 }
-                Write::Journal(_) => {}
+                Write::Journal(_) | Write::CaughtUp => {}
             }
         }
     }

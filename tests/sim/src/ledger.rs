@@ -10,7 +10,7 @@ use node_core::lease::{
 };
 use node_core::limits::{LEASE_START_MS_MAX, LEASE_TOTAL_MS_MAX, LEASE_TTL_MS, SEAL_WAIT_MS};
 use node_core::machine::effect::Effect;
-use node_core::rows::{ReceiptStanding, Row, Write};
+use node_core::rows::{ReceiptStanding, Row, RunState, Write};
 use node_core::submission::SubmissionState;
 use serde::Serialize;
 
@@ -73,7 +73,9 @@ pub struct Ledger {
     pub acknowledged: BTreeSet<(usize, Digest)>,
     /// Workers that sent a seal, by submission.
     pub sealed: BTreeMap<SubmissionId, BTreeSet<usize>>,
-    /// Runs whose result was sent to a coordinator.
+    /// When the result of a run was signed.
+    pub signed_at_ms: BTreeMap<RunId, u64>,
+    /// Runs whose result was to be shown.
     pub revealed: BTreeSet<RunId>,
     /// What each coordinator accepted for an assignment.
     pub accepted: BTreeMap<(usize, AssignmentId), Digest>,
@@ -139,8 +141,9 @@ impl Ledger {
     pub(crate) fn learn(&mut self, now_ms: u64, hosts: &[Host], sight: &Sight<'_>) {
         match sight {
             Sight::Committed { node, writes, .. } => {
+                let sealed_until_ms = now_ms + hosts[*node].in_world_ms(SEAL_WAIT_MS);
                 for write in *writes {
-                    self.learn_write(*node, write);
+                    self.learn_write(*node, write, sealed_until_ms);
                 }
             }
             Sight::Answering { node, asked, answer } => {
@@ -148,12 +151,12 @@ impl Ledger {
             }
             Sight::Delivered { asked, answer } => self.learn_delivery(asked, answer),
             Sight::Handled { .. } | Sight::Started { .. } => self.just_delivered.clear(),
-            Sight::Performing { node, effect, .. } => self.learn_effect(*node, effect),
+            Sight::Performing { node, effect, .. } => self.learn_effect(now_ms, *node, effect),
             Sight::Ended => {}
         }
     }
 
-    fn learn_effect(&mut self, node: usize, effect: &Effect) {
+    fn learn_effect(&mut self, now_ms: u64, node: usize, effect: &Effect) {
         match effect {
             Effect::StartRun(spec) => {
                 self.runs.insert(spec.run, (node, spec.lease));
@@ -161,6 +164,7 @@ impl Ledger {
             // A result that is known already is handed in under another lease without a container.
             Effect::SignReceipt { run, evidence } => {
                 self.runs.entry(*run).or_insert((node, evidence.lease));
+                self.signed_at_ms.entry(*run).or_insert(now_ms);
             }
             Effect::AskPeer { request: PeerRequest::Seal(seal), .. } => {
                 self.counts.seals += 1;
@@ -168,9 +172,6 @@ impl Ledger {
                 if let Some(submission) = submission {
                     self.sealed.entry(submission).or_default().insert(node);
                 }
-            }
-            Effect::AskPeer { request: PeerRequest::Complete(receipt), .. } => {
-                self.revealed.insert(receipt.evidence.run);
             }
             _ => {}
         }
@@ -181,7 +182,7 @@ impl Ledger {
         self.held.get(&(granted.coordinator, granted.assignment)).map(|held| held.submission)
     }
 
-    fn learn_write(&mut self, node: usize, write: &Write) {
+    fn learn_write(&mut self, node: usize, write: &Write, sealed_until_ms: u64) {
         let Write::Put(row) = write else { return };
         match row {
             Row::Lease(row) => {
@@ -192,6 +193,9 @@ impl Ledger {
                     let is_held =
                         matches!(row.state, LeaseState::Granted { .. } | LeaseState::Sealed { .. });
                     let is_newest = row.attempt.0 >= held.attempt;
+                    if matches!(row.state, LeaseState::Sealed { .. }) && is_newest {
+                        held.ends_at_ms = held.ends_at_ms.max(sealed_until_ms);
+                    }
                     held.is_over |= !is_held && is_newest;
                     let is_complete = matches!(row.state, LeaseState::Complete { .. });
                     held.is_complete |= is_complete && is_newest;
@@ -208,11 +212,15 @@ impl Ledger {
                 self.counts.disputes += u64::from(row.state == SubmissionState::Disputed);
                 self.settled.insert((node, row.id), row.state.clone());
             }
+            Row::Run(row) => {
+                if let RunState::Completing { receipt } = &row.state {
+                    self.revealed.insert(receipt.evidence.run);
+                }
+            }
             Row::Strike(_) => self.counts.strikes += 1,
             Row::Receipt(_) => self.counts.late += 1,
             Row::Submission(_)
             | Row::Verdict(_)
-            | Row::Run(_)
             | Row::Intent(_)
             | Row::Measurement(_)
             | Row::Cursor(_) => {}
@@ -258,7 +266,6 @@ impl Ledger {
                 if let Some(held) = self.kept(coordinator, &seal.held, answer) {
                     held.live_until_ms = after(LEASE_TTL_MS);
                     held.start_by_ms = None;
-                    held.ends_at_ms = held.ends_at_ms.max(after(SEAL_WAIT_MS));
                 }
             }
             (_, PeerAnswer::Completed(LeaseAnswer::Refused(refusal))) => {

@@ -36,9 +36,9 @@ use crate::prng::Prng;
 use crate::record::Recorder;
 use crate::truth::Work;
 
-/// Simulated time after which everything has to be settled once everything healed: the longest
-/// lease, and an hour.
-const LIVENESS_MS: u64 = 5 * 60 * 60 * 1000;
+/// Simulated time after which everything has to be settled once everything healed. No lease that is
+/// renewed for its longest time and no seal that waits for as long as it may fits into it.
+const LIVENESS_MS: u64 = 2 * 60 * 60 * 1000;
 
 /// For how long the world goes on when everything is settled: what comes late comes then.
 const QUIET_MS: u64 = 10 * 60 * 1000;
@@ -556,11 +556,13 @@ impl World {
         host.is_stalled = false;
         host.awake_since_ms = self.now_ms;
         let backlog = std::mem::take(&mut host.backlog);
-        let (ticks, waiting): (Vec<_>, Vec<_>) = backlog
-            .into_iter()
-            .partition(|happening| matches!(happening, Happening::Ticked { .. }));
+        let current = host.life;
+        // A tick that an earlier life waited for may be there too.
+        let (ticks, waiting): (Vec<_>, Vec<_>) = backlog.into_iter().partition(
+            |happening| matches!(happening, Happening::Ticked { life, .. } if *life == current),
+        );
         self.remark(Some(node), || "the process goes on".to_owned());
-        for happening in ticks.into_iter().take(1).chain(waiting) {
+        for happening in ticks.into_iter().chain(waiting) {
             self.happen(happening)?;
         }
         Ok(())

@@ -22,6 +22,8 @@ pub(super) struct CatchingUp {
     returned: BTreeSet<Hotkey>,
     /// The first block that was read in this life.
     since: Option<BlockNumber>,
+    /// Whether it waits no more. Who was not reached by then is still asked.
+    is_over: bool,
 }
 
 impl Machine {
@@ -41,7 +43,7 @@ impl Machine {
     /// Whether the node still waits to be told what it has forgotten.
     #[must_use]
     pub fn is_catching_up(&self) -> bool {
-        self.catching_up.is_some()
+        self.catching_up.as_ref().is_some_and(|catching_up| !catching_up.is_over)
     }
 
     pub(super) fn heard_all_receipts(&mut self, peer: Hotkey) {
@@ -67,7 +69,8 @@ impl Machine {
     pub(super) fn check_caught_up(&mut self, out: &mut Outcome) {
         let peers = self.other_validators();
         let Some(view) = &self.view else { return };
-        let Some(catching_up) = &mut self.catching_up else { return };
+        let catching_up = self.catching_up.as_mut().filter(|catching_up| !catching_up.is_over);
+        let Some(catching_up) = catching_up else { return };
         let since = *catching_up.since.get_or_insert(view.number);
         let patience = BlockCount(view.params.tempo.0.saturating_mul(2));
         let is_over = view.number.since(since) > patience;
@@ -76,7 +79,7 @@ impl Machine {
             |peer: &PeerAddress| heard.contains(&peer.hotkey) && returned.contains(&peer.hotkey);
         let has_heard_all = peers.iter().all(has_told_all);
         if is_over || (has_heard_all && view.number > since) {
-            self.catching_up = None;
+            catching_up.is_over = true;
             out.writes.push(Write::CaughtUp);
             out.note(Note::CaughtUp { block: view.number });
         }

@@ -135,11 +135,17 @@ impl Machine {
     /// Gives the receipts that this node accepted for a submission their places in its sequence.
     fn publish(&mut self, id: SubmissionId, out: &mut Outcome) {
         for mut row in self.receipts.unpublished(&self.config.hotkey, &id) {
-            row.sequence = Some(self.next_sequence);
-            self.next_sequence = self.next_sequence.saturating_add(1);
+            row.sequence = Some(self.take_number());
             out.put(Row::Receipt(Box::new(row.clone())));
             self.receipts.put(row);
         }
+    }
+
+    /// The next number of this node's sequence.
+    pub(super) fn take_number(&mut self) -> u64 {
+        let number = self.next_sequence;
+        self.next_sequence = self.next_sequence.saturating_add(1);
+        number
     }
 
     fn grant(
@@ -268,7 +274,12 @@ impl Machine {
             Err(refusal) => return HoldAnswer::Refused(refusal),
         };
         match self.change(key, out, |record| record.fix(&peer, seal, now.mono)) {
-            Some(LeaseAnswer::Accepted | LeaseAnswer::AlreadyDone) => self.hold_answer(&key),
+            Some(LeaseAnswer::Accepted | LeaseAnswer::AlreadyDone) => {
+                // It waits for as many as it would itself; so who was left out is counted again.
+                self.took_part(&peer);
+                self.settle_touched(now, out);
+                self.hold_answer(&key)
+            }
             Some(LeaseAnswer::Refused(refusal)) => HoldAnswer::Refused(refusal),
             None => HoldAnswer::Refused(LeaseRefusal::NotCoordinator),
         }

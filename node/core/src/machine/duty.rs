@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assignment::coordinators_among;
 use crate::id::{Hotkey, SubmissionId};
-use crate::limits::STUCK_BLOCKS;
+use crate::limits::{STUCK_BLOCKS, UNABLE_AFTER_BLOCKS};
 use crate::machine::Machine;
 use crate::submission::Submission;
-use crate::unit::Now;
+use crate::unit::{BlockCount, BlockNumber, Now};
 
 /// Who is there, and the ranking of the submissions that somebody asked about.
 #[derive(Clone, Debug, Default)]
@@ -16,6 +16,10 @@ pub(super) struct Duties {
     /// Validators with an address, this node among them.
     validators: Vec<Hotkey>,
     gone: BTreeSet<Hotkey>,
+    /// Since when each was there, there was work, and it brought no result.
+    waited_for: BTreeMap<Hotkey, BlockNumber>,
+    /// Those for whom nobody waits any more, until they bring one.
+    unable: BTreeSet<Hotkey>,
     /// Places in `validators`, the first coordinator first.
     ranks: BTreeMap<SubmissionId, Vec<u16>>,
 }
@@ -25,6 +29,7 @@ impl Duties {
     fn update(&mut self, validators: Vec<Hotkey>, gone: BTreeSet<Hotkey>) -> bool {
         if self.validators != validators {
             self.ranks.clear();
+            self.unable.retain(|hotkey| validators.contains(hotkey));
         } else if self.gone == gone {
             return false;
         }
@@ -36,6 +41,35 @@ impl Duties {
     /// Validators with an address that are not gone.
     pub(super) fn present(&self) -> impl Iterator<Item = &Hotkey> {
         self.validators.iter().filter(|hotkey| !self.gone.contains(hotkey))
+    }
+
+    /// Whether others may wait for a result of it.
+    pub(super) fn is_able(&self, hotkey: &Hotkey) -> bool {
+        !self.unable.contains(hotkey)
+    }
+
+    /// Counts the blocks for which each was waited for; returns whether one more is not any longer.
+    fn wait(&mut self, number: BlockNumber, has_work: bool) -> bool {
+        if !has_work {
+            self.waited_for.clear();
+            return false;
+        }
+        let present: Vec<Hotkey> = self.present().copied().collect();
+        let mut waited_for = std::mem::take(&mut self.waited_for);
+        let mut has_changed = false;
+        for hotkey in present {
+            let since = waited_for.remove(&hotkey).unwrap_or(number);
+            self.waited_for.insert(hotkey, since);
+            let is_over = number.since(since) >= BlockCount(UNABLE_AFTER_BLOCKS);
+            has_changed |= is_over && self.unable.insert(hotkey);
+        }
+        has_changed
+    }
+
+    /// It brought a result; returns whether nobody waited for it any more.
+    fn took_part(&mut self, hotkey: &Hotkey) -> bool {
+        self.waited_for.remove(hotkey);
+        self.unable.remove(hotkey)
     }
 
     pub(super) fn is_gone(&self, hotkey: &Hotkey) -> bool {
@@ -80,6 +114,21 @@ impl Machine {
             self.asked_for_work = None;
         }
         has_changed
+    }
+
+    /// Stops to wait for validators that never bring a result, and plans everything anew then.
+    pub(super) fn update_abilities(&mut self) {
+        let Some(view) = &self.view else { return };
+        if self.duties.wait(view.number, !self.pending.is_empty()) {
+            self.touch_all();
+        }
+    }
+
+    /// A validator has a result: it can be waited for.
+    pub(super) fn took_part(&mut self, hotkey: &Hotkey) {
+        if self.duties.took_part(hotkey) {
+            self.touch_all();
+        }
     }
 
     /// Who may be asked for a replica of this submission: the first validator that is not gone,

@@ -346,7 +346,9 @@ impl Machine {
             return;
         }
         // What this node had accepted and lost gets a new number: nobody else is believed on them.
-        let sequence = (coordinator != self.config.hotkey).then_some(sequence);
+        // It is public already, so all may count on it at once.
+        let is_own = coordinator == self.config.hotkey;
+        let sequence = Some(if is_own { self.take_number() } else { sequence });
         let standing = ReceiptStanding::Counts;
         self.keep_receipt(ReceiptRow { sequence, standing, receipt }, out);
     }
@@ -357,6 +359,7 @@ impl Machine {
         out.note(Note::ReceiptAccepted { submission, worker });
         out.put(Row::Receipt(Box::new(row.clone())));
         self.receipts.put(row);
+        self.took_part(&worker);
         self.to_settle.insert(submission);
     }
 

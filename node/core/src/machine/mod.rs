@@ -276,6 +276,7 @@ impl Machine {
             self.touch_all();
         }
         self.adopt_orphans(out);
+        self.update_abilities();
         self.take_over_stuck();
         self.asked_for_work = None;
         self.settle_touched(now, out);

@@ -82,9 +82,12 @@ impl Machine {
         let own_hotkey = self.config.hotkey;
         let is_validator = self.view.as_ref().is_some_and(|view| view.is_validator(&own_hotkey));
         let own = (is_validator && self.can_evaluate()).then_some(own_hotkey);
-        // Who is granted nothing cannot be waited for.
+        // Who is granted nothing, or never has a result, cannot be waited for.
         let can_be_asked = |hotkey: &&Hotkey| {
-            **hotkey != own_hotkey && !self.is_barred(hotkey, id) && !self.is_struck_out(hotkey)
+            **hotkey != own_hotkey
+                && self.duties.is_able(hotkey)
+                && !self.is_barred(hotkey, id)
+                && !self.is_struck_out(hotkey)
         };
         let others = self.duties.present().filter(can_be_asked).copied();
         let claimants = self.receipts.counting(id).map(|receipt| receipt.evidence.worker);

@@ -101,13 +101,14 @@ impl AskError {
         Self::Unreachable { detail: clip_detail(&chain(error)) }
     }
 
-    /// What a refused certificate means, if the connection was refused; `self` otherwise.
+    /// Why the connection was refused, if it was and this is what came of it; `self` otherwise.
     pub(super) fn or_refused(self, refused: Option<RefusedBy>) -> Self {
-        match (&self, refused) {
-            // The peer answered, so the connection stood.
-            (Self::Auth(_) | Self::Refused(_) | Self::MalformedAnswer(_), _) | (_, None) => self,
-            (_, Some(RefusedBy::Us(refusal))) => Self::Certificate(refusal),
-            (_, Some(RefusedBy::Peer(refusal))) => Self::CertificateRefused(refusal),
+        let no_answer =
+            matches!(self, Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Failed { .. });
+        match refused {
+            Some(RefusedBy::Us(refusal)) if no_answer => Self::Certificate(refusal),
+            Some(RefusedBy::Peer(refusal)) if no_answer => Self::CertificateRefused(refusal),
+            _ => self,
         }
     }
 

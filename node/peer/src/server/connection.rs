@@ -55,9 +55,9 @@ pub(super) struct Connection {
 /// What decides about connections.
 #[derive(Clone)]
 pub(super) struct Doorkeeper {
-    pub(super) tls: TlsAcceptor,
-    pub(super) directory: watch::Receiver<PeerDirectory>,
-    pub(super) cut: watch::Receiver<bool>,
+    tls: TlsAcceptor,
+    directory: watch::Receiver<PeerDirectory>,
+    cut: watch::Receiver<bool>,
     places: Places,
 }
 

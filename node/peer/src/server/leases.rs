@@ -9,6 +9,7 @@ use tonic::{async_trait, Request, Response, Status};
 
 use super::services::{bad, caller, wrong_variant, Services};
 use crate::convert;
+use crate::refusal::ServeRefusal;
 use crate::signature::{is_sealed_by_worker, is_signed_by_worker};
 
 impl Services {
@@ -21,6 +22,11 @@ impl Services {
         is_signed: impl Fn(&T) -> bool,
         request: impl Fn(T) -> PeerRequest,
     ) -> Result<Vec<Option<PeerAnswer>>, Status> {
+        let is_batch = items.len() > 1;
+        let place = is_batch.then(|| self.batches.take(peer));
+        if matches!(place, Some(None)) {
+            return Err(ServeRefusal::Busy.status());
+        }
         let signed: Vec<bool> = items.iter().map(is_signed).collect();
         let believed = items.into_iter().zip(&signed).filter(|(_, signed)| **signed);
         let requests = believed.map(|(item, _)| request(item)).collect();

@@ -19,8 +19,8 @@ use crate::budget::Budget;
 use crate::convert;
 use crate::directory::NodeIdentity;
 use crate::limits::{
-    ANSWER_MS_MAX, CONTENT_CHUNK_BYTES, CONTENT_STREAMS_MAX, CONTENT_STREAMS_PER_PEER_MAX,
-    RECEIPT_STREAMS_MAX, RECEIPT_STREAMS_PER_PEER_MAX,
+    ANSWER_MS_MAX, BATCHES_PER_PEER_MAX, CALLS_MAX, CONTENT_CHUNK_BYTES, CONTENT_STREAMS_MAX,
+    CONTENT_STREAMS_PER_PEER_MAX, RECEIPT_STREAMS_MAX, RECEIPT_STREAMS_PER_PEER_MAX,
 };
 use crate::refusal::ServeRefusal;
 
@@ -33,6 +33,7 @@ pub(super) struct Services {
     identity: Arc<NodeIdentity>,
     content_streams: Budget<Hotkey>,
     receipt_streams: Budget<Hotkey>,
+    pub(super) batches: Budget<Hotkey>,
 }
 
 impl Services {
@@ -49,6 +50,7 @@ impl Services {
             identity,
             content_streams: Budget::new(CONTENT_STREAMS_MAX, CONTENT_STREAMS_PER_PEER_MAX),
             receipt_streams: Budget::new(RECEIPT_STREAMS_MAX, RECEIPT_STREAMS_PER_PEER_MAX),
+            batches: Budget::new(CALLS_MAX, BATCHES_PER_PEER_MAX),
         }
     }
 

@@ -1,9 +1,12 @@
 //! Seals: results are fixed before they are shown.
 
+use std::collections::BTreeSet;
+
+use node_core::evidence::Evidence;
+use node_core::id::Hotkey;
 use node_core::lease::{LeaseState, PeerRequest};
 use node_core::limits::SEAL_WAIT_MS;
-use node_core::machine::effect::Effect;
-use node_core::rows::{Row, Write};
+use node_core::rows::{Row, RunState, Write};
 
 use super::{ensure, Breach, Scene, Sight};
 
@@ -28,37 +31,46 @@ pub(super) fn seals_are_of_their_holders(
     })
 }
 
-/// See the list. A worker counts those that it knows; this counts every seal that was sent, and
-/// every receipt that the worker has.
+/// See the list. It is decided when the run's row says so, before anything is sent. A worker counts
+/// the seals that it knows; this counts every seal that was sent, and every receipt that the worker
+/// has. What is public already needs no seal.
 pub(super) fn results_are_shown_after_enough_seals(
     scene: &Scene<'_>,
     sight: &Sight<'_>,
 ) -> Result<(), Breach> {
-    let Sight::Performing { node, effect, .. } = sight else { return Ok(()) };
-    let Effect::AskPeer { request: PeerRequest::Complete(receipt), .. } = effect else {
-        return Ok(());
-    };
-    let evidence = &receipt.evidence;
-    let Some(machine) = &scene.hosts[*node].machine else { return Ok(()) };
-    let granted = scene.ledger.grants.get(&evidence.lease);
-    let held = granted.and_then(|by| scene.ledger.held.get(&(by.coordinator, by.assignment)));
-    let waited_ms = held.map_or(0, |held| scene.now_ms.saturating_sub(held.granted_at_ms));
-    if scene.ledger.revealed.contains(&evidence.run) || waited_ms >= SEAL_WAIT_MS {
+    let Sight::Committed { node, writes, .. } = sight else { return Ok(()) };
+    writes.iter().try_for_each(|write| {
+        let Write::Put(Row::Run(row)) = write else { return Ok(()) };
+        let RunState::Completing { receipt } = &row.state else { return Ok(()) };
+        shown_after_enough_seals(scene, *node, &receipt.evidence)
+    })
+}
+
+fn shown_after_enough_seals(
+    scene: &Scene<'_>,
+    node: usize,
+    evidence: &Evidence,
+) -> Result<(), Breach> {
+    let Some(machine) = &scene.hosts[node].machine else { return Ok(()) };
+    let signed_at_ms = scene.ledger.signed_at_ms.get(&evidence.run).copied();
+    let waited_ms = signed_at_ms.map_or(0, |signed_at_ms| scene.now_ms - signed_at_ms);
+    let has_waited = waited_ms >= scene.hosts[node].in_world_ms(SEAL_WAIT_MS);
+    let known = machine.receipts().map(|row| &row.receipt.evidence);
+    let claimants: BTreeSet<Hotkey> = known
+        .filter(|known| known.submission == evidence.submission)
+        .map(|known| known.worker)
+        .collect();
+    let is_public = claimants.contains(&evidence.worker);
+    if is_public || scene.ledger.revealed.contains(&evidence.run) || has_waited {
         return Ok(());
     }
-    let nobody = std::collections::BTreeSet::new();
-    let sealed = scene.ledger.sealed.get(&evidence.submission).unwrap_or(&nobody);
-    let known = machine.receipts().map(|row| &row.receipt.evidence);
-    let claimants = known.filter(|known| known.submission == evidence.submission);
-    let fixed: std::collections::BTreeSet<_> = sealed
-        .iter()
-        .map(|node| scene.hosts[*node].config.hotkey)
-        .chain(claimants.map(|known| known.worker))
-        .filter(|worker| *worker != evidence.worker)
-        .collect();
+    let sealed = scene.ledger.sealed.get(&evidence.submission).into_iter().flatten();
+    let mut fixed = claimants;
+    fixed.extend(sealed.map(|node| scene.hosts[*node].config.hotkey));
+    fixed.remove(&evidence.worker);
     let required = machine.explain(&evidence.submission).required;
     let is_enough = fixed.len() + 1 >= usize::try_from(required).unwrap_or(usize::MAX);
-    ensure(is_enough, &[*node], || {
+    ensure(is_enough, &[node], || {
         format!("{} is shown, {} others are fixed of {required}", evidence.run, fixed.len())
     })
 }

@@ -49,6 +49,9 @@ impl World {
 
     /// A lease is given away only when whoever held it before has stopped, or cannot know.
     fn check_nobody_runs(&self, coordinator: Hotkey, assignment: AssignmentId) {
+        if self.was_forgetful {
+            return;
+        }
         for host in self.hosts.iter().filter(|host| host.is_up() && !host.is_paused) {
             for run in host.machine().runs().filter(|run| run.holds_device()) {
                 let is_same = run.row.grant.coordinator == coordinator

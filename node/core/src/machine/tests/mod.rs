@@ -3,6 +3,7 @@
 //! `world`, `host`, `chain`, `perform`, `asking`, `checks` and `prng` make the world; the other files hold
 //! claims.
 
+mod adverse;
 mod asking;
 mod chain;
 mod checks;

@@ -2,11 +2,11 @@
 //! they agree.
 
 use super::asking::held;
-use super::world::{miner, validator, Fate, World};
+use super::world::{miner, validator, Fate, World, BLOCK_MS};
 use crate::evidence::Receipt;
 use crate::id::{Digest, Hotkey, RunId, Signature, SubmissionId};
 use crate::lease::{HeldStage, HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, Seal};
-use crate::limits::{LEASE_TTL_MS, REPLICAS_MAX, SEAL_WAIT_MS};
+use crate::limits::{LEASE_TTL_MS, REPLICAS_MAX, SEAL_WAIT_MS, UNABLE_AFTER_BLOCKS};
 use crate::machine::event::{Event, Question};
 use crate::rows::{ReceiptStanding, RunState};
 use crate::submission::SubmissionState;
@@ -380,4 +380,47 @@ fn who_has_no_replica_cannot_seal_complete_or_renew_one() {
     mismatch.evidence.dataset = Digest([9; 32]);
     let refused = LeaseAnswer::Refused(LeaseRefusal::EvidenceMismatch);
     assert_eq!(world.complete_at(0, &mismatch), refused);
+}
+
+#[test]
+fn a_validator_without_a_device_is_waited_for_once_and_not_again() {
+    let mut world = World::with_replicas(40, 2, 4, 2);
+    let restart = |world: &mut World, devices: usize| {
+        world.hosts[1].devices = devices;
+        world.kill(1);
+        world.start(1);
+    };
+    restart(&mut world, 0);
+    let ids = [world.submit_to(0, miner(0), GOOD), world.submit_to(1, miner(1), GOOD)];
+    world.tick_ms = 3_000;
+    world.run_until((UNABLE_AFTER_BLOCKS + 60) * BLOCK_MS, "settled in the end", |world| {
+        ids.iter().all(|id| world.is_settled_everywhere(*id))
+    });
+    world.tick_ms = 1_000;
+    let next = world.submit_to(0, miner(2), GOOD);
+    world.run_until(90_000, "at once", |world| world.is_settled_everywhere(next));
+    assert_eq!(world.claimants_at(1, next), [0]);
+    // It gets one: from its first result on it is counted again.
+    restart(&mut world, 1);
+    let last = world.submit_to(0, miner(3), GOOD);
+    world.run_until(120_000, "by both", |world| {
+        (0..2).all(|node| world.claimants_at(node, last) == [0, 1])
+    });
+    world.run_until(120_000, "second opinions", |world| world.claimants_at(0, next) == [0, 1]);
+    world.check_scores();
+}
+
+#[test]
+fn coordinators_without_a_device_do_not_keep_results_from_being_shown() {
+    let mut world = World::with_replicas(41, 3, 1, 3);
+    world.hosts[0].devices = 0;
+    world.kill(0);
+    world.start(0);
+    world.tick_ms = 3_000;
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until((UNABLE_AFTER_BLOCKS + 60) * BLOCK_MS, "settled", |world| {
+        world.is_settled_everywhere(id)
+    });
+    assert_eq!(world.claimants_at(0, id), [1, 2]);
+    world.check_scores();
 }

@@ -121,3 +121,21 @@ fn what_was_never_evaluated_and_left_the_chain_is_not_taken_up_again_by_a_restar
     world.run_for(60_000);
     assert_eq!(leases(&world), 0);
 }
+
+#[test]
+fn what_a_node_lost_is_told_by_a_peer_that_comes_back_late() {
+    let mut world = World::with_replicas(7, 2, 1, 2);
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(120_000, "settled", |world| world.is_settled_everywhere(id));
+    world.run_for(10_000);
+    world.lose_rows(0);
+    world.hosts[0].devices = 0;
+    world.kill(1);
+    world.start(0);
+    world
+        .run_until(600_000, "it waits no more", |world| !world.hosts[0].machine().is_catching_up());
+    world.run_for(10_000);
+    world.start(1);
+    world.run_until(60_000, "it is told", |world| world.claimants_at(0, id) == [0, 1]);
+    assert_eq!(world.state(0, id), world.state(1, id));
+}

@@ -110,6 +110,8 @@ pub(super) struct World {
     pub(super) nonsense: Vec<(usize, Question)>,
     queue: BTreeMap<(u64, u64), Happening>,
     sequence: u64,
+    /// A node lost rows: it may grant again what somebody still runs.
+    pub(super) was_forgetful: bool,
     pub(super) granted: BTreeMap<(Hotkey, AssignmentId, u32), Hotkey>,
     pub(super) acknowledged: BTreeSet<(usize, Digest)>,
     contents_made: u64,
@@ -184,6 +186,7 @@ impl World {
             nonsense: Vec::new(),
             queue: BTreeMap::new(),
             sequence: 0,
+            was_forgetful: false,
             granted: BTreeMap::new(),
             acknowledged: BTreeSet::new(),
             contents_made: 0,
@@ -243,6 +246,7 @@ impl World {
     pub(super) fn lose_rows(&mut self, node: usize) {
         self.kill(node);
         self.hosts[node].disk.lose_rows();
+        self.was_forgetful = true;
         self.granted.retain(|(coordinator, _, _), _| *coordinator != validator(node));
         self.acknowledged.retain(|(at, _)| *at != node);
     }
