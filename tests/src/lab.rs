@@ -154,7 +154,9 @@ impl Lab {
             .args(["--wallet.name", &format!("miner{miner}")])
             .args(["--wallet.hotkey", "default"])
             .arg("--wallet.path")
-            .arg(self.chain.wallets());
+            .arg(self.chain.wallets())
+            // The chain may listen on an address that other hosts could reach.
+            .env("ASSAY_CHAIN__ALLOW_INSECURE", "true");
         Ok(command)
     }
 }
