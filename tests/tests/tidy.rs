@@ -107,6 +107,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
     ("node-store", &["node-core"]),
     ("node-subtensor-runtime", &["local-beacon"]),
     ("proto", &[]),
+    ("sim", &["node-core"]),
 ];
 
 /// Everything that core may use: values, hashes, encodings. No clock, entropy, IO or logging.

@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use node_core::commitment::Location;
 use node_core::id::{Digest, Hotkey, SubmissionId};
+use node_core::limits::UNABLE_AFTER_BLOCKS;
 use node_core::machine::effect::{Effect, Outcome};
 use node_core::machine::event::{Event, Restarted};
 use node_core::machine::{MachineConfig, WeightsMode};
@@ -37,8 +38,11 @@ use crate::record::Recorder;
 use crate::truth::Work;
 
 /// Simulated time after which everything has to be settled once everything healed. No lease that is
-/// renewed for its longest time and no seal that waits for as long as it may fits into it.
+/// renewed for its longest time and no seal that waits for as long as it may fits into it. The
+/// blocks come on top for which a validator without a device is waited for, once for each time that
+/// it may have to be noticed anew.
 const LIVENESS_MS: u64 = 2 * 60 * 60 * 1000;
+const LIVENESS_BLOCKS: u64 = 3 * UNABLE_AFTER_BLOCKS;
 
 /// For how long the world goes on when everything is settled: what comes late comes then.
 const QUIET_MS: u64 = 10 * 60 * 1000;
@@ -245,7 +249,7 @@ impl World {
                 self.go_on()?;
             }
             let Some(breach) = unfinished(&self.scene()) else { return Ok(()) };
-            if self.now_ms - healed_ms > LIVENESS_MS {
+            if self.now_ms - healed_ms > LIVENESS_MS + LIVENESS_BLOCKS * self.plan.block_ms {
                 return Err(self.violation(EVERYTHING_SETTLES, breach));
             }
         }

@@ -36,7 +36,8 @@ fn a_coordinator_that_cannot_tell_old_attempts_is_found_out_at_the_seal() {
 #[test]
 fn a_coordinator_that_cannot_tell_old_attempts_is_found_out_by_the_result_that_it_counts() {
     let plans = (0..10).map(|seed| stalled(seed).breaking(Broken::FencingOff).ignoring(SEALS));
-    assert_eq!(broken_by(plans), ["results_are_of_live_attempts"]);
+    let broken = broken_by(plans);
+    assert!(broken.iter().any(|name| name == "results_are_of_live_attempts"), "{broken:?}");
 }
 
 #[test]

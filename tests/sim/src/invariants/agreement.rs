@@ -16,18 +16,15 @@ use crate::ledger::is_settled;
 use crate::plan::Character;
 use crate::rules::RULES;
 
-/// Whether there are enough honest evaluators for everybody to agree. Others count as eligible
-/// whether they have a device or not, so where some have none, as many as have to agree must have
-/// one; and who lies has to be outvoted.
+/// Whether there are enough honest evaluators for everybody to agree: who lies has to be outvoted.
 fn can_agree(scene: &Scene<'_>) -> bool {
     let evaluators = |is_meant: &dyn Fn(&Host) -> bool| {
         scene.hosts.iter().filter(|host| host.devices > 0 && is_meant(host)).count()
     };
     let honest = evaluators(&|host| host.character == Character::Honest && !host.is_gone);
     let dishonest = evaluators(&|host| host.character != Character::Honest);
-    let is_one_lazy = scene.hosts.iter().any(|host| host.devices == 0 && !host.is_gone);
     let wanted = usize::from(scene.plan.replicas);
-    let is_jury_full = honest >= wanted || (dishonest == 0 && !is_one_lazy);
+    let is_jury_full = honest >= wanted || dishonest == 0;
     let are_lies_told = dishonest == 0 || (RULES.has_replicas && wanted > 1);
     honest > dishonest && dishonest <= 2 && is_jury_full && are_lies_told
 }

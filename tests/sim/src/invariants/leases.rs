@@ -79,7 +79,8 @@ pub(super) fn attempts_only_grow(scene: &Scene<'_>, sight: &Sight<'_>) -> Result
     })
 }
 
-/// See the list. What ends a promise early is the holder's own release, or its result.
+/// See the list. What ends a promise early is the holder's own release, or its result: also one
+/// that it had not sealed.
 pub(super) fn one_live_attempt_per_replica(
     scene: &Scene<'_>,
     sight: &Sight<'_>,
@@ -103,8 +104,12 @@ pub(super) fn one_live_attempt_per_replica(
             return Ok(());
         }
         let is_given_back = cause.is_some_and(|asked| {
-            matches!(&asked.request, PeerRequest::Release { item, .. } if item.lease == held.lease)
-                && asked.from == held.holder
+            let lease = match &asked.request {
+                PeerRequest::Release { item, .. } => Some(item.lease),
+                PeerRequest::Complete(receipt) => Some(receipt.evidence.lease),
+                _ => None,
+            };
+            lease == Some(held.lease) && asked.from == held.holder
         });
         let early_ms = held.due_at_ms().saturating_sub(scene.now_ms + SLACK_MS);
         ensure(is_given_back || early_ms == 0, &[*node, held.holder], || {
