@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use crate::id::{Attempt, Hotkey};
 use crate::machine::effect::{Note, Outcome, PeerAddress};
 use crate::machine::Machine;
-use crate::rows::Write;
+use crate::rows::{CursorRow, Row, Write};
 use crate::unit::{BlockCount, BlockNumber, Now};
 
 /// Whom a node waits for after its store lost rows.
@@ -27,7 +27,7 @@ pub(super) struct CatchingUp {
 }
 
 impl Machine {
-    pub(super) fn start_catching_up(&mut self, now: Now) {
+    pub(super) fn start_catching_up(&mut self, now: Now, out: &mut Outcome) {
         self.catching_up = Some(CatchingUp::default());
         // A cursor may have survived the receipts that it stands for.
         for peer in self.peers.values_mut() {
@@ -38,6 +38,16 @@ impl Machine {
         // Nor are attempts given twice: seconds since 1970 are more than ever were.
         let seconds = u32::try_from(now.unix.0 / 1_000).unwrap_or(u32::MAX);
         self.attempts_from = Attempt(seconds);
+        let after = self.next_sequence.saturating_sub(1);
+        out.put(Row::Cursor(CursorRow { peer: self.config.hotkey, after }));
+    }
+
+    /// Numbers go on from what was stored of this node's own sequence. After rows were lost it
+    /// counts from milliseconds, and so tells from which second on attempts do.
+    pub(super) fn resume_numbers(&mut self, after: u64) {
+        self.next_sequence = self.next_sequence.max(after.saturating_add(1));
+        let seconds = u32::try_from(after.saturating_add(1) / 1_000).unwrap_or(u32::MAX);
+        self.attempts_from = self.attempts_from.max(Attempt(seconds));
     }
 
     /// Whether the node still waits to be told what it has forgotten.

@@ -365,6 +365,10 @@ impl Machine {
 
     /// The stored cursor stays before the first orphan, so that a restart fetches it again.
     fn put_cursor(&mut self, peer: Hotkey, out: &mut Outcome) {
+        // Our own row says how far our own sequence went.
+        if peer == self.config.hotkey {
+            return;
+        }
         let Some(state) = self.peers.get(&peer) else { return };
         let first_orphan =
             self.orphans.iter().filter(|(from, _, _)| *from == peer).map(|(_, n, _)| *n).min();

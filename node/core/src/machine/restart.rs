@@ -22,7 +22,7 @@ impl Machine {
             self.load(now, row, out);
         }
         if found.has_lost_rows {
-            self.start_catching_up(now);
+            self.start_catching_up(now, out);
         }
         let replicas = self.evaluations.values().flat_map(Evaluation::replicas);
         for record in replicas {
@@ -78,9 +78,7 @@ impl Machine {
                 }
             }
             // Our own sequence: what was given and is not kept any more.
-            Row::Cursor(row) if row.peer == self.config.hotkey => {
-                self.next_sequence = self.next_sequence.max(row.after.saturating_add(1));
-            }
+            Row::Cursor(row) if row.peer == self.config.hotkey => self.resume_numbers(row.after),
             Row::Cursor(row) => self.peers.entry(row.peer).or_default().after = row.after,
             Row::Measurement(row) => {
                 self.measurements.insert(row.submission, *row);

@@ -61,7 +61,7 @@ fn a_state_that_does_not_open_is_moved_aside_and_the_journal_stays() {
 fn cut_short(dir: &Path) {
     let path = dir.join("state/db");
     let bytes = std::fs::read(&path).unwrap();
-    let needle = b"\"attempt\":3,\"state\"";
+    let needle = b"\"attempt\":3,\"spent\"";
     let at = bytes.windows(needle.len()).position(|window| window == needle).unwrap();
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.set_len(at as u64).unwrap();

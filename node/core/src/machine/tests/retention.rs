@@ -139,3 +139,21 @@ fn what_a_node_lost_is_told_by_a_peer_that_comes_back_late() {
     world.run_until(60_000, "it is told", |world| world.claimants_at(0, id) == [0, 1]);
     assert_eq!(world.state(0, id), world.state(1, id));
 }
+
+#[test]
+fn numbers_of_lost_receipts_are_not_given_again_after_a_second_start() {
+    let mut world = World::new(8, 2, 2);
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(120_000, "settled", |world| world.is_settled_everywhere(id));
+    world.run_for(10_000);
+    world.lose_rows(0);
+    world.start(0);
+    world.run_until(120_000, "caught up", |world| !world.hosts[0].machine().is_catching_up());
+    world.kill(0);
+    world.start(0);
+    let next = world.submit_to(0, miner(1), GOOD);
+    world.run_until(120_000, "its receipt reaches everybody", |world| {
+        world.is_settled_everywhere(next)
+    });
+    assert!(world.attempts_at(0, next)[0] > 1_000_000_000, "attempts go on as well");
+}
