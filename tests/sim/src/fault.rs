@@ -61,6 +61,8 @@ faults! {
     Crash = "crash", 300;
     /// At a crash, a commit in flight is durable though nobody was told, or only its journal is.
     UnsyncedWrites = "unsynced_writes", 1000;
+    /// A store turns out to be damaged and is moved aside: all its rows are gone, and known to be.
+    LostRows = "lost_rows", 40;
     /// A wall clock jumps by up to an hour, either way.
     WallJump = "wall_jump", 200;
     /// Clocks run faster or slower, by up to one percent.
@@ -115,16 +117,18 @@ impl FromStr for Fault {
 pub struct Faults(pub BTreeMap<Fault, u32>);
 
 impl Faults {
-    /// Not drawn as long as its rule is not there: see [`crate::rules::Rules`].
-    const UNHANDLED: Fault = Fault::RunHangs;
-
-    /// A random subset at random rates: some seeds have none, some have all.
+    /// A random subset at random rates: some seeds have none, some have all. What the product does
+    /// not stand yet is not drawn, see [`crate::rules::Rules`].
     #[must_use]
     pub fn draw(rng: &mut Prng) -> Self {
         let share = u32::try_from(rng.below(101)).unwrap_or(0);
         let mut drawn = BTreeMap::new();
         for fault in Fault::ALL {
-            let is_handled = *fault != Self::UNHANDLED || RULES.stops_unstarted_runs;
+            let is_handled = match fault {
+                Fault::RunHangs => RULES.stops_unstarted_runs,
+                Fault::LostRows => RULES.survives_lost_rows,
+                _ => true,
+            };
             if rng.happens(share, 100) && is_handled {
                 let most = u64::from(fault.rate_max());
                 let rate = rng.spread(most.div_ceil(20), most);

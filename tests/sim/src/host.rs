@@ -21,9 +21,17 @@ const UNIX_START_MS: u64 = 1_700_000_000_000;
 pub struct Disk {
     rows: BTreeMap<(Table, Vec<u8>), Row>,
     journal: Vec<JournalEntry>,
+    /// Whether rows were lost and not told again yet.
+    pub(crate) is_incomplete: bool,
 }
 
 impl Disk {
+    /// The store is damaged and moved aside; the journal is a file of its own.
+    pub(crate) fn lose_rows(&mut self) {
+        self.rows.clear();
+        self.is_incomplete = true;
+    }
+
     /// The journal's part of a commit: it is synced before the rows.
     pub(crate) fn commit_journal(&mut self, writes: &[Write]) {
         for write in writes {
@@ -43,7 +51,8 @@ impl Disk {
                 Write::Delete(table, key) => {
                     self.rows.remove(&(table, key));
                 }
-                Write::Journal(_) | Write::CaughtUp => {}
+                Write::CaughtUp => self.is_incomplete = false,
+                Write::Journal(_) => {}
             }
         }
     }

@@ -59,6 +59,8 @@ pub struct Granted {
 /// The book.
 #[derive(Debug, Default)]
 pub struct Ledger {
+    /// Leases of coordinators that lost their rows since: they cannot know of them.
+    pub forgotten: BTreeSet<LeaseId>,
     /// The latest grant, by coordinator and assignment.
     pub held: BTreeMap<(usize, AssignmentId), Held>,
     /// Every grant that left.
@@ -156,6 +158,20 @@ impl Ledger {
         }
     }
 
+    /// A node lost its rows: it cannot keep what it promised. Attempts still must not be given
+    /// again.
+    pub(crate) fn forget(&mut self, node: usize) {
+        self.delivered.retain(|(at, _), _| *at != node);
+        self.acknowledged.retain(|(at, _)| *at != node);
+        self.accepted.retain(|(at, _), _| *at != node);
+        self.settled.retain(|(at, _), _| *at != node);
+        for (_, held) in self.held.iter_mut().filter(|((at, _), _)| *at == node) {
+            (held.is_over, held.is_complete) = (true, false);
+        }
+        let own = self.grants.iter().filter(|(_, granted)| granted.coordinator == node);
+        self.forgotten.extend(own.map(|(lease, _)| *lease));
+    }
+
     fn learn_effect(&mut self, now_ms: u64, node: usize, effect: &Effect) {
         match effect {
             Effect::StartRun(spec) => {
@@ -204,7 +220,7 @@ impl Ledger {
             Row::Receipt(row) if row.standing == ReceiptStanding::Counts => {
                 let evidence = &row.receipt.evidence;
                 let by = self.grants.get(&evidence.lease).map(|granted| granted.coordinator);
-                if by == Some(node) {
+                if by == Some(node) && !self.forgotten.contains(&evidence.lease) {
                     self.accepted.insert((node, evidence.assignment), evidence.digest());
                 }
             }

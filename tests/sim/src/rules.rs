@@ -10,6 +10,8 @@ pub struct Rules {
     /// A holder stops a run that has not started before the coordinator gives the lease away for
     /// that reason.
     pub stops_unstarted_runs: bool,
+    /// A node that lost its rows gives no attempt twice, and settles everything anew.
+    pub survives_lost_rows: bool,
     /// A worker runs a grant or gives it back, and does not leave it to expire.
     pub gives_grants_back: bool,
 }
@@ -19,5 +21,6 @@ pub const RULES: Rules = Rules {
     has_takeover: true,
     has_replicas: true,
     stops_unstarted_runs: false,
+    survives_lost_rows: false,
     gives_grants_back: false,
 };

@@ -65,6 +65,15 @@ impl World {
             self.kill(node);
             self.after(down_ms, Happening::NodeStarted { node });
         }
+        if self.begins(Fault::LostRows) {
+            let node = self.any_node();
+            let down_ms = self.rng.spread(500, 300_000);
+            self.kill(node);
+            self.hosts[node].disk.lose_rows();
+            self.ledger.forget(node);
+            self.after(down_ms, Happening::NodeStarted { node });
+            self.remark(Some(node), || "all rows are lost".to_owned());
+        }
         if self.begins(Fault::Death) {
             let node = self.any_node();
             let gone = self.hosts.iter().filter(|host| host.is_gone).count();

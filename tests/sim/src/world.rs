@@ -403,7 +403,7 @@ impl World {
             journal: host.disk.journal().to_vec(),
             devices: host.inventory(),
             leftovers: host.containers.keys().copied().collect(),
-            has_lost_rows: false,
+            has_lost_rows: host.disk.is_incomplete,
         };
         self.look(&Sight::Started { node })?;
         self.after(500, Happening::ViewRead { node, life });

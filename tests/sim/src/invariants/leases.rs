@@ -131,7 +131,9 @@ pub(super) fn holders_stop_before_others_start(
     for (node, host) in awake {
         for container in host.containers.values().filter(|own| own.life == host.life) {
             let granted_by = scene.ledger.grants.get(&container.spec.lease);
-            let is_from_here = granted_by.is_some_and(|by| by.coordinator == coordinator);
+            let is_known = !scene.ledger.forgotten.contains(&container.spec.lease);
+            let is_from_here =
+                is_known && granted_by.is_some_and(|by| by.coordinator == coordinator);
             let again = grants.iter().find(|grant| {
                 grant.assignment.id == container.spec.assignment.id
                     && grant.lease != container.spec.lease

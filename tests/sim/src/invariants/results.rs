@@ -32,7 +32,10 @@ fn new_receipts<'a>(
         let evidence = &row.receipt.evidence;
         let host = &scene.hosts[node];
         let is_new = row.standing == ReceiptStanding::Counts && !has(host, &evidence.digest());
-        is_new.then_some((node, &**row, host.config.hotkey == evidence.coordinator))
+        let is_own = host.config.hotkey == evidence.coordinator;
+        // After its rows were lost others tell a coordinator what it had accepted.
+        let is_told = scene.ledger.forgotten.contains(&evidence.lease);
+        is_new.then_some((node, &**row, is_own && !is_told))
     })
 }
 
