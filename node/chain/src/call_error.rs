@@ -109,7 +109,7 @@ pub enum ConnectError {
     #[error("no endpoint is configured")]
     NoneConfigured,
     /// Each one failed; the reasons in the order tried.
-    #[error("none of {} endpoints can be used: {}", .0.len(), list(.0))]
+    #[error("{}{}", none_of(.0.len()), list(.0))]
     AllFailed(Vec<EndpointFailure>),
 }
 
@@ -140,7 +140,10 @@ pub enum EndpointError {
     #[error("not a URL")]
     NotAUrl(#[source] BoxedError),
     /// The connection would be readable and changeable on the way.
-    #[error("not encrypted: use `wss://`, or a loopback address, or allow it")]
+    #[error(
+        "not encrypted: use `wss://`, or a loopback address, or allow it \
+             (`chain.allow_insecure`)"
+    )]
     Insecure,
     /// It did not answer in time.
     #[error("no answer within {after_ms} ms")]
@@ -176,6 +179,14 @@ pub enum EndpointError {
 impl EndpointError {
     fn is_for_good(&self) -> bool {
         matches!(self, Self::NotAUrl(_) | Self::Insecure | Self::WrongGenesis { .. })
+    }
+}
+
+/// What stands before the endpoints' reasons, if there are several.
+fn none_of(count: usize) -> String {
+    match count {
+        1 => String::new(),
+        count => format!("none of {count} endpoints can be used: "),
     }
 }
 
@@ -280,5 +291,17 @@ mod tests {
         }
         let error = error("Connection rejected with status code: 502");
         assert!(matches!(error, EndpointError::Unreachable(_)), "{error}");
+    }
+
+    #[test]
+    fn one_endpoint_is_told_without_a_count() {
+        let failure = |endpoint: &str| EndpointFailure {
+            endpoint: endpoint.to_owned(),
+            error: EndpointError::NoGenesis,
+        };
+        let told = |failures| ConnectError::AllFailed(failures).to_string();
+        assert_eq!(told(vec![failure("ws://a")]), "`ws://a`: does not know its own block 0");
+        let both = told(vec![failure("ws://a"), failure("ws://b")]);
+        assert!(both.starts_with("none of 2 endpoints can be used: `ws://a`: "), "{both}");
     }
 }

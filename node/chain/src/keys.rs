@@ -143,6 +143,7 @@ pub(crate) async fn revealing(
 }
 
 /// Places of the values of [`Keys`].
+#[derive(Debug)]
 pub(crate) struct KeySlots {
     rows: Vec<(Uid, Slot)>,
     revealed: Vec<(Hotkey, Slot)>,

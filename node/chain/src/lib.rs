@@ -34,6 +34,7 @@ mod methods;
 mod nonce;
 mod own_commits;
 mod probe;
+mod question;
 mod read;
 mod reader;
 mod refusal;

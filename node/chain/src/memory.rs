@@ -9,7 +9,10 @@ use node_core::id::BlockHash;
 use node_core::limits::UIDS_MAX;
 use node_core::unit::BlockNumber;
 
-use crate::keys::Names;
+use crate::encode::EncodeError;
+use crate::keys::{Extent, Keys, Names};
+use crate::question::{Question, QUESTIONS_MAX};
+use crate::read::Subject;
 use crate::runtime::Runtime;
 
 /// Seed hashes kept. Lower: a view asks for the same hashes again. Higher: forty bytes each.
@@ -49,6 +52,7 @@ pub(crate) struct Memory {
     pub(crate) seeds: SeedHashes,
     pub(crate) counts: Counts,
     guess: Mutex<Option<Arc<Guess>>>,
+    questions: Mutex<Vec<Arc<Question>>>,
 }
 
 /// What the next view is expected to be about.
@@ -66,6 +70,28 @@ impl Memory {
     pub(crate) fn learn(&self, guess: Guess) {
         let mut kept = self.guess.lock().unwrap_or_else(PoisonError::into_inner);
         *kept = Some(Arc::new(guess));
+    }
+
+    /// What to ask storage for, made anew only if something of it changed.
+    pub(crate) fn question(
+        &self,
+        runtime: &Arc<Runtime>,
+        subject: Subject,
+        extent: Extent,
+        asked: Keys,
+    ) -> Result<Arc<Question>, EncodeError> {
+        let known = || self.questions.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_same = |one: &&Arc<Question>| one.is(runtime, subject, extent, &asked);
+        if let Some(same) = known().iter().find(is_same).cloned() {
+            return Ok(same);
+        }
+        let made = Arc::new(Question::new(runtime, subject, extent, asked)?);
+        let mut known = known();
+        known.retain(|one| !one.is_replaced_by(&made));
+        if known.len() < QUESTIONS_MAX {
+            known.push(Arc::clone(&made));
+        }
+        Ok(made)
     }
 }
 

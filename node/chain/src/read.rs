@@ -121,7 +121,7 @@ pub enum ReadError {
 }
 
 /// Which subnet's facts, and whose nonce.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Subject {
     pub(crate) netuid: Netuid,
     pub(crate) mechanism: u8,

@@ -20,8 +20,8 @@ use crate::memory::{Guess, Memory};
 use crate::metagraph::{self, Seating, Wanted};
 use crate::read::{ReadError, Subject};
 use crate::runtime::{ask_api, Runtime, Runtimes};
-use crate::storage::Batch;
-use crate::subnet::{Subnet, SubnetSlots};
+use crate::storage::{self, Batch};
+use crate::subnet::Subnet;
 
 /// Reads at one block.
 pub(crate) struct Reader<'a> {
@@ -138,23 +138,24 @@ impl Reader<'_> {
     /// Sends everything at once.
     async fn round(
         &self,
-        runtime: &Runtime,
+        runtime: &Arc<Runtime>,
         extent: Extent,
         keys: Keys,
     ) -> Result<Round, ReadError> {
         let wanted = Wanted { stake: extent.full, commitments: extent.commitments };
-        let mut batch = Batch::new(runtime);
-        let slots = SubnetSlots::add(&mut batch, self.subject, extent.full);
-        let slots = slots.map_err(self.encode())?;
-        let key_slots = KeySlots::add(&mut batch, self.subject, &keys).map_err(self.encode())?;
+        let question = self.memory.question(runtime, self.subject, extent, keys);
+        let question = question.map_err(self.encode())?;
         let (number, answers, metagraph, next_epoch, revealing) = tokio::try_join!(
             self.number(),
-            async { batch.fetch(self.links, self.block).await.map_err(self.call("the subnet")) },
+            async {
+                let answers = storage::fetch(self.links, runtime, &question.keys, self.block);
+                answers.await.map_err(self.call("the subnet"))
+            },
             self.metagraph(runtime, wanted),
             self.next_epoch(runtime),
             self.revealing(runtime, extent),
         )?;
-        let subnet = slots.decode(&answers, number).map_err(self.decode())?;
+        let subnet = question.subnet.decode(&answers, number).map_err(self.decode())?;
         let mut subnet = self.checked(subnet)?;
         // A prediction that is past says nothing about the next epoch.
         match next_epoch {
@@ -167,8 +168,9 @@ impl Reader<'_> {
                 .inspect_err(|error| tracing::debug!(%error, "metagraph not used"))
                 .ok()
         });
-        let found = key_slots.decode(&answers, self.subject).map_err(self.decode())?;
-        Ok(Round { extent, number, subnet, seating, asked: keys, found, revealing })
+        let found = question.named.decode(&answers, self.subject).map_err(self.decode())?;
+        let asked = question.asked.clone();
+        Ok(Round { extent, number, subnet, seating, asked, found, revealing })
     }
 
     /// Asks for what a round did not: seats without the metagraph, and what its keys left out.

@@ -97,23 +97,38 @@ impl<'a> Batch<'a> {
         Answers { runtime: self.runtime, values }
     }
 
+    /// The keys alone, to be asked for again and again.
+    pub(crate) fn into_keys(self) -> Vec<Vec<u8>> {
+        self.keys
+    }
+
     /// Asks for all of them at one block.
     pub(crate) async fn fetch(
         self,
         links: &Links,
         block: BlockHash,
     ) -> Result<Answers<'a>, CallError> {
-        let mut found: HashMap<Vec<u8>, Vec<u8>> = HashMap::with_capacity(self.keys.len());
-        // Made before they are streamed: a closure over borrowed pages is not `Send` for callers.
-        let pages = self.keys.chunks(KEYS_PER_CALL_MAX);
-        let pages: Vec<_> = pages.map(|page| fetch_page(links, page, block)).collect();
-        let mut answers = futures_util::stream::iter(pages).buffer_unordered(CALLS_IN_FLIGHT_MAX);
-        while let Some(page) = answers.try_next().await? {
-            found.extend(page);
-        }
-        let values = self.keys.iter().map(|key| found.remove(key)).collect();
-        Ok(Answers { runtime: self.runtime, values })
+        fetch(links, self.runtime, &self.keys, block).await
     }
+}
+
+/// Asks for the values of a batch's keys at one block.
+pub(crate) async fn fetch<'a>(
+    links: &Links,
+    runtime: &'a Runtime,
+    keys: &[Vec<u8>],
+    block: BlockHash,
+) -> Result<Answers<'a>, CallError> {
+    let mut found: HashMap<Vec<u8>, Vec<u8>> = HashMap::with_capacity(keys.len());
+    // Made before they are streamed: a closure over borrowed pages is not `Send` for callers.
+    let pages = keys.chunks(KEYS_PER_CALL_MAX);
+    let pages: Vec<_> = pages.map(|page| fetch_page(links, page, block)).collect();
+    let mut answers = futures_util::stream::iter(pages).buffer_unordered(CALLS_IN_FLIGHT_MAX);
+    while let Some(page) = answers.try_next().await? {
+        found.extend(page);
+    }
+    let values = keys.iter().map(|key| found.remove(key)).collect();
+    Ok(Answers { runtime, values })
 }
 
 async fn fetch_page(

@@ -70,6 +70,7 @@ pub(crate) struct Results {
 }
 
 /// Places of a subnet's values.
+#[derive(Debug)]
 pub(crate) struct SubnetSlots {
     subject: Subject,
     pub(crate) exists: Slot,
@@ -205,6 +206,7 @@ fn quicknet(last_stored_round: u64) -> Beacon {
 }
 
 /// Places of what epochs change.
+#[derive(Debug)]
 struct ResultSlots {
     permits: Slot,
     active: Slot,
@@ -241,6 +243,7 @@ impl ResultSlots {
 }
 
 /// Places of what an owner sets.
+#[derive(Debug)]
 struct ParamSlots {
     tempo: Slot,
     min_weights: Slot,
@@ -356,6 +359,7 @@ impl ParamSlots {
 }
 
 /// Places of the epoch clock's values.
+#[derive(Debug)]
 struct ClockSlots {
     index: Slot,
     last_epoch: Slot,

@@ -85,6 +85,28 @@ fn a_file_that_is_no_toml_is_the_only_complaint_about_it() {
 }
 
 #[test]
+fn a_command_refuses_wrong_flags_that_it_would_not_need() {
+    let history = ["weights", "history", "--data-dir", "data"];
+    for (wrong, named) in [
+        (["--set", "foo.bar=1"], "foo.bar"),
+        (["--set", "chain.netuid=99999999"], "chain.netuid"),
+        (["--netuid", "x"], "chain.netuid"),
+    ] {
+        for command in [&history[..], &["status"], &["chain", "check", "--metadata", "none"]] {
+            let said = Operator::new().run(&[command, &wrong[..]].concat());
+            assert_eq!(said.code, 64, "{command:?} {wrong:?}: {said:?}");
+            assert!(said.stderr.contains(named), "{command:?} {wrong:?}: {said:?}");
+        }
+    }
+    // What is wrong elsewhere is not its business.
+    let said = Operator::new()
+        .with_file("assay.toml", "[chain]\nnetuid = 99999999\n")
+        .with_variable("ASSAY_FOO__BAR", "1")
+        .run(&history);
+    assert_eq!(said.code, 69, "{said:?}");
+}
+
+#[test]
 fn a_file_that_was_named_and_is_not_there_is_an_error() {
     let said = Operator::new().run(&["run", "--netuid", "3", "--config", "none.toml"]);
     assert_eq!(said.code, 64);

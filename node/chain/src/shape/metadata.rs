@@ -76,8 +76,11 @@ pub enum MetadataError {
     },
 }
 
+/// Decoders tell their whole way down, a line for each type; what was wrong stands last.
 fn undecodable(error: impl ToString) -> MetadataError {
-    MetadataError::Undecodable { detail: error.to_string() }
+    let told = error.to_string();
+    let last = told.lines().map(str::trim).rfind(|line| !line.is_empty());
+    MetadataError::Undecodable { detail: last.unwrap_or(&told).to_owned() }
 }
 
 fn contradictory(detail: impl Into<String>) -> MetadataError {

@@ -482,6 +482,9 @@ fn what_is_no_metadata_is_refused_with_the_reason() {
     let old = refused(&old);
     assert!(old.contains("cannot decode") || old.contains("version 13"), "{old}");
     assert!(refused(b"meta\x63").contains("cannot decode"));
+    let whole = world().bytes();
+    let cut = refused(&whole[..whole.len() / 2]);
+    assert!(cut.starts_with("cannot decode") && !cut.contains('\n'), "one line: {cut}");
     let long = vec![b'0'; 64 << 20];
     assert!(refused(&long).contains("more than metadata can have"));
     let mut tail = world().bytes();

@@ -117,7 +117,11 @@ impl ChainCommand {
     pub fn execute(self) -> Result<ExitReason, Failure> {
         let ChainSubcommand::Check(check) = self.command;
         let (source, report) = match &check.metadata {
-            Some(path) => (format!("`{}`", path.display()), Arc::new(from_file(path)?)),
+            Some(path) => {
+                let settings = check.flags.settings_without_subnet(None);
+                settings.section(|_| Some(())).map_err(Failure::bad_configuration)?;
+                (format!("`{}`", path.display()), Arc::new(from_file(path)?))
+            }
             None => check.ask_chain()?,
         };
         let text = if check.json {
@@ -148,7 +152,7 @@ fn from_file(path: &Path) -> Result<ShapeReport, Failure> {
         .map_err(|source| FileRefused::Metadata { path: path.to_owned(), source })
         .map_err(|error| {
             Failure::bad_configuration(error).hint(
-                "save the answer of `state_getMetadata`; `assay chain check --help` shows how",
+                "save the whole answer of `state_getMetadata`; `assay chain check --help` shows how",
             )
         })
 }

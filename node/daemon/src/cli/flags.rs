@@ -82,9 +82,9 @@ impl ConfigFlags {
             key: key.to_owned(),
             text: text.to_owned(),
         };
-        let mut values = self.values();
         // Any subnet will do: none is looked at.
-        values.push(own("--netuid", "chain.netuid", "0"));
+        let mut values = vec![own("--netuid", "chain.netuid", "0")];
+        values.extend(self.values());
         values.extend(endpoint.map(|url| own("--endpoint", "chain.endpoints", url)));
         Settings::load(self.config.as_deref(), &values, Surroundings::of_process())
     }

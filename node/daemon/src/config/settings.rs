@@ -91,19 +91,36 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// [`ConfigErrors`] with what is wrong in this section, and a file that cannot be read.
+    /// [`ConfigErrors`] with what is wrong in this section or on the command line, and a file that
+    /// cannot be read.
     pub fn section<T>(
         &self,
         read: impl FnOnce(&mut Reader<'_>) -> Option<T>,
     ) -> Result<T, ConfigErrors> {
         let mut reader = Reader::new(self);
         let section = read(&mut reader);
-        let mut errors = if self.is_file_unread { self.errors.clone() } else { Vec::new() };
-        errors.extend(reader.into_errors());
+        let mut errors = reader.into_errors();
+        for error in self.told_anyway() {
+            if !errors.contains(&error) {
+                errors.push(error);
+            }
+        }
         match section {
             Some(section) if errors.is_empty() => Ok(section),
             _ => Err(ConfigErrors(errors)),
         }
+    }
+
+    /// What no command may pass over: a file that cannot be read, and what is wrong among the
+    /// flags. Whoever typed it meant it, though the command at hand does not need it.
+    fn told_anyway(&self) -> Vec<ConfigError> {
+        let mut reader = Reader::new(self);
+        let _config = Config::read(&mut reader);
+        let is_flag = |error: &&ConfigError| matches!(error.origin, Some(Origin::Flag(_)));
+        let told = |error: &&ConfigError| self.is_file_unread || is_flag(error);
+        let known: Vec<ConfigError> = self.errors.iter().filter(told).cloned().collect();
+        let values = reader.into_errors();
+        known.into_iter().chain(values.iter().filter(is_flag).cloned()).collect()
     }
 
     /// The file that was read, if one was.

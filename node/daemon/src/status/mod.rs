@@ -25,6 +25,7 @@ pub use age::{clock_time, date_time, grouped, span, unix_now};
 pub use describe::{describe, HostFacts};
 pub use find::{find, Found, FoundStatus, NotFound};
 pub use journal::JournalStatus;
+pub(crate) use render::blocks;
 pub use render::render;
 pub use report::{
     AttemptStatus, ChainStatus, DeviceStatus, LeaseCounts, MetricsStatus, NodeStatus, PeerStatus,

@@ -259,7 +259,8 @@ fn since_update(watch: &WatchStatus) -> Option<String> {
     Some(format!("last update on chain {tempos} tempos ago ({ago})"))
 }
 
-fn blocks(count: u64) -> String {
+/// A number of blocks, in words.
+pub(crate) fn blocks(count: u64) -> String {
     let word = if count == 1 { "block" } else { "blocks" };
     format!("{} {word}", grouped(count))
 }

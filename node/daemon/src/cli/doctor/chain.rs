@@ -9,8 +9,9 @@ use node_core::preflight::{self, preflight, CheckId, Subject};
 use node_core::submit_guard::{Sight, Terms};
 use node_core::unit::BlockNumber;
 use node_core::view::ChainView;
+use node_store::Owner;
 
-use super::{Finding, Level};
+use super::{own, Finding, Level};
 use crate::config::{Config, WeightsMode};
 use crate::status::unix_now;
 
@@ -182,7 +183,15 @@ pub(super) async fn subnet(config: &Config, hotkey: Option<Hotkey>, best: &Best)
     };
     let mut found = vec![clock(&view)];
     match hotkey {
-        Some(hotkey) => found.extend(standing(config, hotkey, &view)),
+        Some(hotkey) => {
+            found.extend(standing(config, hotkey, &view));
+            let (directory, mechanism) = (config.data_dir.path(), config.weights.mechanism);
+            let owner = Owner { genesis: client.genesis(), netuid: config.chain.netuid, hotkey };
+            let state = own::state(directory, mechanism, owner, &view);
+            // A node that submits nothing asks for no explanation.
+            let is_submitting = config.weights.mode == WeightsMode::Submit;
+            found.extend(state.into_iter().filter(|one| is_submitting || one.id != "signer"));
+        }
         None => found.push(
             Finding::warn("subnet", "not looked up: the hotkey is not known")
                 .next("see the check `key`; an encrypted one is named by its public file"),

@@ -19,9 +19,12 @@ pub(super) fn config(settings: &Settings, config: &Config) -> Finding {
         .file()
         .map_or_else(|| "no file".to_owned(), |file| format!("`{}`", file.display()));
     let text = format!(
-        "subnet {}, {} endpoints, weights {}; {file}",
+        "subnet {}, {}, weights {}; {file}",
         config.chain.netuid,
-        config.chain.endpoints.len(),
+        match config.chain.endpoints.len() {
+            1 => "one endpoint".to_owned(),
+            count => format!("{count} endpoints"),
+        },
         crate::run::mode_name(&config.weights.mode),
     );
     Finding::ok("config", text)

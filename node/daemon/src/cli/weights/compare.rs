@@ -14,13 +14,13 @@ use crate::status::grouped;
 
 /// The answer to one question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Check {
+pub(in crate::cli) struct Check {
     /// What was asked: a public name.
-    pub(super) check: &'static str,
+    pub(in crate::cli) check: &'static str,
     /// Whether chain and journal agree.
-    pub(super) agrees: bool,
+    pub(in crate::cli) agrees: bool,
     /// What was found.
-    pub(super) detail: String,
+    pub(in crate::cli) detail: String,
 }
 
 impl Check {
@@ -40,7 +40,11 @@ pub(super) fn compare(view: &ChainView, own: &Neuron, known: &MechanismHistory) 
 }
 
 /// Whether something of ours explains the hotkey's last update.
-pub(super) fn last_update(view: &ChainView, own: &Neuron, known: &MechanismHistory) -> Check {
+pub(in crate::cli) fn last_update(
+    view: &ChainView,
+    own: &Neuron,
+    known: &MechanismHistory,
+) -> Check {
     let answer = |agrees, detail| Check::new("last_update", agrees, detail);
     let block = own.last_update;
     let shown = grouped(block.0);

@@ -25,7 +25,10 @@ To move a validator: stop the node, export, import on the other machine, start i
 the old machine signs after the export is unknown to the new one: never run both.
 
 The format is described in docs/journal.md. It holds no key and no password; where a subnet takes
-hash commits it holds their salts, so keep it to yourself until they are revealed.";
+hash commits it holds their salts, so keep it to yourself until they are revealed.
+
+Exit codes: 0 written; 69 no node has run here, its journal is missing or damaged, or the file cannot
+be written.";
 
 /// Write everything this hotkey signed to a file that `import` reads.
 ///
@@ -62,6 +65,7 @@ impl ExportCommand {
         } else {
             write_file(&self.file, &history).map_err(|source| {
                 Failure::unavailable(NotWritten { path: self.file.clone(), source })
+                    .hint("name a file in a directory that is there and may be written")
             })?;
         }
         let (epochs, signatures) = (history.epochs(), history.signatures());

@@ -19,7 +19,9 @@ Examples:
   assay weights history --json | jq '.epochs[] | select(.state == \"abandoned\")'
 
 States: open (about to be signed), signed (on its way), landed (a plain vector, final), committed
-(final, not opened yet), revealed (opened), lost (never opened), abandoned (never landed).";
+(final, not opened yet), revealed (opened), lost (never opened), abandoned (never landed).
+
+Exit codes: 0 shown; 69 no node has run here, or its journal is missing or damaged.";
 
 /// List what was signed, epoch by epoch, the newest first.
 #[derive(Debug, Args)]

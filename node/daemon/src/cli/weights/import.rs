@@ -103,6 +103,7 @@ fn read(path: &Path) -> Result<History, Failure> {
     } else {
         let file = File::open(path).map_err(|source| {
             Failure::bad_configuration(ImportRefused::Open { path: path.to_owned(), source })
+                .hint("name the file that `assay weights export` wrote; `-` is stdin")
         })?;
         read_interchange(file)
     };

@@ -5,7 +5,7 @@
 //! and how a journal is merged (`node-store`).
 
 mod adopt;
-mod compare;
+pub(super) mod compare;
 mod export;
 mod history;
 mod import;

@@ -87,7 +87,7 @@ impl Place {
         Store::open_to_repair(self.dir()).map_err(|error| {
             let hint = match &error {
                 OpenError::Locked { .. } => {
-                    "a node uses this `data_dir`; stop it first, it would not notice"
+                    "a node uses this `data_dir` and would not notice the change; stop it first"
                 }
                 OpenError::Journal { source } => source.next_step(),
                 _ => "`data_dir` must be a directory that this user can write",

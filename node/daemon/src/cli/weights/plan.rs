@@ -20,7 +20,7 @@ use crate::config::{Weights, WeightsMode};
 use crate::exit::ExitReason;
 use crate::failure::Failure;
 use crate::output;
-use crate::status::{find, grouped, Found, FoundStatus, SubmissionStage};
+use crate::status::{blocks, find, grouped, Found, FoundStatus, SubmissionStage};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,7 +28,8 @@ Examples:
   assay weights plan --json | jq '.vector[] | select(.weight != .on_chain)'
 
 The scores are those of the running node, or of its last snapshot if none runs; the text says which.
-Nothing is signed. Exit codes: 0 shown; 3 no node has run here; 69 the chain does not answer.";
+Epoch and rows are those of the newest finalized block; the node itself looks at the best one, so its
+reason may be about a later block. Nothing is signed. Exit codes: 0 shown; 3 no node has run here; 69 the chain does not answer.";
 
 /// Epochs whose signatures are looked at: as many as the node keeps.
 const ROWS_MAX: usize = 64;
@@ -37,8 +38,9 @@ const ROWS_MAX: usize = 64;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct PlanCommand {
-    /// Print JSON: `source`, `as_of_block`, `epoch`, `next_epoch_block`, `window_opens_at`, `mode`,
-    /// `form`, `version_key`, `signs_now`, `reason`, `vector_problem`, `is_partial` and `vector`
+    /// Print JSON: `source`, `as_of_block`, `hotkey`, `epoch`, `next_epoch_block`,
+    /// `window_opens_at`, `mode`, `form`, `version_key`, `signs_now`, `reason`, `vector_problem`,
+    /// `is_partial` and `vector`
     #[arg(long)]
     json: bool,
 
@@ -275,13 +277,13 @@ fn render(plan: &Plan) -> String {
         || "never ends".to_owned(),
         |next| {
             let BlockCount(left) = next.since(plan.as_of_block);
-            format!("ends at {}, in {left} blocks", grouped(next.0))
+            format!("ends at {}, in {}", grouped(next.0), blocks(left))
         },
     );
     line(
         &mut text,
         "epoch",
-        &format!("{} at block {}; {end}", plan.epoch, grouped(plan.as_of_block.0)),
+        &format!("{} at finalized block {}; {end}", plan.epoch, grouped(plan.as_of_block.0)),
     );
     if let Some(opens) = plan.window_opens_at {
         line(&mut text, "window", &format!("opens at {}", grouped(opens.0)));
@@ -341,7 +343,7 @@ mod tests {
         SIGNS NOTHING NOW  the next vector is due in 188 blocks
         scores      of the running node
         hotkey      5CGYyLcrWUfBDKExbvRjDQinEoCZWQmD6SjaXBLhny6A2wjE
-        epoch       13367 at block 4 812 330; ends at 4 812 618, in 288 blocks
+        epoch       13367 at finalized block 4 812 330; ends at 4 812 618, in 288 blocks
         window      opens at 4 812 518
         form        timelock, version key 7
 

@@ -22,7 +22,10 @@ Examples:
   assay weights show --json | jq .vector
 
 A signature can land from the block after `anchor` until the one before `era end`, with its nonce,
-and once. Salts are not shown; `assay weights export` writes them.";
+and once. Salts are not shown; `assay weights export` writes them.
+
+Exit codes: 0 shown; 1 nothing was signed for that epoch; 69 no node has run here, or its journal is
+missing or damaged.";
 
 /// Show everything that is known of one epoch's vector.
 #[derive(Debug, Args)]
@@ -33,7 +36,7 @@ pub(super) struct ShowCommand {
     epoch: Option<u64>,
 
     /// Print JSON: `epoch`, `registered_at`, `state`, `detail`, `intended_at`, `version_key`,
-    /// `landed_at`, `revealed_at`, `signatures` and `vector`
+    /// `landed_at`, `commit_epoch`, `revealed_at`, `signatures` and `vector`
     #[arg(long)]
     json: bool,
 

@@ -41,16 +41,14 @@ pub(super) fn form_name(carries: &Carries) -> &'static str {
     }
 }
 
-/// What stands behind a state, if anything: a block, or why.
+/// Why a vector ended as it did, where the state alone does not say.
 pub(super) fn state_detail(state: &IntentState) -> String {
     match state {
-        IntentState::Open | IntentState::Signed => String::new(),
-        IntentState::Landed { block } | IntentState::Revealed { block } => {
-            format!("block {}", grouped(block.0))
-        }
-        IntentState::Committed { block, epoch } => {
-            format!("block {}, counted to epoch {epoch}", grouped(block.0))
-        }
+        IntentState::Open
+        | IntentState::Signed
+        | IntentState::Landed { .. }
+        | IntentState::Committed { .. }
+        | IntentState::Revealed { .. } => String::new(),
         IntentState::Lost { reason } | IntentState::Abandoned { reason } => reason.clone(),
     }
 }

@@ -35,7 +35,8 @@ Exit codes: 0 everything agrees; 1 something does not; 69 no journal, or no chai
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct VerifyCommand {
-    /// Print JSON: `as_of_block`, `hotkey`, `netuid`, `mechanism`, `agrees` and `checks`
+    /// Print JSON: `as_of_block`, `hotkey`, `netuid`, `mechanism`, `agrees`, `checks` and, if
+    /// something does not agree, `next`
     #[arg(long)]
     json: bool,
 
@@ -51,6 +52,9 @@ struct Answer {
     mechanism: u8,
     agrees: bool,
     checks: Vec<Check>,
+    /// What to do, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<&'static str>,
 }
 
 impl VerifyCommand {
@@ -69,6 +73,7 @@ impl VerifyCommand {
             netuid: owner.netuid.0,
             mechanism,
             agrees: checks.iter().all(|check| check.agrees),
+            next: next(&checks),
             checks,
         };
         let text = if self.json {
@@ -91,6 +96,20 @@ fn checks(view: &ChainView, owner: &Owner, known: &MechanismHistory) -> Vec<Chec
     std::iter::once(registered).chain(compare(view, own, known)).collect()
 }
 
+/// What to do about the first thing that is wrong.
+fn next(checks: &[Check]) -> Option<&'static str> {
+    let wrong = checks.iter().find(|check| !check.agrees)?;
+    Some(match wrong.check {
+        "registered" => "register the hotkey, or set the wallet and subnet that are meant",
+        "live_signatures" => "let no node start with this hotkey until the next epoch has begun",
+        _ => {
+            "find out what else signs with this hotkey (another machine, another program, `btcli`) \
+             and stop it; merge its history with `assay weights import FILE`, or vouch for it with \
+             `assay weights adopt`. docs/operating.md says how, under exit code 70"
+        }
+    })
+}
+
 fn render(answer: &Answer) -> String {
     let verdict = if answer.agrees { "AGREES" } else { "DISAGREES" };
     let mut text =
@@ -105,6 +124,9 @@ fn render(answer: &Answer) -> String {
         [check.check.to_owned(), verdict.to_owned(), check.detail.clone()]
     });
     text.push_str(&format!("\n{}", table(["check", "verdict", "found"], rows.collect())));
+    if let Some(next) = answer.next {
+        text.push_str(&format!("\nnext: {next}\n"));
+    }
     text
 }
 
@@ -113,19 +135,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_wrong_stands_first() {
+    fn what_is_wrong_stands_first_and_what_to_do_last() {
         let check =
             |check, agrees, detail: &str| Check { check, agrees, detail: detail.to_owned() };
+        let checks = vec![
+            check("registered", true, "uid 3 since block 10"),
+            check("last_update", false, "block 4 812 300: another signer"),
+        ];
         let answer = Answer {
             as_of_block: BlockNumber(4_812_330),
             hotkey: "5Grw".to_owned(),
             netuid: 3,
             mechanism: 0,
             agrees: false,
-            checks: vec![
-                check("registered", true, "uid 3 since block 10"),
-                check("last_update", false, "block 4 812 300: another signer"),
-            ],
+            next: next(&checks),
+            checks,
         };
         insta::assert_snapshot!(render(&answer), @r"
         DISAGREES  journal and chain as of block 4 812 330
@@ -135,6 +159,14 @@ mod tests {
         check        verdict  found
         last_update  WRONG    block 4 812 300: another signer
         registered   ok       uid 3 since block 10
+
+        next: find out what else signs with this hotkey (another machine, another program, `btcli`) and stop it; merge its history with `assay weights import FILE`, or vouch for it with `assay weights adopt`. docs/operating.md says how, under exit code 70
         ");
+    }
+
+    #[test]
+    fn where_all_agree_nothing_is_to_be_done() {
+        let check = Check { check: "row", agrees: true, detail: String::new() };
+        assert_eq!(next(&[check]), None);
     }
 }

@@ -131,6 +131,10 @@ impl Forks {
         self.blocks.last().unwrap().state.number
     }
 
+    pub(super) fn tempo(&self) -> u64 {
+        self.blocks.last().unwrap().state.tempo
+    }
+
     pub(super) fn finalized(&self) -> u64 {
         self.finalized
     }

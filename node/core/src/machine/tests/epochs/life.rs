@@ -21,7 +21,8 @@ use crate::view::{ChainView, Neuron};
 
 pub(super) const LEAD: u64 = 100;
 const MINERS: u16 = 6;
-const LAG_MAX: u64 = 20;
+/// Blocks that finality is behind, at most.
+pub(super) const LAG_MAX: u64 = 20;
 
 /// Reachable blocks in its window with which an epoch must have a vector. Hash commits need two
 /// extrinsics in an epoch, the second after the first: the reveal of the epoch before, and theirs.

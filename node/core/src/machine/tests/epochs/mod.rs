@@ -9,7 +9,7 @@ mod cases;
 mod fork;
 mod life;
 
-use life::{Faults, Life};
+use life::{Faults, Life, LAG_MAX};
 
 use crate::machine::effect::Note;
 use crate::submit_guard::CommitForm;
@@ -44,6 +44,7 @@ fn seeds() -> Vec<u64> {
 
 /// What a life came to.
 struct Story {
+    tempo: u64,
     landed: usize,
     crashes: u64,
     skipped: u64,
@@ -58,6 +59,7 @@ fn live(faults: Faults, commit: Option<CommitForm>) -> Vec<Story> {
             life.step();
         }
         Story {
+            tempo: life.chain.tempo(),
             landed: life.landed(),
             crashes: life.crashes,
             skipped: life.missed_for_lack_of_blocks,
@@ -94,13 +96,20 @@ fn a_thousand_epochs_of_hash_commits_miss_none_and_sign_none_twice() {
     check_thorough(&live(ROUGH, Some(CommitForm::Hashed)));
 }
 
+/// A reveal waits until its commit is final. Where finality may come after the reveal's own epoch,
+/// hash commits end unrevealed, and no rule but a reveal of what may be taken back would help.
 #[test]
 fn commits_open_where_epochs_keep_their_length() {
     let calm = Faults { tempo_changes: 0, crashes: 5, outages: 10, ..ROUGH };
     for commit in [CommitForm::Timelocked, CommitForm::Hashed] {
         for story in live(calm, Some(commit)) {
-            let Story { revealed, landed, .. } = story;
-            assert!(revealed * 10 >= landed * 8, "{commit:?}: {revealed} of {landed}");
+            let Story { tempo, revealed, landed, .. } = story;
+            let is_final_in_time = commit == CommitForm::Timelocked || tempo > LAG_MAX;
+            let least = if is_final_in_time { 9 } else { 6 };
+            assert!(
+                revealed * 10 >= landed * least,
+                "{commit:?}, tempo {tempo}: {revealed} of {landed}"
+            );
         }
     }
 }
