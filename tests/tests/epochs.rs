@@ -51,6 +51,7 @@ async fn lab(dir: &Path, extra: &[&str]) -> (Lab, Node) {
         block_ms: BLOCK_MS,
         endpoints: 2,
         extra: fixed.iter().chain(extra).map(|text| (*text).to_owned()).collect(),
+        ..ChainOptions::default()
     };
     let lab = Lab::start(dir, &options).await.unwrap();
     let node = lab.node(0, "").unwrap();
