@@ -1,5 +1,6 @@
 //! Replays the corpus of the fuzz targets (`tests/fuzz/corpus`), one folder per target. Its seeds
-//! are made here: good messages, and damage to each. What a fuzzer adds beside them is replayed too.
+//! are made here: good messages, and damage to each. What a fuzzer adds beside them is
+//! replayed too.
 //!
 //! After a message has changed, `ASSAY_CORPUS=write` in the environment of
 //! `cargo test -p node-peer --test corpus the_corpus_has` writes the seeds.

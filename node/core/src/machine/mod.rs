@@ -5,8 +5,8 @@
 //!
 //! The machine composes smaller parts, a file each: `restart` (what was and what is), `intake`
 //! (from commitment to verdict), `duty` (who coordinates what), `coordinate` (leases granted),
-//! `work` (leases held), `exchange` (receipts), `settle` (from receipts to results), `weights` (from
-//! points to the chain).
+//! `work` (leases held), `exchange` (receipts), `settle` (from receipts to results), `weights`
+//! (from points to the chain).
 
 mod catch_up;
 mod coordinate;
