@@ -48,7 +48,7 @@ struct RunArgs {
     #[command(flatten)]
     plan: PlanArgs,
     /// Where a broken history's journal goes.
-    #[arg(long, default_value = "sim-journals")]
+    #[arg(long, default_value_os_t = std::env::temp_dir().join("sim-journals"))]
     journals: PathBuf,
     /// Write the journal of every history, broken or not.
     #[arg(long)]
