@@ -47,6 +47,10 @@ const _: () = assert!(PEER_CALL_MS_MAX < LEASE_RENEW_EVERY_MS);
 pub const LEASE_START_MS_MAX: u64 = 10 * 60 * 1000;
 const _: () = assert!(LEASE_TTL_MS < LEASE_START_MS_MAX && LEASE_START_MS_MAX < LEASE_TOTAL_MS_MAX);
 
+/// When a holder gives up a run that has not started: before the coordinator gives the lease away.
+pub const LEASE_START_STOP_MS: u64 = LEASE_START_MS_MAX - LEASE_TTL_MS;
+const _: () = assert!(LEASE_TTL_MS < LEASE_START_STOP_MS);
+
 /// How long a sealed result waits for those of other replicas. Lower: a worker shows its result
 /// while another run still goes on. Higher: an assignment whose other worker is lost waits longer.
 pub const SEAL_WAIT_MS: u64 = LEASE_TOTAL_MS_MAX;

@@ -20,7 +20,7 @@ pub struct Rules {
 pub const RULES: Rules = Rules {
     has_takeover: true,
     has_replicas: true,
-    stops_unstarted_runs: false,
+    stops_unstarted_runs: true,
     survives_lost_rows: false,
     gives_grants_back: false,
 };

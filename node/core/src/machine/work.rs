@@ -9,8 +9,9 @@ use crate::lease::{
     PeerRequest, ReleaseReason, Renewal, Seal,
 };
 use crate::limits::{
-    ACQUIRE_EVERY_MS, LEASES_PER_ACQUIRE_MAX, LEASE_RENEW_EVERY_MS, LEASE_STOP_AFTER_MS,
-    LEASE_TOTAL_MS_MAX, LEASE_TTL_MS, REPLICA_NUMBERS_MAX, SEALED_POLL_MS, SEAL_WAIT_MS,
+    ACQUIRE_EVERY_MS, LEASES_PER_ACQUIRE_MAX, LEASE_RENEW_EVERY_MS, LEASE_START_STOP_MS,
+    LEASE_STOP_AFTER_MS, LEASE_TOTAL_MS_MAX, LEASE_TTL_MS, REPLICA_NUMBERS_MAX, SEALED_POLL_MS,
+    SEAL_WAIT_MS,
 };
 use crate::machine::effect::{Effect, Note, Outcome, RunSpec};
 use crate::machine::event::Question;
@@ -43,6 +44,8 @@ pub struct Run {
     give_up_at: MonoMs,
     /// When the result is shown whatever others do.
     show_at: MonoMs,
+    /// By when it must have started.
+    start_by: MonoMs,
     has_started: bool,
 }
 
@@ -107,6 +110,7 @@ impl Run {
             ends_at: leased_at.plus_ms(LEASE_HELD_MS_MAX),
             give_up_at: leased_at.plus_ms(LEASE_TOTAL_MS_MAX.saturating_add(SEAL_WAIT_MS)),
             show_at: leased_at.plus_ms(SEAL_WAIT_MS),
+            start_by: leased_at.plus_ms(LEASE_START_STOP_MS),
             has_started: false,
         }
     }
@@ -477,8 +481,13 @@ impl Machine {
         }
     }
 
+    /// Stops runs whose lease is about to be given away: it could not be renewed, or the run did not
+    /// start in time.
     pub(super) fn stop_unrenewed_runs(&mut self, now: Now, out: &mut Outcome) {
-        for run in self.runs.values_mut().filter(|run| now.mono >= run.valid_until) {
+        let is_over = |run: &&mut Run| {
+            now.mono >= run.valid_until || !run.has_started && now.mono >= run.start_by
+        };
+        for run in self.runs.values_mut().filter(is_over) {
             stop(run, Ending::LeaseLost, out);
         }
     }
