@@ -152,7 +152,7 @@ fn from_file(path: &Path) -> Result<ShapeReport, Failure> {
         .map_err(|source| FileRefused::Metadata { path: path.to_owned(), source })
         .map_err(|error| {
             Failure::bad_configuration(error).hint(
-                "save the whole answer of `state_getMetadata`; `assay chain check --help` shows how",
+                "save the whole answer of `state_getMetadata`; see `assay chain check --help`",
             )
         })
 }

@@ -212,7 +212,11 @@ pub(super) async fn node(config: &Config) -> Vec<Finding> {
             let mut found: Vec<Finding> = if readiness.ready {
                 vec![Finding::ok("node", "it runs and is ready")]
             } else {
-                readiness.reasons.iter().map(|reason| Finding::fail("node", reason)).collect()
+                let next =
+                    "`assay status` says more; docs/operating.md, under \"When something is \
+                            wrong\", what to do";
+                let reasons = readiness.reasons.iter();
+                reasons.map(|reason| Finding::fail("node", reason).next(next)).collect()
             };
             found.extend(reveal(report).map(|finding| finding.next("do not stop it before")));
             let told =

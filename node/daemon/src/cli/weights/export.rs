@@ -27,8 +27,8 @@ the old machine signs after the export is unknown to the new one: never run both
 The format is described in docs/journal.md. It holds no key and no password; where a subnet takes
 hash commits it holds their salts, so keep it to yourself until they are revealed.
 
-Exit codes: 0 written; 69 no node has run here, its journal is missing or damaged, or the file cannot
-be written.";
+Exit codes: 0 written; 69 no node has run here, its journal is missing or damaged, or the file
+cannot be written.";
 
 /// Write everything this hotkey signed to a file that `import` reads.
 ///

@@ -167,8 +167,10 @@ pub(super) fn read_chain(
             ..ChainConfig::new(urls, chain.netuid)
         };
         let client = ChainClient::connect(config).await.map_err(|error| {
-            Failure::unavailable(error)
-                .hint("set `--subtensor.network` or `--subtensor.chain_endpoint`")
+            Failure::unavailable(error).hint(
+                "look whether it runs and may be reached from here, or name another one with \
+                 `--subtensor.chain_endpoint`",
+            )
         })?;
         let head = client.finalized_head().await.map_err(Failure::unavailable)?;
         let head = head.ok_or_else(|| Failure::unavailable(NoHead))?;

@@ -28,8 +28,10 @@ Examples:
   assay weights plan --json | jq '.vector[] | select(.weight != .on_chain)'
 
 The scores are those of the running node, or of its last snapshot if none runs; the text says which.
-Epoch and rows are those of the newest finalized block; the node itself looks at the best one, so its
-reason may be about a later block. Nothing is signed. Exit codes: 0 shown; 3 no node has run here; 69 the chain does not answer.";
+Epoch and rows are those of the newest finalized block; the node itself looks at the best one, so
+its reason may be about a later block. Nothing is signed.
+
+Exit codes: 0 shown; 3 no node has run here; 69 the chain does not answer.";
 
 /// Epochs whose signatures are looked at: as many as the node keeps.
 const ROWS_MAX: usize = 64;
