@@ -481,8 +481,8 @@ impl Machine {
         }
     }
 
-    /// Stops runs whose lease is about to be given away: it could not be renewed, or the run did not
-    /// start in time.
+    /// Stops runs whose lease is about to be given away: it could not be renewed, or the run did
+    /// not start in time.
     pub(super) fn stop_unrenewed_runs(&mut self, now: Now, out: &mut Outcome) {
         let is_over = |run: &&mut Run| {
             now.mono >= run.valid_until || !run.has_started && now.mono >= run.start_by
