@@ -13,6 +13,9 @@ fn main() -> ExitCode {
     let result = match command {
         Command::Run(run) => run.execute(),
         Command::Status(status) => status.execute(),
+        Command::Explain(explain) => explain.execute(),
+        Command::Leases(leases) => leases.execute(),
+        Command::Peers(peers) => peers.execute(),
         Command::Config(config) => config.execute(),
         Command::Chain(chain) => chain.execute(),
         Command::Doctor(doctor) => doctor.execute(),

@@ -8,10 +8,14 @@ mod chain;
 mod config;
 mod dataset;
 mod doctor;
+mod explain;
 mod flags;
 pub mod keys;
+mod leases;
 mod miner;
+mod peers;
 mod reference;
+mod report;
 mod run;
 mod status;
 mod version;
@@ -31,6 +35,7 @@ const EXAMPLES: &str = "\
 Examples:
   assay run --netuid 3 --wallet.name validator       validate subnet 3
   assay status --watch                               follow what the node does
+  assay explain 7866e9f2                             where is this submission, and why
   assay doctor                                       what is not in order, and what to do
   assay config show --origin                         which settings hold, and why
   assay chain check                                  does this node understand the chain?
@@ -57,6 +62,9 @@ struct Cli {
 pub enum Command {
     Run(run::RunCommand),
     Status(status::StatusCommand),
+    Explain(explain::ExplainCommand),
+    Leases(leases::LeasesCommand),
+    Peers(peers::PeersCommand),
     Config(config::ConfigCommand),
     Chain(chain::ChainCommand),
     Doctor(doctor::DoctorCommand),

@@ -210,6 +210,7 @@ impl Heart {
             for note in &notes {
                 crate::notes::log(note);
                 self.metrics.count(note);
+                self.reporter.heard(note);
             }
             decided.writes.extend(writes);
             decided.effects.extend(effects);

@@ -1,9 +1,10 @@
 //! What `status` is told: the machine's state, and what the machine cannot know.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use node_core::id::{Hotkey, Netuid};
+use node_core::machine::effect::Note;
 use node_core::machine::Machine;
 use node_core::submit_guard::NotSafe;
 use node_core::unit::UnixMs;
@@ -16,12 +17,16 @@ use super::perform::Performer;
 use crate::config::WeightsMode;
 use crate::metrics::Metrics;
 use crate::status::{
-    describe, AttemptStatus, HostFacts, LeaseCounts, NodeStatus, Readiness, StatusReport,
-    SubmissionCounts, WeightsStatus, SCHEMA,
+    describe, AttemptStatus, HostFacts, LeaseCounts, NodeStatus, Readiness, RefusalStatus,
+    StatusReport, SubmissionCounts, WeightsStatus, SCHEMA,
 };
 
 /// Age of the latest block at which the node does not count as following the chain.
 const BLOCK_AGE_MS_MAX: u64 = 60_000;
+
+/// Refusals that are remembered. Lower: what was refused is forgotten before anybody asks. Higher:
+/// every report carries them.
+const REFUSALS_KEPT: usize = 32;
 
 /// Publishes reports.
 #[derive(Debug)]
@@ -37,9 +42,21 @@ pub(crate) struct Reporter {
     pub(crate) store: Arc<Store>,
     /// What the host lacks, found at start.
     pub(crate) host_reasons: Vec<String>,
+    /// What peers were refused lately.
+    pub(crate) refusals: VecDeque<RefusalStatus>,
 }
 
 impl Reporter {
+    /// Remembers what an operator may ask about later.
+    pub(crate) fn heard(&mut self, note: &Note) {
+        let Note::LeaseRefused { peer, call, reason } = note else { return };
+        if self.refusals.len() >= REFUSALS_KEPT {
+            self.refusals.pop_front();
+        }
+        let (call, reason) = ((*call).to_owned(), reason.clone());
+        self.refusals.push_back(RefusalStatus { at: unix_now(), peer: *peer, call, reason });
+    }
+
     pub(crate) fn publish(&self, machine: &Machine, performer: &Performer) {
         let chain = self.chain.borrow().clone();
         let endpoint = chain.endpoint.clone().unwrap_or_default();
@@ -56,6 +73,7 @@ impl Reporter {
             weights_mode: self.weights_mode.clone(),
             progress: progress(machine, performer),
             journal_bytes: self.store.journal_bytes(),
+            refusals: self.refusals.iter().cloned().collect(),
             counters: self.metrics.counts(),
         };
         self.reports.send_replace(describe(machine, facts));
@@ -127,6 +145,8 @@ pub(crate) fn starting(hotkey: Hotkey, netuid: Netuid, mode: &WeightsMode) -> St
         submissions: Vec::new(),
         peers: Vec::new(),
         receipts: Vec::new(),
+        evaluations: Vec::new(),
+        refusals: Vec::new(),
         counters: BTreeMap::new(),
     }
 }

@@ -421,6 +421,7 @@ impl Parts<'_> {
             metrics: Arc::clone(&faces.metrics),
             store: Arc::clone(&self.store),
             host_reasons: self.prepared.host.reasons.clone(),
+            refusals: std::collections::VecDeque::new(),
         };
         let publisher = self.config.peer.advertise.filter(|_| self.config.peer.publish_axon);
         let publisher = publisher.map(|address| {

@@ -20,9 +20,10 @@ use node_core::view::ChainView;
 
 use super::journal::JournalStatus;
 use super::report::{
-    AttemptStatus, ChainStatus, DeviceStatus, LeaseCounts, MetricsStatus, NodeStatus, PeerStatus,
-    Readiness, ReceiptStatus, RevealStatus, RunStatus, StatusReport, SubmissionCounts,
-    SubmissionStage, SubmissionStatus, WeightsIntent, WeightsStatus, ROWS_MAX, SCHEMA,
+    AttemptStatus, ChainStatus, DeviceStatus, EvaluationStatus, LeaseCounts, MetricsStatus,
+    NodeStatus, PeerStatus, Readiness, ReceiptStatus, RefusalStatus, RevealStatus, RunStatus,
+    StatusReport, SubmissionCounts, SubmissionStage, SubmissionStatus, WeightsIntent,
+    WeightsStatus, ROWS_MAX, SCHEMA,
 };
 use super::watch::{checks, endpoints, CheckStatus, WatchStatus};
 use crate::config::hide_credentials;
@@ -52,6 +53,8 @@ pub struct HostFacts {
     pub progress: BTreeMap<RunId, AttemptStatus>,
     /// Bytes of the journal of what was signed.
     pub journal_bytes: u64,
+    /// What was refused lately.
+    pub refusals: Vec<RefusalStatus>,
     /// How often each kind of note was taken.
     pub counters: BTreeMap<String, u64>,
 }
@@ -60,6 +63,7 @@ pub struct HostFacts {
 #[must_use]
 pub fn describe(machine: &Machine, facts: HostFacts) -> StatusReport {
     let (submission_counts, submissions) = submissions(machine);
+    let evaluations = evaluations(machine, &submissions);
     let preflight = machine.preflight();
     let journal = JournalStatus::new(facts.journal_bytes);
     StatusReport {
@@ -82,6 +86,8 @@ pub fn describe(machine: &Machine, facts: HostFacts) -> StatusReport {
         submissions,
         peers: peers(machine),
         receipts: receipts(machine),
+        evaluations,
+        refusals: facts.refusals.clone(),
         ready: readiness(&facts, preflight.as_ref()),
         counters: facts.counters,
     }
@@ -402,6 +408,10 @@ fn to_micro(bits_per_byte: f64) -> u64 {
 
 fn peers(machine: &Machine) -> Vec<PeerStatus> {
     let own = machine.config().hotkey;
+    let strikes = |hotkey: &Hotkey| {
+        let theirs = machine.strikes().filter(|strike| strike.validator == *hotkey).count();
+        u64::try_from(theirs).unwrap_or(u64::MAX)
+    };
     machine
         .peers()
         .map(|(hotkey, state)| {
@@ -415,8 +425,25 @@ fn peers(machine: &Machine) -> Vec<PeerStatus> {
                 last_answer_at: state.last_answer(),
                 last_failure: state.last_failure().map(str::to_owned),
                 receipts_until: state.receipts_until(),
+                is_gone: machine.gone().any(|gone| gone == hotkey),
+                strikes: strikes(hotkey),
             }
         })
+        .collect()
+}
+
+/// Of those submissions that were admitted.
+fn evaluations(machine: &Machine, submissions: &[SubmissionStatus]) -> Vec<EvaluationStatus> {
+    let is_evaluated = |row: &&SubmissionStatus| {
+        !matches!(
+            row.stage,
+            SubmissionStage::Committed | SubmissionStage::Fetched | SubmissionStage::Rejected
+        )
+    };
+    submissions
+        .iter()
+        .filter(is_evaluated)
+        .map(|row| EvaluationStatus { submission: row.id, explanation: machine.explain(&row.id) })
         .collect()
 }
 
@@ -484,6 +511,7 @@ mod tests {
             weights_mode: "submit".to_owned(),
             progress: BTreeMap::new(),
             journal_bytes: 600 << 20,
+            refusals: Vec::new(),
             counters: BTreeMap::new(),
         }
     }

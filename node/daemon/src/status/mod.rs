@@ -25,12 +25,13 @@ pub use age::{clock_time, date_time, grouped, span, unix_now};
 pub use describe::{describe, HostFacts};
 pub use find::{find, Found, FoundStatus, NotFound};
 pub use journal::JournalStatus;
-pub(crate) use render::blocks;
 pub use render::render;
+pub(crate) use render::{blocks, table};
 pub use report::{
-    AttemptStatus, ChainStatus, DeviceStatus, LeaseCounts, MetricsStatus, NodeStatus, PeerStatus,
-    Readiness, ReceiptStatus, RevealStatus, RunStatus, StatusReport, SubmissionCounts,
-    SubmissionStage, SubmissionStatus, WeightsIntent, WeightsStatus, ROWS_MAX, SCHEMA, STALE_MS,
+    AttemptStatus, ChainStatus, DeviceStatus, EvaluationStatus, LeaseCounts, MetricsStatus,
+    NodeStatus, PeerStatus, Readiness, ReceiptStatus, RefusalStatus, RevealStatus, RunStatus,
+    StatusReport, SubmissionCounts, SubmissionStage, SubmissionStatus, WeightsIntent,
+    WeightsStatus, ROWS_MAX, SCHEMA, STALE_MS,
 };
 pub use snapshot::{keep_snapshot, SnapshotError};
 pub use watch::{CheckStatus, EndpointStatus, PendingCommitStatus, WatchStatus};

@@ -408,7 +408,8 @@ fn receipts_table(report: &StatusReport) -> String {
     titled("receipts", report.receipts.len(), report.receipts.len().min(RECEIPT_ROWS_MAX), table)
 }
 
-fn table(header: &[&str]) -> Table {
+/// An empty table without lines, its columns two spaces apart.
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(comfy_table::presets::NOTHING);
     table.set_content_arrangement(ContentArrangement::Disabled);

@@ -10,6 +10,7 @@ use node_core::id::{
     AssignmentId, Attempt, BlockHash, ContentDigest, Hotkey, Netuid, RunId, SubmissionId, Uid,
 };
 use node_core::inventory::DeviceId;
+use node_core::lease::Explanation;
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 use serde::{Deserialize, Serialize};
 
@@ -65,8 +66,14 @@ pub struct StatusReport {
     pub submissions: Vec<SubmissionStatus>,
     /// Other validators, by hotkey.
     pub peers: Vec<PeerStatus>,
-    /// Receipts that count, the latest first, at most [`ROWS_MAX`].
+    /// Receipts, the latest first, at most [`ROWS_MAX`].
     pub receipts: Vec<ReceiptStatus>,
+    /// How the evaluations of the submissions above stand here.
+    #[serde(default)]
+    pub evaluations: Vec<EvaluationStatus>,
+    /// What this node refused its peers lately, the latest last.
+    #[serde(default)]
+    pub refusals: Vec<RefusalStatus>,
     /// How often each kind of thing happened since the start, by its name in the log.
     pub counters: BTreeMap<String, u64>,
 }
@@ -385,6 +392,35 @@ pub struct PeerStatus {
     pub last_failure: Option<String>,
     /// Sequence number of its last receipt known here.
     pub receipts_until: u64,
+    /// Whether nothing was heard of it for so long that others take its place.
+    #[serde(default)]
+    pub is_gone: bool,
+    /// Strikes that count; see `docs/protocol.md`.
+    #[serde(default)]
+    pub strikes: u64,
+}
+
+/// How the evaluation of one submission stands here.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvaluationStatus {
+    /// Of which submission.
+    pub submission: SubmissionId,
+    /// Replicas, results and how many have to agree.
+    #[serde(flatten)]
+    pub explanation: Explanation,
+}
+
+/// Something that this node refused a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusalStatus {
+    /// When.
+    pub at: UnixMs,
+    /// Whom.
+    pub peer: Hotkey,
+    /// What it asked.
+    pub call: String,
+    /// Why: a refusal's public id.
+    pub reason: String,
 }
 
 /// A receipt that counts.

@@ -55,6 +55,8 @@ pub(crate) fn starting() -> StatusReport {
         submissions: Vec::new(),
         peers: Vec::new(),
         receipts: Vec::new(),
+        evaluations: Vec::new(),
+        refusals: Vec::new(),
         counters: std::collections::BTreeMap::new(),
     }
 }
@@ -335,5 +337,7 @@ fn peer(byte: u8) -> PeerStatus {
         last_answer_at: Some(UnixMs(AS_OF - 1_400)),
         last_failure: None,
         receipts_until: 7,
+        is_gone: false,
+        strikes: 0,
     }
 }

@@ -1,0 +1,231 @@
+//! `assay explain`.
+
+use clap::Args;
+use node_core::id::Hotkey;
+use serde::Serialize;
+
+use super::report::{ask, Asked};
+use super::ConfigFlags;
+use crate::exit::ExitReason;
+use crate::failure::Failure;
+use crate::output;
+use crate::status::{
+    grouped, EvaluationStatus, ReceiptStatus, StatusReport, SubmissionStage, SubmissionStatus,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  assay explain 7866e9f2                 by the beginning of a submission's id
+  assay explain 5DAAnrj7                 by the miner's hotkey: its latest submission
+  assay explain --json 7866e9f2 | jq .waits_for
+
+Ids of submissions, contents, assignments and runs are understood, as `assay status`, `assay leases`
+and the log print them.
+
+Exit codes: 0 explained; 1 nothing has that id; 3 not running or not answering.";
+
+/// Say where a submission is, who has it, and what it waits for.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct ExplainCommand {
+    /// The beginning of an id, or of a miner's hotkey
+    #[arg(value_name = "ID")]
+    id: String,
+
+    /// Print JSON: `submission`, `evaluation`, `receipts` and `waits_for`
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    flags: ConfigFlags,
+}
+
+/// Nothing to explain.
+#[derive(Debug, thiserror::Error)]
+enum NotFound {
+    #[error("nothing that this node reports begins with `{0}`")]
+    Nothing(String),
+    #[error("`{0}` is the beginning of {1} submissions")]
+    Several(String, usize),
+}
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    submission: &'a SubmissionStatus,
+    evaluation: Option<&'a EvaluationStatus>,
+    receipts: Vec<&'a ReceiptStatus>,
+    waits_for: String,
+}
+
+impl ExplainCommand {
+    /// Prints the explanation.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] if there is nothing with that id, or several.
+    pub fn execute(self) -> Result<ExitReason, Failure> {
+        let Asked { report, headline, exit } = ask(&self.flags)?;
+        let answer = find(&report, &self.id).map_err(|error| {
+            Failure::unexpected(error).hint("`assay status` lists submissions; give more digits")
+        })?;
+        let text = if self.json {
+            serde_json::to_string_pretty(&answer).map_err(Failure::unexpected)?
+        } else {
+            format!("{headline}{}", render(&answer))
+        };
+        output::print(&text)?;
+        Ok(exit)
+    }
+}
+
+fn find<'a>(report: &'a StatusReport, id: &str) -> Result<Answer<'a>, NotFound> {
+    let begins = |text: String| text.starts_with(id);
+    let of_replica = |row: &SubmissionStatus| {
+        evaluation(report, row).is_some_and(|evaluation| {
+            let replicas = &evaluation.explanation.replicas;
+            replicas.iter().any(|replica| begins(replica.assignment.to_string()))
+        })
+    };
+    let of_run = |row: &SubmissionStatus| {
+        report.runs.iter().any(|run| run.submission == row.id && begins(run.run.to_string()))
+    };
+    let is_meant = |row: &&SubmissionStatus| {
+        begins(row.id.to_string())
+            || begins(row.content.to_string())
+            || of_replica(row)
+            || of_run(row)
+    };
+    let found: Vec<&SubmissionStatus> = report.submissions.iter().filter(is_meant).collect();
+    // The latest commitment stands first.
+    let of_miner = || report.submissions.iter().find(|row| begins(row.hotkey.to_string()));
+    match found.as_slice() {
+        [one] => Ok(explain(report, one)),
+        [] => of_miner()
+            .map(|row| explain(report, row))
+            .ok_or_else(|| NotFound::Nothing(id.to_owned())),
+        several => Err(NotFound::Several(id.to_owned(), several.len())),
+    }
+}
+
+fn evaluation<'a>(
+    report: &'a StatusReport,
+    row: &SubmissionStatus,
+) -> Option<&'a EvaluationStatus> {
+    report.evaluations.iter().find(|evaluation| evaluation.submission == row.id)
+}
+
+fn explain<'a>(report: &'a StatusReport, row: &'a SubmissionStatus) -> Answer<'a> {
+    let evaluation = evaluation(report, row);
+    let receipts = report.receipts.iter().filter(|receipt| receipt.submission == row.id).collect();
+    Answer { submission: row, evaluation, receipts, waits_for: waits_for(report, row, evaluation) }
+}
+
+/// Why it is not further, in one sentence.
+fn waits_for(
+    report: &StatusReport,
+    row: &SubmissionStatus,
+    evaluation: Option<&EvaluationStatus>,
+) -> String {
+    match row.stage {
+        SubmissionStage::Committed => "its content: nobody has served it yet".to_owned(),
+        SubmissionStage::Fetched => "its admission, which runs here".to_owned(),
+        SubmissionStage::Rejected => "nothing: it broke a rule".to_owned(),
+        SubmissionStage::Scored | SubmissionStage::Failed | SubmissionStage::Disputed => {
+            "nothing: it is decided".to_owned()
+        }
+        SubmissionStage::Admitted => evaluation.map_or_else(
+            || "its evaluation".to_owned(),
+            |evaluation| waits_for_results(report, row, evaluation),
+        ),
+    }
+}
+
+fn waits_for_results(
+    report: &StatusReport,
+    row: &SubmissionStatus,
+    evaluation: &EvaluationStatus,
+) -> String {
+    let explanation = &evaluation.explanation;
+    let have = explanation.claims.len();
+    let wanted = format!("{} results that agree ({have} here)", explanation.required);
+    if !explanation.replicas.is_empty() {
+        let states: Vec<String> = explanation
+            .replicas
+            .iter()
+            .map(|replica| format!("replica {} {}", replica.replica, replica.state))
+            .collect();
+        return format!("{wanted}: {}", states.join(", "));
+    }
+    let own = report.runs.iter().find(|run| run.submission == row.id);
+    let coordinator = row.coordinator.as_ref().map(Hotkey::short);
+    match (own, coordinator) {
+        (Some(run), _) => {
+            format!("{wanted}: one is {} here, for {}", run.state, run.coordinator.short())
+        }
+        (None, Some(coordinator)) => {
+            format!("{wanted}: {coordinator} coordinates it; ask `assay explain` there")
+        }
+        (None, None) => wanted,
+    }
+}
+
+fn render(answer: &Answer<'_>) -> String {
+    let row = answer.submission;
+    let mut out = String::new();
+    let mut line = |name: &str, text: &str| out.push_str(&format!("{name:<12}{text}\n"));
+    line("submission", &row.id.to_string());
+    let uid = row.uid.map_or_else(|| "not registered".to_owned(), |uid| format!("uid {uid}"));
+    line("miner", &format!("{}, {uid}", row.hotkey));
+    line("content", &row.content.to_string());
+    line("committed", &format!("in block {}", grouped(row.committed_at.0)));
+    let detail = row.detail.as_deref().map(|detail| format!(": {detail}")).unwrap_or_default();
+    let points = row.points.map(|points| format!(", {} points", grouped(points)));
+    line("stage", &format!("{}{}{detail}", row.stage.name(), points.unwrap_or_default()));
+    line("waits for", &answer.waits_for);
+    if let Some(coordinator) = &row.coordinator {
+        line("coordinator", &coordinator.to_string());
+    }
+    let replicas = answer.evaluation.map(|evaluation| &evaluation.explanation.replicas);
+    for replica in replicas.into_iter().flatten() {
+        let holder = replica.holder.map(|holder| format!(", held by {holder}")).unwrap_or_default();
+        let attempt = replica.attempt;
+        let text =
+            format!("{} attempt {attempt}, {}{holder}", replica.assignment.short(), replica.state);
+        line(&format!("replica {}", replica.replica), &text);
+    }
+    for receipt in &answer.receipts {
+        let points = receipt.points.map(|points| format!(", {} points", grouped(points)));
+        let late = if receipt.is_late { ", late: not counted" } else { "" };
+        let points = points.unwrap_or_default();
+        line("result", &format!("{} by {}{points}{late}", receipt.ending, receipt.worker));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::sample;
+
+    #[test]
+    fn a_submission_is_found_by_the_beginning_of_its_id_and_by_its_miner() {
+        let report = sample::healthy();
+        let row = &report.submissions[0];
+        let by_id = find(&report, &row.id.short()).unwrap();
+        assert_eq!(by_id.submission.id, row.id);
+        let by_miner = find(&report, &row.hotkey.to_string()).unwrap();
+        assert_eq!(by_miner.submission.hotkey, row.hotkey);
+        assert!(matches!(find(&report, "zzzz"), Err(NotFound::Nothing(_))));
+        assert!(matches!(find(&report, ""), Err(NotFound::Several(..))));
+    }
+
+    #[test]
+    fn what_is_decided_waits_for_nothing_and_names_its_results() {
+        let report = sample::healthy();
+        let scored = report.submissions.iter().find(|row| row.stage == SubmissionStage::Scored);
+        let answer = find(&report, &scored.unwrap().id.short()).unwrap();
+        let text = render(&answer);
+        assert!(text.contains("waits for   nothing: it is decided"), "{text}");
+        assert!(text.contains("completed by"), "{text}");
+    }
+}

@@ -1,0 +1,110 @@
+//! `assay peers`.
+
+use clap::Args;
+use node_core::id::Hotkey;
+
+use super::report::{ask, Asked};
+use super::ConfigFlags;
+use crate::exit::ExitReason;
+use crate::failure::Failure;
+use crate::output;
+use crate::status::{span, table, PeerStatus, StatusReport};
+
+const EXAMPLES: &str = "\
+Examples:
+  assay peers
+  assay peers --json | jq '.[] | select(.is_gone)'
+
+`gone`: nothing was heard for so long that others take its place as a coordinator. Strikes: results
+that stood alone, two different results, a broken seal; a validator with three gets no leases here.
+
+Exit codes: 0 shown; 3 not running or not answering (what is shown is the last snapshot).";
+
+/// Show the other validators as this node sees them.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct PeersCommand {
+    /// Print JSON: a list, one entry per validator
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    flags: ConfigFlags,
+}
+
+impl PeersCommand {
+    /// Prints them.
+    ///
+    /// # Errors
+    ///
+    /// A [`Failure`] if there is nothing to show.
+    pub fn execute(self) -> Result<ExitReason, Failure> {
+        let Asked { report, headline, exit } = ask(&self.flags)?;
+        if self.json {
+            let json = serde_json::to_string_pretty(&report.peers).map_err(Failure::unexpected)?;
+            output::print(&json)?;
+            return Ok(exit);
+        }
+        output::print(&format!("{headline}{}", render(&report)))?;
+        Ok(exit)
+    }
+}
+
+fn render(report: &StatusReport) -> String {
+    let header =
+        ["validator", "uid", "endpoint", "state", "last answer", "receipts", "strikes", "failure"];
+    let mut table = table(&header);
+    for peer in report.peers.iter().filter(|peer| !peer.is_self) {
+        let ago = peer.last_answer_at.map(|at| report.as_of.0.saturating_sub(at.0));
+        table.add_row([
+            Hotkey::short(&peer.hotkey),
+            peer.uid.map_or_else(|| "-".to_owned(), |uid| uid.to_string()),
+            peer.endpoint.map_or_else(|| "not published".to_owned(), |at| at.to_string()),
+            state(peer).to_owned(),
+            ago.map_or_else(|| "never".to_owned(), |ago| format!("{} ago", span(ago))),
+            peer.receipts_until.to_string(),
+            peer.strikes.to_string(),
+            peer.last_failure.clone().unwrap_or_default(),
+        ]);
+    }
+    if report.peers.iter().all(|peer| peer.is_self) {
+        return "no other validator is known; this node evaluates alone\n".to_owned();
+    }
+    format!("{}\n", table.trim_fmt())
+}
+
+fn state(peer: &PeerStatus) -> &'static str {
+    match (peer.endpoint, peer.is_gone, &peer.last_failure) {
+        (None, _, _) => "no address",
+        (Some(_), true, _) => "gone",
+        (Some(_), false, Some(_)) => "failing",
+        (Some(_), false, None) if peer.last_answer_at.is_some() => "answering",
+        (Some(_), false, None) => "not asked yet",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::sample;
+
+    #[test]
+    fn every_other_validator_has_a_line_that_says_how_it_stands() {
+        let mut report = sample::healthy();
+        report.peers.retain(|peer| !peer.is_self);
+        let others = report.peers.len();
+        report.peers[0].is_gone = true;
+        report.peers[0].strikes = 2;
+        let text = render(&report);
+        assert_eq!(text.lines().count(), others + 1, "{text}");
+        let gone = text.lines().nth(1).unwrap();
+        assert!(gone.contains(" gone ") && gone.contains(" 2 "), "{text}");
+    }
+
+    #[test]
+    fn alone_it_says_so() {
+        let mut report = sample::healthy();
+        report.peers.retain(|peer| peer.is_self);
+        assert_eq!(render(&report), "no other validator is known; this node evaluates alone\n");
+    }
+}
