@@ -368,7 +368,7 @@ pub struct ReplicaStanding {
     pub replica: u8,
     /// The latest attempt.
     pub attempt: Attempt,
-    /// Who holds it.
+    /// Who holds or completed it.
     pub holder: Option<Hotkey>,
     /// Where it stands, in words.
     pub state: String,

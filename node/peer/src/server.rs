@@ -13,6 +13,7 @@ mod leases;
 mod services;
 mod streams;
 
+use std::error::Error;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -105,10 +106,10 @@ pub enum BindError {
     },
     /// TLS cannot be set up.
     #[error("cannot set up TLS for peers")]
-    Tls(#[source] rustls::Error),
+    Tls(#[source] Box<dyn Error + Send + Sync>),
     /// The descriptors of the services are unreadable: a fault of the build.
     #[error("cannot set up reflection")]
-    Reflection(#[source] tonic_reflection::server::Error),
+    Reflection(#[source] Box<dyn Error + Send + Sync>),
 }
 
 /// A listening server. Dropping it stops listening and lets calls in work finish.
@@ -127,7 +128,8 @@ impl PeerServer {
     ///
     /// [`BindError::Listen`] if the address cannot be had; the others do not happen.
     pub async fn bind(address: SocketAddr, parts: ServerParts) -> Result<Self, BindError> {
-        let reflection = health::reflection().map_err(BindError::Reflection)?;
+        let reflection =
+            health::reflection().map_err(|error| BindError::Reflection(error.into()))?;
         let failed = |source| BindError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let local_addr = listener.local_addr().map_err(failed)?;
@@ -140,7 +142,7 @@ impl PeerServer {
             clock: Arc::clone(&parts.clock),
             certificate: parts.certificate,
         });
-        let tls = TlsAcceptor::from(Arc::new(tls.map_err(BindError::Tls)?));
+        let tls = TlsAcceptor::from(Arc::new(tls.map_err(|error| BindError::Tls(error.into()))?));
         let incoming = Doorkeeper::new(tls, parts.directory.clone(), is_cut).incoming(listener);
         let gate = Gate::new(Arc::clone(&identity), parts.directory, parts.clock);
         let services =

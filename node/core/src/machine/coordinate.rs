@@ -46,7 +46,7 @@ impl Machine {
                     .iter()
                     .map(|item| match refusal {
                         Some(refusal) => HoldAnswer::Refused(refusal),
-                        None => self.renew(now, peer, item),
+                        None => self.renew(now, peer, item, out),
                     })
                     .collect(),
             ),
@@ -236,16 +236,19 @@ impl Machine {
         self.replica_of.get(assignment).copied().ok_or(LeaseRefusal::NotCoordinator)
     }
 
-    fn renew(&mut self, now: Now, peer: Hotkey, renewal: &Renewal) -> HoldAnswer {
+    fn renew(
+        &mut self,
+        now: Now,
+        peer: Hotkey,
+        renewal: &Renewal,
+        out: &mut Outcome,
+    ) -> HoldAnswer {
         let key = match self.replica_key(&renewal.held.assignment) {
             Ok(key) => key,
             Err(refusal) => return HoldAnswer::Refused(refusal),
         };
-        let mut nothing = Outcome::default();
-        let renewed = self.change(key, &mut nothing, |record| {
-            record.renew(&peer, &renewal.held, renewal.stage, now.mono)
-        });
-        debug_assert!(nothing.writes.is_empty(), "a renewal changes no row");
+        let renewed = self
+            .change(key, out, |record| record.renew(&peer, &renewal.held, renewal.stage, now.mono));
         match renewed {
             Some(Ok(())) => self.hold_answer(&key),
             Some(Err(refusal)) => HoldAnswer::Refused(refusal),
@@ -495,7 +498,7 @@ fn replica_standing(record: &LeaseRecord) -> ReplicaStanding {
         assignment: row.assignment.id,
         replica: row.assignment.replica,
         attempt: row.attempt,
-        holder: record.holder(),
+        holder: record.holder().or_else(|| record.seal().map(|seal| seal.worker)),
         state: crate::limits::clip_detail(state),
     }
 }

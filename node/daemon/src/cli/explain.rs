@@ -187,7 +187,7 @@ fn render(answer: &Answer<'_>) -> String {
     }
     let replicas = answer.evaluation.map(|evaluation| &evaluation.explanation.replicas);
     for replica in replicas.into_iter().flatten() {
-        let holder = replica.holder.map(|holder| format!(", held by {holder}")).unwrap_or_default();
+        let holder = replica.holder.map(|holder| format!(" by {holder}")).unwrap_or_default();
         let attempt = replica.attempt;
         let text =
             format!("{} attempt {attempt}, {}{holder}", replica.assignment.short(), replica.state);

@@ -4,7 +4,7 @@ use super::ConfigFlags;
 use crate::config::DataDir;
 use crate::exit::ExitReason;
 use crate::failure::Failure;
-use crate::status::{date_time, find, Found, StatusReport};
+use crate::status::{date_time, find, Found, NotFound, StatusReport};
 
 /// A node's report, and how current it is.
 pub(super) struct Asked {
@@ -25,10 +25,7 @@ pub(super) fn ask(flags: &ConfigFlags) -> Result<Asked, Failure> {
         .enable_all()
         .build()
         .map_err(Failure::unexpected)?;
-    let found = runtime.block_on(find(&data_dir)).map_err(|error| {
-        Failure::new(ExitReason::NotRunning, error)
-            .hint("start it with `assay run`, or name its data directory with `--data-dir`")
-    })?;
+    let found = runtime.block_on(find(&data_dir)).map_err(no_node)?;
     let as_of = date_time(found.report.as_of);
     let (headline, exit) = match found.found {
         Found::Running => (String::new(), ExitReason::Done),
@@ -41,4 +38,10 @@ pub(super) fn ask(flags: &ConfigFlags) -> Result<Asked, Failure> {
         ),
     };
     Ok(Asked { report: found.report, headline, exit })
+}
+
+/// What is said where no node ever ran.
+pub(in crate::cli) fn no_node(error: NotFound) -> Failure {
+    Failure::new(ExitReason::NotRunning, error)
+        .hint("start it with `assay run`, or name its data directory with `--data-dir`")
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::flags::ConfigFlags;
+use super::report::no_node;
 use super::window::Window;
 use crate::config::DataDir;
 use crate::exit::ExitReason;
@@ -88,10 +89,7 @@ impl StatusCommand {
     }
 
     async fn look(&self, data_dir: &DataDir) -> Result<(String, ExitReason), Failure> {
-        let status = find(data_dir).await.map_err(|error| {
-            Failure::new(ExitReason::NotRunning, error)
-                .hint("start it with `assay run`, or name its data directory with `--data-dir`")
-        })?;
+        let status = find(data_dir).await.map_err(no_node)?;
         let now = unix_now();
         let exit = match status.found {
             Found::Running if status.report.readiness_at(now).ready => ExitReason::Done,

@@ -1,5 +1,6 @@
 //! This node's certificate: made, kept, renewed.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
@@ -38,10 +39,10 @@ pub enum CertificateError {
     OtherKey,
     /// The system has no randomness.
     #[error("the system gives no randomness for a key")]
-    Randomness(#[source] rand::rand_core::OsError),
+    Randomness(#[source] Box<dyn Error + Send + Sync>),
     /// The certificate could not be written.
     #[error("cannot write the certificate")]
-    Write(#[source] rcgen::Error),
+    Write(#[source] Box<dyn Error + Send + Sync>),
 }
 
 /// A node's key for connections, and the certificate with the hotkey's endorsement of it.
@@ -85,7 +86,7 @@ impl NodeCertificate {
         let mut secret = Zeroizing::new([0; SECRET_BYTES]);
         rand::rngs::OsRng
             .try_fill_bytes(secret.as_mut_slice())
-            .map_err(CertificateError::Randomness)?;
+            .map_err(|error| CertificateError::Randomness(error.into()))?;
         Self::endorsed(Arc::new(SigningKey::from_bytes(&secret)), identity, signer, now)
     }
 
@@ -210,7 +211,8 @@ fn write_certificate(
     let extension = CustomExtension::from_oid_content(&EXTENSION_OID, endorsement.to_vec());
     params.custom_extensions.push(extension);
     let key = SelfSigner { secret, public: secret.verifying_key().to_bytes() };
-    let certificate = params.self_signed(&key).map_err(CertificateError::Write)?;
+    let certificate =
+        params.self_signed(&key).map_err(|error| CertificateError::Write(error.into()))?;
     Ok(certificate.der().to_vec())
 }
 

@@ -15,6 +15,7 @@ use serde::Serialize;
 use super::compare::last_update;
 use super::place::{chain_and_wallet, read_own_chain, Place};
 use super::table::{line, table};
+use crate::cli::report::no_node;
 use crate::cli::ConfigFlags;
 use crate::config::{Weights, WeightsMode};
 use crate::exit::ExitReason;
@@ -96,10 +97,7 @@ impl PlanCommand {
             .enable_all()
             .build()
             .map_err(Failure::unexpected)?;
-        let status = runtime.block_on(find(&place.data_dir)).map_err(|error| {
-            Failure::new(ExitReason::NotRunning, error)
-                .hint("start it with `assay run`, or name its data directory with `--data-dir`")
-        })?;
+        let status = runtime.block_on(find(&place.data_dir)).map_err(no_node)?;
         let (chain, _) = chain_and_wallet(&self.flags)?;
         let view = read_own_chain(&chain, place.weights.mechanism, &owner)?;
         let history = place.history(owner)?;
