@@ -44,6 +44,7 @@ mod seeds;
 mod send;
 mod shape;
 mod sign;
+mod socket;
 mod storage;
 mod submit;
 mod subnet;

@@ -7,16 +7,16 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use jsonrpsee_core::client::ClientT as _;
-use jsonrpsee_core::traits::ToRpcParams;
 use node_core::id::BlockHash;
 use node_core::unit::BlockNumber;
 use serde::de::{Deserialize, DeserializeOwned, Deserializer, Error, Visitor};
 use subxt::config::substrate::H256;
 use subxt::config::RpcConfigFor;
 use subxt::SubstrateConfig;
-use subxt_rpcs::client::{JsonrpseeRpcClient, RawValue, RpcParams};
+use subxt_rpcs::client::RpcParams;
 use subxt_rpcs::{rpc_params, LegacyRpcMethods, RpcClient};
+
+use crate::socket::Socket;
 
 type Legacy = LegacyRpcMethods<RpcConfigFor<SubstrateConfig>>;
 
@@ -24,7 +24,7 @@ type Legacy = LegacyRpcMethods<RpcConfigFor<SubstrateConfig>>;
 #[derive(Clone, Debug)]
 pub(crate) struct Methods {
     legacy: Legacy,
-    client: Arc<JsonrpseeRpcClient>,
+    socket: Arc<Socket>,
 }
 
 impl Deref for Methods {
@@ -36,9 +36,9 @@ impl Deref for Methods {
 }
 
 impl Methods {
-    pub(crate) fn new(client: JsonrpseeRpcClient) -> Self {
-        let client = Arc::new(client);
-        Self { legacy: Legacy::new(RpcClient::new(Arc::clone(&client))), client }
+    pub(crate) fn new(socket: Socket) -> Self {
+        let socket = Arc::new(socket);
+        Self { legacy: Legacy::new(RpcClient::new(Arc::clone(&socket))), socket }
     }
 
     /// Asks, and reads the answer where it lies: the library copies it first.
@@ -47,7 +47,7 @@ impl Methods {
         method: &str,
         params: RpcParams,
     ) -> Result<T, subxt_rpcs::Error> {
-        Ok(self.client.request(method, Params(params.build())).await?)
+        self.socket.request(method, params.build().as_deref()).await
     }
 
     /// Hashes of the canonical blocks of these heights, in one call.
@@ -84,14 +84,6 @@ impl Methods {
         let sets: Vec<ChangeSet> = self.ask("state_queryStorageAt", params).await?;
         let changes = sets.into_iter().flat_map(|set| set.changes);
         Ok(changes.filter_map(|(key, value)| Some((key.0, value?.0))).collect())
-    }
-}
-
-struct Params(Option<Box<RawValue>>);
-
-impl ToRpcParams for Params {
-    fn to_rpc_params(self) -> Result<Option<Box<RawValue>>, serde_json::Error> {
-        Ok(self.0)
     }
 }
 
