@@ -136,17 +136,31 @@ impl Layout {
     }
 
     /// The bytes themselves, from what [`Self::take`] found.
-    pub(crate) fn unpack(self, count: usize, body: &[u8], max: usize) -> Result<Vec<u8>, Error> {
+    fn unpack(self, count: usize, body: &[u8], max: usize) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        self.append(count, body, max, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Appends the bytes themselves, from what [`Self::take`] found; some of them if it fails.
+    pub(crate) fn append(
+        self,
+        count: usize,
+        body: &[u8],
+        max: usize,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), Error> {
         check_count(count, max)?;
         if self != Self::Compact {
-            return Ok(body.to_vec());
+            bytes.extend_from_slice(body);
+            return Ok(());
         }
-        let mut bytes = Vec::with_capacity(count);
+        bytes.reserve(count);
         let mut body = body.iter();
         while let Some(first) = body.next() {
             bytes.push(compact_byte(*first, &mut body)?);
         }
-        Ok(bytes)
+        Ok(())
     }
 
     /// Passes over the bytes: how many they are, and where they stand without their number.

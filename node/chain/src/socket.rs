@@ -82,11 +82,12 @@ impl Socket {
         Ok(Self { client: built, requests, next_id: AtomicU64::new(FIRST_ID) })
     }
 
-    /// Asks, and reads the answer where it lies. There is no deadline here.
-    pub(crate) async fn request<T: DeserializeOwned>(
+    /// Asks, and has the answer's JSON read where it lies. There is no deadline here.
+    pub(crate) async fn request<T>(
         &self,
         method: &str,
         params: Option<&RawValue>,
+        read: impl FnOnce(&str) -> Result<T, serde_json::Error>,
     ) -> Result<T, subxt_rpcs::Error> {
         let id = IdKind::Number.into_id(self.next_id.fetch_add(1, Ordering::Relaxed));
         let answer = match self.requests.call(Request::borrowed(method, params, id)).await {
@@ -98,12 +99,18 @@ impl Socket {
             Err(error) => return Err(error.into()),
         };
         match (answer.as_success(), answer.as_error()) {
-            (Some(result), _) => serde_json::from_str(result.get())
-                .map_err(|error| ClientError::ParseError(error).into()),
+            (Some(result), _) => {
+                read(result.get()).map_err(|error| ClientError::ParseError(error).into())
+            }
             (None, Some(error)) => Err(ClientError::Call(error.clone().into_owned()).into()),
             (None, None) => Err(ClientError::Custom("neither a result nor an error".into()).into()),
         }
     }
+}
+
+/// Reads an answer as what its type says.
+pub(crate) fn read_json<T: DeserializeOwned>(json: &str) -> Result<T, serde_json::Error> {
+    serde_json::from_str(json)
 }
 
 impl RpcClientT for Socket {
@@ -112,7 +119,7 @@ impl RpcClientT for Socket {
         method: &'a str,
         params: Option<Box<RawValue>>,
     ) -> RawRpcFuture<'a, Box<RawValue>> {
-        Box::pin(async move { self.request(method, params.as_deref()).await })
+        Box::pin(async move { self.request(method, params.as_deref(), read_json).await })
     }
 
     fn subscribe_raw<'a>(
