@@ -142,7 +142,8 @@ impl Layout {
         Ok(bytes)
     }
 
-    /// Appends the bytes themselves, from what [`Self::take`] found; some of them if it fails.
+    /// Appends the bytes themselves, from what [`Self::take`] found; bytes of no meaning if it
+    /// fails.
     pub(crate) fn append(
         self,
         count: usize,
@@ -155,10 +156,12 @@ impl Layout {
             bytes.extend_from_slice(body);
             return Ok(());
         }
-        bytes.reserve(count);
+        let start = bytes.len();
+        bytes.resize(start + count, 0);
         let mut body = body.iter();
-        while let Some(first) = body.next() {
-            bytes.push(compact_byte(*first, &mut body)?);
+        // Through a slice: a vector's length would be written for each of them.
+        for byte in bytes.iter_mut().skip(start) {
+            *byte = compact_byte(*body.next().ok_or_else(ended)?, &mut body)?;
         }
         Ok(())
     }

@@ -163,8 +163,10 @@ mod tests {
     use subxt::ext::codec::Encode;
     use subxt::ext::scale_decode::DecodeAsType;
 
-    /// Hotkeys by their first byte, and bytes or whether there are none.
-    fn read<T: TypeInfo + 'static>(bytes: &[u8]) -> Result<Vec<(u8, Option<Vec<u8>>)>, Error> {
+    /// A hotkey by its first byte, and its bytes if they could be read.
+    type Found = (u8, Option<Vec<u8>>);
+
+    fn read<T: TypeInfo + 'static>(bytes: &[u8]) -> Result<Vec<Found>, Error> {
         let mut registry = Registry::new();
         let id = registry.register_type(&MetaType::new::<T>()).id;
         let types: PortableRegistry = registry.into();

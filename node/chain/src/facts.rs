@@ -78,7 +78,7 @@ impl Facts {
             Some((seat.hotkey, newest(written, revealed.remove(&seat.hotkey))?))
         };
         let mut all: Vec<_> = self.seating.seats.iter().filter_map(newest_of).collect();
-        all.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
+        all.sort_unstable_by_key(|(hotkey, _)| *hotkey);
         all
     }
 

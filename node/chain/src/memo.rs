@@ -5,9 +5,16 @@
 
 use std::sync::{Mutex, PoisonError};
 
-/// A meaning, and the stored values that it is the meaning of. It belongs to one runtime.
+/// The last meaning. It belongs to one runtime.
 #[derive(Debug)]
-pub(crate) struct Memo<T>(Mutex<Option<(Vec<Option<Vec<u8>>>, T)>>);
+pub(crate) struct Memo<T>(Mutex<Option<Known<T>>>);
+
+/// A meaning, and the stored values that it is the meaning of.
+#[derive(Debug)]
+struct Known<T> {
+    values: Vec<Option<Vec<u8>>>,
+    meaning: T,
+}
 
 impl<T> Default for Memo<T> {
     fn default() -> Self {
@@ -24,14 +31,14 @@ impl<T: Clone> Memo<T> {
         find: impl FnOnce() -> Result<T, E>,
     ) -> Result<T, E> {
         let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((before, meaning)) = &*kept() {
-            if before.iter().map(Option::as_deref).eq(values.iter().copied()) {
-                return Ok(meaning.clone());
+        if let Some(known) = &*kept() {
+            if known.values.iter().map(Option::as_deref).eq(values.iter().copied()) {
+                return Ok(known.meaning.clone());
             }
         }
         let meaning = find()?;
         let values = values.iter().map(|value| value.map(<[u8]>::to_vec)).collect();
-        *kept() = Some((values, meaning.clone()));
+        *kept() = Some(Known { values, meaning: meaning.clone() });
         Ok(meaning)
     }
 }
