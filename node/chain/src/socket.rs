@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use jsonrpsee_client_transport::ws::{Url, WsTransportClientBuilder};
+use jsonrpsee_client_transport::ws::{Url, WsHandshakeError, WsTransportClientBuilder};
 use jsonrpsee_core::client::async_client::RpcService;
 use jsonrpsee_core::client::{Client, ClientBuilder, Error as ClientError, IdKind};
 use jsonrpsee_core::middleware::{Request, RpcServiceBuilder, RpcServiceT as _};
@@ -29,8 +29,9 @@ const WAITING_MAX: usize = 256;
 /// the node is busy ends the subscription. Higher: memory.
 const ITEMS_WAITING_MAX: usize = 4096;
 
-/// Redirects followed while connecting.
-const REDIRECTS_MAX: usize = 5;
+/// Addresses tried while connecting. More would follow redirects, from `wss` to `ws` as well, and so
+/// send what the URL holds in the clear.
+const ADDRESSES_MAX: usize = 1;
 
 /// Length of a log line of the library.
 const LOGGED_BYTES_MAX: u32 = 1024;
@@ -60,10 +61,10 @@ impl Socket {
         let (sender, receiver) = WsTransportClientBuilder::default()
             .max_request_size(MESSAGE_BYTES_MAX)
             .max_response_size(MESSAGE_BYTES_MAX)
-            .max_redirections(REDIRECTS_MAX)
+            .max_redirections(ADDRESSES_MAX)
             .build(url)
             .await
-            .map_err(|error| client(ClientError::Transport(error.into())))?;
+            .map_err(|error| client(not_connected(error)))?;
         let below: Arc<OnceLock<RpcService>> = Arc::default();
         let seen = Arc::clone(&below);
         let layers =
@@ -108,6 +109,17 @@ impl Socket {
     }
 }
 
+/// Why there is no connection. A redirect that is not followed looks like a name without addresses.
+fn not_connected(error: WsHandshakeError) -> ClientError {
+    let is_redirect = matches!(error, WsHandshakeError::NoAddressFound(_));
+    let redirects = "it redirects to another address: configure that one, if it is to be trusted";
+    if is_redirect {
+        ClientError::Custom(redirects.to_owned())
+    } else {
+        ClientError::Transport(error.into())
+    }
+}
+
 /// Reads an answer as what its type says.
 pub(crate) fn read_json<T: DeserializeOwned>(json: &str) -> Result<T, serde_json::Error> {
     serde_json::from_str(json)
@@ -129,5 +141,39 @@ impl RpcClientT for Socket {
         unsubscribe: &'a str,
     ) -> RawRpcFuture<'a, RawRpcSubscription> {
         self.client.subscribe_raw(subscribe, params, unsubscribe)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_redirect_is_not_followed_and_says_so() {
+        let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = elsewhere.local_addr().unwrap();
+        let url = format!("ws://{}/key", endpoint.local_addr().unwrap());
+        let redirecting = async {
+            let (mut stream, _) = endpoint.accept().await.unwrap();
+            let mut request = [0; 1024];
+            assert!(stream.read(&mut request).await.unwrap() > 0);
+            let answer = format!(
+                "HTTP/1.1 301 Moved Permanently\r\nlocation: ws://{target}/\r\n\
+                 content-length: 0\r\n\r\n"
+            );
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        };
+        let (opened, ()) = tokio::join!(Socket::open(&url), redirecting);
+        let error = crate::call_error::with_causes(&opened.unwrap_err());
+        assert!(error.contains("redirects to another address"), "{error}");
+        tokio::select! {
+            biased;
+            _ = elsewhere.accept() => panic!("the redirect was followed"),
+            () = tokio::task::yield_now() => {}
+        }
     }
 }
