@@ -223,12 +223,12 @@ pub fn settle<'a>(jury: &Jury, receipts: impl Iterator<Item = &'a Receipt>) -> S
     // Who says two things cannot be asked either.
     let all = jury.without(&equivocal);
     let informed = informed(&receipts);
-    let independent: Vec<Claim<'_>> =
-        claims.iter().filter(|claim| !informed.contains(&claim.worker)).copied().collect();
+    let (seen, independent): (Vec<Claim<'_>>, Vec<Claim<'_>>) =
+        claims.iter().partition(|claim| informed.contains(&claim.worker));
     let others = all.without(&informed);
     // Where fewer agree because some are informed, only the own result makes up for them.
     let is_own_needed = others.required() < all.required();
-    let decision = decided(&others, &independent, is_own_needed)
+    let decision = decided(&others, &independent, &seen, is_own_needed)
         .map(|group| decide(jury, &group, &informed, &claims));
     let standing = Standing { claimants: BTreeSet::new(), equivocal, decision, needed: 0 };
     if standing.decision.is_some() || independent.len() < others.most() {
@@ -237,7 +237,7 @@ pub fn settle<'a>(jury: &Jury, receipts: impl Iterator<Item = &'a Receipt>) -> S
     }
     let claimants = claims.iter().map(|claim| claim.worker).collect();
     let is_over = claims.len() >= all.most() && !claims.is_empty();
-    let decision = decided(&all, &claims, false)
+    let decision = decided(&all, &claims, &[], false)
         .map(|group| decide(jury, &group, &informed, &claims))
         .or_else(|| is_over.then(|| decide_alone(&all, &claims)));
     needing(Standing { decision, ..standing }, claimants, &claims, &all)
@@ -257,9 +257,18 @@ fn needing(
 }
 
 /// Those who agree, if they are enough.
-fn decided<'a>(jury: &Jury, claims: &[Claim<'a>], is_own_needed: bool) -> Option<Vec<Claim<'a>>> {
+///
+/// - `seen`: claims that may be copies. One that says otherwise is none, and stands against them.
+fn decided<'a>(
+    jury: &Jury,
+    claims: &[Claim<'a>],
+    seen: &[Claim<'a>],
+    is_own_needed: bool,
+) -> Option<Vec<Claim<'a>>> {
     let group = agreeing(claims, jury.tolerance_nanobpb);
-    let is_enough = group.len() >= jury.required() && group.len().saturating_mul(2) > claims.len();
+    let against = seen.iter().filter(|claim| !agrees_with(jury, group, claim)).count();
+    let is_most = group.len().saturating_mul(2) > claims.len().saturating_add(against);
+    let is_enough = group.len() >= jury.required() && is_most;
     // Nobody is believed only because others cannot be asked.
     let is_short = jury.required() < jury.wanted;
     let has_own = match jury.own {
@@ -334,6 +343,10 @@ fn agree(one: Finding, other: Finding, tolerance: u64) -> bool {
     }
 }
 
+fn agrees_with(jury: &Jury, group: &[Claim<'_>], claim: &Claim<'_>) -> bool {
+    group.iter().all(|one| agree(one.finding, claim.finding, jury.tolerance_nanobpb))
+}
+
 /// What a group decides: the lower median of those who did not see another result first, so that no
 /// member can shift it by being extreme.
 fn decide(
@@ -348,11 +361,9 @@ fn decide(
         group.iter().filter(|claim| !is_informed(claim)).copied().collect();
     let counted = if independent.is_empty() { group } else { independent.as_slice() };
     let median = counted.get(counted.len().saturating_sub(1) / 2);
-    let tolerance = jury.tolerance_nanobpb;
     // Whose result did not have to be counted stands alone only if it says otherwise.
     let stands_alone = |claim: &&Claim<'_>| {
-        let agrees = group.iter().all(|one| agree(one.finding, claim.finding, tolerance));
-        let is_uncounted = is_informed(claim) && agrees;
+        let is_uncounted = is_informed(claim) && agrees_with(jury, group, claim);
         !members.contains(&claim.worker) && !is_uncounted
     };
     Decision {
@@ -681,6 +692,16 @@ mod tests {
         let alone = settled(&jury(2, 2), std::slice::from_ref(&first));
         assert_eq!((alone.decision, alone.needed), (None, 2));
         assert!(settled(&jury(2, 2), &[first, slow]).decision.is_some());
+    }
+
+    #[test]
+    fn who_saw_a_result_and_says_otherwise_did_not_copy_it() {
+        let liar = shown_to(3, None, claim(1, BPB / 2));
+        let honest = shown_to(3, None, claim(3, BPB));
+        let standing = settled(&jury(1, 4), &[liar.clone(), honest.clone()]);
+        assert_eq!((standing.decision, standing.needed), (None, 3), "one more is asked");
+        let third = settled(&jury(1, 4), &[liar, honest, claim(2, BPB)]);
+        assert_ne!(third.decision.map(|decision| decision.alone), Some(keys(&[3])));
     }
 
     #[test]
