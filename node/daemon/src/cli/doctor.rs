@@ -96,6 +96,11 @@ impl Finding {
         Self { next: Some(next.into()), ..self }
     }
 
+    /// The same, as something to look at.
+    fn as_warning(self) -> Self {
+        Self { level: Level::Warn, ..self }
+    }
+
     /// An error with its causes, in one line.
     fn of_error(id: &'static str, error: &dyn std::error::Error) -> Self {
         let mut text = error.to_string();

@@ -4,6 +4,7 @@ use node_core::id::{
     AssignmentId, Attempt, BlockHash, ContentDigest, Hotkey, Netuid, RunId, SubmissionId, Uid,
 };
 use node_core::inventory::DeviceId;
+use node_core::publish::KeyStanding;
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 
 use super::journal::JournalStatus;
@@ -339,5 +340,6 @@ fn peer(byte: u8) -> PeerStatus {
         receipts_until: 7,
         is_gone: false,
         strikes: 0,
+        certificate: Some(KeyStanding::Published),
     }
 }
