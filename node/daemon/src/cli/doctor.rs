@@ -96,9 +96,9 @@ impl Finding {
         Self { next: Some(next.into()), ..self }
     }
 
-    /// The same, as something to look at.
-    fn as_warning(self) -> Self {
-        Self { level: Level::Warn, ..self }
+    /// The same, at another level.
+    fn at(self, level: Level) -> Self {
+        Self { level, ..self }
     }
 
     /// An error with its causes, in one line.

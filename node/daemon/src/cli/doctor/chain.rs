@@ -220,7 +220,9 @@ async fn certificate(
             config.peer.publish_axon,
             unix_now(),
         ),
-        Err(error) => vec![Finding::of_error("certificate", &error).as_warning().next("try again")],
+        Err(error) => {
+            vec![Finding::of_error("certificate", &error).at(Level::Warn).next("try again")]
+        }
     }
 }
 

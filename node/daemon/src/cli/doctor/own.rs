@@ -9,7 +9,7 @@ use node_core::unit::UnixMs;
 use node_core::view::ChainView;
 use node_store::{read_journal, History, Owner};
 
-use super::Finding;
+use super::{Finding, Level};
 use crate::cli::weights::compare::last_update;
 use crate::run::certificate;
 use crate::run::identity::{self, Identity, IdentityError};
@@ -90,9 +90,9 @@ pub(super) fn certificate(
                         node makes a new one at its start, which peers take as such";
             vec![Finding::warn(ID, text).next(next)]
         }
-        Ok(Some(Err(error))) => vec![Finding::of_error(ID, &error).as_warning().next(next)],
+        Ok(Some(Err(error))) => vec![Finding::of_error(ID, &error).at(Level::Warn).next(next)],
         Err(error) => vec![Finding::of_error(ID, &error)
-            .as_warning()
+            .at(Level::Warn)
             .next("let this user read it, or ask as the user whose node it is")],
     }
 }
@@ -105,7 +105,6 @@ mod tests {
     use node_core::view::Neuron;
     use node_store::Store;
 
-    use super::super::Level;
     use super::*;
 
     const OWNER: Owner =
