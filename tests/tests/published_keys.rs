@@ -1,5 +1,5 @@
-//! Real nodes publish the keys of their connections, refuse whoever shows another one, and let nobody
-//! be locked out who lost his.
+//! Real nodes publish the keys of their connections, refuse whoever shows another one, and lock
+//! nobody out who lost his.
 
 #![allow(clippy::unwrap_used, reason = "a test states facts; a broken one should stop at once")]
 
@@ -124,8 +124,7 @@ fn of_its_own(report: &StatusReport) -> Option<KeyStanding> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn case_19_the_chain_holds_each_nodes_key_another_is_refused_and_a_lost_one_locks_nobody_out()
-{
+async fn case_19_another_key_than_the_one_on_chain_is_refused_and_a_lost_one_locks_nobody_out() {
     let dir = tempfile::tempdir().unwrap();
     let mut world = World::start(dir.path()).await;
 

@@ -17,8 +17,8 @@ Examples:
   assay peers --json | jq '.[] | select(.is_gone)'
 
 The certificate is `published` if it has the key that the chain says; `endorsed` if the chain says
-none, so that the hotkey's endorsement alone counts; `new` if the chain says another key and this one
-was endorsed since, which counts for six hours; and if it `contradicts` the chain, the peer is refused.
+none, so that the hotkey's endorsement alone counts; `new` if the chain says another key and this
+one was endorsed less than six hours ago; and if it `contradicts` the chain, the peer is refused.
 `gone`: nothing was heard for so long that others take its place as a coordinator. Strikes: results
 that stood alone, two different results, a broken seal; a validator with three gets no leases here.
 

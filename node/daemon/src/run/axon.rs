@@ -1,5 +1,5 @@
-//! Publishes where this node serves peers and the key that its connections show, when the chain says
-//! something else.
+//! Publishes where this node serves peers and the key that its connections show, when the chain
+//! says something else.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

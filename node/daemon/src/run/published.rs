@@ -1,8 +1,9 @@
 //! Reads which keys the validators published for their connections.
 //!
-//! Not with each view: a key changes once in a long while, and there are as many as validators. They
-//! are read at the start, when the set of validators or one's address changed (a key is published
-//! together with the address), after a publication of this node, and every [`READ_EVERY`] blocks.
+//! Not with each view: a key changes once in a long while, and there are as many as validators.
+//! They are read at the start, when the set of validators or one's address changed (a key is
+//! published together with the address), after a publication of this node, and every
+//! [`READ_EVERY`] blocks.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,7 +18,7 @@ use tokio::sync::{watch, Notify};
 use super::perform::describe;
 
 /// Blocks between two readings while nothing else calls for one: twenty minutes of the real chain.
-/// Lower: the chain is asked for nothing. Higher: a key that its owner replaced is taken for longer.
+/// Lower: the chain is asked for nothing. Higher: a replaced key is taken for longer.
 const READ_EVERY: BlockCount = BlockCount(100);
 
 /// First pause after a failure; each further one doubles it.

@@ -401,7 +401,7 @@ pub struct PeerStatus {
     pub strikes: u64,
     /// How the key that it showed when it was last called stands to what it published: `published`,
     /// `endorsed` (it published none), `new` (the chain says another one, and this was endorsed
-    /// since) or `contradicts` (the chain says another one: refused). `null` if that is not known.
+    /// lately) or `contradicts` (the chain says another one: refused). `null` if that is not known.
     #[serde(default)]
     pub certificate: Option<KeyStanding>,
 }
