@@ -201,8 +201,8 @@ pub(super) async fn subnet(config: &Config, hotkey: Option<Hotkey>, best: &Best)
     found
 }
 
-/// Whether the chain says the key of the node's connections. Of a hotkey without a permit nothing is
-/// said: peers refuse it whatever its key.
+/// Whether the chain says the key of the node's connections. Of a hotkey without a permit nothing
+/// is said: peers refuse it whatever its key.
 async fn certificate(
     config: &Config,
     client: &ChainClient,

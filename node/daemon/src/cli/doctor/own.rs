@@ -1,6 +1,6 @@
 //! Whose the data directory is, whether its journal explains what the chain shows, and whether the
-//! chain says its key: what a start would refuse, what would end it soon after, and what peers would
-//! refuse.
+//! chain says its key: what a start would refuse, what would end it soon after, and what peers
+//! would refuse.
 
 use std::path::Path;
 
