@@ -36,6 +36,7 @@ impl Machine {
             Some(view) => (!view.is_validator(&peer)).then_some(LeaseRefusal::NotAValidator),
         };
         let refused = refusal.map(LeaseAnswer::Refused);
+        let subjects = self.subjects(&request);
         let answer = match request {
             PeerRequest::Acquire(request) => PeerAnswer::Acquired(match refusal {
                 Some(refusal) => Err(refusal),
@@ -65,8 +66,24 @@ impl Machine {
             }
             PeerRequest::Explain { submission } => PeerAnswer::Explained(self.explain(&submission)),
         };
-        note_refusals(peer, &answer, out);
+        note_refusals(peer, &subjects, &answer, out);
         out.perform(Effect::Answer { call, answer });
+    }
+
+    /// The submissions that a request is about, as far as this node coordinates them.
+    fn subjects(&self, request: &PeerRequest) -> Vec<Option<SubmissionId>> {
+        let of = |assignment| self.replica_of.get(assignment).map(|(submission, _)| *submission);
+        match request {
+            PeerRequest::Renew(items) => {
+                items.iter().map(|item| of(&item.held.assignment)).collect()
+            }
+            PeerRequest::Seal(seal) => vec![of(&seal.held.assignment)],
+            PeerRequest::Complete(receipt) => vec![of(&receipt.evidence.assignment)],
+            PeerRequest::Release { item, .. } => vec![of(&item.assignment)],
+            PeerRequest::Acquire(_)
+            | PeerRequest::Receipts { .. }
+            | PeerRequest::Explain { .. } => vec![None],
+        }
     }
 
     /// Opens and closes replicas of one submission as its standing and this node's duty ask for,
@@ -517,19 +534,26 @@ fn replica_standing(record: &LeaseRecord) -> ReplicaStanding {
     }
 }
 
-fn note_refusals(peer: Hotkey, answer: &PeerAnswer, out: &mut Outcome) {
-    let mut note = |call: &'static str, refusal: &LeaseRefusal| {
-        out.note(Note::LeaseRefused { peer, call, reason: refusal.id().to_owned() });
+fn note_refusals(
+    peer: Hotkey,
+    subjects: &[Option<SubmissionId>],
+    answer: &PeerAnswer,
+    out: &mut Outcome,
+) {
+    let mut note = |call: &'static str, at: usize, refusal: &LeaseRefusal| {
+        let submission = subjects.get(at).copied().flatten();
+        let reason = refusal.id().to_owned();
+        out.note(Note::LeaseRefused { peer, call, submission, reason });
     };
     match answer {
-        PeerAnswer::Acquired(Err(refusal)) => note("acquire", refusal),
-        PeerAnswer::Completed(LeaseAnswer::Refused(refusal)) => note("complete", refusal),
-        PeerAnswer::Released(LeaseAnswer::Refused(refusal)) => note("release", refusal),
-        PeerAnswer::Sealed(HoldAnswer::Refused(refusal)) => note("seal", refusal),
+        PeerAnswer::Acquired(Err(refusal)) => note("acquire", 0, refusal),
+        PeerAnswer::Completed(LeaseAnswer::Refused(refusal)) => note("complete", 0, refusal),
+        PeerAnswer::Released(LeaseAnswer::Refused(refusal)) => note("release", 0, refusal),
+        PeerAnswer::Sealed(HoldAnswer::Refused(refusal)) => note("seal", 0, refusal),
         PeerAnswer::Renewed(answers) => {
-            for answer in answers {
+            for (at, answer) in answers.iter().enumerate() {
                 if let HoldAnswer::Refused(refusal) = answer {
-                    note("renew", refusal);
+                    note("renew", at, refusal);
                 }
             }
         }

@@ -150,6 +150,16 @@ impl Machine {
         ranked.into_iter().filter(|hotkey| !self.duties.is_gone(hotkey)).take(count).collect()
     }
 
+    /// Who coordinates a submission now: the first in the ranking that is not gone.
+    #[must_use]
+    pub fn coordinator_of(&self, id: &SubmissionId) -> Option<Hotkey> {
+        let submission = self.submissions.get(id)?;
+        let validators = &self.duties.validators;
+        let places = coordinators_among(validators, &submission.hotkey, &submission.content);
+        let mut ranked = places.iter().filter_map(|place| validators.get(usize::from(*place)));
+        ranked.find(|hotkey| !self.duties.is_gone(hotkey)).copied()
+    }
+
     /// Whether this node gives out replicas of this submission.
     pub(super) fn is_on_duty(&mut self, id: &SubmissionId) -> bool {
         self.coordinators_now(id).contains(&self.config.hotkey)

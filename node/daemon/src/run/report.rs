@@ -57,12 +57,13 @@ pub(crate) struct Reporter {
 impl Reporter {
     /// Remembers what an operator may ask about later.
     pub(crate) fn heard(&mut self, note: &Note) {
-        let Note::LeaseRefused { peer, call, reason } = note else { return };
+        let Note::LeaseRefused { peer, call, submission, reason } = note else { return };
         if self.refusals.len() >= REFUSALS_KEPT {
             self.refusals.pop_front();
         }
-        let (call, reason) = ((*call).to_owned(), reason.clone());
-        self.refusals.push_back(RefusalStatus { at: unix_now(), peer: *peer, call, reason });
+        let (peer, call, submission, reason) =
+            (*peer, (*call).to_owned(), *submission, reason.clone());
+        self.refusals.push_back(RefusalStatus { at: unix_now(), peer, call, submission, reason });
     }
 
     pub(crate) fn publish(&self, machine: &Machine, performer: &Performer) {

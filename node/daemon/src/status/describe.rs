@@ -252,6 +252,7 @@ fn runs(machine: &Machine, facts: &HostFacts) -> Vec<RunStatus> {
             run: run.row.run,
             submission: run.row.grant.assignment.submission,
             device: run.row.device.clone(),
+            lease: run.row.grant.lease,
             attempt: run.row.grant.attempt,
             coordinator: run.row.grant.coordinator,
             state: match run.row.state {
@@ -296,6 +297,8 @@ fn submissions(machine: &Machine) -> (SubmissionCounts, Vec<SubmissionStatus>) {
         .map(|submission| {
             let evidence = evidence.get(&submission.id).copied();
             let mut status = submission_status(submission, evidence, machine.view());
+            status.coordinator =
+                status.coordinator.or_else(|| machine.coordinator_of(&submission.id));
             if let (SubmissionStage::Admitted, Some(lease)) =
                 (status.stage, leases.get(&submission.id))
             {
@@ -338,9 +341,7 @@ fn submission_status(
         stage: SubmissionStage::Committed,
         points: None,
         worker: evidence.map(|evidence| evidence.worker),
-        coordinator: evidence
-            .map(|evidence| evidence.coordinator)
-            .or_else(|| first_coordinator(submission, view)),
+        coordinator: evidence.map(|evidence| evidence.coordinator),
         metrics: evidence.and_then(|evidence| evidence.metrics.as_ref()).map(metrics_status),
         rule: None,
         ending: evidence.map(|evidence| evidence.ending.name().to_owned()),
@@ -393,12 +394,6 @@ fn add_lease(status: &mut SubmissionStatus, lease: &LeaseRow) {
             status.detail = Some(format!("all {attempt} attempts were lost: {last}"));
         }
     }
-}
-
-fn first_coordinator(submission: &Submission, view: Option<&ChainView>) -> Option<Hotkey> {
-    let ranked =
-        node_core::assignment::coordinators(view?, &submission.hotkey, &submission.content);
-    ranked.first().copied()
 }
 
 fn metrics_status(metrics: &Metrics) -> MetricsStatus {
@@ -470,6 +465,7 @@ fn receipts(machine: &Machine) -> Vec<ReceiptStatus> {
             ReceiptStatus {
                 assignment: evidence.assignment,
                 submission: evidence.submission,
+                lease: evidence.lease,
                 worker: evidence.worker,
                 coordinator: evidence.coordinator,
                 ending: evidence.ending.name().to_owned(),

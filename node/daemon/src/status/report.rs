@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use node_core::id::{
-    AssignmentId, Attempt, BlockHash, ContentDigest, Hotkey, Netuid, RunId, SubmissionId, Uid,
+    AssignmentId, Attempt, BlockHash, ContentDigest, Hotkey, LeaseId, Netuid, RunId, SubmissionId,
+    Uid,
 };
 use node_core::inventory::DeviceId;
 use node_core::lease::Explanation;
@@ -235,6 +236,8 @@ pub struct RunStatus {
     pub submission: SubmissionId,
     /// Where.
     pub device: DeviceId,
+    /// Under which lease.
+    pub lease: LeaseId,
     /// Its fencing token.
     pub attempt: Attempt,
     /// Who granted the lease.
@@ -425,6 +428,8 @@ pub struct RefusalStatus {
     pub peer: Hotkey,
     /// What it asked.
     pub call: String,
+    /// About which submission, if this node coordinates it.
+    pub submission: Option<SubmissionId>,
     /// Why: a refusal's public id.
     pub reason: String,
 }
@@ -436,6 +441,8 @@ pub struct ReceiptStatus {
     pub assignment: AssignmentId,
     /// Of which submission.
     pub submission: SubmissionId,
+    /// Under which lease.
+    pub lease: LeaseId,
     /// Who ran it.
     pub worker: Hotkey,
     /// Who granted the lease.

@@ -1,7 +1,8 @@
 //! Reports for tests of everything that shows one.
 
 use node_core::id::{
-    AssignmentId, Attempt, BlockHash, ContentDigest, Hotkey, Netuid, RunId, SubmissionId, Uid,
+    AssignmentId, Attempt, BlockHash, ContentDigest, Hotkey, LeaseId, Netuid, RunId, SubmissionId,
+    Uid,
 };
 use node_core::inventory::DeviceId;
 use node_core::publish::KeyStanding;
@@ -123,6 +124,7 @@ pub(crate) fn healthy() -> StatusReport {
         receipts: vec![ReceiptStatus {
             assignment: AssignmentId([0xb1; 32]),
             submission: SubmissionId([0xa1; 32]),
+            lease: LeaseId([0x2e; 32]),
             worker: key(1),
             coordinator: key(2),
             ending: "completed".to_owned(),
@@ -299,6 +301,7 @@ fn run() -> RunStatus {
         run: RunId([0x7f; 32]),
         submission: SubmissionId([0xa2; 32]),
         device: DeviceId("cpu-0".to_owned()),
+        lease: LeaseId([0x1e; 32]),
         attempt: Attempt(2),
         coordinator: key(2),
         state: "running".to_owned(),
