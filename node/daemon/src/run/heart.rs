@@ -11,12 +11,14 @@ use node_core::machine::event::{CallId, Event};
 use node_core::machine::Machine;
 use node_core::rows::Write;
 use node_core::unit::{MonoMs, Now, UnixMs};
+use node_core::view::ChainView;
 use node_peer::{PeerCall, PeerDirectory};
 use node_store::{CommitError, Store};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::failpoint::failpoint;
 use super::perform::Performer;
+use super::published::Certificates;
 use super::report::Reporter;
 use super::stop::{StopStep, Stopping};
 use crate::exit::ExitReason;
@@ -77,6 +79,8 @@ pub(crate) struct Heart {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) reporter: Reporter,
     pub(crate) directory: watch::Sender<PeerDirectory>,
+    /// What validators published; it goes into the directory with the next finalized block.
+    pub(crate) certificates: watch::Receiver<Certificates>,
     pub(crate) calls: Calls,
     /// Set once the machine says that the process must not go on.
     pub(crate) halted: Option<ExitReason>,
@@ -204,7 +208,7 @@ impl Heart {
         let mut decided = Outcome::default();
         for event in events {
             if let Event::BlockFinalized(view) = &event {
-                self.directory.send_replace(PeerDirectory::from_view(view));
+                self.directory.send_replace(self.directory_of(view));
             }
             let Outcome { writes, effects, notes } = self.machine.apply(self.clock.now(), event);
             for note in &notes {
@@ -220,6 +224,14 @@ impl Heart {
             self.perform(effect);
         }
         Ok(())
+    }
+
+    fn directory_of(&self, view: &ChainView) -> PeerDirectory {
+        let directory = PeerDirectory::from_view(view);
+        match self.certificates.borrow().clone() {
+            Some(certificates) => directory.with_certificates(certificates),
+            None => directory,
+        }
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<(), HeartError> {

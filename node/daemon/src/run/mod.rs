@@ -8,7 +8,7 @@
 //! Not here: what is decided (`node-core`), and how a setting got its value (`config`).
 
 mod axon;
-mod certificate;
+pub(crate) mod certificate;
 mod chain_task;
 mod contents;
 mod evaluate;
@@ -17,6 +17,7 @@ mod fetch;
 mod heart;
 pub(crate) mod identity;
 mod perform;
+mod published;
 mod report;
 mod start;
 mod stop;
