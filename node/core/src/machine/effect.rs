@@ -198,6 +198,7 @@ pub enum Note {
     RunEnded { run: RunId, submission: SubmissionId, reason: String },
     RunUnknown { run: RunId },
     RunAbandoned { run: RunId, reason: String },
+    RunLapsed { run: RunId, submission: SubmissionId, reason: String },
     LeftoverFound { run: RunId },
     PeerUnreachable { peer: Hotkey, reason: String },
     WeightsIntended { epoch: u64, entries: u64 },

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::id::{AssignmentId, Digest, Hotkey, RunId};
 use crate::inventory::{Device, DeviceId, DeviceKind};
+use crate::keeper::Keeper;
 use crate::machine::effect::{Note, Outcome, RunSpec};
 use crate::machine::event::Event;
 use crate::machine::{Machine, MachineConfig};
@@ -136,6 +137,8 @@ pub(super) struct Host {
     /// Counts the lives of the process; what an earlier one waited for never arrives.
     pub(super) life: u32,
     pub(super) devices: usize,
+    /// Keeps its leases, as long as the process lives.
+    pub(super) keeper: Keeper,
     machine: Option<Machine>,
     mono_start: u64,
 }
@@ -155,6 +158,7 @@ impl Host {
             is_blind: false,
             life: 0,
             devices: 1,
+            keeper: Keeper::default(),
             machine: None,
             mono_start: 0,
         }
@@ -180,6 +184,7 @@ impl Host {
     pub(super) fn start(&mut self, now_ms: u64) {
         self.life += 1;
         self.machine = Some(Machine::new(self.config.clone()));
+        self.keeper = Keeper::default();
         self.mono_start = now_ms - 500;
     }
 
@@ -194,7 +199,10 @@ impl Host {
 
     pub(super) fn apply(&mut self, now_ms: u64, event: Event) -> Outcome {
         let now = self.now(now_ms);
-        self.machine.as_mut().expect("the node is up").apply(now, event)
+        let machine = self.machine.as_mut().expect("the node is up");
+        let outcome = machine.apply(now, event);
+        self.keeper.hold(now.mono, machine.leases_held());
+        outcome
     }
 
     pub(super) fn inventory(&self) -> Vec<Device> {

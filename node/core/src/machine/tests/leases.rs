@@ -333,14 +333,15 @@ fn a_coordinator_without_an_address_does_not_keep_a_node_from_work() {
 #[test]
 fn an_answer_of_the_wrong_kind_counts_as_none() {
     let mut world = World::new(16, 2, 2);
-    world.nonsense = vec![(1, Question::Acquire), (1, Question::Receipts { of: validator(0) })];
+    world.nonsense =
+        vec![(1, Some(Question::Acquire)), (1, Some(Question::Receipts { of: validator(0) }))];
     let id = world.submit_to(0, miner(0), GOOD);
     world.run_until(200_000, "settled", |world| world.is_settled_everywhere(id));
     let runs = |world: &World, node| world.notes(node, |n| matches!(n, Note::RunStarted { .. }));
     assert_eq!(world.nonsense, vec![]);
     assert_eq!([runs(&world, 0), runs(&world, 1)], [1, 0], "node 1 did not hear of its grant");
     world.run_ms = 90_000;
-    world.nonsense = vec![(1, Question::Renew), (1, Question::Renew)];
+    world.nonsense = vec![(1, None), (1, None)];
     let next = world.submit_to(0, miner(1), GOOD);
     world.run_until(200_000, "settled", |world| world.is_settled_everywhere(next));
     assert_eq!(world.nonsense, vec![]);
@@ -353,7 +354,7 @@ fn an_answer_that_was_not_asked_for_starts_nothing() {
     let id = world.submit_to(0, miner(0), GOOD);
     world.run_until(60_000, "the other node ran it", |world| {
         let is_asking = |world: &World| {
-            world.questions.values().any(|a| a.node == 1 && a.question == Question::Acquire)
+            world.questions.values().any(|a| a.node == 1 && a.question == Some(Question::Acquire))
         };
         runs_started(world) == 1
             && world.hosts[1].machine().runs().next().is_none()

@@ -80,7 +80,8 @@ pub(super) struct Asked {
     pub(super) node: usize,
     pub(super) life: u32,
     pub(super) peer: Hotkey,
-    pub(super) question: Question,
+    /// `None`: who keeps the leases asks, and not the machine.
+    pub(super) question: Option<Question>,
     pub(super) request: PeerRequest,
 }
 
@@ -107,7 +108,7 @@ pub(super) struct World {
     pub(super) questions_asked: u64,
     pub(super) tick_ms: u64,
     /// The next answers to these questions of these nodes make no sense.
-    pub(super) nonsense: Vec<(usize, Question)>,
+    pub(super) nonsense: Vec<(usize, Option<Question>)>,
     queue: BTreeMap<(u64, u64), Happening>,
     sequence: u64,
     /// A node lost rows: it may grant again what somebody still runs.
@@ -386,6 +387,7 @@ impl World {
                 if self.hosts[node].life == life && self.hosts[node].is_up() {
                     self.after(self.tick_ms, Happening::Ticked { node, life });
                     self.deliver(node, life, Event::Ticked);
+                    self.renew_leases(node, life);
                 }
             }
             Happening::BlockProduced => self.produce_block(),
@@ -484,11 +486,54 @@ impl World {
                 Ok(PeerAnswer::Released(LeaseAnswer::Accepted))
             }
         };
-        self.deliver(asked.node, asked.life, Event::PeerAnswered { peer, question, result });
+        let (node, life) = (asked.node, asked.life);
+        if let Some(question) = question {
+            self.deliver(node, life, Event::PeerAnswered { peer, question, result });
+        } else if self.hosts[node].life == life && self.hosts[node].is_up() {
+            let result = result.and_then(|answer| match answer {
+                PeerAnswer::Renewed(answers) => Ok(answers),
+                _ => Err("nonsense".to_owned()),
+            });
+            let now = self.hosts[node].now(self.now_ms).mono;
+            self.hosts[node].keeper.answered(now, peer, result);
+            self.tell_news(node, life);
+        }
+    }
+
+    /// Sends the renewals that are due.
+    fn renew_leases(&mut self, node: usize, life: u32) {
+        let host = &mut self.hosts[node];
+        if host.life != life || !host.is_up() {
+            return;
+        }
+        let now = host.now(self.now_ms).mono;
+        for ask in host.keeper.due(now) {
+            let request = PeerRequest::Renew(ask.renewals);
+            self.send_question(node, ask.peer.hotkey, None, request);
+        }
+    }
+
+    /// The dead man's switch, and what the keeper of the leases has to tell.
+    fn tell_news(&mut self, node: usize, life: u32) {
+        let host = &mut self.hosts[node];
+        if host.life != life || !host.is_up() {
+            return;
+        }
+        let now = host.now(self.now_ms).mono;
+        host.keeper.trip(now);
+        for event in host.keeper.take_news() {
+            self.deliver_one(node, life, event);
+        }
+    }
+
+    /// Gives an event to a node, after what the keeper of its leases has to tell.
+    pub(super) fn deliver(&mut self, node: usize, life: u32, event: Event) {
+        self.tell_news(node, life);
+        self.deliver_one(node, life, event);
     }
 
     /// Gives an event to a node: commits what it writes, then does what it wants, unless it dies.
-    pub(super) fn deliver(&mut self, node: usize, life: u32, event: Event) {
+    fn deliver_one(&mut self, node: usize, life: u32, event: Event) {
         let host = &mut self.hosts[node];
         if host.life != life || !host.is_up() {
             return;
