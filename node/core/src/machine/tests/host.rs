@@ -132,6 +132,8 @@ pub(super) struct Host {
     pub(super) is_cut_off: bool,
     /// Stopped and not dead: everything that happens to it waits. Its containers go on.
     pub(super) is_paused: bool,
+    /// Its loop hangs: events wait, and only the keeper of its leases goes on.
+    pub(super) is_hung: bool,
     /// It sees no new blocks.
     pub(super) is_blind: bool,
     /// Counts the lives of the process; what an earlier one waited for never arrives.
@@ -155,6 +157,7 @@ impl Host {
             wall_skew_ms: 0,
             is_cut_off: false,
             is_paused: false,
+            is_hung: false,
             is_blind: false,
             life: 0,
             devices: 1,

@@ -207,6 +207,42 @@ fn a_worker_that_cannot_renew_stops_its_run_before_the_lease_is_given_away() {
 }
 
 #[test]
+fn a_node_whose_loop_hangs_keeps_its_lease_and_scores() {
+    let mut world = World::new(20, 2, 1);
+    world.run_ms = 30_000;
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(60_000, "the other node runs it", |world| is_running(world, 1));
+    world.run_for(5_000);
+    world.hosts[1].is_hung = true;
+    world.run_for(3 * LEASE_TTL_MS);
+    assert_eq!(attempt_of(&world, 0, id), 1, "given away while its loop hung");
+    world.hosts[1].is_hung = false;
+    world.run_until(60_000, "settled", |world| world.is_settled_everywhere(id));
+    assert_eq!(runs_started(&world), 1);
+    world.check_scores();
+}
+
+#[test]
+fn a_node_whose_loop_hangs_has_stopped_its_run_before_its_lease_is_given_away() {
+    let mut world = World::new(21, 2, 1);
+    world.run_ms = 200_000;
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(60_000, "the other node runs it", |world| is_running(world, 1));
+    world.hosts[1].is_hung = true;
+    world.hosts[1].is_cut_off = true;
+    let stop_ms = LEASE_STOP_AFTER_MS + 3_000;
+    world.run_until(stop_ms, "it stopped", |world| !is_running(world, 1));
+    assert_eq!(attempt_of(&world, 0, id), 1, "given away while it ran");
+    // The world checks that nobody runs what is granted anew.
+    world.run_until(LEASE_TTL_MS, "granted anew", |world| attempt_of(world, 0, id) == 2);
+    world.hosts[1].is_hung = false;
+    world.hosts[1].is_cut_off = false;
+    world.run_until(400_000, "settled", |world| world.is_settled_everywhere(id));
+    assert_eq!(world.notes(1, |note| matches!(note, Note::RunLapsed { .. })), 1);
+    world.check_scores();
+}
+
+#[test]
 fn a_run_that_renews_for_ever_stops_before_its_lease_ends() {
     let mut world = World::new(9, 2, 1);
     world.run_ms = u64::MAX / 2;

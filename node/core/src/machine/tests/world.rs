@@ -377,8 +377,12 @@ impl World {
     pub(super) fn step(&mut self) {
         let ((at, _), happening) = self.queue.pop_first().expect("blocks never end");
         self.now_ms = at;
-        if self.is_for_paused(&happening) {
+        if self.is_for(&happening, |host| host.is_paused) {
             self.after(500, happening);
+            return;
+        }
+        if self.is_for(&happening, |host| host.is_hung) {
+            self.happen_to_hung(happening);
             return;
         }
         match happening {
@@ -410,7 +414,36 @@ impl World {
         self.check();
     }
 
-    fn is_for_paused(&self, happening: &Happening) -> bool {
+    /// The loop of a node hangs. Whoever keeps its leases goes on without it; all else waits.
+    fn happen_to_hung(&mut self, happening: Happening) {
+        match happening {
+            Happening::Ticked { node, life } => {
+                self.after(self.tick_ms, Happening::Ticked { node, life });
+                let now = self.hosts[node].now(self.now_ms).mono;
+                self.hosts[node].keeper.trip(now);
+                self.kill_lapsed(node);
+                self.renew_leases(node, life);
+            }
+            Happening::QuestionEnded { id, result } if self.questions[&id].question.is_none() => {
+                self.renewed(id, result);
+            }
+            other => self.after(500, other),
+        }
+    }
+
+    fn kill_lapsed(&mut self, node: usize) {
+        let (life, unix) = (self.hosts[node].life, self.hosts[node].now(self.now_ms).unix);
+        let lapsed: Vec<RunId> = self.hosts[node].keeper.to_stop().collect();
+        for run in lapsed {
+            if self.hosts[node].containers.remove(&run).is_some() {
+                let (ending, metrics, ended_at) = (Ending::LeaseLost, None, unix);
+                let event = Event::RunEnded { run, ending, metrics, ended_at };
+                self.after(0, Happening::Reported { node, life, event });
+            }
+        }
+    }
+
+    fn is_for(&self, happening: &Happening, is_so: fn(&Host) -> bool) -> bool {
         let node = match happening {
             Happening::Reported { node, .. }
             | Happening::Ticked { node, .. }
@@ -424,7 +457,7 @@ impl World {
             },
             Happening::BlockProduced => return false,
         };
-        self.hosts[node].is_paused
+        is_so(&self.hosts[node])
     }
 
     fn produce_block(&mut self) {
@@ -475,8 +508,23 @@ impl World {
         one == other || !(self.hosts[one].is_cut_off || self.hosts[other].is_cut_off)
     }
 
-    fn answer(&mut self, id: u64, result: Result<PeerAnswer, String>) {
+    /// A question of the keeper of a node's leases ended.
+    fn renewed(&mut self, id: u64, result: Result<PeerAnswer, String>) {
         let Some(asked) = self.questions.remove(&id) else { return };
+        let host = &mut self.hosts[asked.node];
+        if host.life != asked.life || !host.is_up() {
+            return;
+        }
+        let result = result.and_then(|answer| match answer {
+            PeerAnswer::Renewed(answers) => Ok(answers),
+            _ => Err("nonsense".to_owned()),
+        });
+        let now = host.now(self.now_ms).mono;
+        host.keeper.answered(now, asked.peer, result);
+    }
+
+    fn answer(&mut self, id: u64, result: Result<PeerAnswer, String>) {
+        let Some(asked) = self.questions.get(&id).cloned() else { return };
         let (peer, question) = (asked.peer, asked.question);
         let nonsense = self.nonsense.iter().position(|wanted| *wanted == (asked.node, question));
         let result = match nonsense {
@@ -488,14 +536,10 @@ impl World {
         };
         let (node, life) = (asked.node, asked.life);
         if let Some(question) = question {
+            self.questions.remove(&id);
             self.deliver(node, life, Event::PeerAnswered { peer, question, result });
-        } else if self.hosts[node].life == life && self.hosts[node].is_up() {
-            let result = result.and_then(|answer| match answer {
-                PeerAnswer::Renewed(answers) => Ok(answers),
-                _ => Err("nonsense".to_owned()),
-            });
-            let now = self.hosts[node].now(self.now_ms).mono;
-            self.hosts[node].keeper.answered(now, peer, result);
+        } else {
+            self.renewed(id, result);
             self.tell_news(node, life);
         }
     }
