@@ -184,7 +184,7 @@ impl Keeper {
             if let Some(lapse) = lease.lapse(now) {
                 lease.is_over = true;
                 self.lapsed.insert(*run, lapse);
-                self.figures.lapsed += 1;
+                raise(&mut self.figures.lapsed, 1);
             }
         }
     }
@@ -222,7 +222,7 @@ impl Keeper {
         let endpoint = leases.iter().find_map(|lease| lease.kept.endpoint)?;
         let runs: Vec<RunId> = leases.iter().map(|lease| lease.kept.run).collect();
         let renewals: Vec<Renewal> = leases.iter().map(|lease| lease.kept.renewal).collect();
-        self.figures.sent += count(&renewals);
+        raise(&mut self.figures.sent, count(&renewals));
         self.asking.insert(coordinator, Asking { asked_at: now, runs });
         Some(Ask { peer: PeerAddress { hotkey: coordinator, endpoint }, renewals })
     }
@@ -249,7 +249,7 @@ impl Keeper {
                 Vec::new()
             }
         };
-        self.figures.lost += count(&runs).saturating_sub(count(&answers));
+        raise(&mut self.figures.lost, count(&runs).saturating_sub(count(&answers)));
         for run in runs.iter().skip(answers.len()) {
             if let Some(lease) = self.leases.get_mut(run) {
                 lease.renew_at = now.plus_ms(RENEW_AGAIN_MS);
@@ -266,8 +266,8 @@ impl Keeper {
     /// An answer counts from when its question was sent, however late it comes.
     fn held(&mut self, now: MonoMs, asked_at: MonoMs, run: RunId, answer: &HoldAnswer) {
         let is_kept = !matches!(answer, HoldAnswer::Refused(_));
-        self.figures.kept += u64::from(is_kept);
-        self.figures.refused += u64::from(!is_kept);
+        raise(&mut self.figures.kept, u64::from(is_kept));
+        raise(&mut self.figures.refused, u64::from(!is_kept));
         let Some(lease) = self.leases.get_mut(&run) else { return };
         match answer {
             HoldAnswer::Kept | HoldAnswer::Reveal(_) => {
@@ -325,6 +325,10 @@ impl Keeper {
         let running = self.leases.values().filter(|lease| lease.kept.holds_device);
         running.map(|lease| now.since_ms(lease.confirmed_at)).max().unwrap_or(0)
     }
+}
+
+fn raise(figure: &mut u64, by: u64) {
+    *figure = figure.saturating_add(by);
 }
 
 fn count<T>(items: &[T]) -> u64 {

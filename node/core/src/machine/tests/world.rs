@@ -14,11 +14,10 @@ use crate::assignment::coordinators;
 use crate::commitment::{Commitment, Location};
 use crate::evidence::{Evidence, Metrics, Receipt};
 use crate::id::{
-    AssignmentId, ContentDigest, Digest, DigestBuilder, Hotkey, RunId, Signature, SubmissionId,
+    AssignmentId, ContentDigest, Digest, DigestBuilder, Hotkey, RunId, Salt, Signature,
+    SubmissionId,
 };
-use crate::lease::{
-    Grant, HeldLease, HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, PeerRequest, Seal,
-};
+use crate::lease::{Grant, HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, PeerRequest, Seal};
 use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::event::{CallId, Event, Question};
 use crate::machine::{MachineConfig, WeightsMode};
@@ -416,19 +415,21 @@ impl World {
 
     /// The loop of a node hangs. Whoever keeps its leases goes on without it; all else waits.
     fn happen_to_hung(&mut self, happening: Happening) {
-        match happening {
-            Happening::Ticked { node, life } => {
-                self.after(self.tick_ms, Happening::Ticked { node, life });
-                let now = self.hosts[node].now(self.now_ms).mono;
-                self.hosts[node].keeper.trip(now);
-                self.kill_lapsed(node);
-                self.renew_leases(node, life);
-            }
-            Happening::QuestionEnded { id, result } if self.questions[&id].question.is_none() => {
-                self.renewed(id, result);
-            }
-            other => self.after(500, other),
+        if let Happening::Ticked { node, life } = happening {
+            self.after(self.tick_ms, happening);
+            let now = self.hosts[node].now(self.now_ms).mono;
+            self.hosts[node].keeper.trip(now);
+            self.kill_lapsed(node);
+            self.renew_leases(node, life);
+            return;
         }
+        if let Happening::QuestionEnded { id, result } = &happening {
+            if self.questions[id].question.is_none() {
+                self.renewed(*id, result.clone());
+                return;
+            }
+        }
+        self.after(500, happening);
     }
 
     fn kill_lapsed(&mut self, node: usize) {
@@ -437,7 +438,7 @@ impl World {
         for run in lapsed {
             if self.hosts[node].containers.remove(&run).is_some() {
                 let (ending, metrics, ended_at) = (Ending::LeaseLost, None, unix);
-                let event = Event::RunEnded { run, ending, metrics, ended_at };
+                let event = Event::RunEnded { run, ending, metrics, ended_at, salt: salt(&run) };
                 self.after(0, Happening::Reported { node, life, event });
             }
         }
@@ -491,7 +492,11 @@ impl World {
             _ => None,
         };
         let ended_at = host.now(self.now_ms).unix;
-        self.deliver(node, life, Event::RunEnded { run, ending, metrics, ended_at });
+        self.deliver(
+            node,
+            life,
+            Event::RunEnded { run, ending, metrics, ended_at, salt: salt(&run) },
+        );
     }
 
     fn ask(&mut self, to: usize, call: CallId) {
@@ -515,9 +520,9 @@ impl World {
         if host.life != asked.life || !host.is_up() {
             return;
         }
-        let result = result.and_then(|answer| match answer {
-            PeerAnswer::Renewed(answers) => Ok(answers),
-            _ => Err("nonsense".to_owned()),
+        let result = result.and_then(|answer| {
+            let PeerAnswer::Renewed(answers) = answer else { return Err("nonsense".to_owned()) };
+            Ok(answers)
         });
         let now = host.now(self.now_ms).mono;
         host.keeper.answered(now, asked.peer, result);
@@ -648,19 +653,15 @@ impl World {
             metrics: Some(metrics(400_000_000_000_000)),
             started_at: now,
             ended_at: now,
+            salt: Salt(worker.0),
+            coordinator_sealed: None,
         };
         Receipt { evidence, signature: Signature([1; 64]) }
     }
 
     /// The promise of a receipt.
     pub(super) fn seal(receipt: &Receipt) -> Seal {
-        let Evidence { assignment, lease, attempt, worker, .. } = receipt.evidence;
-        Seal {
-            held: HeldLease { assignment, lease, attempt },
-            worker,
-            result: receipt.sealed(),
-            signature: Signature([2; 64]),
-        }
+        Seal::of(&receipt.evidence, Signature([2; 64]))
     }
 
     pub(super) fn rejection() -> Verdict {
@@ -673,6 +674,11 @@ impl World {
             },
         }
     }
+}
+
+/// One that differs from run to run.
+pub(super) fn salt(run: &RunId) -> Salt {
+    Salt(run.0)
 }
 
 pub(super) fn metrics(nll_nanonats: u64) -> Metrics {
