@@ -13,7 +13,7 @@ use node_peer::{CertificateError, NodeCertificate, NodeIdentity, PeerDirectory};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use super::heart::unix_now;
+use super::clock::unix_now;
 use super::perform::describe;
 
 /// Its name in the data directory.

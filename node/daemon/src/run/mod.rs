@@ -10,12 +10,14 @@
 mod axon;
 pub(crate) mod certificate;
 mod chain_task;
+mod clock;
 mod contents;
 mod evaluate;
 mod failpoint;
 mod fetch;
 mod heart;
 pub(crate) mod identity;
+mod keep;
 mod perform;
 mod published;
 mod report;

@@ -27,11 +27,13 @@ use tokio_util::sync::CancellationToken;
 use super::axon::Publisher;
 use super::certificate::{self, Endorser};
 use super::chain_task::{follow, ChainCommands, ChainFacts};
+use super::clock::{unix_now, Clock};
 use super::contents::Contents;
 use super::evaluate::Evaluator;
 use super::fetch::{Fetcher, FETCHES_MAX};
-use super::heart::{unix_now, Calls, Clock, Heart, HeartError, Sources};
+use super::heart::{Calls, Heart, HeartError, Sources};
 use super::identity::{claim, instance, Identity};
+use super::keep::{KeeperThread, Leases, RealDoors};
 use super::perform::Performer;
 use super::published::{keep_read, Certificates};
 use super::report::{mode_name, starting, Reporter};
@@ -406,7 +408,10 @@ impl Parts<'_> {
             has_lost_rows: !self.loaded.is_complete(),
         }));
         let machine = Machine::new(self.machine_config(server.local_addr()));
-        let performer = self.performer(events.clone(), contents, &shown)?;
+        let clock = Clock::start();
+        let leases = Arc::new(Leases::new(Arc::new(clock), Arc::clone(&faces.metrics)));
+        let keeper = self.keep(&leases, &shown)?;
+        let performer = self.performer(events.clone(), contents, &shown, &leases)?;
         let (certificates, publisher) = self.keep_certificates(certificate, &shown);
         let reporter = Reporter {
             reports: faces.reports.clone(),
@@ -425,9 +430,11 @@ impl Parts<'_> {
         let follower = tokio::spawn(follow(self.prepared.client.clone(), events, facts));
         let heart = Heart {
             machine,
-            clock: Clock::start(),
+            clock,
             store: Arc::clone(&self.store),
             performer,
+            leases,
+            keeper,
             metrics: Arc::clone(&faces.metrics),
             reporter,
             directory,
@@ -445,14 +452,9 @@ impl Parts<'_> {
         events: mpsc::Sender<Event>,
         contents: Contents,
         shown: &Shown,
+        leases: &Arc<Leases>,
     ) -> Result<Performer, Failure> {
-        let peers = Arc::new(PeerClient::new(ClientParts {
-            identity: self.node_identity(),
-            signer: Arc::clone(&self.keypair) as Arc<dyn HotkeySigner>,
-            clock: Arc::new(SystemClock),
-            certificate: shown.certificate.clone(),
-            directory: shown.directory.clone(),
-        }));
+        let peers = self.peer_client(shown);
         Ok(Performer {
             events: events.clone(),
             signer: Arc::clone(&self.keypair) as Arc<dyn HotkeySigner>,
@@ -472,6 +474,7 @@ impl Parts<'_> {
                 at_once: Arc::new(Semaphore::new(FETCHES_MAX)),
             },
             evaluator: Arc::new(self.evaluator()?),
+            leases: Arc::clone(leases),
             runs: BTreeMap::new(),
         })
     }
@@ -506,6 +509,23 @@ impl Parts<'_> {
         let client = self.prepared.client.clone();
         tokio::spawn(keep_read(client, certificates, shown.directory.clone(), published));
         (read, publisher)
+    }
+
+    fn peer_client(&self, shown: &Shown) -> Arc<PeerClient> {
+        Arc::new(PeerClient::new(ClientParts {
+            identity: self.node_identity(),
+            signer: Arc::clone(&self.keypair) as Arc<dyn HotkeySigner>,
+            clock: Arc::new(SystemClock),
+            certificate: shown.certificate.clone(),
+            directory: shown.directory.clone(),
+        }))
+    }
+
+    /// Keeps leases, with connections that nobody else uses.
+    fn keep(&self, leases: &Arc<Leases>, shown: &Shown) -> Result<KeeperThread, Failure> {
+        let (peers, engine) = (self.peer_client(shown), self.prepared.host.engine.clone());
+        let doors = Arc::new(RealDoors { peers, engine });
+        KeeperThread::start(Arc::clone(leases), doors).map_err(Failure::unexpected)
     }
 
     /// What connections show, to be replaced before its endorsement ends.
