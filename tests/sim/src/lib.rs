@@ -22,6 +22,7 @@ pub mod record;
 pub mod replay;
 pub mod rules;
 pub mod shrink;
+mod snapshot;
 mod truth;
 mod weather;
 mod world;

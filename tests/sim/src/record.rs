@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, Write};
 
 use node_core::id::Digest;
-use node_core::lease::{LeaseState, PeerAnswer};
+use node_core::lease::PeerAnswer;
 use node_core::machine::effect::{Effect, Outcome};
 use node_core::machine::event::Event;
 use node_core::machine::Machine;
-use node_core::rows::RunState;
 use node_core::submission::Submission;
 use serde::{Deserialize, Serialize};
 
 use crate::names::Names;
 use crate::plan::Plan;
+use crate::snapshot::{state, Kept, Thing};
 use crate::world::{miner, validator, Violation};
 
 /// Entries of each node that a failure can print.
@@ -83,7 +83,7 @@ pub struct Recorder {
     sink: Option<Sink>,
     trouble: Option<io::Error>,
     recent: BTreeMap<Option<usize>, VecDeque<Entry>>,
-    states: BTreeMap<usize, BTreeMap<String, String>>,
+    states: BTreeMap<usize, BTreeMap<Thing, Kept>>,
 }
 
 impl std::fmt::Debug for Recorder {
@@ -216,19 +216,29 @@ impl Recorder {
     }
 
     fn changes(&mut self, node: usize, machine: &Machine) -> BTreeMap<String, Option<String>> {
-        let new: BTreeMap<String, String> = state(machine)
-            .into_iter()
-            .map(|(name, value)| (self.tell(&name), self.tell(&brief(&value))))
-            .collect();
-        let old = self.states.insert(node, new.clone()).unwrap_or_default();
-        let gone = old.keys().filter(|name| !new.contains_key(*name));
-        let mut changed: BTreeMap<String, Option<String>> =
-            gone.map(|name| (name.clone(), None)).collect();
-        for (name, value) in new {
-            if old.get(&name) != Some(&value) {
-                changed.insert(name, Some(value));
+        let known = self.states.entry(node).or_default();
+        let (names, mut changed) = (&self.names, BTreeMap::new());
+        let mut say = |name: String, value: Option<String>| {
+            let nobody = &mut BTreeSet::new();
+            let value = value.map(|value| names.tell(&brief(&value), nobody));
+            changed.insert(names.tell(&name, nobody), value);
+        };
+        let mut seen = BTreeSet::new();
+        for (thing, value) in state(machine) {
+            seen.insert(thing);
+            let is_news = known.get(&thing).is_none_or(|known| !value.is(known));
+            if is_news {
+                say(thing.to_string(), Some(value.to_string()));
+                known.insert(thing, value.keep());
             }
         }
+        known.retain(|thing, _| {
+            let is_kept = seen.contains(thing);
+            if !is_kept {
+                say(thing.to_string(), None);
+            }
+            is_kept
+        });
         changed
     }
 
@@ -272,39 +282,6 @@ impl Recorder {
         let skipped = entries.len().saturating_sub(count);
         entries.split_off(skipped)
     }
-}
-
-/// What a node knows, by name.
-fn state(machine: &Machine) -> BTreeMap<String, String> {
-    let mut state = BTreeMap::new();
-    let height = machine.view().map_or(0, |view| view.number.0);
-    state.insert("height".to_owned(), height.to_string());
-    state.insert("receipts".to_owned(), machine.receipts().count().to_string());
-    let gone: Vec<String> = machine.gone().map(ToString::to_string).collect();
-    state.insert("gone".to_owned(), gone.join(" "));
-    state.insert("strikes".to_owned(), machine.strikes().count().to_string());
-    for submission in machine.submissions() {
-        state.insert(submission.id.to_string(), format!("{:?}", submission.state));
-    }
-    for record in machine.leases() {
-        let row = record.row();
-        let value = match &row.state {
-            LeaseState::Granted { holder, .. } => format!("granted to {holder}"),
-            LeaseState::Sealed { seal } => format!("sealed by {}", seal.worker),
-            LeaseState::Complete { evidence, .. } => format!("complete: {evidence}"),
-            other => format!("{other:?}"),
-        };
-        state.insert(format!("of {}", row.assignment.id), format!("#{} {value}", row.attempt));
-    }
-    for run in machine.runs() {
-        let value = match &run.row.state {
-            RunState::Sealing { .. } => "sealed".to_owned(),
-            RunState::Completing { .. } => "shown".to_owned(),
-            other => format!("{other:?}"),
-        };
-        state.insert(run.row.run.to_string(), format!("{value} {}", run.row.device));
-    }
-    state
 }
 
 /// Leaves out what says nothing new: assignments are named by their id, and of measurements the

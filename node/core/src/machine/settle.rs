@@ -247,7 +247,11 @@ impl Machine {
         let shown: BTreeSet<(Hotkey, BlockNumber)> =
             view.commitments.iter().map(|record| (record.hotkey, record.block)).collect();
         let is_shown = |s: &Submission| shown.contains(&(s.hotkey, s.committed_at));
-        self.current = self.submissions.values().filter(|s| is_shown(s)).map(|s| s.id).collect();
+        let current: BTreeSet<SubmissionId> =
+            self.submissions.values().filter(|s| is_shown(s)).map(|s| s.id).collect();
+        // What an endpoint that lags did not show when it was planned is planned again.
+        self.to_settle.extend(current.difference(&self.current));
+        self.current = current;
         let gone = self.submissions.keys().filter(|id| !self.current.contains(*id));
         let mut over: Vec<SubmissionId> = Vec::new();
         for id in gone {

@@ -12,7 +12,7 @@ use sim::invariants::INVARIANTS;
 use sim::plan::{Broken, Plan};
 use sim::replay::{Filter, Replay, Step};
 use sim::rules::RULES;
-use sim::{Failure, Report};
+use sim::{Failure, Report, Violation};
 
 /// Exit code where an invariant was broken.
 const FOUND: u8 = 1;
@@ -200,8 +200,12 @@ fn run(args: &RunArgs) -> Done {
                     writeln!(out, "{report:?}, faults {faults}")?;
                 }
             }
-            Err(_) => {
+            Err(violation) => {
                 broken += 1;
+                // At once: to live it again with a journal takes longer than living it.
+                let Violation { invariant, detail, step, at_ms, .. } = &violation;
+                writeln!(out, "seed {seed} breaks {invariant} at step {step}, {at_ms} ms: {detail}")?;
+                out.flush()?;
                 explain(&mut out, &plan, args)?;
                 if !args.keep_going {
                     break;
