@@ -67,8 +67,8 @@ pub struct Ledger {
     pub grants: BTreeMap<LeaseId, Granted>,
     /// The highest attempt that reached its worker, by coordinator and assignment.
     pub delivered: BTreeMap<(usize, AssignmentId), u32>,
-    /// Grants that reached a node with the event that it handles now.
-    pub just_delivered: Vec<LeaseId>,
+    /// Grants that reached a node with the event that it handles now, and that it did not give back.
+    pub just_delivered: Vec<(usize, LeaseId)>,
     /// Runs: where, and under which lease their container was started or their result signed.
     pub runs: BTreeMap<RunId, (usize, LeaseId)>,
     /// Receipts whose acknowledgement reached their worker, by coordinator.
@@ -189,6 +189,9 @@ impl Ledger {
                     self.sealed.entry(submission).or_default().insert(node);
                 }
             }
+            Effect::AskPeer { request: PeerRequest::Release { item, .. }, .. } => {
+                self.just_delivered.retain(|(_, lease)| *lease != item.lease);
+            }
             _ => {}
         }
     }
@@ -305,7 +308,7 @@ impl Ledger {
         match (&asked.request, answer) {
             (_, PeerAnswer::Acquired(Ok(grants))) => {
                 for grant in grants {
-                    self.just_delivered.push(grant.lease);
+                    self.just_delivered.push((asked.from, grant.lease));
                     let known = self.delivered.entry((asked.to, grant.assignment.id)).or_default();
                     *known = (*known).max(grant.attempt.0);
                 }

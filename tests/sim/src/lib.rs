@@ -20,7 +20,6 @@ pub mod plan;
 mod prng;
 pub mod record;
 pub mod replay;
-pub mod rules;
 pub mod shrink;
 mod snapshot;
 mod truth;

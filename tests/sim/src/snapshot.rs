@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use node_core::id::{Attempt, AssignmentId, Hotkey, RunId, SubmissionId};
+use node_core::id::{AssignmentId, Attempt, Hotkey, RunId, SubmissionId};
 use node_core::lease::LeaseState;
 use node_core::machine::Machine;
 use node_core::rows::{RunRow, RunState};

@@ -364,7 +364,7 @@ impl World {
         if self.is_chain_stalled {
             return;
         }
-        self.chain.produce_block();
+        self.chain.produce_block(self.now_ms);
         for node in 0..self.hosts.len() {
             let host = &self.hosts[node];
             if host.is_up() && !host.is_blind {

@@ -348,7 +348,10 @@ impl Machine {
         // What this node had accepted and lost gets a new number: nobody else is believed on them.
         // It is public already, so all may count on it at once.
         let is_own = coordinator == self.config.hotkey;
-        let sequence = Some(if is_own { self.take_number() } else { sequence });
+        let sequence = match is_own {
+            true => (!self.is_catching_up()).then(|| self.take_number()),
+            false => Some(sequence),
+        };
         let standing = ReceiptStanding::Counts;
         self.keep_receipt(ReceiptRow { sequence, standing, receipt }, out);
     }

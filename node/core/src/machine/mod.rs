@@ -280,7 +280,7 @@ impl Machine {
         self.take_over_stuck();
         self.asked_for_work = None;
         self.settle_touched(now, out);
-        self.check_caught_up(out);
+        self.check_caught_up(now, out);
         self.on_finalized_weights(out);
     }
 

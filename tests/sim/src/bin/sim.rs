@@ -11,7 +11,6 @@ use sim::fault::Fault;
 use sim::invariants::INVARIANTS;
 use sim::plan::{Broken, Plan};
 use sim::replay::{Filter, Replay, Step};
-use sim::rules::RULES;
 use sim::{Failure, Report, Violation};
 
 /// Exit code where an invariant was broken.
@@ -204,7 +203,10 @@ fn run(args: &RunArgs) -> Done {
                 broken += 1;
                 // At once: to live it again with a journal takes longer than living it.
                 let Violation { invariant, detail, step, at_ms, .. } = &violation;
-                writeln!(out, "seed {seed} breaks {invariant} at step {step}, {at_ms} ms: {detail}")?;
+                writeln!(
+                    out,
+                    "seed {seed} breaks {invariant} at step {step}, {at_ms} ms: {detail}"
+                )?;
                 out.flush()?;
                 explain(&mut out, &plan, args)?;
                 if !args.keep_going {
@@ -224,7 +226,6 @@ fn run(args: &RunArgs) -> Done {
         sum.exhausted,
         sum.counts
     )?;
-    writeln!(out, "{RULES:?}: what is false there is not demanded")?;
     Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::from(FOUND) })
 }
 

@@ -8,7 +8,6 @@ use node_core::rows::{Row, Table, Write};
 
 use super::{ensure, Breach, Scene, Sight};
 use crate::happening::Asked;
-use crate::rules::RULES;
 
 /// Rounding between the clocks of the world and of a node.
 const SLACK_MS: u64 = 5;
@@ -183,11 +182,9 @@ pub(super) fn grants_are_run_or_given_back(
     sight: &Sight<'_>,
 ) -> Result<(), Breach> {
     let Sight::Handled { node } = sight else { return Ok(()) };
-    if scene.ledger.just_delivered.is_empty() || !RULES.gives_grants_back {
-        return Ok(());
-    }
     let Some(machine) = &scene.hosts[*node].machine else { return Ok(()) };
-    scene.ledger.just_delivered.iter().try_for_each(|lease| {
+    let delivered = scene.ledger.just_delivered.iter().filter(|(to, _)| to == node);
+    delivered.map(|(_, lease)| lease).try_for_each(|lease| {
         let is_taken = machine.runs().any(|run| run.row.grant.lease == *lease);
         ensure(is_taken, &[*node], || format!("{lease} reached its worker and is passed over"))
     })
