@@ -10,13 +10,14 @@ use node_core::machine::effect::Effect;
 use node_core::machine::event::{CallId, Event};
 use node_core::machine::Machine;
 use node_core::outcome::Ending;
+use node_history::Violation;
 
 use crate::fault::Fault;
 use crate::happening::{Asked, Happening};
 use crate::host::Container;
 use crate::invariants::{Breach, Sight, NOTHING_HALTS};
 use crate::plan::{Broken, Character};
-use crate::world::{miner, validator, Violation, World};
+use crate::world::{miner, validator, World};
 
 const FETCH_MS: u64 = 200;
 const ADMIT_MS: u64 = 500;

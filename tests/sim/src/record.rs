@@ -9,70 +9,15 @@ use node_core::machine::effect::{Effect, Outcome};
 use node_core::machine::event::Event;
 use node_core::machine::Machine;
 use node_core::submission::Submission;
-use serde::{Deserialize, Serialize};
+use node_history::{Entry, Line};
 
 use crate::names::Names;
 use crate::plan::Plan;
 use crate::snapshot::{state, Kept, Thing};
-use crate::world::{miner, validator, Violation};
+use crate::world::{miner, validator};
 
 /// Entries of each node that a failure can print.
 const RECENT_MAX: usize = 60;
-
-/// One line of a journal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Line {
-    /// The first one.
-    Began(Header),
-    /// Something happened.
-    Happened(Entry),
-    /// The last one, if an invariant was broken.
-    Failed(Violation),
-}
-
-/// What a journal is of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
-    /// The build, as its repository names it.
-    pub commit: String,
-    /// The plan: with the same build it gives the same history.
-    pub plan: Plan,
-}
-
-/// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// How many events machines had handled then, this one counted.
-    pub step: u64,
-    /// The world's time.
-    pub at_ms: u64,
-    /// To which node; to none, if it happened to the world.
-    pub node: Option<usize>,
-    /// In which life of its process.
-    #[serde(default)]
-    pub life: u32,
-    /// What.
-    pub event: String,
-    /// Whether a machine handled it.
-    #[serde(default)]
-    pub is_event: bool,
-    /// What was to be stored.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub writes: Vec<String>,
-    /// What was to be done.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub effects: Vec<String>,
-    /// What was to be said.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<String>,
-    /// What changed in the node's state, by name; nothing in place of what is gone.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub changed: BTreeMap<String, Option<String>>,
-    /// The submissions that it is about.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub about: BTreeSet<usize>,
-}
 
 /// Where a journal goes.
 type Sink = Box<dyn Write>;
@@ -251,7 +196,7 @@ impl Recorder {
         self.write(&Line::Happened(entry));
     }
 
-    pub(crate) fn write(&mut self, line: &Line) {
+    pub(crate) fn write(&mut self, line: &Line<Plan>) {
         let Some(sink) = &mut self.sink else { return };
         let written = serde_json::to_writer(&mut *sink, line)
             .map_err(io::Error::from)

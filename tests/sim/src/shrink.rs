@@ -1,9 +1,10 @@
 //! Looks for a smaller history that breaks the same invariant.
 
+use node_history::Violation;
+
 use crate::fault::Fault;
 use crate::plan::Plan;
 use crate::run;
-use crate::world::Violation;
 
 /// What became of shrinking.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,7 +20,8 @@ use node_core::rows::Write;
 use node_core::submission::Submission;
 use node_core::submit_guard::CommitForm;
 use node_core::unit::BlockCount;
-use serde::{Deserialize, Serialize};
+use node_history::Violation;
+use serde::Serialize;
 
 use crate::chain::{Chain, NETUID};
 use crate::fault::{Fault, Faults};
@@ -49,21 +50,6 @@ const QUIET_MS: u64 = 10 * 60 * 1000;
 
 /// How often it is asked whether everything is settled.
 const LOOK_EVERY_MS: u64 = 10_000;
-
-/// An invariant that does not hold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Violation {
-    /// Its name.
-    pub invariant: String,
-    /// How it is broken.
-    pub detail: String,
-    /// The nodes that it is about.
-    pub nodes: Vec<usize>,
-    /// The event after which it was noticed, counted from one.
-    pub step: u64,
-    /// The world's time.
-    pub at_ms: u64,
-}
 
 /// What a history was like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

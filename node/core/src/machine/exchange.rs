@@ -283,7 +283,9 @@ impl Machine {
             out.note(Note::ReceiptIgnored { coordinator, reason });
             return;
         }
-        if self.receipts.contains(&receipt) {
+        // One that was kept as late may be of a lease that was lost with the rows: others know that
+        // it had been accepted.
+        if self.receipts.counts(&receipt) {
             return;
         }
         if self.can_be_judged(&receipt) {

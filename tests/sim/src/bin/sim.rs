@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sim::fault::Fault;
+use sim::history::{Filter, Replay, Step, Violation};
 use sim::invariants::INVARIANTS;
 use sim::plan::{Broken, Plan};
-use sim::replay::{Filter, Replay, Step};
-use sim::{Failure, Report, Violation};
+use sim::{Failure, Report};
 
 /// Exit code where an invariant was broken.
 const FOUND: u8 = 1;
@@ -270,16 +270,7 @@ fn journalled(plan: &Plan, folder: &Path) -> Result<Report, Box<Failure>> {
 fn replay(args: &ReplayArgs) -> Done {
     let mut out = std::io::stdout().lock();
     let replay = Replay::open(BufReader::new(File::open(&args.file)?))?;
-    let plan = &replay.header().plan;
-    writeln!(
-        out,
-        "commit {}, seed {}, {} nodes, {} submissions, faults {}",
-        replay.header().commit,
-        plan.seed,
-        plan.nodes,
-        plan.submissions,
-        plan.faults
-    )?;
+    writeln!(out, "{}", replay.header())?;
     let ReplayArgs { node, submission, from, until, .. } = *args;
     let mut trouble = Ok(());
     replay.step_through(&Filter { node, submission, from, until }, |step| {
@@ -295,9 +286,7 @@ fn replay(args: &ReplayArgs) -> Done {
 
 fn show(out: &mut impl Write, step: &Step<'_>, with_state: bool) -> std::io::Result<()> {
     match step {
-        Step::Failed(violation) => {
-            writeln!(out, "BROKEN {}: {}", violation.invariant, violation.detail)
-        }
+        Step::Failed(violation) => writeln!(out, "{violation}"),
         Step::Happened(entry, state) => {
             writeln!(out, "{entry}")?;
             if with_state && entry.is_event {

@@ -2,6 +2,7 @@
 
 use super::world::{miner, validator, Fate, World, BLOCK_MS};
 use crate::id::{Attempt, Hotkey, SubmissionId};
+use crate::lease::{LeaseAnswer, LeaseRefusal};
 use crate::limits::{ENDPOINT_LAG_BLOCKS_MAX, RETENTION_BLOCKS};
 use crate::machine::effect::Note;
 use crate::machine::event::Event;
@@ -194,6 +195,27 @@ fn a_node_that_lost_its_rows_waits_until_the_chain_is_further_than_it_was() {
     assert!(world.hosts[0].machine().is_catching_up(), "it read all this before");
     world.hosts[0].is_blind = false;
     world.run_until(10_000, "caught up", |world| !world.hosts[0].machine().is_catching_up());
+}
+
+#[test]
+fn what_came_too_late_for_a_lost_lease_counts_once_others_say_that_it_was_accepted() {
+    let mut world = World::new(11, 2, 1);
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(120_000, "settled", |world| world.is_settled_everywhere(id));
+    world.run_for(10_000);
+    let receipt = world.hosts[1].machine().receipts().next().unwrap().receipt.clone();
+    world.lose_rows(0);
+    world.hosts[1].is_cut_off = true;
+    world.start(0);
+    world.run_until(60_000, "admitted", |world| world.is_admitted_at(0, id));
+    let refused = LeaseAnswer::Refused(LeaseRefusal::NotGranted);
+    assert_eq!(world.complete_at(0, &receipt), refused);
+    assert_eq!(world.claimants_at(0, id), [0; 0]);
+    world.hosts[1].is_cut_off = false;
+    world.run_until(60_000, "told", |world| world.claimants_at(0, id) == [1]);
+    caught_up(&mut world, 0);
+    assert_eq!(world.state(0, id), world.state(1, id));
+    assert_eq!(world.runs_started(), 1);
 }
 
 #[test]
