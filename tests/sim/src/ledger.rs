@@ -309,12 +309,16 @@ impl Ledger {
             (_, PeerAnswer::Acquired(Ok(grants))) => {
                 for grant in grants {
                     self.just_delivered.push((asked.from, grant.lease));
+                    if self.forgotten.contains(&grant.lease) {
+                        continue;
+                    }
                     let known = self.delivered.entry((asked.to, grant.assignment.id)).or_default();
                     *known = (*known).max(grant.attempt.0);
                 }
             }
             (PeerRequest::Complete(receipt), PeerAnswer::Completed(answer))
-                if is_acknowledgement(answer) =>
+                if is_acknowledgement(answer)
+                    && !self.forgotten.contains(&receipt.evidence.lease) =>
             {
                 self.acknowledged.insert((asked.to, receipt.evidence.digest()));
             }

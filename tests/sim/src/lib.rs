@@ -81,6 +81,13 @@ pub fn run(plan: &Plan) -> Result<Report, Box<Violation>> {
     live(&mut World::new(plan, None))
 }
 
+/// Lives one history, and no further than to this step.
+pub(crate) fn run_up_to(plan: &Plan, steps_max: u64) -> Result<Report, Box<Violation>> {
+    let mut world = World::new(plan, None);
+    world.steps_max = steps_max;
+    live(&mut world)
+}
+
 /// Lives one history and writes its journal to `sink`, if there is one.
 ///
 /// # Errors

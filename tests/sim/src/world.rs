@@ -48,6 +48,9 @@ const LIVENESS_BLOCKS: u64 = 3 * UNABLE_AFTER_BLOCKS;
 /// For how long the world goes on when everything is settled: what comes late comes then.
 const QUIET_MS: u64 = 10 * 60 * 1000;
 
+/// What ends a history that takes more events than it may.
+const IS_LEFT_OFF: &str = "is_left_off";
+
 /// How often it is asked whether everything is settled.
 const LOOK_EVERY_MS: u64 = 10_000;
 
@@ -99,6 +102,8 @@ pub(crate) struct World {
     pub(crate) rng: Prng,
     pub(crate) now_ms: u64,
     pub(crate) step: u64,
+    /// The history is left off after so many.
+    pub(crate) steps_max: u64,
     pub(crate) chain: Chain,
     pub(crate) is_chain_stalled: bool,
     pub(crate) hosts: Vec<Host>,
@@ -168,6 +173,7 @@ impl World {
             rng,
             now_ms: 1_000,
             step: 0,
+            steps_max: u64::MAX,
             chain: Chain::new(&validators, &miners),
             is_chain_stalled: false,
             hosts: validators.iter().enumerate().map(host).collect(),
@@ -422,6 +428,10 @@ impl World {
         let Some(machine) = host.machine.as_mut().filter(|_| host.life == life) else {
             return Ok(());
         };
+        if self.step >= self.steps_max {
+            let breach = Breach { detail: "it takes more events".to_owned(), nodes: Vec::new() };
+            return Err(self.violation(IS_LEFT_OFF, breach));
+        }
         self.step += 1;
         let told = self.recorder.as_ref().map(|recorder| recorder.tell_event(&event));
         let is_tick = matches!(event, Event::Ticked);

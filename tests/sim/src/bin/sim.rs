@@ -4,13 +4,14 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sim::fault::Fault;
 use sim::history::{Filter, Replay, Step, Violation};
 use sim::invariants::INVARIANTS;
 use sim::plan::{Broken, Plan};
+use sim::shrink::Effort;
 use sim::{Failure, Report};
 
 /// Exit code where an invariant was broken.
@@ -58,6 +59,9 @@ struct RunArgs {
     /// Histories to try for a smaller one that breaks the same; zero for none.
     #[arg(long, default_value_t = 60)]
     shrink: u64,
+    /// Seconds to spend on that for one broken history.
+    #[arg(long, default_value_t = 20)]
+    shrink_seconds: u64,
     /// Say how each history went.
     #[arg(long)]
     verbose: bool,
@@ -237,7 +241,10 @@ fn explain(out: &mut impl Write, plan: &Plan, args: &RunArgs) -> std::io::Result
     writeln!(out, "{failure}")?;
     writeln!(out, "journal {}", journal_of(plan, &args.journals).display())?;
     if args.shrink > 0 {
-        let shrunk = sim::shrink::shrink(plan, &failure.violation, args.shrink);
+        out.flush()?;
+        let time_max = Duration::from_secs(args.shrink_seconds);
+        let effort = Effort { tries_max: args.shrink, time_max };
+        let shrunk = sim::shrink::shrink(plan, &failure.violation, effort);
         writeln!(
             out,
             "smaller, after {} tries: {} nodes, {} submissions, storm {} ms, faults {}, step {}",

@@ -40,6 +40,7 @@ pub(super) fn acknowledged_leases_are_kept(
     match sight {
         Sight::Delivered { asked, answer: PeerAnswer::Acquired(Ok(grants)) } => grants
             .iter()
+            .filter(|grant| !scene.ledger.forgotten.contains(&grant.lease))
             .try_for_each(|grant| disk_has(asked.to, &grant.assignment.id, grant.attempt.0)),
         Sight::Started { node } => {
             let first = (*node, AssignmentId([0; 32]));

@@ -51,7 +51,8 @@ pub(super) fn acknowledged_receipts_are_kept(
     match sight {
         Sight::Delivered { asked, answer: PeerAnswer::Completed(answer) } => {
             let PeerRequest::Complete(receipt) = &asked.request else { return Ok(()) };
-            if !is_acknowledgement(answer) {
+            let is_forgotten = scene.ledger.forgotten.contains(&receipt.evidence.lease);
+            if !is_acknowledgement(answer) || is_forgotten {
                 return Ok(());
             }
             disk_has(asked.to, &receipt.evidence.digest())

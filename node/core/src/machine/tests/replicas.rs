@@ -96,6 +96,22 @@ fn sixteen_validators_agree_and_each_evaluation_is_run_three_times() {
 }
 
 #[test]
+fn sixty_four_validators_agree_and_run_each_evaluation_no_more_often() {
+    let mut world = World::with_replicas(5, 64, 2, 3);
+    world.tick_ms = 3_000;
+    world.run_ms = 2_000;
+    let ids: Vec<_> = (0..2).map(|index| world.submit(miner(index), GOOD)).collect();
+    world.run_until(120_000, "settled", |world| {
+        ids.iter().all(|id| world.is_settled_everywhere(*id))
+    });
+    assert_eq!(world.runs_started(), 6);
+    for id in ids {
+        let state = world.state(0, id);
+        assert!((1..64).all(|node| world.state(node, id) == state));
+    }
+}
+
+#[test]
 fn results_are_shown_when_as_many_are_sealed_as_were_opened() {
     let (mut world, _) = open_at_node_0(6, 3, 2);
     let grants = [world.acquire(1, 0), world.acquire(2, 0)];

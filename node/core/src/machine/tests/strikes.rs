@@ -3,9 +3,11 @@
 use super::world::{miner, validator, Fate, World};
 use crate::id::{Digest, SubmissionId};
 use crate::lease::LeaseRefusal;
-use crate::limits::STRIKES_MAX;
+use crate::limits::{STRIKES_KEPT_BLOCKS, STRIKES_MAX};
+use crate::machine::event::Event;
 use crate::rows::{StrikeCause, Table};
 use crate::submission::SubmissionState;
+use crate::unit::BlockCount;
 
 const NLL: u64 = 400_000_000_000_000;
 const GOOD: Fate = Fate::Scores { nll_nanonats: NLL };
@@ -121,6 +123,28 @@ fn strikes_outlive_a_restart_and_each_is_written_once() {
     assert_eq!(strikes_at(&world, 0), before);
     world.run_for(30_000);
     assert_eq!(strikes_at(&world, 0), before);
+}
+
+#[test]
+fn strikes_are_forgotten_after_their_time_and_not_before() {
+    let mut world = World::with_replicas(8, 2, STRIKES_MAX, 2);
+    world.hosts[1].is_cut_off = true;
+    let ids: Vec<_> = (0..STRIKES_MAX).map(|n| world.submit_to(1, miner(n), GOOD)).collect();
+    world.run_until(30_000, "admitted", |world| ids.iter().all(|id| world.is_admitted_at(0, *id)));
+    strike_out(&mut world, &ids);
+    let struck_at = world.hosts[0].machine().strikes().next().unwrap().block;
+    let (life, hotkey) = (world.hosts[0].life, world.hosts[0].hotkey());
+    let age = |world: &mut World, blocks: u64| {
+        let mut view = world.chain.view(world.chain.finalized(), &hotkey);
+        view.number = struck_at.plus(BlockCount(blocks));
+        world.deliver(0, life, Event::BlockFinalized(Box::new(view)));
+    };
+    age(&mut world, STRIKES_KEPT_BLOCKS - 1);
+    assert_eq!(world.hosts[0].disk.count(Table::Strikes), STRIKES_MAX);
+    assert_eq!(world.try_acquire(1, 0), Err(LeaseRefusal::TooManyStrikes));
+    age(&mut world, STRIKES_KEPT_BLOCKS);
+    assert_eq!((strikes_at(&world, 0).len(), world.hosts[0].disk.count(Table::Strikes)), (0, 0));
+    assert_eq!(world.try_acquire(1, 0), Ok(None));
 }
 
 #[test]
