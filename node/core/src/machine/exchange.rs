@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::evidence::Receipt;
 use crate::id::Hotkey;
-use crate::lease::{PeerAnswer, PeerRequest};
+use crate::lease::{LeaseRefusal, PeerAnswer, PeerRequest};
 use crate::limits::{
     clip_detail, GONE_AFTER_MS, GONE_FAILURES_MIN, RECEIPTS_EVERY_MS, RECEIPTS_PER_PAGE_MAX,
 };
@@ -37,6 +37,8 @@ pub struct PeerState {
     /// so what one says about them moves nobody else's.
     mirrored: BTreeMap<Hotkey, u64>,
     mirror_again_at: MonoMs,
+    /// Whether it granted nothing the last time, because of our strikes in its book.
+    pub(super) refuses_us: bool,
     /// Since when every question failed, and how many did.
     silent_since: Option<MonoMs>,
     failures: u32,
@@ -177,6 +179,11 @@ impl Machine {
         };
         match (question, answer) {
             (Question::Acquire, Some(PeerAnswer::Acquired(grants))) => {
+                let refuses_us = grants == Err(LeaseRefusal::TooManyStrikes);
+                if std::mem::replace(&mut state.refuses_us, refuses_us) != refuses_us {
+                    self.touch_all();
+                    self.settle_touched(now, out);
+                }
                 self.on_acquired(now, peer, grants.unwrap_or_default(), out);
             }
             (Question::Acquire, None) => self.on_acquired(now, peer, Vec::new(), out),

@@ -89,6 +89,21 @@ fn what_two_validators_share_does_not_wait_for_one_that_is_granted_nothing() {
 }
 
 #[test]
+fn who_is_granted_nothing_evaluates_for_itself() {
+    let mut world = World::with_replicas(9, 2, STRIKES_MAX + 1, 2);
+    world.hosts[1].is_cut_off = true;
+    let ids: Vec<_> = (0..STRIKES_MAX).map(|n| world.submit_to(1, miner(n), GOOD)).collect();
+    world.run_until(30_000, "admitted", |world| ids.iter().all(|id| world.is_admitted_at(0, *id)));
+    strike_out(&mut world, &ids);
+    world.hosts[1].is_cut_off = false;
+    let id = world.submit_to(0, miner(STRIKES_MAX), GOOD);
+    world.run_until(120_000, "node 0 believes itself", |world| world.is_settled(0, id));
+    world.run_until(120_000, "and node 1 has its own result", |world| world.is_settled(1, id));
+    assert_eq!(world.claimants_at(1, id), [0, 1]);
+    assert_eq!(world.state(0, id), world.state(1, id));
+}
+
+#[test]
 fn who_signs_two_results_of_one_evaluation_is_marked_and_neither_counts() {
     let mut world = World::with_replicas(4, 3, 1, 2);
     world.run_ms = 60_000;
