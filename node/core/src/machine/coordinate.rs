@@ -61,9 +61,7 @@ impl Machine {
             PeerRequest::Release { item, reason } => PeerAnswer::Released(
                 refused.unwrap_or_else(|| self.take_back(now, peer, &item, &reason, out)),
             ),
-            PeerRequest::Receipts { of, after } => {
-                PeerAnswer::Receipts(self.receipts.page(of, after))
-            }
+            PeerRequest::Receipts { of, after } => PeerAnswer::Receipts(self.page_of(of, after)),
             PeerRequest::Explain { submission } => PeerAnswer::Explained(self.explain(&submission)),
         };
         note_refusals(peer, &answer, out);

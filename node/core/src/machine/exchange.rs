@@ -282,6 +282,20 @@ impl Machine {
         self.file(peer, sequence, receipt, out);
     }
 
+    /// The next page of a coordinator's sequence, as far as it is known here. What waits for its
+    /// submission here may be known where it is asked for: a coordinator that lost its rows asks
+    /// for what it had accepted only once.
+    pub(super) fn page_of(&self, of: Hotkey, after: u64) -> Vec<(u64, Receipt)> {
+        let mut page: BTreeMap<u64, Receipt> = self.receipts.page(of, after).into_iter().collect();
+        let is_asked_for = |(from, n, _): &&(Hotkey, u64, Receipt)| {
+            *from == of && *n > after && of != self.config.hotkey
+        };
+        for (_, number, receipt) in self.orphans.iter().filter(is_asked_for) {
+            page.entry(*number).or_insert_with(|| receipt.clone());
+        }
+        page.into_iter().take(RECEIPTS_PER_PAGE_MAX).collect()
+    }
+
     /// Keeps a receipt of `coordinator`'s sequence, or puts it aside until it can be judged.
     fn file(&mut self, coordinator: Hotkey, sequence: u64, receipt: Receipt, out: &mut Outcome) {
         let evidence = &receipt.evidence;

@@ -219,6 +219,20 @@ fn what_came_too_late_for_a_lost_lease_counts_once_others_say_that_it_was_accept
 }
 
 #[test]
+fn what_waits_for_its_submission_at_a_peer_is_told_to_a_node_that_lost_it() {
+    let mut world = World::new(12, 2, 1);
+    world.hosts[1].is_blind = true;
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(120_000, "settled by itself", |world| world.is_settled(0, id));
+    world.run_for(10_000);
+    assert_eq!(world.hosts[1].machine().receipts().count(), 0, "it knows no such submission");
+    world.lose_rows(0);
+    world.start(0);
+    caught_up(&mut world, 0);
+    assert_eq!((world.claimants_at(0, id), world.runs_started()), (vec![0], 1));
+}
+
+#[test]
 fn numbers_of_lost_receipts_are_not_given_again_after_a_second_start() {
     let mut world = World::new(8, 2, 2);
     let id = world.submit_to(0, miner(0), GOOD);
