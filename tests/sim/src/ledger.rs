@@ -106,7 +106,7 @@ pub struct Counts {
     pub strikes: u64,
     /// Results that came too late and were kept.
     pub late: u64,
-    /// Results that were copied from somebody else.
+    /// Results that were copied from somebody else, for somebody else.
     pub copies: u64,
     /// Evaluations that ended undecided on a node.
     pub disputes: u64,

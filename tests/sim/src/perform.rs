@@ -6,7 +6,7 @@ use node_core::assignment::coordinators;
 use node_core::evidence::Metrics;
 use node_core::id::{RunId, Salt, SubmissionId};
 use node_core::lease::{HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, PeerRequest, Seal};
-use node_core::machine::effect::Effect;
+use node_core::machine::effect::{Effect, RunSpec};
 use node_core::machine::event::{CallId, Event};
 use node_core::machine::Machine;
 use node_core::outcome::Ending;
@@ -121,7 +121,7 @@ impl World {
         let ended_at = host.now(self.now_ms).unix;
         let (ending, metrics) = match ending {
             Some(ending) => (ending, None),
-            None => self.result_of(node, container.spec.assignment.submission),
+            None => self.result_of(node, &container.spec),
         };
         // Nobody in this world guesses.
         let salt = Salt(run.0);
@@ -129,7 +129,8 @@ impl World {
     }
 
     /// What the host of `node` says that it measured.
-    fn result_of(&mut self, node: usize, submission: SubmissionId) -> (Ending, Option<Metrics>) {
+    fn result_of(&mut self, node: usize, spec: &RunSpec) -> (Ending, Option<Metrics>) {
+        let submission = spec.assignment.submission;
         let Some(index) = self.submissions.get(&submission) else {
             return (Ending::DatasetMissing, None);
         };
@@ -139,7 +140,10 @@ impl World {
             Character::Liar => work.lie(node),
             Character::Copier => {
                 let copied = self.copied(node, submission);
-                self.ledger.counts.copies += u64::from(copied.is_some());
+                // Who is granted nothing runs for itself, when all is public.
+                let granted = self.ledger.grants.get(&spec.lease);
+                let is_asked = granted.is_some_and(|granted| granted.coordinator != node);
+                self.ledger.counts.copies += u64::from(is_asked && copied.is_some());
                 copied.unwrap_or_else(|| work.lie(node))
             }
         }

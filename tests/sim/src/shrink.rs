@@ -19,6 +19,9 @@ pub struct Shrunk {
     pub tries: u64,
 }
 
+/// Events that a smaller history may take beyond twice as many as the one to be made smaller.
+const STEPS_MORE: u64 = 10_000;
+
 /// How much is spent on looking. A history that is being lived is lived to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effort {
@@ -29,12 +32,13 @@ pub struct Effort {
 }
 
 /// Takes away faults, nodes, submissions and time, one by one, as long as the same invariant is
-/// broken. Greedy: what is found is small, not smallest. What takes more events than the smallest
-/// one so far is not smaller, and is left off there.
+/// broken. Greedy: what is found is small, not smallest. What takes much longer than the history that
+/// is to be made smaller is left off.
 #[must_use]
 pub fn shrink(plan: &Plan, violation: &Violation, effort: Effort) -> Shrunk {
     let begun = Instant::now();
     let mut best = Shrunk { plan: plan.clone(), violation: violation.clone(), tries: 0 };
+    let steps_max = violation.step.saturating_mul(2).saturating_add(STEPS_MORE);
     let mut is_smaller = true;
     while is_smaller {
         is_smaller = false;
@@ -43,7 +47,7 @@ pub fn shrink(plan: &Plan, violation: &Violation, effort: Effort) -> Shrunk {
                 return best;
             }
             best.tries += 1;
-            if let Err(found) = run_up_to(&candidate, best.violation.step) {
+            if let Err(found) = run_up_to(&candidate, steps_max) {
                 if found.invariant == violation.invariant {
                     (best.plan, best.violation) = (candidate, *found);
                     is_smaller = true;
