@@ -67,7 +67,7 @@ pub struct Ledger {
     pub grants: BTreeMap<LeaseId, Granted>,
     /// The highest attempt that reached its worker, by coordinator and assignment.
     pub delivered: BTreeMap<(usize, AssignmentId), u32>,
-    /// Grants that reached a node with the event that it handles now, and that it did not give back.
+    /// Grants that reached a node with the event that it handles now, and are not given back.
     pub just_delivered: Vec<(usize, LeaseId)>,
     /// Runs: where, and under which lease their container was started or their result signed.
     pub runs: BTreeMap<RunId, (usize, LeaseId)>,

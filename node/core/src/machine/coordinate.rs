@@ -18,7 +18,7 @@ use crate::rows::{ReceiptRow, ReceiptStanding, Row, StrikeCause, Table, Write};
 use crate::submission::SubmissionState;
 use crate::unit::{MonoMs, Now};
 
-/// Time in which a lease that was lost or given back is for others than who held it or declined it. Lower: one
+/// Time in which a lease that was lost or given back is for others than who held it. Lower: one
 /// host whose runs fail at once uses up every attempt. Higher: where only one host can run it, an
 /// assignment waits that long for its next attempt.
 const ELSEWHERE_FOR_MS: u64 = 60_000;

@@ -221,6 +221,7 @@ fn what_came_too_late_for_a_lost_lease_counts_once_others_say_that_it_was_accept
 #[test]
 fn what_waits_for_its_submission_at_a_peer_is_told_to_a_node_that_lost_it() {
     let mut world = World::new(12, 2, 1);
+    world.run_for(5_000);
     world.hosts[1].is_blind = true;
     let id = world.submit_to(0, miner(0), GOOD);
     world.run_until(120_000, "settled by itself", |world| world.is_settled(0, id));
