@@ -14,7 +14,7 @@ use crate::happening::Happening;
 use crate::plan::Character;
 
 /// Wall clocks start here, in November 2023.
-const UNIX_START_MS: u64 = 1_700_000_000_000;
+pub(crate) const UNIX_START_MS: u64 = 1_700_000_000_000;
 
 /// What the disk holds: whole commits, in order. A commit that was torn by a crash is found and
 /// left out when the store opens (`docs/decisions/0003-state-in-sled.md`), so here it is not there.

@@ -6,17 +6,18 @@ use node_core::assignment::coordinators;
 use node_core::evidence::Metrics;
 use node_core::id::{Hotkey, RunId, Salt, SubmissionId};
 use node_core::lease::{HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, PeerRequest, Seal};
-use node_core::machine::effect::Effect;
+use node_core::machine::effect::{Effect, RunSpec};
 use node_core::machine::event::{CallId, Event, Question};
 use node_core::machine::Machine;
 use node_core::outcome::Ending;
+use node_history::Violation;
 
 use crate::fault::Fault;
 use crate::happening::{Asked, Happening};
 use crate::host::Container;
 use crate::invariants::{Breach, Sight, NOTHING_HALTS};
 use crate::plan::{Broken, Character};
-use crate::world::{miner, validator, Violation, World};
+use crate::world::{miner, validator, World};
 
 const FETCH_MS: u64 = 200;
 const ADMIT_MS: u64 = 500;
@@ -142,7 +143,7 @@ impl World {
         let ended_at = host.now(self.now_ms).unix;
         let (ending, metrics) = match ending {
             Some(ending) => (ending, None),
-            None => self.result_of(node, container.spec.assignment.submission),
+            None => self.result_of(node, &container.spec),
         };
         // Nobody in this world guesses.
         let salt = Salt(run.0);
@@ -150,7 +151,8 @@ impl World {
     }
 
     /// What the host of `node` says that it measured.
-    fn result_of(&mut self, node: usize, submission: SubmissionId) -> (Ending, Option<Metrics>) {
+    fn result_of(&mut self, node: usize, spec: &RunSpec) -> (Ending, Option<Metrics>) {
+        let submission = spec.assignment.submission;
         let Some(index) = self.submissions.get(&submission) else {
             return (Ending::DatasetMissing, None);
         };
@@ -160,7 +162,10 @@ impl World {
             Character::Liar => work.lie(node),
             Character::Copier => {
                 let copied = self.copied(node, submission);
-                self.ledger.counts.copies += u64::from(copied.is_some());
+                // Who is granted nothing runs for itself, when all is public.
+                let granted = self.ledger.grants.get(&spec.lease);
+                let is_asked = granted.is_some_and(|granted| granted.coordinator != node);
+                self.ledger.counts.copies += u64::from(is_asked && copied.is_some());
                 copied.unwrap_or_else(|| work.lie(node))
             }
         }

@@ -20,7 +20,8 @@ use node_core::rows::Write;
 use node_core::submission::Submission;
 use node_core::submit_guard::CommitForm;
 use node_core::unit::BlockCount;
-use serde::{Deserialize, Serialize};
+use node_history::Violation;
+use serde::Serialize;
 
 use crate::chain::{Chain, NETUID};
 use crate::fault::{Fault, Faults};
@@ -47,23 +48,11 @@ const LIVENESS_BLOCKS: u64 = 3 * UNABLE_AFTER_BLOCKS;
 /// For how long the world goes on when everything is settled: what comes late comes then.
 const QUIET_MS: u64 = 10 * 60 * 1000;
 
+/// What ends a history that takes more events than it may.
+const IS_LEFT_OFF: &str = "is_left_off";
+
 /// How often it is asked whether everything is settled.
 const LOOK_EVERY_MS: u64 = 10_000;
-
-/// An invariant that does not hold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Violation {
-    /// Its name.
-    pub invariant: String,
-    /// How it is broken.
-    pub detail: String,
-    /// The nodes that it is about.
-    pub nodes: Vec<usize>,
-    /// The event after which it was noticed, counted from one.
-    pub step: u64,
-    /// The world's time.
-    pub at_ms: u64,
-}
 
 /// What a history was like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -113,6 +102,8 @@ pub(crate) struct World {
     pub(crate) rng: Prng,
     pub(crate) now_ms: u64,
     pub(crate) step: u64,
+    /// The history is left off after so many.
+    pub(crate) steps_max: u64,
     pub(crate) chain: Chain,
     pub(crate) is_chain_stalled: bool,
     pub(crate) hosts: Vec<Host>,
@@ -182,6 +173,7 @@ impl World {
             rng,
             now_ms: 1_000,
             step: 0,
+            steps_max: u64::MAX,
             chain: Chain::new(&validators, &miners),
             is_chain_stalled: false,
             hosts: validators.iter().enumerate().map(host).collect(),
@@ -366,7 +358,7 @@ impl World {
         if self.is_chain_stalled {
             return;
         }
-        self.chain.produce_block();
+        self.chain.produce_block(self.now_ms);
         for node in 0..self.hosts.len() {
             let host = &self.hosts[node];
             if host.is_up() && !host.is_blind {
@@ -464,6 +456,10 @@ impl World {
         let Some(machine) = host.machine.as_mut().filter(|_| host.life == life) else {
             return Ok(());
         };
+        if self.step >= self.steps_max {
+            let breach = Breach { detail: "it takes more events".to_owned(), nodes: Vec::new() };
+            return Err(self.violation(IS_LEFT_OFF, breach));
+        }
         self.step += 1;
         let told = self.recorder.as_ref().map(|recorder| recorder.tell_event(&event));
         let is_tick = matches!(event, Event::Ticked);

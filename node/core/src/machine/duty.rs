@@ -138,7 +138,8 @@ impl Machine {
         self.coordinators_with_helpers(id, helpers)
     }
 
-    /// The first validators in the ranking that are not gone: one, and so many `helpers`.
+    /// The first validators in the ranking that are not gone: one, and so many `helpers`; and this
+    /// node, if all of them grant it nothing because of its strikes.
     pub(super) fn coordinators_with_helpers(
         &mut self,
         id: &SubmissionId,
@@ -147,7 +148,15 @@ impl Machine {
         let Some(submission) = self.submissions.get(id) else { return Vec::new() };
         let count = usize::try_from(helpers).unwrap_or(usize::MAX).saturating_add(1);
         let ranked = self.duties.ranked(submission);
-        ranked.into_iter().filter(|hotkey| !self.duties.is_gone(hotkey)).take(count).collect()
+        let present = ranked.into_iter().filter(|hotkey| !self.duties.is_gone(hotkey));
+        let mut coordinators: Vec<Hotkey> = present.take(count).collect();
+        // Who is granted nothing there evaluates for itself.
+        let own = self.config.hotkey;
+        let is_refused = |hotkey: &Hotkey| self.peers.get(hotkey).is_some_and(|p| p.refuses_us);
+        if coordinators.iter().all(is_refused) && !coordinators.contains(&own) {
+            coordinators.push(own);
+        }
+        coordinators
     }
 
     /// Who coordinates a submission now: the first in the ranking that is not gone.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::evidence::Receipt;
 use crate::id::{Hotkey, RunId};
-use crate::lease::{HoldAnswer, PeerAnswer, PeerRequest};
+use crate::lease::{HoldAnswer, LeaseRefusal, PeerAnswer, PeerRequest};
 use crate::limits::{
     clip_detail, GONE_AFTER_MS, GONE_FAILURES_MIN, RECEIPTS_EVERY_MS, RECEIPTS_PER_PAGE_MAX,
 };
@@ -36,6 +36,8 @@ pub struct PeerState {
     /// so what one says about them moves nobody else's.
     mirrored: BTreeMap<Hotkey, u64>,
     mirror_again_at: MonoMs,
+    /// Whether it granted nothing the last time, because of our strikes in its book.
+    pub(super) refuses_us: bool,
     /// Since when every question failed, and how many did.
     silent_since: Option<MonoMs>,
     failures: u32,
@@ -163,6 +165,8 @@ impl Machine {
         let answer = self.heard(now, peer, result, out);
         match (question, answer) {
             (Question::Acquire, Some(PeerAnswer::Acquired(grants))) => {
+                let refuses_us = grants == Err(LeaseRefusal::TooManyStrikes);
+                self.note_refused_by(now, peer, refuses_us, out);
                 self.on_acquired(now, peer, grants.unwrap_or_default(), out);
             }
             (Question::Acquire, None) => self.on_acquired(now, peer, Vec::new(), out),
@@ -235,6 +239,16 @@ impl Machine {
         }
     }
 
+    /// Whether `peer` grants us nothing because of our strikes there: who is refused by others
+    /// evaluates for itself.
+    fn note_refused_by(&mut self, now: Now, peer: Hotkey, refuses_us: bool, out: &mut Outcome) {
+        let state = self.peers.entry(peer).or_default();
+        if std::mem::replace(&mut state.refuses_us, refuses_us) != refuses_us {
+            self.touch_all();
+            self.settle_touched(now, out);
+        }
+    }
+
     /// What somebody says that a coordinator which is gone had accepted. The stored cursor stays:
     /// what was left out comes when the coordinator is back.
     fn on_mirrored(
@@ -293,6 +307,20 @@ impl Machine {
         self.file(peer, sequence, receipt, out);
     }
 
+    /// The next page of a coordinator's sequence, as far as it is known here. What waits for its
+    /// submission here may be known where it is asked for: a coordinator that lost its rows asks
+    /// for what it had accepted only once.
+    pub(super) fn page_of(&self, of: Hotkey, after: u64) -> Vec<(u64, Receipt)> {
+        let mut page: BTreeMap<u64, Receipt> = self.receipts.page(of, after).into_iter().collect();
+        let is_asked_for = |(from, n, _): &&(Hotkey, u64, Receipt)| {
+            *from == of && *n > after && of != self.config.hotkey
+        };
+        for (_, number, receipt) in self.orphans.iter().filter(is_asked_for) {
+            page.entry(*number).or_insert_with(|| receipt.clone());
+        }
+        page.into_iter().take(RECEIPTS_PER_PAGE_MAX).collect()
+    }
+
     /// Keeps a receipt of `coordinator`'s sequence, or puts it aside until it can be judged.
     fn file(&mut self, coordinator: Hotkey, sequence: u64, receipt: Receipt, out: &mut Outcome) {
         let evidence = &receipt.evidence;
@@ -301,7 +329,9 @@ impl Machine {
             out.note(Note::ReceiptIgnored { coordinator, reason });
             return;
         }
-        if self.receipts.contains(&receipt) {
+        // One that was kept as late may be of a lease that was lost with the rows: others know that
+        // it had been accepted.
+        if self.receipts.counts(&receipt) {
             return;
         }
         if self.can_be_judged(&receipt) {
@@ -366,7 +396,10 @@ impl Machine {
         // What this node had accepted and lost gets a new number: nobody else is believed on them.
         // It is public already, so all may count on it at once.
         let is_own = coordinator == self.config.hotkey;
-        let sequence = Some(if is_own { self.take_number() } else { sequence });
+        let sequence = match is_own {
+            true => (!self.is_catching_up()).then(|| self.take_number()),
+            false => Some(sequence),
+        };
         let standing = ReceiptStanding::Counts;
         self.keep_receipt(ReceiptRow { sequence, standing, receipt }, out);
     }

@@ -128,6 +128,8 @@ pub struct Machine {
     /// Those of which nothing is kept any more.
     retired: BTreeSet<SubmissionId>,
     strikes: BTreeMap<(Hotkey, SubmissionId, StrikeCause), StrikeRow>,
+    /// How many of them counted at the latest block.
+    strikes_counted: usize,
     runs: BTreeMap<RunId, Run>,
     /// What this node measured.
     measurements: BTreeMap<SubmissionId, MeasurementRow>,
@@ -190,6 +192,7 @@ impl Machine {
             left_at: BTreeMap::new(),
             retired: BTreeSet::new(),
             strikes: BTreeMap::new(),
+            strikes_counted: 0,
             runs: BTreeMap::new(),
             measurements: BTreeMap::new(),
             asked_for_work: None,
@@ -287,7 +290,7 @@ impl Machine {
         self.take_over_stuck();
         self.asked_for_work = None;
         self.settle_touched(now, out);
-        self.check_caught_up(out);
+        self.check_caught_up(now, out);
         self.on_finalized_weights(out);
     }
 
@@ -369,7 +372,8 @@ impl Machine {
 
     /// Strikes that count.
     pub fn strikes(&self) -> impl Iterator<Item = &StrikeRow> {
-        self.strikes.values()
+        let number = self.view.as_ref().map(|view| view.number).unwrap_or_default();
+        self.strikes.values().filter(move |row| settle::counts_at(number, row))
     }
 
     /// Validators whose place others take.

@@ -50,6 +50,13 @@ impl Receipts {
         rows.is_some_and(|rows| rows.contains_key(&receipt.evidence.digest()))
     }
 
+    /// Whether this very receipt counts already.
+    pub(super) fn counts(&self, receipt: &Receipt) -> bool {
+        let rows = self.by_submission.get(&receipt.evidence.submission);
+        let row = rows.and_then(|rows| rows.get(&receipt.evidence.digest()));
+        row.is_some_and(|row| row.standing == ReceiptStanding::Counts)
+    }
+
     /// Whether a receipt of another coordinator says anything that is not known already, and there
     /// is room for it. What a worker says a third time proves nothing more.
     pub(super) fn is_news(&self, receipt: &Receipt) -> bool {

@@ -33,6 +33,11 @@ pub(super) struct Pending {
     pub(super) claimants: BTreeSet<Hotkey>,
 }
 
+/// Whether a strike counts at this block.
+pub(super) fn counts_at(number: BlockNumber, row: &StrikeRow) -> bool {
+    number.since(row.block) < BlockCount(STRIKES_KEPT_BLOCKS)
+}
+
 impl Machine {
     /// What each validator derives for one replica of a submission.
     pub(super) fn assignment_of(&self, submission: &Submission, replica: u8) -> Assignment {
@@ -236,7 +241,7 @@ impl Machine {
             .strikes
             .range((*validator, first, StrikeCause::StoodAlone)..)
             .take_while(|((hotkey, _, _), _)| hotkey == validator)
-            .filter(|(_, row)| view.number.since(row.block) < BlockCount(STRIKES_KEPT_BLOCKS));
+            .filter(|(_, row)| counts_at(view.number, row));
         theirs.count() >= STRIKES_MAX
     }
 
@@ -247,7 +252,11 @@ impl Machine {
         let shown: BTreeSet<(Hotkey, BlockNumber)> =
             view.commitments.iter().map(|record| (record.hotkey, record.block)).collect();
         let is_shown = |s: &Submission| shown.contains(&(s.hotkey, s.committed_at));
-        self.current = self.submissions.values().filter(|s| is_shown(s)).map(|s| s.id).collect();
+        let current: BTreeSet<SubmissionId> =
+            self.submissions.values().filter(|s| is_shown(s)).map(|s| s.id).collect();
+        // What an endpoint that lags did not show when it was planned is planned again.
+        self.to_settle.extend(current.difference(&self.current));
+        self.current = current;
         let gone = self.submissions.keys().filter(|id| !self.current.contains(*id));
         let mut over: Vec<SubmissionId> = Vec::new();
         for id in gone {
@@ -260,16 +269,18 @@ impl Machine {
         for id in over {
             self.forget_evaluation(id, out);
         }
-        let strikes = self.strikes.len();
+        let receipts = &self.receipts;
         self.strikes.retain(|_, row| {
-            let is_kept = number.since(row.block) < BlockCount(STRIKES_KEPT_BLOCKS);
+            // As long as what it is for is there, it would be written down anew.
+            let is_kept = counts_at(number, row) || receipts.of(&row.submission).next().is_some();
             if !is_kept {
                 let row = Row::Strike(row.clone());
                 out.writes.push(Write::Delete(Table::Strikes, row.key()));
             }
             is_kept
         });
-        if self.strikes.len() < strikes {
+        let counted = self.strikes().count();
+        if counted < std::mem::replace(&mut self.strikes_counted, counted) {
             self.touch_all();
         }
     }

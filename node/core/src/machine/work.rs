@@ -121,9 +121,12 @@ impl Run {
     }
 
     fn item(&self) -> HeldLease {
-        let grant = &self.row.grant;
-        HeldLease { assignment: grant.assignment.id, lease: grant.lease, attempt: grant.attempt }
+        held(&self.row.grant)
     }
+}
+
+fn held(grant: &Grant) -> HeldLease {
+    HeldLease { assignment: grant.assignment.id, lease: grant.lease, attempt: grant.attempt }
 }
 
 /// The identity of a run: the worker's execution of one grant.
@@ -203,6 +206,7 @@ impl Machine {
         for grant in grants.into_iter().take(LEASES_PER_ACQUIRE_MAX) {
             if let Err(reason) = self.check_grant(&peer, &grant) {
                 out.note(Note::GrantIgnored { coordinator: peer, reason: reason.to_owned() });
+                self.decline(&peer, &grant, out);
                 continue;
             }
             self.begin(now, asked_at, grant, out);
@@ -243,7 +247,23 @@ impl Machine {
         if self.runs.values().any(is_in_the_way) {
             return Err("this node already evaluates the submission");
         }
+        if self.devices.is_empty() {
+            return Err("this node has no device");
+        }
         Ok(())
+    }
+
+    /// Gives back at once what is not taken, so that others need not wait for its end. Said once:
+    /// if it is not heard, the lease ends by itself. What is being run is kept.
+    fn decline(&self, peer: &Hotkey, grant: &Grant, out: &mut Outcome) {
+        let run = run_id(&self.config.hotkey, grant);
+        if grant.coordinator != *peer || self.runs.contains_key(&run) {
+            return;
+        }
+        let Some(peer) = self.address_of(peer) else { return };
+        let item = held(grant);
+        let request = PeerRequest::Release { item, reason: ReleaseReason::Declined };
+        out.perform(Effect::AskPeer { peer, question: Question::Release(run), request });
     }
 
     fn begin(&mut self, now: Now, asked_at: MonoMs, grant: Grant, out: &mut Outcome) {
