@@ -181,6 +181,9 @@ pub struct Standing {
     pub decision: Option<Decision>,
     /// How many claimants are needed in all, more than there are unless it is decided.
     pub needed: usize,
+    /// Only this node's own result is missing, which counts for nobody else: others may not offer
+    /// it to run it any more.
+    pub for_itself: bool,
 }
 
 /// A decided evaluation.
@@ -230,7 +233,8 @@ pub fn settle<'a>(jury: &Jury, receipts: impl Iterator<Item = &'a Receipt>) -> S
     let is_own_needed = others.required() < all.required();
     let decision = decided(&others, &independent, &seen, is_own_needed)
         .map(|group| decide(jury, &group, &informed, &claims));
-    let standing = Standing { claimants: BTreeSet::new(), equivocal, decision, needed: 0 };
+    let claimants = BTreeSet::new();
+    let standing = Standing { claimants, equivocal, decision, needed: 0, for_itself: false };
     if standing.decision.is_some() || independent.len() < others.most() {
         let claimants = independent.iter().map(|claim| claim.worker).chain(informed).collect();
         return needing(standing, claimants, &independent, &others);
@@ -240,7 +244,10 @@ pub fn settle<'a>(jury: &Jury, receipts: impl Iterator<Item = &'a Receipt>) -> S
     let decision = decided(&all, &claims, &[], false)
         .map(|group| decide(jury, &group, &informed, &claims))
         .or_else(|| is_over.then(|| decide_alone(&all, &claims)));
-    needing(Standing { decision, ..standing }, claimants, &claims, &all)
+    let is_missing =
+        |own: Hotkey| informed.contains(&own) && claims.iter().all(|claim| claim.worker != own);
+    let for_itself = decision.is_none() && jury.own.is_some_and(is_missing);
+    needing(Standing { decision, for_itself, ..standing }, claimants, &claims, &all)
 }
 
 /// Completes a standing: of those who are asked, so many are needed as make a decision possible.

@@ -184,7 +184,8 @@ impl Machine {
             if found.len() >= present {
                 break;
             }
-            found.extend(self.coordinators_with_helpers(id, pending.helpers));
+            let (helpers, for_itself) = (pending.helpers, pending.for_itself);
+            found.extend(self.coordinators_with_helpers(id, helpers, for_itself));
         }
         self.pending = pending;
         let mut hotkeys: Vec<Hotkey> = found.into_iter().collect();
