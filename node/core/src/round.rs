@@ -218,18 +218,24 @@ struct Claim<'a> {
 /// may be a copy. It is asked, and counts, only where nobody else is left to ask.
 #[must_use]
 pub fn settle<'a>(jury: &Jury, receipts: impl Iterator<Item = &'a Receipt>) -> Standing {
-    let receipts: Vec<&Receipt> = receipts.collect();
+    let mut receipts: Vec<&Receipt> = receipts.collect();
     let (claims, equivocal) = claims(&receipts);
-    // Who says two things cannot be asked either.
+    // Who says two things cannot be asked either, and says nothing about others.
     let all = jury.without(&equivocal);
-    let informed = informed(&receipts);
+    receipts.retain(|receipt| !equivocal.contains(&receipt.evidence.worker));
+    // Where one result is enough nobody waits to see another, and whoever coordinates saw it.
+    let informed = if jury.wanted > 1 { informed(&receipts) } else { BTreeSet::new() };
     let independent: Vec<Claim<'_>> =
         claims.iter().filter(|claim| !informed.contains(&claim.worker)).copied().collect();
     let others = all.without(&informed);
-    // Where fewer agree because some are informed, only the own result makes up for them.
-    let is_own_needed = others.required() < all.required();
-    let decision = decided(&others, &independent, is_own_needed)
-        .map(|group| decide(jury, &group, &informed, &claims));
+    let agreed = |is_own_needed| {
+        decided(&others, &independent, is_own_needed)
+            .map(|group| decide(jury, &group, &informed, &claims))
+    };
+    // Where fewer agree because some are informed, those are asked first: or who has its own result
+    // would believe it and ask nobody, and the informed ones would wait for ever to be asked.
+    let is_short = others.required() < all.required();
+    let decision = if is_short { None } else { agreed(false) };
     let standing = Standing { claimants: BTreeSet::new(), equivocal, decision, needed: 0 };
     if standing.decision.is_some() || independent.len() < others.most() {
         let claimants = independent.iter().map(|claim| claim.worker).chain(informed).collect();
@@ -237,9 +243,10 @@ pub fn settle<'a>(jury: &Jury, receipts: impl Iterator<Item = &'a Receipt>) -> S
     }
     let claimants = claims.iter().map(|claim| claim.worker).collect();
     let is_over = claims.len() >= all.most() && !claims.is_empty();
+    let last = || agreed(is_short).unwrap_or_else(|| decide_alone(&all, &claims));
     let decision = decided(&all, &claims, false)
         .map(|group| decide(jury, &group, &informed, &claims))
-        .or_else(|| is_over.then(|| decide_alone(&all, &claims)));
+        .or_else(|| is_over.then(last));
     needing(Standing { decision, ..standing }, claimants, &claims, &all)
 }
 
@@ -349,11 +356,13 @@ fn decide(
     let counted = if independent.is_empty() { group } else { independent.as_slice() };
     let median = counted.get(counted.len().saturating_sub(1) / 2);
     let tolerance = jury.tolerance_nanobpb;
+    // One word against another proves nothing.
+    let is_proof = group.len() > 1;
     // Whose result did not have to be counted stands alone only if it says otherwise.
     let stands_alone = |claim: &&Claim<'_>| {
         let agrees = group.iter().all(|one| agree(one.finding, claim.finding, tolerance));
         let is_uncounted = is_informed(claim) && agrees;
-        !members.contains(&claim.worker) && !is_uncounted
+        is_proof && !members.contains(&claim.worker) && !is_uncounted
     };
     Decision {
         verdict: median.map_or(Verdict::Disputed, |claim| verdict(claim.evidence)),
@@ -381,6 +390,9 @@ fn verdict(evidence: &Evidence) -> Verdict {
         None => Verdict::Failed { ending: evidence.ending.clone() },
     }
 }
+
+#[cfg(test)]
+mod properties;
 
 #[cfg(test)]
 mod tests {
@@ -681,6 +693,58 @@ mod tests {
         let alone = settled(&jury(2, 2), std::slice::from_ref(&first));
         assert_eq!((alone.decision, alone.needed), (None, 2));
         assert!(settled(&jury(2, 2), &[first, slow]).decision.is_some());
+    }
+
+    #[test]
+    fn who_was_shown_a_result_is_asked_before_anybody_believes_itself_alone() {
+        // Else who coordinates believes itself and grants nothing, and the other one waits.
+        let first = shown_to(2, None, claim(1, BPB));
+        for node in [1, 2] {
+            let standing = settled(&own(node, jury(2, 2)), std::slice::from_ref(&first));
+            assert_eq!((standing.decision, standing.needed), (None, 2), "at node {node}");
+            assert_eq!(standing.claimants, keys(&[1]), "at node {node}");
+        }
+        let two = [shown_to(3, None, claim(1, BPB)), claim(2, BPB)];
+        for node in [1, 2, 3] {
+            let standing = settled(&own(node, jury(3, 3)), &two);
+            assert_eq!((standing.decision, standing.needed), (None, 3), "at node {node}");
+        }
+        // It lies: who does not believe two of three believes itself.
+        let [one, other] = two;
+        let lie = shown_to(3, None, claim(3, BPB / 2));
+        let receipts = [one, other, lie];
+        for (node, believed) in [(1, 1), (2, 1), (3, 3)] {
+            let decision = settled(&own(node, jury(3, 3)), &receipts).decision.unwrap();
+            assert_eq!(decision.worker, Some(Hotkey([believed; 32])), "at node {node}");
+        }
+    }
+
+    #[test]
+    fn one_against_one_marks_nobody_though_one_of_them_was_shown_the_other() {
+        let receipts = [shown_to(2, None, claim(1, BPB)), shown_to(2, None, claim(2, BPB / 2))];
+        for (node, wanted) in [(1, 2), (2, 2), (1, 1), (2, 1), (3, 1)] {
+            let decision = settled(&own(node, jury(wanted, 2)), &receipts).decision.unwrap();
+            assert_eq!(decision.alone, keys(&[]), "at node {node} of {wanted}");
+        }
+    }
+
+    #[test]
+    fn case_35_where_one_is_enough_a_liar_does_not_outweigh_its_coordinator() {
+        let receipts = [shown_to(3, None, claim(4, BPB / 2)), claim(3, BPB)];
+        let standing = settled(&jury(1, 4), &receipts);
+        assert_eq!((standing.decision, standing.needed), (None, 3), "a third one is asked");
+    }
+
+    #[test]
+    fn case_35_who_says_two_things_cannot_make_others_count_for_less() {
+        let liar = [BPB / 2, BPB / 3].map(|bpb| shown_to(3, None, claim(4, bpb)));
+        let own = shown_to(3, None, claim(3, BPB));
+        let honest = [shown_to(3, Some(&own), claim(1, BPB)), own];
+        let alone = settled(&jury(2, 3), &honest);
+        let receipts: Vec<Receipt> = honest.into_iter().chain(liar).collect();
+        let standing = settled(&jury(2, 4), &receipts);
+        assert_eq!(standing.decision, alone.decision);
+        assert!(standing.decision.is_some());
     }
 
     #[test]
