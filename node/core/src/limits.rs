@@ -21,6 +21,19 @@ pub const LEASE_STOP_AFTER_MS: u64 = LEASE_TTL_MS / 10 * 8;
 const _: () = assert!(LEASE_RENEW_EVERY_MS * 2 < LEASE_STOP_AFTER_MS);
 const _: () = assert!(LEASE_STOP_AFTER_MS < LEASE_TTL_MS);
 
+/// How long a renewal that was not answered waits for the next try. Lower: one that is refused at
+/// once is sent all the time. Higher: fewer tries before the run has to stop.
+pub const RENEW_AGAIN_MS: u64 = 1_000;
+const _: () = assert!(RENEW_AGAIN_MS < LEASE_STOP_AFTER_MS - 2 * LEASE_RENEW_EVERY_MS);
+
+/// Leases renewed in one call: far more than devices in a host, and few enough that the seals of
+/// all their replicas fit the answer.
+pub const RENEWALS_PER_CALL_MAX: usize = 256;
+
+/// Leases that a node holds at once, those of results that wait for others included. Lower: a node
+/// whose results wait takes no more work. Higher: each look at them takes longer.
+pub const LEASES_HELD_MAX: usize = 4_096;
+
 /// Longest time from a grant to its end, renewed or not. Lower: long evaluations never finish.
 /// Higher: a worker that renews for ever and never completes holds an assignment for longer.
 pub const LEASE_TOTAL_MS_MAX: u64 = 4 * 60 * 60 * 1000;

@@ -223,13 +223,12 @@ pub fn settle<'a>(jury: &Jury, receipts: impl Iterator<Item = &'a Receipt>) -> S
     // Who says two things cannot be asked either, and says nothing about others.
     let all = jury.without(&equivocal);
     receipts.retain(|receipt| !equivocal.contains(&receipt.evidence.worker));
-    // Where one result is enough nobody waits to see another, and whoever coordinates saw it.
-    let informed = if jury.wanted > 1 { informed(&receipts) } else { BTreeSet::new() };
-    let independent: Vec<Claim<'_>> =
-        claims.iter().filter(|claim| !informed.contains(&claim.worker)).copied().collect();
+    let informed = informed(&receipts);
+    let (seen, independent): (Vec<Claim<'_>>, Vec<Claim<'_>>) =
+        claims.iter().partition(|claim| informed.contains(&claim.worker));
     let others = all.without(&informed);
     let agreed = |is_own_needed| {
-        decided(&others, &independent, is_own_needed)
+        decided(&others, &independent, &seen, is_own_needed)
             .map(|group| decide(jury, &group, &informed, &claims))
     };
     // Where fewer agree because some are informed, those are asked first: or who has its own result
@@ -244,7 +243,7 @@ pub fn settle<'a>(jury: &Jury, receipts: impl Iterator<Item = &'a Receipt>) -> S
     let claimants = claims.iter().map(|claim| claim.worker).collect();
     let is_over = claims.len() >= all.most() && !claims.is_empty();
     let last = || agreed(is_short).unwrap_or_else(|| decide_alone(&all, &claims));
-    let decision = decided(&all, &claims, false)
+    let decision = decided(&all, &claims, &[], false)
         .map(|group| decide(jury, &group, &informed, &claims))
         .or_else(|| is_over.then(last));
     needing(Standing { decision, ..standing }, claimants, &claims, &all)
@@ -264,9 +263,18 @@ fn needing(
 }
 
 /// Those who agree, if they are enough.
-fn decided<'a>(jury: &Jury, claims: &[Claim<'a>], is_own_needed: bool) -> Option<Vec<Claim<'a>>> {
+///
+/// - `seen`: claims that may be copies. One that says otherwise is none, and stands against them.
+fn decided<'a>(
+    jury: &Jury,
+    claims: &[Claim<'a>],
+    seen: &[Claim<'a>],
+    is_own_needed: bool,
+) -> Option<Vec<Claim<'a>>> {
     let group = agreeing(claims, jury.tolerance_nanobpb);
-    let is_enough = group.len() >= jury.required() && group.len().saturating_mul(2) > claims.len();
+    let against = seen.iter().filter(|claim| !agrees_with(jury, group, claim)).count();
+    let is_most = group.len().saturating_mul(2) > claims.len().saturating_add(against);
+    let is_enough = group.len() >= jury.required() && is_most;
     // Nobody is believed only because others cannot be asked.
     let is_short = jury.required() < jury.wanted;
     let has_own = match jury.own {
@@ -341,6 +349,10 @@ fn agree(one: Finding, other: Finding, tolerance: u64) -> bool {
     }
 }
 
+fn agrees_with(jury: &Jury, group: &[Claim<'_>], claim: &Claim<'_>) -> bool {
+    group.iter().all(|one| agree(one.finding, claim.finding, jury.tolerance_nanobpb))
+}
+
 /// What a group decides: the lower median of those who did not see another result first, so that no
 /// member can shift it by being extreme.
 fn decide(
@@ -355,14 +367,10 @@ fn decide(
         group.iter().filter(|claim| !is_informed(claim)).copied().collect();
     let counted = if independent.is_empty() { group } else { independent.as_slice() };
     let median = counted.get(counted.len().saturating_sub(1) / 2);
-    let tolerance = jury.tolerance_nanobpb;
-    // One word against another proves nothing.
-    let is_proof = group.len() > 1;
     // Whose result did not have to be counted stands alone only if it says otherwise.
     let stands_alone = |claim: &&Claim<'_>| {
-        let agrees = group.iter().all(|one| agree(one.finding, claim.finding, tolerance));
-        let is_uncounted = is_informed(claim) && agrees;
-        is_proof && !members.contains(&claim.worker) && !is_uncounted
+        let is_uncounted = is_informed(claim) && agrees_with(jury, group, claim);
+        !members.contains(&claim.worker) && !is_uncounted
     };
     Decision {
         verdict: median.map_or(Verdict::Disputed, |claim| verdict(claim.evidence)),
@@ -720,22 +728,6 @@ mod tests {
     }
 
     #[test]
-    fn one_against_one_marks_nobody_though_one_of_them_was_shown_the_other() {
-        let receipts = [shown_to(2, None, claim(1, BPB)), shown_to(2, None, claim(2, BPB / 2))];
-        for (node, wanted) in [(1, 2), (2, 2), (1, 1), (2, 1), (3, 1)] {
-            let decision = settled(&own(node, jury(wanted, 2)), &receipts).decision.unwrap();
-            assert_eq!(decision.alone, keys(&[]), "at node {node} of {wanted}");
-        }
-    }
-
-    #[test]
-    fn case_35_where_one_is_enough_a_liar_does_not_outweigh_its_coordinator() {
-        let receipts = [shown_to(3, None, claim(4, BPB / 2)), claim(3, BPB)];
-        let standing = settled(&jury(1, 4), &receipts);
-        assert_eq!((standing.decision, standing.needed), (None, 3), "a third one is asked");
-    }
-
-    #[test]
     fn case_35_who_says_two_things_cannot_make_others_count_for_less() {
         let liar = [BPB / 2, BPB / 3].map(|bpb| shown_to(3, None, claim(4, bpb)));
         let own = shown_to(3, None, claim(3, BPB));
@@ -745,6 +737,16 @@ mod tests {
         let standing = settled(&jury(2, 4), &receipts);
         assert_eq!(standing.decision, alone.decision);
         assert!(standing.decision.is_some());
+    }
+
+    #[test]
+    fn who_saw_a_result_and_says_otherwise_did_not_copy_it() {
+        let liar = shown_to(3, None, claim(1, BPB / 2));
+        let honest = shown_to(3, None, claim(3, BPB));
+        let standing = settled(&jury(1, 4), &[liar.clone(), honest.clone()]);
+        assert_eq!((standing.decision, standing.needed), (None, 3), "one more is asked");
+        let third = settled(&jury(1, 4), &[liar, honest, claim(2, BPB)]);
+        assert_ne!(third.decision.map(|decision| decision.alone), Some(keys(&[3])));
     }
 
     #[test]

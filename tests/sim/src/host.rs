@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use node_core::id::{AssignmentId, RunId};
 use node_core::inventory::{Device, DeviceId, DeviceKind};
+use node_core::keeper::Keeper;
 use node_core::machine::effect::RunSpec;
 use node_core::machine::{Machine, MachineConfig};
 use node_core::rows::{JournalEntry, Row, Table, Write};
@@ -103,6 +104,8 @@ pub struct Host {
     pub disk: Disk,
     /// Containers that exist.
     pub containers: BTreeMap<RunId, Container>,
+    /// Keeps its leases, as long as the process lives.
+    pub keeper: Keeper,
     /// The process, while it lives.
     pub machine: Option<Machine>,
     /// Counts the lives of the process; what an earlier one waited for never arrives.
@@ -136,6 +139,7 @@ impl Host {
             config,
             disk: Disk::default(),
             containers: BTreeMap::new(),
+            keeper: Keeper::default(),
             machine: None,
             life: 0,
             character,
@@ -162,6 +166,7 @@ impl Host {
     pub(crate) fn start(&mut self, now_ms: u64) {
         self.life += 1;
         self.machine = Some(Machine::new(self.config.clone()));
+        self.keeper = Keeper::default();
         self.born_ms = now_ms;
         self.awake_since_ms = now_ms;
     }

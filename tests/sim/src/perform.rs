@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use node_core::assignment::coordinators;
 use node_core::evidence::Metrics;
-use node_core::id::{RunId, Salt, SubmissionId};
+use node_core::id::{Hotkey, RunId, Salt, SubmissionId};
 use node_core::lease::{HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, PeerRequest, Seal};
 use node_core::machine::effect::Effect;
-use node_core::machine::event::{CallId, Event};
+use node_core::machine::event::{CallId, Event, Question};
 use node_core::machine::Machine;
 use node_core::outcome::Ending;
 
@@ -39,9 +39,7 @@ impl World {
             Effect::Admit { submission, .. } => self.admit(node, submission),
             Effect::Answer { call, answer } => self.answer(node, call, answer)?,
             Effect::AskPeer { peer, question, request } => {
-                let Some(to) = self.node_of(&peer.hotkey) else { return Ok(()) };
-                let (id, life) = (self.network.next_question(), self.hosts[node].life);
-                self.send(Asked { id, from: node, life, to, question, request });
+                self.ask(node, &peer.hotkey, Some(question), request);
             }
             Effect::StartRun(spec) => {
                 let (run, life) = (spec.run, self.hosts[node].life);
@@ -77,6 +75,30 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    fn ask(
+        &mut self,
+        node: usize,
+        peer: &Hotkey,
+        question: Option<Question>,
+        request: PeerRequest,
+    ) {
+        let Some(to) = self.node_of(peer) else { return };
+        let (id, life) = (self.network.next_question(), self.hosts[node].life);
+        self.send(Asked { id, from: node, life, to, question, request });
+    }
+
+    /// Sends the renewals that are due, as the daemon's thread for them does.
+    pub(crate) fn renew_leases(&mut self, node: usize, life: u32) {
+        let host = &mut self.hosts[node];
+        if host.life != life || !host.is_up() {
+            return;
+        }
+        let now = host.now(self.now_ms).mono;
+        for ask in host.keeper.due(now) {
+            self.ask(node, &ask.peer.hotkey, None, PeerRequest::Renew(ask.renewals));
+        }
     }
 
     fn report_back(&mut self, node: usize, after_ms: u64, event: Event) {
@@ -228,7 +250,17 @@ impl World {
             }
             Err(reason) => Err(reason.to_owned()),
         };
-        let (peer, question) = (validator(asked.to), asked.question);
+        let peer = validator(asked.to);
+        let Some(question) = asked.question else {
+            let result = result.and_then(|answer| match answer {
+                PeerAnswer::Renewed(answers) => Ok(answers),
+                other => Err(format!("{other:?} is no answer to renewals")),
+            });
+            let host = &mut self.hosts[asked.from];
+            let now = host.now(self.now_ms).mono;
+            host.keeper.answered(now, peer, result);
+            return self.tell_news(asked.from, asked.life);
+        };
         let event = Event::PeerAnswered { peer, question, result };
         self.deliver(asked.from, asked.life, event, None)
     }

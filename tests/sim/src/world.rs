@@ -324,7 +324,9 @@ impl World {
                     return Ok(());
                 }
                 self.after(self.plan.tick_ms, Happening::Ticked { node, life });
-                self.deliver(node, life, Event::Ticked, None)
+                self.deliver(node, life, Event::Ticked, None)?;
+                self.renew_leases(node, life);
+                Ok(())
             }
             Happening::BlockDue => {
                 self.produce_block();
@@ -422,9 +424,35 @@ impl World {
         }
     }
 
+    /// The dead man's switch, and what the keeper of a node's leases has to tell.
+    pub(crate) fn tell_news(&mut self, node: usize, life: u32) -> Result<(), Box<Violation>> {
+        let host = &mut self.hosts[node];
+        if host.life != life || !host.is_up() {
+            return Ok(());
+        }
+        let now = host.now(self.now_ms).mono;
+        host.keeper.trip(now);
+        host.keeper
+            .take_news()
+            .into_iter()
+            .try_for_each(|event| self.handle(node, life, event, None))
+    }
+
+    /// Gives an event to a machine, after what the keeper of its leases has to tell.
+    pub(crate) fn deliver(
+        &mut self,
+        node: usize,
+        life: u32,
+        event: Event,
+        cause: Option<&Asked>,
+    ) -> Result<(), Box<Violation>> {
+        self.tell_news(node, life)?;
+        self.handle(node, life, event, cause)
+    }
+
     /// Gives an event to a machine: commits what it writes, then does what it wants, unless its
     /// process dies.
-    pub(crate) fn deliver(
+    fn handle(
         &mut self,
         node: usize,
         life: u32,
@@ -440,6 +468,7 @@ impl World {
         let told = self.recorder.as_ref().map(|recorder| recorder.tell_event(&event));
         let is_tick = matches!(event, Event::Ticked);
         let outcome = machine.apply(now, event);
+        host.keeper.hold(now.mono, machine.leases_held());
         if let (Some(recorder), Some(told)) = (&mut self.recorder, told) {
             let at = (self.step, self.now_ms, node, life);
             recorder.record(at, told, &outcome, (!is_tick).then_some(&*machine));

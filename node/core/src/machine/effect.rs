@@ -290,6 +290,11 @@ pub enum Note {
         run: RunId,
         reason: String,
     },
+    RunLapsed {
+        run: RunId,
+        submission: SubmissionId,
+        reason: String,
+    },
     LeftoverFound {
         run: RunId,
     },

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::evidence::Receipt;
-use crate::id::Hotkey;
-use crate::lease::{PeerAnswer, PeerRequest};
+use crate::id::{Hotkey, RunId};
+use crate::lease::{HoldAnswer, PeerAnswer, PeerRequest};
 use crate::limits::{
     clip_detail, GONE_AFTER_MS, GONE_FAILURES_MIN, RECEIPTS_EVERY_MS, RECEIPTS_PER_PAGE_MAX,
 };
@@ -32,7 +32,6 @@ pub struct PeerState {
     pub(super) acquire_again_at: MonoMs,
     pub(super) receipts_in_flight: bool,
     pub(super) receipts_again_at: MonoMs,
-    pub(super) renewing: Option<(MonoMs, Vec<crate::id::RunId>)>,
     /// How far each of the others was asked for its receipts in this life: numbers are not signed,
     /// so what one says about them moves nobody else's.
     mirrored: BTreeMap<Hotkey, u64>,
@@ -161,29 +160,12 @@ impl Machine {
         result: Result<PeerAnswer, String>,
         out: &mut Outcome,
     ) {
-        let state = self.peers.entry(peer).or_default();
-        let answer = match result {
-            Ok(answer) => {
-                state.answered(now);
-                Some(answer)
-            }
-            Err(reason) => {
-                let reason = clip_detail(&reason);
-                if state.failed(now, reason.clone()) {
-                    out.note(Note::PeerUnreachable { peer, reason });
-                }
-                None
-            }
-        };
+        let answer = self.heard(now, peer, result, out);
         match (question, answer) {
             (Question::Acquire, Some(PeerAnswer::Acquired(grants))) => {
                 self.on_acquired(now, peer, grants.unwrap_or_default(), out);
             }
             (Question::Acquire, None) => self.on_acquired(now, peer, Vec::new(), out),
-            (Question::Renew, Some(PeerAnswer::Renewed(answers))) => {
-                self.on_renewed(now, peer, &answers, out);
-            }
-            (Question::Renew, None) => self.on_renewed(now, peer, &[], out),
             (Question::Seal(run), Some(PeerAnswer::Sealed(answer))) => {
                 self.on_sealed(now, run, Some(&answer), out);
             }
@@ -214,6 +196,42 @@ impl Machine {
                 let reason = "it answered something else than what was asked".to_owned();
                 self.on_answered(now, peer, question, Err(reason), out);
             }
+        }
+    }
+
+    /// Notes that a peer answered, or that it did not. Returns the answer.
+    fn heard<T>(
+        &mut self,
+        now: Now,
+        peer: Hotkey,
+        result: Result<T, String>,
+        out: &mut Outcome,
+    ) -> Option<T> {
+        let state = self.peers.entry(peer).or_default();
+        match result {
+            Ok(answer) => {
+                state.answered(now);
+                Some(answer)
+            }
+            Err(reason) => {
+                let reason = clip_detail(&reason);
+                if state.failed(now, reason.clone()) {
+                    out.note(Note::PeerUnreachable { peer, reason });
+                }
+                None
+            }
+        }
+    }
+
+    pub(super) fn on_renewal_ended(
+        &mut self,
+        now: Now,
+        peer: Hotkey,
+        result: Result<Vec<(RunId, HoldAnswer)>, String>,
+        out: &mut Outcome,
+    ) {
+        for (run, answer) in self.heard(now, peer, result, out).unwrap_or_default() {
+            self.on_held(now, run, &answer, out);
         }
     }
 

@@ -240,6 +240,10 @@ impl Machine {
             Event::PeerAnswered { peer, question, result } => {
                 self.on_answered(now, peer, question, result, &mut out);
             }
+            Event::LeaseLapsed { run, lapse } => self.on_lapsed(run, lapse, &mut out),
+            Event::RenewalEnded { peer, result } => {
+                self.on_renewal_ended(now, peer, result, &mut out);
+            }
             Event::RunStarted { run } => self.on_run_started(run),
             Event::RunEnded { run, ending, metrics, ended_at, salt } => {
                 let ended = work::EndedRun { run, ending, metrics, ended_at, salt };
@@ -294,10 +298,8 @@ impl Machine {
             self.settle_touched(now, out);
         }
         self.expire_leases(now, out);
-        self.stop_unrenewed_runs(now, out);
         self.show_overdue(now, out);
         self.report_results(now, out);
-        self.renew_leases(now, out);
         self.acquire_work(now, out);
         self.ask_for_receipts(now, out);
     }

@@ -3,20 +3,23 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use node_core::lease::PeerAnswer;
 use node_core::machine::effect::{Effect, Halt, Outcome};
 use node_core::machine::event::{CallId, Event};
 use node_core::machine::Machine;
 use node_core::rows::Write;
-use node_core::unit::{MonoMs, Now, UnixMs};
+use node_core::view::ChainView;
 use node_peer::{PeerCall, PeerDirectory};
 use node_store::{CommitError, Store};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::clock::Clock;
 use super::failpoint::failpoint;
+use super::keep::{KeeperThread, Leases};
 use super::perform::Performer;
+use super::published::Certificates;
 use super::report::Reporter;
 use super::stop::{StopStep, Stopping};
 use crate::exit::ExitReason;
@@ -42,29 +45,9 @@ pub(crate) enum HeartError {
     /// The thread that commits died.
     #[error("the thread that writes the store died")]
     CommitThread(#[source] tokio::task::JoinError),
-}
-
-/// Reads the clocks; the machine never does.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock {
-    started: Instant,
-}
-
-impl Clock {
-    pub(crate) fn start() -> Self {
-        Self { started: Instant::now() }
-    }
-
-    pub(crate) fn now(self) -> Now {
-        let mono = MonoMs(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX));
-        Now { mono, unix: unix_now() }
-    }
-}
-
-/// The wall clock.
-pub(crate) fn unix_now() -> UnixMs {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMs(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+    /// The thread that keeps the leases died, and nobody would stop runs that lose theirs.
+    #[error("the thread that keeps the leases died; this is a bug")]
+    KeeperThread,
 }
 
 /// The loop's owner of everything.
@@ -74,9 +57,13 @@ pub(crate) struct Heart {
     pub(crate) clock: Clock,
     pub(crate) store: Arc<Store>,
     pub(crate) performer: Performer,
+    pub(crate) leases: Arc<Leases>,
+    pub(crate) keeper: KeeperThread,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) reporter: Reporter,
     pub(crate) directory: watch::Sender<PeerDirectory>,
+    /// What validators published; it goes into the directory with the next finalized block.
+    pub(crate) certificates: watch::Receiver<Certificates>,
     pub(crate) calls: Calls,
     /// Set once the machine says that the process must not go on.
     pub(crate) halted: Option<ExitReason>,
@@ -148,15 +135,20 @@ impl Heart {
             let event = tokio::select! {
                 biased;
                 Some(step) = sources.stop.recv() => match stopping.on_signal(step) {
-                    Some(event) => event,
+                    Some(event) => Some(event),
                     None => return Ok(ExitReason::LeftAtOnce),
                 },
-                _ = ticks.tick() => Event::Ticked,
-                Some(event) = sources.events.recv() => event,
-                Some(call) = sources.peers.recv() => self.asked(call),
+                _ = ticks.tick() => Some(Event::Ticked),
+                // The news come first in every batch, so also in one that has nothing else.
+                () = self.leases.heard() => None,
+                Some(event) = sources.events.recv() => Some(event),
+                Some(call) = sources.peers.recv() => Some(self.asked(call)),
             };
-            let is_tick = event == Event::Ticked;
-            let mut batch = vec![event];
+            if !self.keeper.is_alive() {
+                return Err(HeartError::KeeperThread);
+            }
+            let is_tick = event == Some(Event::Ticked);
+            let mut batch: Vec<Event> = event.into_iter().collect();
             self.take_what_waits(&mut sources, &mut batch);
             self.handle_all(batch).await?;
             if let Some(exit) = self.halted {
@@ -202,9 +194,10 @@ impl Heart {
     /// Decides each event in turn, makes all decisions durable at once, then acts on them.
     async fn handle_all(&mut self, events: Vec<Event>) -> Result<(), HeartError> {
         let mut decided = Outcome::default();
-        for event in events {
+        // First what lapsed: after a standstill nothing is decided for a run that should be dead.
+        for event in self.leases.news().into_iter().chain(events) {
             if let Event::BlockFinalized(view) = &event {
-                self.directory.send_replace(PeerDirectory::from_view(view));
+                self.directory.send_replace(self.directory_of(view));
             }
             let Outcome { writes, effects, notes } = self.machine.apply(self.clock.now(), event);
             for note in &notes {
@@ -215,11 +208,20 @@ impl Heart {
             decided.writes.extend(writes);
             decided.effects.extend(effects);
         }
+        self.leases.hold(&self.machine);
         self.commit(decided.writes).await?;
         for effect in decided.effects {
             self.perform(effect);
         }
         Ok(())
+    }
+
+    fn directory_of(&self, view: &ChainView) -> PeerDirectory {
+        let directory = PeerDirectory::from_view(view);
+        match self.certificates.borrow().clone() {
+            Some(certificates) => directory.with_certificates(certificates),
+            None => directory,
+        }
     }
 
     async fn commit(&self, writes: Vec<Write>) -> Result<(), HeartError> {

@@ -12,6 +12,7 @@ use node_core::id::{
 };
 use node_core::inventory::DeviceId;
 use node_core::lease::Explanation;
+use node_core::publish::KeyStanding;
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 use serde::{Deserialize, Serialize};
 
@@ -401,6 +402,11 @@ pub struct PeerStatus {
     /// Strikes that count; see `docs/protocol.md`.
     #[serde(default)]
     pub strikes: u64,
+    /// How the key that it showed when it was last called stands to what it published: `published`,
+    /// `endorsed` (it published none), `new` (the chain says another one, and this was endorsed
+    /// lately) or `contradicts` (the chain says another one: refused). `null` if that is not known.
+    #[serde(default)]
+    pub certificate: Option<KeyStanding>,
 }
 
 /// How the evaluation of one submission stands here.

@@ -5,6 +5,7 @@ use node_core::id::{
     Uid,
 };
 use node_core::inventory::DeviceId;
+use node_core::publish::KeyStanding;
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 
 use super::journal::JournalStatus;
@@ -342,5 +343,6 @@ fn peer(byte: u8) -> PeerStatus {
         receipts_until: 7,
         is_gone: false,
         strikes: 0,
+        certificate: Some(KeyStanding::Published),
     }
 }
