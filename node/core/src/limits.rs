@@ -68,6 +68,11 @@ const _: () = assert!(LEASE_TTL_MS < LEASE_START_STOP_MS);
 /// while another run still goes on. Higher: an assignment whose other worker is lost waits longer.
 pub const SEAL_WAIT_MS: u64 = LEASE_TOTAL_MS_MAX;
 
+/// How long a worker whose coordinator asks for its result waits for as many seals as it would ask
+/// for itself. Lower: a colluding coordinator is shown results before others have sealed. Higher:
+/// where the two see different validators, results wait that long.
+pub const REVEAL_WAIT_MS: u64 = 5 * LEASE_TTL_MS;
+
 /// How often a worker with a sealed result asks whether it may be shown.
 pub const SEALED_POLL_MS: u64 = 2_000;
 const _: () = assert!(SEALED_POLL_MS < LEASE_RENEW_EVERY_MS);

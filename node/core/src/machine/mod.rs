@@ -365,6 +365,12 @@ impl Machine {
         self.submissions.values()
     }
 
+    /// Whether an evaluation needs further results. An earlier verdict may stand until they come.
+    #[must_use]
+    pub fn needs_results(&self, id: &SubmissionId) -> bool {
+        self.pending.contains_key(id)
+    }
+
     /// Leases that this node coordinates, or did.
     pub fn leases(&self) -> impl Iterator<Item = &LeaseRecord> {
         self.evaluations.values().flat_map(Evaluation::replicas)

@@ -63,9 +63,10 @@ impl Receipts {
         let evidence = &receipt.evidence;
         let known = self.counting(&evidence.submission).map(|known| &known.evidence);
         let of_worker: Vec<_> = known.filter(|known| known.worker == evidence.worker).collect();
-        // Which coordinators saw it, and what they had fixed then, is what settling depends on too.
+        // Which coordinators saw it, what they had fixed then, and which promise it keeps, is what
+        // settling depends on too.
         let is_known = of_worker.iter().any(|known| {
-            known.says_the_same(evidence)
+            known.sealed() == evidence.sealed()
                 && known.coordinator == evidence.coordinator
                 && known.coordinator_sealed == evidence.coordinator_sealed
         });

@@ -11,7 +11,7 @@ use crate::lease::{
 };
 use crate::limits::{
     ACQUIRE_EVERY_MS, LEASES_HELD_MAX, LEASES_PER_ACQUIRE_MAX, LEASE_TOTAL_MS_MAX,
-    REPLICA_NUMBERS_MAX, SEAL_WAIT_MS,
+    REPLICA_NUMBERS_MAX, REVEAL_WAIT_MS, SEAL_WAIT_MS,
 };
 use crate::machine::effect::{Effect, Note, Outcome, RunSpec};
 use crate::machine::event::Question;
@@ -416,6 +416,11 @@ impl Machine {
         let others = self.jury(&submission).required().saturating_sub(1);
         let is_public = self.receipts.is_public(&submission, &own);
         if fixed.len() < others && !is_public && now.mono < run.show_at {
+            // Its coordinator may see fewer who can be asked than this node does.
+            let show_at = run.show_at.min(now.mono.plus_ms(REVEAL_WAIT_MS));
+            if let Some(run) = self.runs.get_mut(&id) {
+                run.show_at = show_at;
+            }
             return;
         }
         let sealed = self.fixed_by(&evidence.coordinator, submission, seals);

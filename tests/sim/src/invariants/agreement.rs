@@ -38,6 +38,12 @@ fn is_excused(scene: &Scene<'_>, submission: &Submission) -> bool {
     scene.ledger.exhausted.contains(&submission.id)
 }
 
+/// Whether somebody asks for one more result because those that came since its verdict disagree. Until
+/// it comes each node keeps the verdict that it reached.
+fn is_disputed(scene: &Scene<'_>, submission: &Submission) -> bool {
+    living(scene).any(|(_, machine)| machine.needs_results(&submission.id))
+}
+
 /// What is still to be done, in a sentence; `None` once everything is done.
 pub(crate) fn unfinished(scene: &Scene<'_>) -> Option<Breach> {
     living(scene).find_map(|(node, machine)| {
@@ -117,7 +123,7 @@ pub(super) fn scores_agree(scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), B
     let scores = |machine: &Machine| -> BTreeMap<SubmissionId, SubmissionState> {
         machine
             .submissions()
-            .filter(|submission| !is_excused(scene, submission))
+            .filter(|submission| !is_excused(scene, submission) && !is_disputed(scene, submission))
             .map(|submission| (submission.id, submission.state.clone()))
             .collect()
     };
@@ -133,8 +139,10 @@ pub(super) fn scores_agree(scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), B
 /// See the list. Where something is excused, nodes may know more or less of it.
 pub(super) fn vectors_agree(scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), Breach> {
     let Sight::Ended = sight else { return Ok(()) };
-    let excused = living(scene)
-        .any(|(_, machine)| machine.submissions().any(|submission| is_excused(scene, submission)));
+    let excused = living(scene).any(|(_, machine)| {
+        let mut submissions = machine.submissions();
+        submissions.any(|one| is_excused(scene, one) || is_disputed(scene, one))
+    });
     let Some(view) = living(scene).find_map(|(_, machine)| machine.view()) else { return Ok(()) };
     let vector = |machine: &Machine| -> Option<Vec<(Uid, u16)>> { machine.vector(view).ok() };
     match differ(scene, vector).filter(|_| !excused && can_agree(scene)) {
@@ -154,7 +162,8 @@ pub(super) fn scores_are_true(scene: &Scene<'_>, sight: &Sight<'_>) -> Result<()
     living(scene).try_for_each(|(node, machine)| {
         machine.submissions().try_for_each(|submission| {
             let Some(index) = scene.submissions.get(&submission.id) else { return Ok(()) };
-            let is_over = is_settled(&submission.state) && !is_excused(scene, submission);
+            let is_open = is_excused(scene, submission) || is_disputed(scene, submission);
+            let is_over = is_settled(&submission.state) && !is_open;
             let work = &scene.works[*index];
             ensure(!is_over || is_true(work, &submission.state), &[node], || {
                 format!("{} is {:?}, and {:?}", submission.id, submission.state, work.fate)

@@ -11,7 +11,7 @@ use crate::lease::{
     Seal, Spent,
 };
 use crate::limits::{
-    LEASE_TTL_MS, REPLICAS_MAX, SEAL_WAIT_MS, SELF_GRANT_AFTER_MS, UNABLE_AFTER_BLOCKS,
+    LEASE_TTL_MS, REPLICAS_MAX, REVEAL_WAIT_MS, SELF_GRANT_AFTER_MS, UNABLE_AFTER_BLOCKS,
 };
 use crate::machine::effect::Note;
 use crate::machine::event::{Event, Question};
@@ -363,18 +363,18 @@ fn a_coordinator_that_was_shown_a_result_leaves_the_evaluation_to_others() {
 }
 
 #[test]
-fn a_sealed_result_is_shown_in_the_end_whatever_the_coordinator_says() {
+fn a_coordinator_that_asks_for_a_result_without_enough_seals_waits_and_gets_it() {
     let (mut world, _, run, _) = sealed_at_node_1(30);
     world.tick_ms = 10_000;
     let sealed_ms = world.now_ms;
     assert!(!reveal(&mut world, run, vec![]));
     while sealed_run(&world).is_some() {
-        assert!(world.now_ms < sealed_ms + SEAL_WAIT_MS + 60_000);
+        assert!(world.now_ms < sealed_ms + REVEAL_WAIT_MS + 60_000);
         // It asks again and again, and is told the same.
         world.run_for(60_000);
         reveal(&mut world, run, vec![]);
     }
-    assert!(world.now_ms >= sealed_ms + SEAL_WAIT_MS);
+    assert!(world.now_ms >= sealed_ms + REVEAL_WAIT_MS);
 }
 
 #[test]

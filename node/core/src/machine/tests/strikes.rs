@@ -1,7 +1,7 @@
 //! Claims about validators that lie: marked with evidence, and granted nothing after a few times.
 
 use super::world::{miner, validator, Fate, World};
-use crate::id::{Digest, SubmissionId};
+use crate::id::{Digest, Salt, SubmissionId};
 use crate::lease::LeaseRefusal;
 use crate::limits::{STRIKES_KEPT_BLOCKS, STRIKES_MAX};
 use crate::machine::event::Event;
@@ -122,6 +122,25 @@ fn who_signs_two_results_of_one_evaluation_is_marked_and_neither_counts() {
     assert_eq!(world.hosts[0].machine().receipts().count(), 2, "a third proves nothing more");
     world.run_until(300_000, "settled by the others", |world| world.is_settled(0, id));
     assert!(matches!(world.state(0, id), Some(SubmissionState::Scored { .. })));
+}
+
+#[test]
+fn which_promise_a_result_keeps_is_news_in_whatever_order_it_is_heard() {
+    for order in [[0, 1], [1, 0]] {
+        let mut world = World::with_replicas(7, 3, 1, 2);
+        world.run_ms = 60_000;
+        let id = world.submit_to(0, miner(0), GOOD);
+        world.run_until(30_000, "admitted", |world| world.is_admitted_at(0, id));
+        let receipts = [0_u8, 1].map(|salt| {
+            let mut receipt = world.receipt_saying(1, &world.granted_before(id, 1), NLL);
+            receipt.evidence.salt = Salt([salt; 32]);
+            receipt
+        });
+        let page = (1..).zip(order.map(|index| receipts[index].clone())).collect();
+        world.give_receipts(0, 1, 1, page);
+        assert_eq!(world.hosts[0].machine().receipts().count(), 2);
+        assert_eq!(strikes_at(&world, 0), [], "it says the same");
+    }
 }
 
 #[test]
