@@ -109,9 +109,9 @@ pub const GONE_FAILURES_MIN: u32 = 2;
 /// keeps work for itself holds it up for longer.
 pub const STUCK_BLOCKS: u64 = 1_200;
 
-/// Blocks by which an endpoint may be behind what was read of the chain before. A node that lost its
-/// rows grants nothing until it read more than so many. Lower: it may give attempts again where an
-/// endpoint is further behind. Higher: after lost rows it is without work for longer.
+/// Blocks by which an endpoint may be behind what was read of the chain before. A node that lost
+/// its rows grants nothing until it read more than so many. Lower: it may give attempts again where
+/// an endpoint is further behind. Higher: after lost rows it is without work for longer.
 pub const ENDPOINT_LAG_BLOCKS_MAX: u64 = 30;
 
 /// Blocks for which a validator may bring no result while there is work, until it is not waited for

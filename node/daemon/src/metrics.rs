@@ -1,8 +1,8 @@
 //! Every metric of the node, declared once: name, unit, labels, help.
 //!
-//! Counters count notes, and what the keeper of the leases counts. Gauges are set from the latest status report when somebody asks, so that
-//! metrics and status never disagree. Labels are names from enums, never ids: their number is
-//! bounded.
+//! Counters count notes, and what the keeper of the leases counts. Gauges are set from the latest
+//! status report when somebody asks, so that metrics and status never disagree. Labels are names
+//! from enums, never ids: their number is bounded.
 
 use std::collections::BTreeMap;
 use std::fmt;

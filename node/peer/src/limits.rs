@@ -45,8 +45,8 @@ pub const CONNECTIONS_MAX: u32 = 256;
 pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 32;
 
 /// Open connections of one validator. It needs two, one of them for renewals only; the rest is for
-/// those that are about to end, and for tools. Lower: a restart is refused while its old connections
-/// linger. Higher: few hostile validators take all connections.
+/// those that are about to end, and for tools. Lower: a restart is refused while its old
+/// connections linger. Higher: few hostile validators take all connections.
 pub const CONNECTIONS_PER_PEER_MAX: u32 = 8;
 const _: () = assert!(CONNECTIONS_MAX / CONNECTIONS_PER_PEER_MAX >= 32);
 

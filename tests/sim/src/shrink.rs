@@ -32,8 +32,8 @@ pub struct Effort {
 }
 
 /// Takes away faults, nodes, submissions and time, one by one, as long as the same invariant is
-/// broken. Greedy: what is found is small, not smallest. What takes much longer than the history that
-/// is to be made smaller is left off.
+/// broken. Greedy: what is found is small, not smallest. What takes much longer than the history
+/// that is to be made smaller is left off.
 #[must_use]
 pub fn shrink(plan: &Plan, violation: &Violation, effort: Effort) -> Shrunk {
     let begun = Instant::now();

@@ -123,8 +123,8 @@ fn find<'a>(report: &'a StatusReport, id: &str) -> Result<Answer<'a>, NotFound> 
     }
 }
 
-/// Attempts by whose leases a replica is found, the latest ones. All budgets together are fewer, and
-/// after rows were lost the first attempt has a high number.
+/// Attempts by whose leases a replica is found, the latest ones. All budgets together are fewer,
+/// and after rows were lost the first attempt has a high number.
 const ATTEMPTS_FOUND: u32 = 64;
 
 /// The leases that this node gave of a replica.

@@ -1,8 +1,8 @@
 //! Keeps the leases that this node holds, on a thread that does nothing else.
 //!
 //! ```text
-//! the loop ── leases held ──> table (node-core's Keeper) <── every moment ── the thread
-//!          <───── news ─────        behind a lock             first what lapsed: kill its container
+//! the loop -- leases held --> table (node-core's Keeper) <-- every moment -- the thread
+//!          <----- news -----        behind a lock             first what lapsed: kill its container
 //!                                                             then what is due: renew it
 //! ```
 //!

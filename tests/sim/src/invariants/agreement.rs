@@ -38,8 +38,8 @@ fn is_excused(scene: &Scene<'_>, submission: &Submission) -> bool {
     scene.ledger.exhausted.contains(&submission.id)
 }
 
-/// Whether somebody asks for one more result because those that came since its verdict disagree. Until
-/// it comes each node keeps the verdict that it reached.
+/// Whether somebody asks for one more result because those that came since its verdict disagree.
+/// Until it comes each node keeps the verdict that it reached.
 fn is_disputed(scene: &Scene<'_>, submission: &Submission) -> bool {
     living(scene).any(|(_, machine)| machine.needs_results(&submission.id))
 }

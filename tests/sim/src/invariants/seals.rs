@@ -33,8 +33,8 @@ pub(super) fn seals_are_of_their_holders(
 }
 
 /// See the list. It is decided when the measurement's row says to whom it is shown, before anything
-/// is signed or sent. A worker counts the seals that it knows; this counts every seal that was sent,
-/// and every receipt that the worker has. What is public already needs no seal.
+/// is signed or sent. A worker counts the seals that it knows; this counts every seal that was
+/// sent, and every receipt that the worker has. What is public already needs no seal.
 pub(super) fn results_are_shown_after_enough_seals(
     scene: &Scene<'_>,
     sight: &Sight<'_>,
