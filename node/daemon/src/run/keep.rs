@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! the loop -- leases held --> table (node-core's Keeper) <-- every moment -- the thread
-//!          <----- news -----        behind a lock             first what lapsed: kill its container
-//!                                                             then what is due: renew it
+//!          <----- news -----        behind a lock          first what lapsed: kill its container
+//!                                                          then what is due: renew it
 //! ```
 //!
 //! The thread has a runtime of its own, and connections of its own to peers and to the engine: it
