@@ -31,8 +31,6 @@ pub(super) struct Pending {
     pub(super) needed: usize,
     /// Workers that have one.
     pub(super) claimants: BTreeSet<Hotkey>,
-    /// Only this node's own claim is missing, for nobody but itself.
-    pub(super) for_itself: bool,
 }
 
 /// Whether a strike counts at this block.
@@ -166,10 +164,10 @@ impl Machine {
             return;
         }
         let number = self.view.as_ref().map(|view| view.number).unwrap_or_default();
-        let Standing { claimants, needed, for_itself, .. } = standing;
+        let Standing { claimants, needed, .. } = standing;
         let (since, helpers) =
             self.pending.get(&id).map_or((number, 0), |pending| (pending.since, pending.helpers));
-        self.pending.insert(id, Pending { since, helpers, needed, claimants, for_itself });
+        self.pending.insert(id, Pending { since, helpers, needed, claimants });
     }
 
     fn apply_decision(&mut self, id: SubmissionId, decision: &Decision, out: &mut Outcome) {

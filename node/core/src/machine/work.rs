@@ -184,8 +184,7 @@ impl Machine {
             if found.len() >= present {
                 break;
             }
-            let (helpers, for_itself) = (pending.helpers, pending.for_itself);
-            found.extend(self.coordinators_with_helpers(id, helpers, for_itself));
+            found.extend(self.coordinators_with_helpers(id, pending.helpers));
         }
         self.pending = pending;
         let mut hotkeys: Vec<Hotkey> = found.into_iter().collect();
@@ -587,7 +586,7 @@ impl Machine {
         &mut self,
         now: Now,
         run: RunId,
-        mut evidence: Evidence,
+        evidence: Evidence,
         signature: Signature,
         out: &mut Outcome,
     ) {
@@ -597,7 +596,6 @@ impl Machine {
         let seal = Seal::of(&evidence, signature);
         run.show_at = now.mono.plus_ms(SEAL_WAIT_MS);
         let id = run.row.run;
-        evidence.coordinator_sealed = None;
         self.remember_result(&evidence, seal, out);
         let state = RunState::Sealing { evidence: Box::new(evidence), seal };
         self.hand_in(now, id, state, out);
