@@ -230,6 +230,10 @@ impl Machine {
         if self.is_barred(peer, id) || !evaluation.may_take(peer, &pending.claimants) {
             return false;
         }
+        // Somebody offered it all the same.
+        if *peer == self.config.hotkey && pending.for_itself && self.is_at_work_on(id) {
+            return false;
+        }
         let Some(record) = evaluation.replica(*number) else { return false };
         let Some(open_since) = record.open_since() else { return false };
         let open_for_ms = now.since_ms(open_since);

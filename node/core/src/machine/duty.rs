@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assignment::coordinators_among;
 use crate::id::{Hotkey, SubmissionId};
-use crate::limits::{STUCK_BLOCKS, UNABLE_AFTER_BLOCKS};
+use crate::limits::{FOR_ITSELF_AFTER_BLOCKS, STUCK_BLOCKS, UNABLE_AFTER_BLOCKS};
+use crate::machine::settle::Pending;
 use crate::machine::Machine;
 use crate::submission::Submission;
 use crate::unit::{BlockCount, BlockNumber, Now};
@@ -134,16 +135,18 @@ impl Machine {
     /// Who may be asked for a replica of this submission: the first validator that is not gone,
     /// and one more for each [`STUCK_BLOCKS`] that it stands unsettled.
     pub(super) fn coordinators_now(&mut self, id: &SubmissionId) -> Vec<Hotkey> {
-        let helpers = self.pending.get(id).map_or(0, |pending| pending.helpers);
-        self.coordinators_with_helpers(id, helpers)
+        let how = |pending: &Pending| (pending.helpers, pending.for_itself);
+        let (helpers, for_itself) = self.pending.get(id).map_or((0, false), how);
+        self.coordinators_with_helpers(id, helpers, for_itself)
     }
 
     /// The first validators in the ranking that are not gone: one, and so many `helpers`; and this
-    /// node, if all of them grant it nothing because of its strikes.
+    /// node, if all of them grant it nothing because of its strikes, or need no result of it.
     pub(super) fn coordinators_with_helpers(
         &mut self,
         id: &SubmissionId,
         helpers: u64,
+        for_itself: bool,
     ) -> Vec<Hotkey> {
         let Some(submission) = self.submissions.get(id) else { return Vec::new() };
         let count = usize::try_from(helpers).unwrap_or(usize::MAX).saturating_add(1);
@@ -153,7 +156,8 @@ impl Machine {
         // Who is granted nothing there evaluates for itself.
         let own = self.config.hotkey;
         let is_refused = |hotkey: &Hotkey| self.peers.get(hotkey).is_some_and(|p| p.refuses_us);
-        if coordinators.iter().all(is_refused) && !coordinators.contains(&own) {
+        let is_alone = for_itself || coordinators.iter().all(is_refused);
+        if is_alone && !coordinators.contains(&own) {
             coordinators.push(own);
         }
         coordinators
@@ -175,13 +179,16 @@ impl Machine {
     }
 
     /// Plans those evaluations again that stand unsettled for so long that one more validator
-    /// coordinates them.
+    /// coordinates them, or this node for itself.
     pub(super) fn take_over_stuck(&mut self) {
         let Some(view) = &self.view else { return };
         for (id, pending) in &mut self.pending {
             let helpers = view.number.since(pending.since).0 / STUCK_BLOCKS;
-            if helpers != pending.helpers {
-                pending.helpers = helpers;
+            let missing_since = pending.ours_missing_since.unwrap_or(view.number);
+            let for_itself =
+                view.number.since(missing_since) >= BlockCount(FOR_ITSELF_AFTER_BLOCKS);
+            if (helpers, for_itself) != (pending.helpers, pending.for_itself) {
+                (pending.helpers, pending.for_itself) = (helpers, for_itself);
                 self.to_settle.insert(*id);
             }
         }

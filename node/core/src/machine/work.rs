@@ -184,7 +184,8 @@ impl Machine {
             if found.len() >= present {
                 break;
             }
-            found.extend(self.coordinators_with_helpers(id, pending.helpers));
+            let (helpers, for_itself) = (pending.helpers, pending.for_itself);
+            found.extend(self.coordinators_with_helpers(id, helpers, for_itself));
         }
         self.pending = pending;
         let mut hotkeys: Vec<Hotkey> = found.into_iter().collect();
@@ -211,6 +212,13 @@ impl Machine {
             }
             self.begin(now, asked_at, grant, out);
         }
+    }
+
+    /// Whether this node evaluates the submission for a coordinator that is there.
+    pub(super) fn is_at_work_on(&self, id: &SubmissionId) -> bool {
+        self.runs.values().map(|run| &run.row.grant).any(|grant| {
+            grant.assignment.submission == *id && !self.duties.is_gone(&grant.coordinator)
+        })
     }
 
     /// A grant is taken only for an assignment that this node derived and admitted itself.

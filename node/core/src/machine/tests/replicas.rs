@@ -565,6 +565,29 @@ fn a_validator_without_a_device_is_waited_for_once_and_not_again() {
 }
 
 #[test]
+fn who_brings_the_last_result_that_is_missing_does_not_wait_for_those_who_decided_without_it() {
+    let mut world = World::with_replicas(42, 2, 1, 2);
+    let restart = |world: &mut World, devices: usize| {
+        world.hosts[1].devices = devices;
+        world.kill(1);
+        world.start(1);
+    };
+    restart(&mut world, 0);
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.tick_ms = 3_000;
+    world.run_until((UNABLE_AFTER_BLOCKS + 60) * BLOCK_MS, "settled without it", |world| {
+        world.is_settled_everywhere(id)
+    });
+    world.tick_ms = 1_000;
+    restart(&mut world, 1);
+    world.run_until(240_000, "both results are everywhere", |world| {
+        (0..2).all(|node| world.claimants_at(node, id) == [0, 1])
+    });
+    assert_eq!(world.runs_started(), 2);
+    world.check_scores();
+}
+
+#[test]
 fn coordinators_without_a_device_do_not_keep_results_from_being_shown() {
     let mut world = World::with_replicas(41, 3, 1, 3);
     world.hosts[0].devices = 0;
