@@ -112,9 +112,7 @@ impl Machine {
         let was_decided = self.submissions.get(&id).is_some_and(|submission| {
             submission.state.is_admitted() && submission.state != SubmissionState::Admitted
         });
-        if pending.is_none() || was_decided || !is_secret {
-            self.publish(id, out);
-        }
+        self.publish(id, pending.is_some() && !was_decided && is_secret, out);
     }
 
     fn on_opened(&mut self, evaluation: &Evaluation, number: u8, out: &mut Outcome) {
@@ -153,12 +151,17 @@ impl Machine {
     }
 
     /// Gives the receipts that this node accepted for a submission their places in its sequence.
-    fn publish(&mut self, id: SubmissionId, out: &mut Outcome) {
+    /// Where they are secret only those of workers that are known: others settle without what such
+    /// a receipt says of its coordinator, and know nothing more of the result by it.
+    fn publish(&mut self, id: SubmissionId, is_secret: bool, out: &mut Outcome) {
         // Which numbers were given is not known before.
         if self.is_catching_up() {
             return;
         }
         for mut row in self.receipts.unpublished(&self.config.hotkey, &id) {
+            if is_secret && !self.receipts.is_public(&id, &row.receipt.evidence.worker) {
+                continue;
+            }
             row.sequence = Some(self.take_number());
             out.put(Row::Receipt(Box::new(row.clone())));
             self.receipts.put(row);

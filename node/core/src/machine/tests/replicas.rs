@@ -151,6 +151,30 @@ fn case_35_receipts_are_public_only_once_their_evaluation_is_decided() {
 }
 
 #[test]
+fn a_result_that_is_public_elsewhere_is_not_kept_from_others_here() {
+    let (mut world, id) = open_at_node_0(43, 3, 3);
+    let receipts = [1, 2].map(|worker| {
+        let grant = world.acquire(worker, 0);
+        world.receipt_saying(worker, &grant, NLL)
+    });
+    for receipt in &receipts {
+        world.seal_at(0, receipt);
+    }
+    assert_eq!(world.complete_at(0, &receipts[0]), LeaseAnswer::Accepted);
+    let own_rows = |world: &World| -> Vec<Option<u64>> {
+        let rows = world.hosts[0].machine().receipts();
+        let own = rows.filter(|row| row.receipt.evidence.coordinator == validator(0));
+        own.map(|row| row.sequence).collect()
+    };
+    assert_eq!(own_rows(&world), [None], "the other one is not shown");
+    let elsewhere = world.granted_before(id, 1);
+    let same = world.receipt_saying(1, &elsewhere, NLL);
+    world.give_receipts(0, 1, 1, vec![(1, same)]);
+    // What it says of node 0 is what others have to know to settle as it does.
+    assert_eq!(own_rows(&world), [Some(1)]);
+}
+
+#[test]
 fn what_comes_after_a_decision_is_public_though_it_opens_the_question_again() {
     let (mut world, id) = open_at_node_0(24, 6, 2);
     let hand_in = |world: &mut World, worker: usize, grant: &Grant, nll: u64| {
