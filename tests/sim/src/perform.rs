@@ -248,6 +248,15 @@ impl World {
         if !self.network.end(asked.id) || !is_there {
             return Ok(());
         }
+        // An answer to the keeper itself is for it to judge. Any other one is given to the machine
+        // after what the keeper had to tell by then, and only then has it reached its worker.
+        if asked.question.is_some() {
+            self.tell_news(asked.from, asked.life)?;
+            let host = &self.hosts[asked.from];
+            if !host.is_up() || host.life != asked.life {
+                return Ok(());
+            }
+        }
         let result = match result {
             Ok(answer) => {
                 self.look(&Sight::Delivered { asked, answer: &answer })?;
