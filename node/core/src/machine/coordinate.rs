@@ -105,14 +105,9 @@ impl Machine {
             None => self.close_unused(id, out),
         }
         self.place_all(id);
-        // Off duty nothing more is granted; who holds a lease may still fix a result.
-        let is_secret = self.evaluations.get(&id).is_some_and(|evaluation| {
-            if is_on_duty {
-                evaluation.has_running()
-            } else {
-                evaluation.has_granted()
-            }
-        });
+        // Off duty nothing more is granted.
+        let evaluation = self.evaluations.get(&id);
+        let is_secret = evaluation.is_some_and(|evaluation| evaluation.has_unshown(is_on_duty));
         // What was decided once is public; who opens the question again has to be heard of.
         let was_decided = self.submissions.get(&id).is_some_and(|submission| {
             submission.state.is_admitted() && submission.state != SubmissionState::Admitted

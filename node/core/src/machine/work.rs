@@ -577,9 +577,10 @@ impl Machine {
             coordinator_sealed: None,
         };
         let known = self.measurements.get(&assignment.submission).map(|row| &row.evidence);
-        // The same result is fixed once, or it would look like two.
-        let salt = known.filter(|known| known.says_the_same(&evidence)).map(|known| known.salt);
-        Some(Evidence { salt: salt.unwrap_or(evidence.salt), ..evidence })
+        // The same result is fixed once, or it would look like two; by other rules it is another.
+        let again = known.map(|known| Evidence { salt: known.salt, ..evidence.clone() });
+        let is_fixed = |again: &Evidence| known.map(Evidence::sealed) == Some(again.sealed());
+        Some(again.filter(is_fixed).unwrap_or(evidence))
     }
 
     pub(super) fn on_seal_signed(

@@ -141,6 +141,8 @@ fn case_35_receipts_are_public_only_once_their_evaluation_is_decided() {
     };
     assert_eq!(sequences(&world), [None]);
     world.seal_at(0, &receipts[1]);
+    world.run_for(5_000);
+    assert_eq!(sequences(&world), [None], "the other one could still seal anew");
     assert_eq!(world.complete_at(0, &receipts[1]), LeaseAnswer::Accepted);
     let mut public = sequences(&world);
     public.sort_unstable();
