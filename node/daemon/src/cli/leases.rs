@@ -43,7 +43,7 @@ pub struct LeasesCommand {
 
 #[derive(Debug, Subcommand)]
 enum LeasesSubcommand {
-    Reopen(reopen::ReopenCommand),
+    Reopen(Box<reopen::ReopenCommand>),
 }
 
 #[derive(Serialize)]
