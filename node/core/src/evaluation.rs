@@ -70,6 +70,7 @@ impl Evaluation {
                 attempt: Attempt(0),
                 spent: Spent::default(),
                 state: LeaseState::Open,
+                reopened: Vec::new(),
             };
             self.replicas.insert(*number, LeaseRecord::resume(row, now));
         }

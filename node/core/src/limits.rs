@@ -135,6 +135,10 @@ const _: () = assert!(REPLICAS_MAX < RECEIPTS_PER_SUBMISSION_MAX);
 /// Strikes with which a validator is granted nothing more here.
 pub const STRIKES_MAX: usize = 3;
 
+/// Times that a person opened an assignment again which are remembered. Lower: what was tried
+/// before is forgotten. Higher: the row grows with every try.
+pub const REOPENINGS_KEPT: usize = 8;
+
 /// Blocks for which a strike counts: a week of 12-second blocks.
 pub const STRIKES_KEPT_BLOCKS: u64 = 50_400;
 

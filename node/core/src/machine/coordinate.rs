@@ -253,7 +253,7 @@ impl Machine {
     }
 
     /// Changes one record, stores it and puts it where it belongs. `None` if there is none.
-    fn change<T>(
+    pub(super) fn change<T>(
         &mut self,
         key: ReplicaKey,
         out: &mut Outcome,

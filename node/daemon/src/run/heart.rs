@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use node_core::lease::PeerAnswer;
+use node_core::lease::{NotReopened, PeerAnswer, Reopening};
 use node_core::machine::effect::{Effect, Halt, Outcome};
 use node_core::machine::event::{CallId, Event};
 use node_core::machine::Machine;
@@ -22,6 +22,7 @@ use super::perform::Performer;
 use super::published::Certificates;
 use super::report::Reporter;
 use super::stop::{StopStep, Stopping};
+use crate::admin::OperatorCall;
 use crate::exit::ExitReason;
 use crate::metrics::Metrics;
 
@@ -74,6 +75,7 @@ pub(crate) struct Heart {
 pub(crate) struct Sources {
     pub(crate) events: mpsc::Receiver<Event>,
     pub(crate) peers: mpsc::Receiver<PeerCall>,
+    pub(crate) operator: mpsc::Receiver<OperatorCall>,
     pub(crate) stop: mpsc::Receiver<StopStep>,
 }
 
@@ -82,6 +84,7 @@ pub(crate) struct Sources {
 pub(crate) struct Calls {
     next: u64,
     waiting: BTreeMap<CallId, oneshot::Sender<PeerAnswer>>,
+    operators: BTreeMap<CallId, oneshot::Sender<Result<Reopening, NotReopened>>>,
 }
 
 impl Calls {
@@ -94,6 +97,21 @@ impl Calls {
             self.waiting.insert(id, answer);
         }
         id
+    }
+
+    /// One at a time is in the loop, and each is answered there.
+    fn open_operator(&mut self, answer: oneshot::Sender<Result<Reopening, NotReopened>>) -> CallId {
+        let id = CallId(self.next);
+        self.next = self.next.wrapping_add(1);
+        self.operators.insert(id, answer);
+        id
+    }
+
+    fn answer_operator(&mut self, id: CallId, answer: Result<Reopening, NotReopened>) {
+        if let Some(waiting) = self.operators.remove(&id) {
+            // Who hung up finds it in the status.
+            drop(waiting.send(answer));
+        }
     }
 
     fn answer(&mut self, id: CallId, answer: PeerAnswer) {
@@ -143,6 +161,7 @@ impl Heart {
                 () = self.leases.heard() => None,
                 Some(event) = sources.events.recv() => Some(event),
                 Some(call) = sources.peers.recv() => Some(self.asked(call)),
+                Some(call) = sources.operator.recv() => self.asked_by_operator(call),
             };
             if !self.keeper.is_alive() {
                 return Err(HeartError::KeeperThread);
@@ -171,6 +190,14 @@ impl Heart {
     fn asked(&mut self, call: PeerCall) -> Event {
         let PeerCall { peer, request, answer } = call;
         Event::PeerAsked { call: self.calls.open(answer), peer, request }
+    }
+
+    /// Nothing for who hung up: it was told that nothing was done.
+    fn asked_by_operator(&mut self, call: OperatorCall) -> Option<Event> {
+        let OperatorCall { assignment, answer } = call;
+        let is_waiting = !answer.is_closed();
+        is_waiting
+            .then(|| Event::ReopenAsked { call: self.calls.open_operator(answer), assignment })
     }
 
     /// Adds what came in meanwhile: everything that is decided together shares one commit.
@@ -246,6 +273,7 @@ impl Heart {
         }
         match effect {
             Effect::Answer { call, answer } => self.calls.answer(call, answer),
+            Effect::AnswerOperator { call, answer } => self.calls.answer_operator(call, answer),
             Effect::Halt(Halt::OtherSigner { block }) => {
                 tracing::error!(
                     block = block.0,
