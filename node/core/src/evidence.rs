@@ -129,10 +129,7 @@ impl Metrics {
             .number(*parameters)
             .number(*peak_memory_bytes)
             .number(loss_curve_microbpb.len() as u64);
-        loss_curve_microbpb
-            .iter()
-            .fold(head, |digest, point| digest.number((*point).into()))
-            .finish()
+        head.numbers(loss_curve_microbpb.iter().map(|point| u64::from(*point))).finish()
     }
 }
 

@@ -69,7 +69,10 @@ macro_rules! hex_id {
         }
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&hex::encode(self.0))
+                // Rows have dozens of them: no string is made on the way.
+                let mut digits = [0; 2 * $len];
+                hex::encode_to_slice(self.0, &mut digits).map_err(|_| fmt::Error)?;
+                f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
             }
         }
         impl fmt::Debug for $name {
@@ -286,6 +289,19 @@ impl DigestBuilder {
         self.bytes(&number.to_le_bytes())
     }
 
+    /// Appends numbers, each as [`DigestBuilder::number`] does; for many of them, faster.
+    #[must_use]
+    pub fn numbers(mut self, numbers: impl IntoIterator<Item = u64>) -> Self {
+        let length = 8_u64.to_le_bytes();
+        let mut bytes = Vec::new();
+        for number in numbers {
+            bytes.extend_from_slice(&length);
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        self.0.update(bytes);
+        self
+    }
+
     /// The 32 bytes.
     #[must_use]
     pub fn finish(self) -> [u8; 32] {
@@ -338,6 +354,15 @@ mod tests {
     fn an_address_of_another_network_is_named_as_such() {
         let polkadot = "15oF4uVJwmo4TdGW7VfQxNLavjCXviqxT9S1MgbjMNHr6Sp5";
         assert!(matches!(polkadot.parse::<Hotkey>(), Err(IdError::WrongPrefix { got: 0, .. })));
+    }
+
+    #[test]
+    fn many_numbers_are_hashed_as_one_after_the_other() {
+        let numbers = [0, 1, u64::MAX, 1 << 40];
+        let start = || DigestBuilder::new("test").bytes(b"before");
+        let one_by_one = numbers.iter().fold(start(), |digest, number| digest.number(*number));
+        let end = |digest: DigestBuilder| digest.bytes(b"after").finish();
+        assert_eq!(end(start().numbers(numbers)), end(one_by_one));
     }
 
     #[test]

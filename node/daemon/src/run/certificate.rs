@@ -12,7 +12,7 @@ use node_peer::{CertificateError, NodeCertificate, NodeIdentity};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use super::heart::unix_now;
+use super::durable::unix_now;
 use super::perform::describe;
 
 /// Its name in the data directory.

@@ -1,20 +1,15 @@
 //! The one loop: an event in, the machine decides, its writes are committed, then its effects are
 //! performed. The machine lives here and nowhere else.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use node_core::lease::PeerAnswer;
 use node_core::machine::effect::{Effect, Halt, Outcome};
-use node_core::machine::event::{CallId, Event};
-use node_core::machine::Machine;
-use node_core::rows::Write;
-use node_core::unit::{MonoMs, Now, UnixMs};
+use node_core::machine::event::Event;
 use node_peer::{PeerCall, PeerDirectory};
-use node_store::{CommitError, Store};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
+use super::durable::{DurableMachine, NotDurable, TICK};
 use super::failpoint::failpoint;
 use super::perform::Performer;
 use super::report::Reporter;
@@ -22,62 +17,14 @@ use super::stop::{StopStep, Stopping};
 use crate::exit::ExitReason;
 use crate::metrics::Metrics;
 
-/// How often the machine sees time pass. Lower: an idle node works for nothing. Higher: leases
-/// and retries are late by that much, which must stay small beside their limits.
-const TICK: Duration = Duration::from_millis(250);
-
-/// Calls of peers that wait for an answer. The server bounds its own concurrency below this.
-const CALLS_WAITING_MAX: usize = 1024;
-
-/// Events that share one commit. Lower: each waits for a sync of its own under load. Higher: the
-/// first of them waits for the last one.
-const BATCH_MAX: usize = 256;
-
-/// Why the loop ended before it was asked to.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum HeartError {
-    /// A decision could not be made durable, so nothing of it may be done.
-    #[error("the store did not take a decision; nothing more is decided until it does")]
-    Commit(#[source] CommitError),
-    /// The thread that commits died.
-    #[error("the thread that writes the store died")]
-    CommitThread(#[source] tokio::task::JoinError),
-}
-
-/// Reads the clocks; the machine never does.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Clock {
-    started: Instant,
-}
-
-impl Clock {
-    pub(crate) fn start() -> Self {
-        Self { started: Instant::now() }
-    }
-
-    pub(crate) fn now(self) -> Now {
-        let mono = MonoMs(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX));
-        Now { mono, unix: unix_now() }
-    }
-}
-
-/// The wall clock.
-pub(crate) fn unix_now() -> UnixMs {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMs(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
-}
-
 /// The loop's owner of everything.
 #[derive(Debug)]
 pub(crate) struct Heart {
-    pub(crate) machine: Machine,
-    pub(crate) clock: Clock,
-    pub(crate) store: Arc<Store>,
+    pub(crate) durable: DurableMachine,
     pub(crate) performer: Performer,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) reporter: Reporter,
     pub(crate) directory: watch::Sender<PeerDirectory>,
-    pub(crate) calls: Calls,
     /// Set once the machine says that the process must not go on.
     pub(crate) halted: Option<ExitReason>,
 }
@@ -90,45 +37,18 @@ pub(crate) struct Sources {
     pub(crate) stop: mpsc::Receiver<StopStep>,
 }
 
-/// Peers that wait for an answer.
-#[derive(Debug, Default)]
-pub(crate) struct Calls {
-    next: u64,
-    waiting: BTreeMap<CallId, oneshot::Sender<PeerAnswer>>,
-}
-
-impl Calls {
-    fn open(&mut self, answer: oneshot::Sender<PeerAnswer>) -> CallId {
-        // Whoever gave up waiting needs no answer any more.
-        self.waiting.retain(|_, answer| !answer.is_closed());
-        let id = CallId(self.next);
-        self.next = self.next.wrapping_add(1);
-        if self.waiting.len() < CALLS_WAITING_MAX {
-            self.waiting.insert(id, answer);
-        }
-        id
-    }
-
-    fn answer(&mut self, id: CallId, answer: PeerAnswer) {
-        if let Some(waiting) = self.waiting.remove(&id) {
-            // The peer may have hung up; it will ask again.
-            drop(waiting.send(answer));
-        }
-    }
-}
-
 impl Heart {
     /// Lives until it is stopped.
     ///
     /// # Errors
     ///
-    /// [`HeartError`]: a decision could not be made durable, or everything else is gone.
+    /// [`NotDurable`]: a decision could not be made durable, or everything else is gone.
     pub(crate) async fn beat(
         mut self,
         first: Event,
         sources: Sources,
         stopping: Stopping,
-    ) -> Result<ExitReason, HeartError> {
+    ) -> Result<ExitReason, NotDurable> {
         let lived = self.beat_until_stopped(first, sources, stopping).await;
         // Nobody would hold the limits of a run any more.
         self.performer.stop_all().await;
@@ -140,7 +60,7 @@ impl Heart {
         first: Event,
         mut sources: Sources,
         mut stopping: Stopping,
-    ) -> Result<ExitReason, HeartError> {
+    ) -> Result<ExitReason, NotDurable> {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.handle(first).await?;
@@ -153,84 +73,51 @@ impl Heart {
                 },
                 _ = ticks.tick() => Event::Ticked,
                 Some(event) = sources.events.recv() => event,
-                Some(call) = sources.peers.recv() => self.asked(call),
+                Some(call) = sources.peers.recv() => self.durable.asked(call),
             };
             let is_tick = event == Event::Ticked;
             let mut batch = vec![event];
-            self.take_what_waits(&mut sources, &mut batch);
+            self.durable.take_what_waits(&mut sources.events, &mut sources.peers, &mut batch);
             self.handle_all(batch).await?;
             if let Some(exit) = self.halted {
-                self.reporter.publish(&self.machine, &self.performer);
+                self.reporter.publish(self.durable.machine(), &self.performer);
                 return Ok(exit);
             }
             if is_tick {
-                self.reporter.publish(&self.machine, &self.performer);
+                self.reporter.publish(self.durable.machine(), &self.performer);
                 if let Some(event) = stopping.on_tick() {
                     self.handle(event).await?;
                 }
             }
-            if let Some(exit) = stopping.exit(self.machine.is_safe_to_restart()) {
-                self.reporter.publish(&self.machine, &self.performer);
+            if let Some(exit) = stopping.exit(self.durable.machine().is_safe_to_restart()) {
+                self.reporter.publish(self.durable.machine(), &self.performer);
                 return Ok(exit);
             }
         }
     }
 
-    fn asked(&mut self, call: PeerCall) -> Event {
-        let PeerCall { peer, request, answer } = call;
-        Event::PeerAsked { call: self.calls.open(answer), peer, request }
-    }
-
-    /// Adds what came in meanwhile: everything that is decided together shares one commit.
-    fn take_what_waits(&mut self, sources: &mut Sources, batch: &mut Vec<Event>) {
-        while batch.len() < BATCH_MAX {
-            if let Ok(event) = sources.events.try_recv() {
-                batch.push(event);
-            } else if let Ok(call) = sources.peers.try_recv() {
-                let event = self.asked(call);
-                batch.push(event);
-            } else {
-                return;
-            }
-        }
-    }
-
-    async fn handle(&mut self, event: Event) -> Result<(), HeartError> {
+    async fn handle(&mut self, event: Event) -> Result<(), NotDurable> {
         self.handle_all(vec![event]).await
     }
 
     /// Decides each event in turn, makes all decisions durable at once, then acts on them.
-    async fn handle_all(&mut self, events: Vec<Event>) -> Result<(), HeartError> {
-        let mut decided = Outcome::default();
-        for event in events {
-            if let Event::BlockFinalized(view) = &event {
+    async fn handle_all(&mut self, events: Vec<Event>) -> Result<(), NotDurable> {
+        for event in &events {
+            if let Event::BlockFinalized(view) = event {
                 self.directory.send_replace(PeerDirectory::from_view(view));
             }
-            let Outcome { writes, effects, notes } = self.machine.apply(self.clock.now(), event);
-            for note in &notes {
-                crate::notes::log(note);
-                self.metrics.count(note);
-                self.reporter.heard(note);
-            }
-            decided.writes.extend(writes);
-            decided.effects.extend(effects);
         }
-        self.commit(decided.writes).await?;
-        for effect in decided.effects {
+        let Outcome { writes, effects, notes } = self.durable.decide(events);
+        for note in &notes {
+            crate::notes::log(note);
+            self.metrics.count(note);
+            self.reporter.heard(note);
+        }
+        self.durable.commit(writes).await?;
+        for effect in effects {
             self.perform(effect);
         }
         Ok(())
-    }
-
-    async fn commit(&self, writes: Vec<Write>) -> Result<(), HeartError> {
-        if writes.is_empty() {
-            return Ok(());
-        }
-        let store = Arc::clone(&self.store);
-        tokio::task::spawn_blocking(move || store.commit(&writes))
-            .await
-            .map_err(HeartError::CommitThread)?
-            .map_err(HeartError::Commit)
     }
 
     fn perform(&mut self, effect: Effect) {
@@ -243,7 +130,7 @@ impl Heart {
             _ => {}
         }
         match effect {
-            Effect::Answer { call, answer } => self.calls.answer(call, answer),
+            Effect::Answer { call, answer } => self.durable.answer(call, answer),
             Effect::Halt(Halt::OtherSigner { block }) => {
                 tracing::error!(
                     block = block.0,

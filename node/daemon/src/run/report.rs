@@ -12,7 +12,7 @@ use node_store::Store;
 use tokio::sync::watch;
 
 use super::chain_task::ChainFacts;
-use super::heart::unix_now;
+use super::durable::unix_now;
 use super::perform::Performer;
 use crate::config::WeightsMode;
 use crate::metrics::Metrics;

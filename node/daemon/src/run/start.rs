@@ -30,7 +30,8 @@ use super::chain_task::{follow, ChainCommands, ChainFacts};
 use super::contents::Contents;
 use super::evaluate::Evaluator;
 use super::fetch::{Fetcher, FETCHES_MAX};
-use super::heart::{unix_now, Calls, Clock, Heart, HeartError, Sources};
+use super::durable::{unix_now, DurableMachine, NotDurable, PEER_CALLS_QUEUED_MAX};
+use super::heart::{Heart, Sources};
 use super::identity::{claim, instance, Identity};
 use super::perform::Performer;
 use super::report::{mode_name, starting, Reporter};
@@ -47,9 +48,6 @@ const GPU_PROBE_MAX: Duration = Duration::from_secs(20);
 
 /// Pause between two tries to read the subnet at the start.
 const SUBNET_READ_PAUSE: Duration = Duration::from_secs(3);
-
-/// Calls of peers that wait for the loop.
-const PEER_CALLS_QUEUED_MAX: usize = 256;
 
 /// Bytes of a Unix socket's path, without the final zero.
 const SOCKET_PATH_MAX: usize = 107;
@@ -431,14 +429,11 @@ impl Parts<'_> {
         });
         let follower = tokio::spawn(follow(self.prepared.client.clone(), events, facts));
         let heart = Heart {
-            machine,
-            clock: Clock::start(),
-            store: Arc::clone(&self.store),
+            durable: DurableMachine::new(machine, Arc::clone(&self.store)),
             performer,
             metrics: Arc::clone(&faces.metrics),
             reporter,
             directory,
-            calls: Calls::default(),
             halted: None,
         };
         let sources = Sources { events: event_source, peers: call_source, stop: signals };
@@ -575,7 +570,7 @@ impl Parts<'_> {
 }
 
 impl Assembled {
-    async fn live(self) -> Result<ExitReason, HeartError> {
+    async fn live(self) -> Result<ExitReason, NotDurable> {
         let lived = self.heart.beat(self.first, self.sources, self.stopping).await;
         self.follower.abort();
         if let Some(publisher) = self.publisher {
