@@ -55,12 +55,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     });
     for size in [4, 16, BATCH] {
         measure(&format!("check {size} of one signer at once"), size, || {
-            let all = verify_batch(
-                transcripts().take(size),
-                &signatures[..size],
-                &keys[..size],
-                true,
-            );
+            let all =
+                verify_batch(transcripts().take(size), &signatures[..size], &keys[..size], true);
             assert!(all.is_ok());
         });
     }

@@ -12,6 +12,9 @@ use crate::migration::{self, MigrationError};
 /// fit. Higher: sled keeps a page of 24 of them outside its log, in a file that it never syncs.
 pub const RECORD_BYTES_MAX: usize = 160 << 10;
 
+/// Bytes that most records fit into: room is made once.
+const RECORD_BYTES_USUAL: usize = 2 << 10;
+
 /// Why a record cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordFault {
@@ -71,18 +74,20 @@ pub struct DamagedRecord {
 ///
 /// Those of the JSON writer; no row of `node-core` has a value that it refuses.
 pub(crate) fn encode(row: &Row) -> Result<Vec<u8>, serde_json::Error> {
-    let payload = match row {
-        Row::Submission(inner) => serde_json::to_vec(inner),
-        Row::Verdict(inner) => serde_json::to_vec(inner),
-        Row::Lease(inner) => serde_json::to_vec(inner),
-        Row::Receipt(inner) => serde_json::to_vec(inner),
-        Row::Run(inner) => serde_json::to_vec(inner),
-        Row::Intent(inner) => serde_json::to_vec(inner),
-        Row::Cursor(inner) => serde_json::to_vec(inner),
-        Row::Measurement(inner) => serde_json::to_vec(inner),
-        Row::Strike(inner) => serde_json::to_vec(inner),
+    let mut record = envelope::open(RECORD_BYTES_USUAL);
+    match row {
+        Row::Submission(inner) => serde_json::to_writer(&mut record, inner),
+        Row::Verdict(inner) => serde_json::to_writer(&mut record, inner),
+        Row::Lease(inner) => serde_json::to_writer(&mut record, inner),
+        Row::Receipt(inner) => serde_json::to_writer(&mut record, inner),
+        Row::Run(inner) => serde_json::to_writer(&mut record, inner),
+        Row::Intent(inner) => serde_json::to_writer(&mut record, inner),
+        Row::Cursor(inner) => serde_json::to_writer(&mut record, inner),
+        Row::Measurement(inner) => serde_json::to_writer(&mut record, inner),
+        Row::Strike(inner) => serde_json::to_writer(&mut record, inner),
     }?;
-    Ok(envelope::seal(row.table().schema_version(), &payload))
+    envelope::close(row.table().schema_version(), &mut record);
+    Ok(record)
 }
 
 /// The row of a record that was found in `table` under `key`.

@@ -197,8 +197,7 @@ pub(crate) fn result(key: &Keypair, grant: &Grant) -> (Receipt, Seal) {
     };
     let signature = key.sign(&evidence.signing_message());
     let receipt = Receipt { evidence, signature };
-    let held =
-        HeldLease { assignment: assignment.id, lease: grant.lease, attempt: grant.attempt };
+    let held = HeldLease { assignment: assignment.id, lease: grant.lease, attempt: grant.attempt };
     let result = receipt.sealed();
     let message = Seal::signing_message(&GENESIS, NETUID, &held, &worker, &result);
     (receipt, Seal { held, worker, result, signature: key.sign(&message) })

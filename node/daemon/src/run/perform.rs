@@ -16,10 +16,10 @@ use node_peer::PeerClient;
 use tokio::sync::{mpsc, oneshot};
 
 use super::chain_task::{ChainCommand, ChainCommands};
+use super::durable::unix_now;
 use super::evaluate::{Evaluator, Progress};
 use super::failpoint::failpoint;
 use super::fetch::{Fetched, Fetcher};
-use super::durable::unix_now;
 
 /// What is said about work whose task died.
 pub(crate) const LOST: &str = "the node's task for it died; this is a bug";

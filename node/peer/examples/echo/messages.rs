@@ -49,9 +49,8 @@ pub(crate) fn seals(count: usize) -> v1::SealRequest {
 pub(crate) fn reveals(request: v1::SealRequest) -> v1::SealResponse {
     use v1::hold_answer::Answer;
     let reveal = |seal| Answer::Reveal(v1::Seals { seals: vec![seal] });
-    let answers = request.seals.into_iter().map(|seal| v1::HoldAnswer {
-        answer: Some(reveal(seal)),
-    });
+    let answers =
+        request.seals.into_iter().map(|seal| v1::HoldAnswer { answer: Some(reveal(seal)) });
     v1::SealResponse { answers: answers.collect() }
 }
 
