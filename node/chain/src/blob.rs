@@ -136,17 +136,34 @@ impl Layout {
     }
 
     /// The bytes themselves, from what [`Self::take`] found.
-    pub(crate) fn unpack(self, count: usize, body: &[u8], max: usize) -> Result<Vec<u8>, Error> {
+    fn unpack(self, count: usize, body: &[u8], max: usize) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::new();
+        self.append(count, body, max, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Appends the bytes themselves, from what [`Self::take`] found; bytes of no meaning if it
+    /// fails.
+    pub(crate) fn append(
+        self,
+        count: usize,
+        body: &[u8],
+        max: usize,
+        bytes: &mut Vec<u8>,
+    ) -> Result<(), Error> {
         check_count(count, max)?;
         if self != Self::Compact {
-            return Ok(body.to_vec());
+            bytes.extend_from_slice(body);
+            return Ok(());
         }
-        let mut bytes = Vec::with_capacity(count);
+        let start = bytes.len();
+        bytes.resize(start + count, 0);
         let mut body = body.iter();
-        while let Some(first) = body.next() {
-            bytes.push(compact_byte(*first, &mut body)?);
+        // Through a slice: a vector's length would be written for each of them.
+        for byte in bytes.iter_mut().skip(start) {
+            *byte = compact_byte(*body.next().ok_or_else(ended)?, &mut body)?;
         }
-        Ok(bytes)
+        Ok(())
     }
 
     /// Passes over the bytes: how many they are, and where they stand without their number.

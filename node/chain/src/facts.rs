@@ -69,15 +69,17 @@ impl Facts {
     }
 
     /// Takes out what every seated hotkey committed, the newest of what it wrote and what was
-    /// revealed.
-    pub(crate) fn take_committed(&mut self) -> BTreeMap<Hotkey, Committed> {
-        let mut written = std::mem::take(&mut self.seating.committed);
+    /// revealed, in order of hotkey.
+    pub(crate) fn take_committed(&mut self) -> Vec<(Hotkey, Committed)> {
+        let mut written = std::mem::take(&mut self.seating.committed).into_iter();
         let mut revealed = std::mem::take(&mut self.found.revealed);
         let newest_of = |seat: &Seat| {
-            let (written, revealed) = (written.remove(&seat.hotkey), revealed.remove(&seat.hotkey));
-            Some((seat.hotkey, newest(written, revealed)?))
+            let written = written.next().flatten();
+            Some((seat.hotkey, newest(written, revealed.remove(&seat.hotkey))?))
         };
-        self.seating.seats.iter().filter_map(newest_of).collect()
+        let mut all: Vec<_> = self.seating.seats.iter().filter_map(newest_of).collect();
+        all.sort_unstable_by_key(|(hotkey, _)| *hotkey);
+        all
     }
 
     /// The commitments of an earlier view whose hotkeys are still seated.

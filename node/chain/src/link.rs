@@ -16,7 +16,6 @@ use std::time::Duration;
 
 use node_core::id::BlockHash;
 use node_core::unit::BlockNumber;
-use subxt_rpcs::client::jsonrpsee_client;
 use subxt_rpcs::methods::legacy::NumberOrHex;
 use tokio::sync::{watch, Mutex, Notify};
 use tokio::time::Instant;
@@ -30,6 +29,7 @@ use crate::endpoint::Endpoint;
 use crate::follow::Head;
 use crate::health::{EndpointRole, EndpointState, GenesisCheck, Health};
 use crate::memory::Heights;
+use crate::socket::Socket;
 
 pub(crate) use crate::methods::Methods;
 
@@ -280,7 +280,7 @@ impl Links {
             return Err(EndpointError::Insecure);
         }
         let open = async {
-            let methods = Methods::new(jsonrpsee_client(endpoint.url()).await?);
+            let methods = Methods::new(Socket::open(endpoint.url()).await?);
             let genesis = methods.chain_get_block_hash(Some(NumberOrHex::Number(0))).await?;
             Ok::<_, subxt_rpcs::Error>((methods, genesis))
         };

@@ -6,8 +6,7 @@
 //! that newer runtimes append are passed over, and an answer that lacks one of ours, or whose
 //! columns differ in length, is not used at all: then everything is read item by item (`seats`).
 
-use std::collections::{HashMap, HashSet};
-use std::marker::PhantomData;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use chain_metadata::api::{METAGRAPH_COLUMNS, SELECTIVE_METAGRAPH};
@@ -16,24 +15,17 @@ use node_core::limits::UIDS_MAX;
 use node_core::unit::BlockNumber;
 use scale_info::PortableRegistry;
 use subxt::ext::codec::Encode as _;
-use subxt::ext::scale_decode::visitor::types::{Composite, Tuple, Variant};
-use subxt::ext::scale_decode::visitor::{decode_with_visitor, TypeIdFor, Unexpected};
-use subxt::ext::scale_decode::{Error, IntoVisitor, TypeResolver, Visitor};
+use subxt::ext::scale_decode::visitor::types::{Composite, Variant};
+use subxt::ext::scale_decode::visitor::{decode_with_visitor, TypeIdFor};
+use subxt::ext::scale_decode::{Error, Visitor};
 
-use crate::blob::{Account, Blob, Layout};
-use crate::bounded::nothing_inside;
-use crate::bulk::{self, InBulk};
+use crate::blob::Account;
+use crate::bulk;
 use crate::commitments::{committed, Committed};
 use crate::decode::{AxonInfo, DecodeError};
+use crate::entries::Entries;
 use crate::fields::{each_field, next_field};
 use crate::runtime::Runtime;
-
-/// Commitments in one answer. The chain keeps those of hotkeys that left, so there may be many
-/// more than neurons. Lower: an old subnet is read item by item. Higher: memory, fifty bytes each.
-const COMMITMENTS_MAX: usize = 1 << 16;
-
-/// Bytes of one commitment: three fields of 1024 bytes, and some.
-const COMMITMENT_BYTES_MAX: usize = 8192;
 
 /// A uid and what the chain keeps for its holder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +44,8 @@ pub(crate) struct Seating {
     /// In order of uid. A uid without a hotkey (the zero account) is left out: the chain leaves
     /// such gaps between its own steps only.
     pub(crate) seats: Vec<Seat>,
-    /// What stands in the clear; empty if it was not asked for.
-    pub(crate) committed: HashMap<Hotkey, Committed>,
+    /// What stands in the clear, each at the place of its seat; those at the end may be missing.
+    pub(crate) committed: Vec<Option<Committed>>,
     /// Commitments that could not be read, and are left out.
     pub(crate) unreadable: u64,
 }
@@ -117,9 +109,6 @@ pub(crate) fn seating(
 /// A column by uid.
 type Column<T> = bulk::Column<T, UIDS_MAX>;
 
-/// Commitments as they came.
-type Entries = bulk::Column<Entry, COMMITMENTS_MAX>;
-
 /// The columns asked for, as they came.
 #[derive(Default)]
 struct Columns {
@@ -129,13 +118,6 @@ struct Columns {
     registered_at: Option<Column<u64>>,
     stake: Option<Column<u64>>,
     commitments: Option<Entries>,
-}
-
-/// A commitment, not looked at yet.
-struct Entry {
-    hotkey: Hotkey,
-    /// As it is stored, if that can be.
-    stored: Result<Vec<u8>, Error>,
 }
 
 impl Columns {
@@ -169,7 +151,7 @@ impl Columns {
             .collect();
         let mut seating = Seating { seats, ..Seating::default() };
         if wanted.commitments {
-            seating.add(runtime, self.commitments.ok_or("no column `commitments`")?.0);
+            seating.add(runtime, &self.commitments.ok_or("no column `commitments`")?);
         }
         Ok(seating)
     }
@@ -186,26 +168,34 @@ fn column<T>(found: Option<Column<T>>, name: &str, count: usize) -> Result<Vec<T
 
 impl Seating {
     /// Adds the commitments of those who are seated; the chain keeps those of others too.
-    fn add(&mut self, runtime: &Runtime, entries: Vec<Entry>) {
-        let seated: HashSet<Hotkey> = self.seats.iter().map(|seat| seat.hotkey).collect();
-        self.committed.reserve(seated.len());
-        for entry in entries.into_iter().filter(|entry| seated.contains(&entry.hotkey)) {
-            let read = entry
-                .stored
+    fn add(&mut self, runtime: &Runtime, entries: &Entries) {
+        let mut places = HashMap::with_capacity(self.seats.len());
+        for (place, seat) in self.seats.iter().enumerate() {
+            // Nobody holds two uids; if somebody did, the first would count.
+            places.entry(seat.hotkey).or_insert(place);
+        }
+        for (hotkey, stored) in entries.iter() {
+            let Some(place) = places.get(&hotkey) else { continue };
+            let read = stored
                 .map_err(|error| DecodeError::new("a commitment", error))
-                .and_then(|bytes| committed(runtime, &bytes));
-            self.note(entry.hotkey, read);
+                .and_then(|bytes| committed(runtime, bytes));
+            self.note(*place, read);
         }
     }
 
-    /// Takes in what became of reading one commitment. One that cannot be read is its hotkey's
-    /// loss, not the view's.
-    pub(crate) fn note(&mut self, hotkey: Hotkey, read: Result<Option<Committed>, DecodeError>) {
+    /// Takes in what became of reading the commitment of the one who sits there. One that cannot
+    /// be read is its hotkey's loss, not the view's.
+    pub(crate) fn note(&mut self, place: usize, read: Result<Option<Committed>, DecodeError>) {
+        let Some(Seat { hotkey, .. }) = self.seats.get(place) else { return };
         match read {
-            Ok(Some(found)) => {
-                self.committed.insert(hotkey, found);
+            Ok(found) => {
+                if self.committed.len() <= place {
+                    self.committed.resize_with(self.seats.len(), || None);
+                }
+                if let (Some(kept), Some(found)) = (self.committed.get_mut(place), found) {
+                    *kept = Some(found);
+                }
             }
-            Ok(None) => {}
             Err(error) => {
                 tracing::warn!(%hotkey, %error, "a commitment cannot be read");
                 self.unreadable = self.unreadable.saturating_add(1);
@@ -253,54 +243,6 @@ impl Visitor for ColumnsVisitor {
             Ok(true)
         })?;
         Ok(columns)
-    }
-}
-
-impl InBulk for Entry {
-    type Form = Layout;
-
-    fn form<R: TypeResolver>(types: &R, item: R::TypeId) -> Option<Layout> {
-        let [hotkey, stored] = <[R::TypeId; 2]>::try_from(bulk::items(types, item)?).ok()?;
-        Account::form(types, hotkey)?;
-        Layout::of(types, stored)
-    }
-
-    fn read(form: &Layout, input: &mut &[u8]) -> Result<Self, Error> {
-        let hotkey = Hotkey(Account::read(&(), input)?.0);
-        let (count, body) = form.take(input)?;
-        Ok(Self { hotkey, stored: form.unpack(count, body, COMMITMENT_BYTES_MAX) })
-    }
-}
-
-/// Decodes an [`Entry`] that is written in another form.
-struct EntryVisitor<R>(PhantomData<fn() -> R>);
-
-impl IntoVisitor for Entry {
-    type AnyVisitor<R: TypeResolver> = EntryVisitor<R>;
-
-    fn into_visitor<R: TypeResolver>() -> Self::AnyVisitor<R> {
-        EntryVisitor(PhantomData)
-    }
-}
-
-impl<R: TypeResolver> Visitor for EntryVisitor<R> {
-    type Value<'scale, 'resolver> = Entry;
-    type Error = Error;
-    type TypeResolver = R;
-
-    fn visit_tuple<'scale, 'resolver>(
-        self,
-        value: &mut Tuple<'scale, 'resolver, R>,
-        _type_id: TypeIdFor<Self>,
-    ) -> Result<Entry, Error> {
-        if value.remaining() != 2 {
-            return self.visit_unexpected(Unexpected::Tuple);
-        }
-        let hotkey = value.decode_item(Account::into_visitor());
-        let hotkey = Hotkey(hotkey.unwrap_or_else(|| Err(nothing_inside()))?.0);
-        let stored = value.decode_item(Blob::<COMMITMENT_BYTES_MAX>::into_visitor());
-        let Blob(stored) = stored.unwrap_or_else(|| Err(nothing_inside()))?;
-        Ok(Entry { hotkey, stored: Ok(stored) })
     }
 }
 

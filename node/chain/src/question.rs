@@ -22,7 +22,8 @@ pub(crate) struct Question {
     subject: Subject,
     extent: Extent,
     pub(crate) asked: Keys,
-    pub(crate) keys: Vec<Vec<u8>>,
+    /// As they are sent.
+    pub(crate) keys: Vec<String>,
     pub(crate) subnet: SubnetSlots,
     pub(crate) named: KeySlots,
 }

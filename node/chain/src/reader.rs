@@ -14,7 +14,7 @@ use subxt::ext::codec::{Decode as _, Encode as _};
 use crate::decode::DecodeError;
 use crate::encode::EncodeError;
 use crate::facts::Facts;
-use crate::keys::{self, Extent, Found, KeySlots, Keys};
+use crate::keys::{self, Extent, Found, KeySlots, Keys, Names};
 use crate::link::{CallError, Links};
 use crate::memory::{Guess, Memory};
 use crate::metagraph::{self, Seating, Wanted};
@@ -68,7 +68,7 @@ impl Reader<'_> {
         };
         let view = previous.map(|previous| previous.view);
         let (runtime, round, is_first) = self.first_round(extent).await?;
-        let (mut facts, is_whole) = self.completed(&runtime, round).await?;
+        let (mut facts, mut names, is_whole) = self.completed(&runtime, round).await?;
         let mut is_one_round = is_first && is_whole;
         if let Some(view) =
             view.filter(|view| !facts.extent.full && !facts.continues(view, &runtime))
@@ -76,8 +76,9 @@ impl Reader<'_> {
             counts.refreshed.add(1);
             is_one_round = false;
             let extent = Extent { full: true, ..extent };
-            let round = self.round(&runtime, extent, self.keys(extent, &facts)).await?;
-            facts = self.completed(&runtime, round).await?.0;
+            let keys = Keys::of(extent, self.subject, &names);
+            let round = self.round(&runtime, extent, keys).await?;
+            (facts, names, _) = self.completed(&runtime, round).await?;
             tracing::debug!(block = %facts.number, after = %view.number, "everything read anew");
         }
         let commitments = match previous {
@@ -93,7 +94,6 @@ impl Reader<'_> {
         counts.one_round.add(u64::from(is_one_round));
         counts.unreadable_commitments.add(facts.unreadable());
         let genesis = self.links.genesis();
-        let mut names = facts.names();
         let view = facts.view(self.subject, &runtime, view);
         let permitted = view.neurons.iter().filter(|neuron| neuron.validator_permit);
         names.permitted = permitted.map(|neuron| neuron.uid).collect();
@@ -175,8 +175,12 @@ impl Reader<'_> {
 
     /// Asks for what a round did not: seats without the metagraph, and what its keys left out.
     ///
-    /// Also tells whether nothing was missing.
-    async fn completed(&self, runtime: &Runtime, round: Round) -> Result<(Facts, bool), ReadError> {
+    /// Also tells the names that the facts are about, and whether nothing was missing.
+    async fn completed(
+        &self,
+        runtime: &Runtime,
+        round: Round,
+    ) -> Result<(Facts, Names, bool), ReadError> {
         let Round { extent, number, subnet, seating, asked, found, revealing } = round;
         let mut is_whole = seating.is_some();
         let seating = match seating {
@@ -188,7 +192,8 @@ impl Reader<'_> {
             }
         };
         let mut facts = Facts { extent, number, subnet, seating, found, revealing };
-        let missing = self.keys(extent, &facts).without(&asked);
+        let names = facts.names();
+        let missing = Keys::of(extent, self.subject, &names).without(&asked);
         if !missing.is_empty() {
             self.memory.counts.not_foreseen.add(1);
             is_whole = false;
@@ -199,12 +204,7 @@ impl Reader<'_> {
             let answers = answers.map_err(self.call("what was not foreseen"))?;
             facts.found.extend(slots.decode(&answers, self.subject).map_err(self.decode())?);
         }
-        Ok((facts, is_whole))
-    }
-
-    /// The names that these facts turn out to need.
-    fn keys(&self, extent: Extent, facts: &Facts) -> Keys {
-        Keys::of(extent, self.subject, &facts.names())
+        Ok((facts, names, is_whole))
     }
 
     fn checked(&self, subnet: Option<Subnet>) -> Result<Subnet, ReadError> {

@@ -49,11 +49,11 @@ impl Reader<'_> {
         let tao_weight = answers.optional(&items::TAO_WEIGHT, tao_weight);
         let tao_weight: u64 = tao_weight.map_err(self.decode())?.unwrap_or_default();
         for (seat, slots) in slots {
-            if let Some(bytes) = slots.commitment.and_then(|slot| answers.raw(slot)) {
-                seating.note(seat.hotkey, committed(runtime, bytes));
-            }
             let seat = slots.seat(&answers, seat, tao_weight).map_err(self.decode())?;
             seating.seats.push(seat);
+            if let Some(bytes) = slots.commitment.and_then(|slot| answers.raw(slot)) {
+                seating.note(seating.seats.len() - 1, committed(runtime, bytes));
+            }
         }
         Ok(seating)
     }

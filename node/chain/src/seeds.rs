@@ -24,12 +24,12 @@ impl Reader<'_> {
     /// Also tells whether all of them were known.
     pub(crate) async fn seeded(
         &self,
-        found: BTreeMap<Hotkey, Committed>,
+        found: Vec<(Hotkey, Committed)>,
         now: BlockNumber,
     ) -> Result<(Vec<CommitmentRecord>, bool), ReadError> {
         let next = |committed: &Committed| committed.block.plus(BlockCount(1));
         let wanted: BTreeSet<BlockNumber> =
-            found.values().map(next).filter(|block| *block <= now).collect();
+            found.iter().map(|(_, one)| next(one)).filter(|block| *block <= now).collect();
         let mut hashes = self.memory.seeds.of(&wanted);
         let missing: Vec<BlockNumber> =
             wanted.into_iter().filter(|number| !hashes.contains_key(number)).collect();

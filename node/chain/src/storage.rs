@@ -5,8 +5,6 @@
 //! [`KEYS_PER_CALL_MAX`] keys for larger ones. A page whose answer is too large for the node is
 //! asked for again in halves.
 
-use std::collections::HashMap;
-
 use chain_metadata::storage::StorageItem;
 use chain_metadata::Capability;
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -97,9 +95,9 @@ impl<'a> Batch<'a> {
         Answers { runtime: self.runtime, values }
     }
 
-    /// The keys alone, to be asked for again and again.
-    pub(crate) fn into_keys(self) -> Vec<Vec<u8>> {
-        self.keys
+    /// The keys alone, as they are asked for, again and again.
+    pub(crate) fn into_keys(self) -> Vec<String> {
+        self.keys.iter().map(const_hex::encode_prefixed).collect()
     }
 
     /// Asks for all of them at one block.
@@ -108,7 +106,8 @@ impl<'a> Batch<'a> {
         links: &Links,
         block: BlockHash,
     ) -> Result<Answers<'a>, CallError> {
-        fetch(links, self.runtime, &self.keys, block).await
+        let runtime = self.runtime;
+        fetch(links, runtime, &self.into_keys(), block).await
     }
 }
 
@@ -116,26 +115,28 @@ impl<'a> Batch<'a> {
 pub(crate) async fn fetch<'a>(
     links: &Links,
     runtime: &'a Runtime,
-    keys: &[Vec<u8>],
+    keys: &[String],
     block: BlockHash,
 ) -> Result<Answers<'a>, CallError> {
-    let mut found: HashMap<Vec<u8>, Vec<u8>> = HashMap::with_capacity(keys.len());
+    if (1..=KEYS_PER_CALL_MAX).contains(&keys.len()) {
+        return Ok(Answers { runtime, values: fetch_page(links, keys, block).await? });
+    }
     // Made before they are streamed: a closure over borrowed pages is not `Send` for callers.
     let pages = keys.chunks(KEYS_PER_CALL_MAX);
     let pages: Vec<_> = pages.map(|page| fetch_page(links, page, block)).collect();
-    let mut answers = futures_util::stream::iter(pages).buffer_unordered(CALLS_IN_FLIGHT_MAX);
+    let mut answers = futures_util::stream::iter(pages).buffered(CALLS_IN_FLIGHT_MAX);
+    let mut values = Vec::with_capacity(keys.len());
     while let Some(page) = answers.try_next().await? {
-        found.extend(page);
+        values.extend(page);
     }
-    let values = keys.iter().map(|key| found.remove(key)).collect();
     Ok(Answers { runtime, values })
 }
 
 async fn fetch_page(
     links: &Links,
-    page: &[Vec<u8>],
+    page: &[String],
     block: BlockHash,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, CallError> {
+) -> Result<Vec<Option<Vec<u8>>>, CallError> {
     let mut found = Vec::new();
     let mut parts = vec![page];
     while let Some(part) = parts.pop() {
@@ -144,7 +145,8 @@ async fn fetch_page(
                 if source.code == ANSWER_TOO_LARGE && part.len() > 1 =>
             {
                 let (left, right) = part.split_at(part.len() / 2);
-                parts.extend([left, right]);
+                // The left one is asked for first, so that values stay in order.
+                parts.extend([right, left]);
             }
             answer => found.extend(answer?),
         }
@@ -154,9 +156,9 @@ async fn fetch_page(
 
 async fn query(
     links: &Links,
-    keys: &[Vec<u8>],
+    keys: &[String],
     block: BlockHash,
-) -> Result<Vec<(Vec<u8>, Vec<u8>)>, CallError> {
+) -> Result<Vec<Option<Vec<u8>>>, CallError> {
     links
         .call(
             "state_queryStorageAt",

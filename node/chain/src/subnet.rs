@@ -19,6 +19,7 @@ use crate::blob::Blob;
 use crate::bulk::Column;
 use crate::decode::{AccountInfo, DecodeError};
 use crate::encode::EncodeError;
+use crate::memo::Memo;
 use crate::own_commits;
 use crate::read::Subject;
 use crate::storage::{Answers, Batch, Slot};
@@ -80,6 +81,7 @@ pub(crate) struct SubnetSlots {
     safe_mode: Slot,
     last_round: Slot,
     beacon: Slot,
+    beacon_found: Memo<Option<BeaconConfig>>,
     params: ParamSlots,
     clock: ClockSlots,
     results: Option<ResultSlots>,
@@ -106,6 +108,7 @@ impl SubnetSlots {
             safe_mode: batch.add(&items::SAFE_MODE_ENTERED_UNTIL, ())?,
             last_round: batch.add(&items::LAST_STORED_ROUND, ())?,
             beacon: batch.add(&items::BEACON_CONFIG, ())?,
+            beacon_found: Memo::default(),
             params: ParamSlots::add(batch, netuid)?,
             clock: ClockSlots::add(batch, netuid)?,
             results,
@@ -167,7 +170,9 @@ impl SubnetSlots {
         if !self.beacon.is_known() {
             return Ok(Some(quicknet(last_stored_round)));
         }
-        let stored: Option<BeaconConfig> = answers.optional(&items::BEACON_CONFIG, self.beacon)?;
+        let stored = self.beacon_found.of(&[answers.raw(self.beacon)], || {
+            answers.optional(&items::BEACON_CONFIG, self.beacon)
+        })?;
         Ok(stored.and_then(|config| config.beacon(last_stored_round)))
     }
 }
@@ -181,7 +186,7 @@ fn own_slots(
     Ok((account, batch.add(&items::WEIGHT_COMMITS, (subject.index(), hotkey.0))?))
 }
 
-#[derive(DecodeAsType)]
+#[derive(Clone, Debug, DecodeAsType)]
 #[decode_as_type(crate_path = "subxt::ext::scale_decode")]
 struct BeaconConfig {
     public_key: Blob<BEACON_KEY_BYTES_MAX>,
@@ -262,6 +267,7 @@ struct ParamSlots {
     serving_limit: Slot,
     registered_at: Slot,
     owner: Slot,
+    found: Memo<SubnetParams>,
 }
 
 impl ParamSlots {
@@ -285,10 +291,39 @@ impl ParamSlots {
             serving_limit: batch.add(&items::SERVING_RATE_LIMIT, netuid)?,
             registered_at: batch.add(&items::NETWORK_REGISTERED_AT, netuid)?,
             owner: batch.add(&items::SUBNET_OWNER_HOTKEY, netuid)?,
+            found: Memo::default(),
         })
     }
 
     fn decode(&self, answers: &Answers<'_>) -> Result<SubnetParams, DecodeError> {
+        let stored = self.all().map(|slot| answers.raw(slot));
+        self.found.of(&stored, || self.decode_anew(answers))
+    }
+
+    /// Every place that [`Self::decode_anew`] reads.
+    fn all(&self) -> [Slot; 17] {
+        [
+            self.tempo,
+            self.min_weights,
+            self.rate_limit,
+            self.version_key,
+            self.commit_reveal,
+            self.commit_version,
+            self.reveal_period,
+            self.mechanisms,
+            self.consensus,
+            self.threshold,
+            self.cutoff_factor,
+            self.cutoff,
+            self.immunity,
+            self.max_uids,
+            self.serving_limit,
+            self.registered_at,
+            self.owner,
+        ]
+    }
+
+    fn decode_anew(&self, answers: &Answers<'_>) -> Result<SubnetParams, DecodeError> {
         let tempo = BlockCount(answers.required(&items::TEMPO, self.tempo)?);
         let rate_limit = answers.required(&items::WEIGHTS_SET_RATE_LIMIT, self.rate_limit)?;
         let reveal_period = answers.optional(&items::REVEAL_PERIOD_EPOCHS, self.reveal_period)?;

@@ -92,6 +92,14 @@ impl Evaluation {
         self.replicas.values().any(is_running)
     }
 
+    /// Whether somebody holds a lease and has fixed nothing yet.
+    #[must_use]
+    pub fn has_granted(&self) -> bool {
+        let is_granted =
+            |record: &LeaseRecord| matches!(record.row().state, LeaseState::Granted { .. });
+        self.replicas.values().any(is_granted)
+    }
+
     /// Removes the replicas that were never given to anybody, and returns them. Those that were
     /// keep their attempt.
     pub fn drop_unused(&mut self) -> Vec<LeaseRecord> {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{
     AssignmentId, Attempt, BlockHash, ContentDigest, Digest, DigestBuilder, Hotkey, LeaseId,
-    Netuid, RunId, Signature, SubmissionId,
+    Netuid, RunId, Salt, Signature, SubmissionId,
 };
 use crate::outcome::Ending;
 use crate::unit::UnixMs;
@@ -85,6 +85,11 @@ pub struct Evidence {
     pub started_at: UnixMs,
     /// When it ended.
     pub ended_at: UnixMs,
+    /// Drawn once per result; what [`Evidence::sealed`] says is secret for as long as this is.
+    pub salt: Salt,
+    /// What the coordinator had fixed as its own result when it was shown this one; `None` if
+    /// nothing. Whoever is shown a result before fixing its own says nothing new about it.
+    pub coordinator_sealed: Option<Digest>,
 }
 
 /// Evidence signed by the worker's hotkey.
@@ -156,6 +161,8 @@ impl Evidence {
             metrics,
             started_at,
             ended_at,
+            salt,
+            coordinator_sealed,
         } = self;
         let metrics = metrics.as_ref().map(Metrics::digest);
         let digest = DigestBuilder::new("assay/evidence/v1")
@@ -177,7 +184,28 @@ impl Evidence {
             .bytes(ending.to_string().as_bytes())
             .bytes(metrics.as_ref().map_or(&[], |digest| digest))
             .number(started_at.0)
-            .number(ended_at.0);
+            .number(ended_at.0)
+            .bytes(&salt.0)
+            .bytes(coordinator_sealed.as_ref().map_or(&[], |sealed| &sealed.0));
+        Digest(digest.finish())
+    }
+
+    /// What a worker promises in a seal: fixes the result for the whole evaluation, under whichever
+    /// lease, and says nothing about it before the salt is known.
+    #[must_use]
+    pub fn sealed(&self) -> Digest {
+        let metrics = self.metrics.as_ref().map(Metrics::digest);
+        let digest = DigestBuilder::new("assay/sealed-result/v1")
+            .bytes(&self.genesis.0)
+            .number(u64::from(self.netuid.0))
+            .bytes(&self.submission.0)
+            .bytes(&self.policy.0)
+            .bytes(&self.dataset.0)
+            .bytes(&self.worker.0)
+            .bytes(self.ending.name().as_bytes())
+            .bytes(self.ending.to_string().as_bytes())
+            .bytes(metrics.as_ref().map_or(&[], |digest| digest))
+            .bytes(&self.salt.0);
         Digest(digest.finish())
     }
 
@@ -194,14 +222,66 @@ impl Evidence {
     }
 }
 
-impl Receipt {
-    /// What a worker promises in a seal: fixes the result and says nothing about it, because the
-    /// signature is random and known to nobody else before the receipt is shown.
-    #[must_use]
-    pub fn sealed(&self) -> Digest {
-        let digest = DigestBuilder::new("assay/sealed-receipt/v1")
-            .bytes(&self.evidence.digest().0)
-            .bytes(&self.signature.0);
-        Digest(digest.finish())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evidence() -> Evidence {
+        Evidence {
+            genesis: BlockHash([1; 32]),
+            netuid: Netuid(2),
+            assignment: AssignmentId([3; 32]),
+            submission: SubmissionId([4; 32]),
+            content: ContentDigest([5; 32]),
+            lease: LeaseId([6; 32]),
+            attempt: Attempt(7),
+            run: RunId([8; 32]),
+            coordinator: Hotkey([9; 32]),
+            worker: Hotkey([10; 32]),
+            policy: Digest([11; 32]),
+            dataset: Digest([12; 32]),
+            image: Digest([13; 32]),
+            device: "cpu_slot (one CPU)".to_owned(),
+            ending: Ending::OutOfMemory,
+            metrics: None,
+            started_at: UnixMs(14),
+            ended_at: UnixMs(15),
+            salt: Salt([16; 32]),
+            coordinator_sealed: None,
+        }
+    }
+
+    #[test]
+    fn a_promise_is_the_same_under_every_lease_and_another_for_each_result_worker_and_salt() {
+        let promise = evidence().sealed();
+        let again = Evidence {
+            assignment: AssignmentId([0; 32]),
+            lease: LeaseId([0; 32]),
+            attempt: Attempt(8),
+            run: RunId([0; 32]),
+            coordinator: Hotkey([0; 32]),
+            coordinator_sealed: Some(Digest([0; 32])),
+            ..evidence()
+        };
+        assert_eq!(again.sealed(), promise);
+        assert_ne!(again.digest(), evidence().digest());
+        for other in [
+            Evidence { ending: Ending::NotCausal { batch: 1 }, ..evidence() },
+            Evidence { worker: Hotkey([0; 32]), ..evidence() },
+            Evidence { submission: SubmissionId([0; 32]), ..evidence() },
+            Evidence { policy: Digest([0; 32]), ..evidence() },
+            Evidence { dataset: Digest([0; 32]), ..evidence() },
+            Evidence { salt: Salt([0; 32]), ..evidence() },
+        ] {
+            assert_ne!(other.sealed(), promise, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_signature_covers_the_salt_and_what_the_coordinator_had_fixed() {
+        let digest = evidence().digest();
+        assert_ne!(Evidence { salt: Salt([0; 32]), ..evidence() }.digest(), digest);
+        let sealed = Some(Digest([0; 32]));
+        assert_ne!(Evidence { coordinator_sealed: sealed, ..evidence() }.digest(), digest);
     }
 }

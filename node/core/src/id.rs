@@ -136,6 +136,11 @@ hex_id!(
     32
 );
 hex_id!(
+    /// Random bytes that hide a result in its seal until it is shown.
+    Salt,
+    32
+);
+hex_id!(
     /// The durable record that a vector is about to be signed.
     IntentId,
     32

@@ -19,7 +19,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::assignment::Assignment;
-use crate::evidence::Receipt;
+use crate::evidence::{Evidence, Receipt};
 use crate::id::{
     AssignmentId, Attempt, BlockHash, Digest, DigestBuilder, Hotkey, LeaseId, Netuid, Signature,
     SubmissionId,
@@ -70,6 +70,15 @@ pub struct HeldLease {
     pub attempt: Attempt,
 }
 
+impl HeldLease {
+    /// The lease under which something was measured.
+    #[must_use]
+    pub fn of(evidence: &Evidence) -> Self {
+        let Evidence { assignment, lease, attempt, .. } = *evidence;
+        Self { assignment, lease, attempt }
+    }
+}
+
 /// How far a holder is with a lease that it wants to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -98,13 +107,30 @@ pub struct Seal {
     pub held: HeldLease,
     /// Who measured.
     pub worker: Hotkey,
-    /// [`crate::evidence::Receipt::sealed`] of the receipt that will be shown.
+    /// [`Evidence::sealed`] of the result that will be shown.
     pub result: Digest,
     /// The worker's signature over [`Seal::signing_message`].
     pub signature: Signature,
 }
 
 impl Seal {
+    /// What the worker of this evidence signs to fix it.
+    #[must_use]
+    pub fn message_for(evidence: &Evidence) -> Vec<u8> {
+        let Evidence { genesis, netuid, worker, .. } = evidence;
+        let held = HeldLease::of(evidence);
+        Self::signing_message(genesis, *netuid, &held, worker, &evidence.sealed())
+    }
+
+    /// The seal of this evidence.
+    ///
+    /// - `signature`: over [`Seal::message_for`].
+    #[must_use]
+    pub fn of(evidence: &Evidence, signature: Signature) -> Self {
+        let (held, result) = (HeldLease::of(evidence), evidence.sealed());
+        Self { held, worker: evidence.worker, result, signature }
+    }
+
     /// What the worker signs: the chain, the subnet and everything of the seal.
     #[must_use]
     pub fn signing_message(

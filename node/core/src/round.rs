@@ -139,12 +139,12 @@ pub enum Verdict {
 }
 
 /// Who has to agree before this node believes a result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Jury {
     /// Replicas that the policy asks for.
     pub wanted: usize,
     /// Validators that can still evaluate, or have.
-    pub eligible: usize,
+    pub eligible: BTreeSet<Hotkey>,
     /// Largest difference of two results that agree, in 1e-9 bits per byte.
     pub tolerance_nanobpb: u64,
     /// This node, if it can evaluate itself.
@@ -155,25 +155,31 @@ impl Jury {
     /// How many have to agree.
     #[must_use]
     pub fn required(&self) -> usize {
-        self.wanted.min(self.eligible).max(1)
+        self.wanted.min(self.eligible.len()).max(1)
     }
 
     /// How many claims there can be at most.
     fn most(&self) -> usize {
-        self.eligible.min(REPLICAS_MAX)
+        self.eligible.len().min(REPLICAS_MAX)
+    }
+
+    fn without(&self, others: &BTreeSet<Hotkey>) -> Self {
+        let eligible = self.eligible.difference(others).copied().collect();
+        Self { eligible, ..*self }
     }
 }
 
 /// How the receipts of one evaluation stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// Workers with a claim: one result each.
+    /// Those who are not asked (again): workers with a claim, and those of whom a claim would say
+    /// nothing new.
     pub claimants: BTreeSet<Hotkey>,
     /// Workers whose receipts say different things. None of them counts.
     pub equivocal: BTreeSet<Hotkey>,
     /// What was decided, if anything.
     pub decision: Option<Decision>,
-    /// Claims that are needed in all, more than there are unless it is decided.
+    /// How many claimants are needed in all, more than there are unless it is decided.
     pub needed: usize,
 }
 
@@ -197,6 +203,7 @@ enum Finding {
     Measured(u64),
 }
 
+#[derive(Clone, Copy)]
 struct Claim<'a> {
     finding: Finding,
     worker: Hotkey,
@@ -204,37 +211,84 @@ struct Claim<'a> {
 }
 
 /// Settles an evaluation from receipts for it that passed [`check_evidence`] and whose workers may
-/// evaluate. The order of the receipts changes nothing, so whoever has the same ones and asks for
-/// as many gets the same.
+/// evaluate. The order of the receipts changes nothing, so whoever has the same ones and asks the
+/// same validators gets the same.
+///
+/// A coordinator that was shown a result before it had fixed its own is *informed*: its own result
+/// may be a copy. It is asked, and counts, only where nobody else is left to ask.
 #[must_use]
 pub fn settle<'a>(jury: &Jury, receipts: impl Iterator<Item = &'a Receipt>) -> Standing {
-    let (claims, equivocal) = claims(receipts);
+    let receipts: Vec<&Receipt> = receipts.collect();
+    let (claims, equivocal) = claims(&receipts);
     // Who says two things cannot be asked either.
-    let jury = Jury { eligible: jury.eligible.saturating_sub(equivocal.len()), ..*jury };
+    let all = jury.without(&equivocal);
+    let informed = informed(&receipts);
+    let independent: Vec<Claim<'_>> =
+        claims.iter().filter(|claim| !informed.contains(&claim.worker)).copied().collect();
+    let others = all.without(&informed);
+    // Where fewer agree because some are informed, only the own result makes up for them.
+    let is_own_needed = others.required() < all.required();
+    let decision = decided(&others, &independent, is_own_needed)
+        .map(|group| decide(jury, &group, &informed, &claims));
+    let standing = Standing { claimants: BTreeSet::new(), equivocal, decision, needed: 0 };
+    if standing.decision.is_some() || independent.len() < others.most() {
+        let claimants = independent.iter().map(|claim| claim.worker).chain(informed).collect();
+        return needing(standing, claimants, &independent, &others);
+    }
     let claimants = claims.iter().map(|claim| claim.worker).collect();
-    let group = agreeing(&claims, jury.tolerance_nanobpb);
+    let is_over = claims.len() >= all.most() && !claims.is_empty();
+    let decision = decided(&all, &claims, false)
+        .map(|group| decide(jury, &group, &informed, &claims))
+        .or_else(|| is_over.then(|| decide_alone(&all, &claims)));
+    needing(Standing { decision, ..standing }, claimants, &claims, &all)
+}
+
+/// Completes a standing: of those who are asked, so many are needed as make a decision possible.
+fn needing(
+    standing: Standing,
+    claimants: BTreeSet<Hotkey>,
+    claims: &[Claim<'_>],
+    jury: &Jury,
+) -> Standing {
+    let more = jury.required().saturating_sub(claims.len()).max(1);
+    let more = if standing.decision.is_some() { 0 } else { more };
+    let needed = claimants.len().saturating_add(more);
+    Standing { claimants, needed, ..standing }
+}
+
+/// Those who agree, if they are enough.
+fn decided<'a>(jury: &Jury, claims: &[Claim<'a>], is_own_needed: bool) -> Option<Vec<Claim<'a>>> {
+    let group = agreeing(claims, jury.tolerance_nanobpb);
     let is_enough = group.len() >= jury.required() && group.len().saturating_mul(2) > claims.len();
     // Nobody is believed only because others cannot be asked.
     let is_short = jury.required() < jury.wanted;
-    let has_own = jury.own.is_none_or(|own| group.iter().any(|claim| claim.worker == own));
-    let is_over = claims.len() >= jury.most();
-    let decision = if is_enough && (has_own || !is_short) {
-        Some(decide(group, &claims))
-    } else if is_over && !claims.is_empty() {
-        Some(decide_alone(&jury, &claims))
-    } else {
-        None
+    let has_own = match jury.own {
+        Some(own) => !is_short || group.iter().any(|claim| claim.worker == own),
+        None => !is_own_needed,
     };
-    let needed = if decision.is_some() {
-        claims.len()
-    } else {
-        jury.required().max(claims.len().saturating_add(1))
+    (is_enough && has_own).then(|| group.to_vec())
+}
+
+/// Coordinators that were shown a result of somebody else before they had fixed their own.
+fn informed(receipts: &[&Receipt]) -> BTreeSet<Hotkey> {
+    let mut fixed: BTreeMap<Hotkey, BTreeSet<Digest>> = BTreeMap::new();
+    for receipt in receipts {
+        let evidence = &receipt.evidence;
+        fixed.entry(evidence.worker).or_default().insert(evidence.sealed());
+    }
+    let is_informed = |evidence: &&Evidence| {
+        let theirs = fixed.get(&evidence.coordinator);
+        let is_fixed = evidence
+            .coordinator_sealed
+            .is_some_and(|sealed| theirs.is_none_or(|theirs| theirs.contains(&sealed)));
+        evidence.coordinator != evidence.worker && !is_fixed
     };
-    Standing { claimants, equivocal, decision, needed }
+    let shown = receipts.iter().map(|receipt| &receipt.evidence).filter(is_informed);
+    shown.map(|evidence| evidence.coordinator).collect()
 }
 
 /// One claim per worker, ordered by what was found; and those who said different things.
-fn claims<'a>(receipts: impl Iterator<Item = &'a Receipt>) -> (Vec<Claim<'a>>, BTreeSet<Hotkey>) {
+fn claims<'a>(receipts: &[&'a Receipt]) -> (Vec<Claim<'a>>, BTreeSet<Hotkey>) {
     let mut by_worker: BTreeMap<Hotkey, &Evidence> = BTreeMap::new();
     let mut equivocal = BTreeSet::new();
     for receipt in receipts {
@@ -280,16 +334,31 @@ fn agree(one: Finding, other: Finding, tolerance: u64) -> bool {
     }
 }
 
-/// What a group decides: its lower median, so that no member can shift it by being extreme.
-fn decide(group: &[Claim<'_>], claims: &[Claim<'_>]) -> Decision {
+/// What a group decides: the lower median of those who did not see another result first, so that no
+/// member can shift it by being extreme.
+fn decide(
+    jury: &Jury,
+    group: &[Claim<'_>],
+    informed: &BTreeSet<Hotkey>,
+    claims: &[Claim<'_>],
+) -> Decision {
     let members: BTreeSet<Hotkey> = group.iter().map(|claim| claim.worker).collect();
-    let all = claims.iter().map(|claim| claim.worker);
-    let alone = all.filter(|worker| !members.contains(worker)).collect();
-    let median = group.get(group.len().saturating_sub(1) / 2);
+    let is_informed = |claim: &Claim<'_>| informed.contains(&claim.worker);
+    let independent: Vec<Claim<'_>> =
+        group.iter().filter(|claim| !is_informed(claim)).copied().collect();
+    let counted = if independent.is_empty() { group } else { independent.as_slice() };
+    let median = counted.get(counted.len().saturating_sub(1) / 2);
+    let tolerance = jury.tolerance_nanobpb;
+    // Whose result did not have to be counted stands alone only if it says otherwise.
+    let stands_alone = |claim: &&Claim<'_>| {
+        let agrees = group.iter().all(|one| agree(one.finding, claim.finding, tolerance));
+        let is_uncounted = is_informed(claim) && agrees;
+        !members.contains(&claim.worker) && !is_uncounted
+    };
     Decision {
         verdict: median.map_or(Verdict::Disputed, |claim| verdict(claim.evidence)),
         worker: median.map(|claim| claim.worker),
-        alone,
+        alone: claims.iter().filter(stands_alone).map(|claim| claim.worker).collect(),
     }
 }
 
@@ -318,11 +387,10 @@ mod tests {
     use super::*;
     use crate::commitment::Location;
     use crate::evidence::Metrics;
-    use crate::id::{Attempt, ContentDigest, LeaseId, RunId, Signature};
+    use crate::id::{Attempt, ContentDigest, LeaseId, RunId, Salt, Signature};
     use crate::submission::Submission;
     use crate::unit::{BlockNumber, UnixMs};
 
-    const FIRST: Hotkey = Hotkey([1; 32]);
     const SECOND: Hotkey = Hotkey([2; 32]);
     const WORKER: Hotkey = Hotkey([3; 32]);
     const DATASET: Digest = Digest([6; 32]);
@@ -369,7 +437,7 @@ mod tests {
             lease: LeaseId([8; 32]),
             attempt: Attempt(1),
             run: RunId([8; 32]),
-            coordinator: FIRST,
+            coordinator: WORKER,
             worker: WORKER,
             policy: assignment.policy,
             dataset: DATASET,
@@ -379,6 +447,8 @@ mod tests {
             metrics: Some(metrics(400_000_000_000_000)),
             started_at: UnixMs(1),
             ended_at: UnixMs(2),
+            salt: Salt([0; 32]),
+            coordinator_sealed: None,
         }
     }
 
@@ -440,7 +510,7 @@ mod tests {
 
     fn claim(worker: u8, bpb_nano: u64) -> Receipt {
         receipt(|e| {
-            e.worker = Hotkey([worker; 32]);
+            (e.worker, e.coordinator) = (Hotkey([worker; 32]), Hotkey([worker; 32]));
             // 200,000 bytes; one nat is 1/ln 2 bits.
             let nll = u128::from(bpb_nano) * 200_000 * 693_147_181 / 1_000_000_000;
             e.metrics = Some(metrics(u64::try_from(nll).unwrap()));
@@ -449,7 +519,7 @@ mod tests {
 
     fn failed(worker: u8) -> Receipt {
         receipt(|e| {
-            e.worker = Hotkey([worker; 32]);
+            (e.worker, e.coordinator) = (Hotkey([worker; 32]), Hotkey([worker; 32]));
             e.ending = Ending::NotCausal { batch: u32::from(worker) };
             e.metrics = None;
         })
@@ -459,6 +529,7 @@ mod tests {
     const BPB: u64 = 2_000_000_000;
 
     fn jury(wanted: usize, eligible: usize) -> Jury {
+        let eligible = (1..).take(eligible).map(|number| Hotkey([number; 32])).collect();
         Jury { wanted, eligible, tolerance_nanobpb: TOLERANCE, own: None }
     }
 
@@ -502,8 +573,8 @@ mod tests {
             ..claim(1, BPB)
         };
         let standing = settled(&jury(2, 4), &[claim(1, BPB), again]);
-        assert_eq!(standing.claimants, keys(&[1]));
-        assert_eq!(standing.decision, None);
+        assert_eq!(standing.claimants, keys(&[1, 2]), "and who was shown it");
+        assert_eq!((standing.decision, standing.needed), (None, 3));
     }
 
     #[test]
@@ -543,6 +614,81 @@ mod tests {
         let Verdict::Failed { ending: Ending::ContractViolated { .. } } = impossible else {
             panic!("a loss of zero is not a score: {impossible:?}");
         };
+    }
+
+    /// A claim that was accepted by this coordinator, which had fixed this then.
+    fn shown_to(coordinator: u8, sealed: Option<&Receipt>, claim: Receipt) -> Receipt {
+        let evidence = Evidence {
+            coordinator: Hotkey([coordinator; 32]),
+            coordinator_sealed: sealed.map(|receipt| receipt.evidence.sealed()),
+            ..claim.evidence
+        };
+        Receipt { evidence, ..claim }
+    }
+
+    #[test]
+    fn case_35_who_saw_a_result_before_fixing_its_own_confirms_nothing() {
+        let copy = shown_to(3, None, claim(3, BPB));
+        let other = claim(3, BPB + 1);
+        for sealed in [None, Some(&other)] {
+            let honest = shown_to(3, sealed, claim(1, BPB));
+            let standing = settled(&jury(2, 4), &[honest.clone(), copy.clone()]);
+            assert_eq!(standing.decision, None);
+            assert_eq!((standing.claimants, standing.needed), (keys(&[1, 3]), 3), "one more");
+            let third = settled(&jury(2, 4), &[honest, copy.clone(), claim(2, BPB + 1_000)]);
+            let decision = third.decision.unwrap();
+            assert_eq!((decision.worker, decision.alone), (Some(Hotkey([1; 32])), keys(&[])));
+        }
+    }
+
+    #[test]
+    fn a_coordinator_that_had_fixed_its_result_counts_as_everybody_does() {
+        let own = shown_to(3, None, claim(3, BPB));
+        let other = shown_to(3, Some(&own), claim(1, BPB));
+        assert!(settled(&jury(2, 4), &[other.clone(), own]).decision.is_some());
+        let waiting = settled(&jury(2, 4), &[other]);
+        assert_eq!((waiting.claimants, waiting.needed), (keys(&[1]), 2), "its result comes");
+    }
+
+    #[test]
+    fn who_coordinates_and_has_no_result_is_not_asked_for_one_while_others_are_there() {
+        let standing = settled(&jury(2, 4), &[shown_to(3, None, claim(1, BPB))]);
+        assert_eq!((standing.claimants, standing.needed), (keys(&[1, 3]), 3));
+    }
+
+    #[test]
+    fn with_nobody_else_left_a_coordinator_that_saw_the_results_breaks_the_tie() {
+        let two = [shown_to(3, None, claim(1, BPB)), shown_to(3, None, claim(2, BPB / 2))];
+        let standing = settled(&jury(2, 3), &two);
+        assert_eq!((standing.decision, standing.needed), (None, 3));
+        assert_eq!(standing.claimants, keys(&[1, 2]), "the third one is asked");
+        let [one, other] = two;
+        let third = shown_to(3, None, claim(3, BPB + 1_000));
+        let decision = settled(&jury(2, 3), &[one, other, third]).decision.unwrap();
+        assert_eq!((decision.worker, decision.alone), (Some(Hotkey([1; 32])), keys(&[2])));
+    }
+
+    #[test]
+    fn of_two_validators_both_take_the_result_that_was_not_seen_before() {
+        let slow = shown_to(2, None, claim(2, BPB - 1_000));
+        let first = shown_to(2, None, claim(1, BPB));
+        for node in [1, 2] {
+            let receipts = [first.clone(), slow.clone()];
+            let decision = settled(&own(node, jury(2, 2)), &receipts).decision.unwrap();
+            assert_eq!(decision.worker, Some(Hotkey([1; 32])), "at node {node}");
+        }
+        // Who has no device believes neither of them alone.
+        let alone = settled(&jury(2, 2), std::slice::from_ref(&first));
+        assert_eq!((alone.decision, alone.needed), (None, 2));
+        assert!(settled(&jury(2, 2), &[first, slow]).decision.is_some());
+    }
+
+    #[test]
+    fn who_saw_a_result_and_says_otherwise_stands_alone() {
+        let receipts =
+            [shown_to(3, None, claim(1, BPB)), claim(2, BPB), shown_to(3, None, claim(3, BPB / 2))];
+        let decision = settled(&jury(2, 4), &receipts).decision.unwrap();
+        assert_eq!(decision.alone, keys(&[3]));
     }
 
     #[test]

@@ -3,10 +3,12 @@
 //! A [`Write`] is a value; `node/store` makes it durable. All writes of one outcome are committed
 //! together, before any of its effects.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::admission::Verdict;
-use crate::evidence::Receipt;
+use crate::evidence::{Evidence, Receipt};
 use crate::id::{ContentDigest, Digest, Hotkey, IntentId, Netuid, RunId, SubmissionId, Uid};
 use crate::inventory::DeviceId;
 use crate::lease::{Grant, LeaseRow, Seal};
@@ -200,8 +202,13 @@ pub struct MeasurementRow {
     pub submission: SubmissionId,
     /// In which tier.
     pub tier: u8,
-    /// The receipt that was made for it first.
-    pub receipt: Receipt,
+    /// What came out, under the lease it was measured for.
+    pub evidence: Evidence,
+    /// The promise of it, as it was signed first.
+    pub seal: Seal,
+    /// Coordinators that were shown it, and what each had fixed itself when it first was.
+    #[serde(default)]
+    pub shown_to: BTreeMap<Hotkey, Option<Digest>>,
 }
 
 /// Something that a validator did and should not have done.
@@ -264,10 +271,10 @@ pub struct RunRow {
 pub enum RunState {
     /// The container is about to be started or runs.
     Started,
-    /// It ended with a result, signed and sealed; it is not time to show it yet.
+    /// It ended with a result, which is sealed; it is not time to show it yet.
     Sealing {
         /// The result.
-        receipt: Box<Receipt>,
+        evidence: Box<Evidence>,
         /// The promise of it.
         seal: Seal,
     },

@@ -75,6 +75,8 @@ fn receipt(is_scored: bool) -> v1::Receipt {
         metrics: is_scored.then_some(metrics),
         started_at_unix_ms: 1_700_000_000_000,
         ended_at_unix_ms: 1_700_000_600_000,
+        salt: filler(15),
+        coordinator_sealed: if is_scored { filler(16) } else { Vec::new() },
     };
     v1::Receipt { evidence: Some(evidence), signature: [filler(13), filler(14)].concat() }
 }

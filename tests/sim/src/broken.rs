@@ -6,7 +6,7 @@
 //! nothing in the product exists only to be switched off, and every check behind the comparison of
 //! attempts still runs.
 
-use node_core::evidence::{Evidence, Receipt};
+use node_core::evidence::Evidence;
 use node_core::id::{Hotkey, LeaseId};
 use node_core::lease::{HeldLease, LeaseRow, LeaseState, PeerRequest, Seal};
 use node_core::machine::Machine;
@@ -33,17 +33,16 @@ pub(crate) fn unfence(
         }
         PeerRequest::Seal(seal) => {
             let Some(now) = held_instead(machine, &seal.held) else { return };
-            let Some(receipt) = worker.and_then(|worker| sealed_receipt(worker, seal)) else {
+            let Some(evidence) = worker.and_then(|worker| sealed_result(worker, seal)) else {
                 return;
             };
-            seal.result = disguised(receipt, &now).sealed();
+            seal.result = disguised(evidence, &now).sealed();
             (seal.held, seal.worker, *peer) = (now.held, now.holder, now.holder);
         }
         PeerRequest::Complete(receipt) => {
-            let Evidence { assignment, lease, attempt, .. } = receipt.evidence;
-            let held = HeldLease { assignment, lease, attempt };
+            let held = HeldLease::of(&receipt.evidence);
             let Some(now) = held_instead(machine, &held) else { return };
-            **receipt = disguised(receipt, &now);
+            receipt.evidence = disguised(&receipt.evidence, &now);
             *peer = now.holder;
         }
         PeerRequest::Acquire(_)
@@ -74,18 +73,15 @@ fn held_instead(machine: &Machine, held: &HeldLease) -> Option<Current> {
     is_old.then_some(Current { held, holder })
 }
 
-/// The receipt behind a seal, as its worker keeps it.
-fn sealed_receipt<'a>(worker: &'a Machine, wanted: &Seal) -> Option<&'a Receipt> {
+/// The result behind a seal, as its worker keeps it.
+fn sealed_result<'a>(worker: &'a Machine, wanted: &Seal) -> Option<&'a Evidence> {
     worker.runs().find_map(|run| match &run.row.state {
-        RunState::Sealing { receipt, seal } if seal == wanted => Some(&**receipt),
+        RunState::Sealing { evidence, seal } if seal == wanted => Some(&**evidence),
         _ => None,
     })
 }
 
-fn disguised(receipt: &Receipt, now: &Current) -> Receipt {
-    let mut disguised = receipt.clone();
-    let evidence = &mut disguised.evidence;
-    (evidence.lease, evidence.attempt) = (now.held.lease, now.held.attempt);
-    evidence.worker = now.holder;
-    disguised
+fn disguised(evidence: &Evidence, now: &Current) -> Evidence {
+    let (lease, attempt, worker) = (now.held.lease, now.held.attempt, now.holder);
+    Evidence { lease, attempt, worker, ..evidence.clone() }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use node_core::evidence::{Evidence, Receipt};
 use node_core::id::{DigestBuilder, Hotkey, Signature};
-use node_core::lease::{HeldLease, Seal};
+use node_core::lease::Seal;
 use node_core::view::ChainView;
 
 /// The secret keys of all validators.
@@ -34,15 +34,10 @@ impl Keys {
         Signature(signature)
     }
 
-    /// The receipt for this evidence, and the signature of its seal.
-    pub(crate) fn sign_receipt(&self, evidence: Evidence) -> (Receipt, Signature) {
+    /// The receipt for this evidence.
+    pub(crate) fn sign_receipt(&self, evidence: Evidence) -> Receipt {
         let signature = self.sign(&evidence.worker, &evidence.signing_message());
-        let receipt = Receipt { evidence, signature };
-        let Evidence { genesis, netuid, assignment, lease, attempt, worker, .. } = receipt.evidence;
-        let held = HeldLease { assignment, lease, attempt };
-        let message = Seal::signing_message(&genesis, netuid, &held, &worker, &receipt.sealed());
-        let seal = self.sign(&worker, &message);
-        (receipt, seal)
+        Receipt { evidence, signature }
     }
 
     /// Whether a seal is signed by the worker that it names.

@@ -178,7 +178,7 @@ impl Ledger {
                 self.runs.insert(spec.run, (node, spec.lease));
             }
             // A result that is known already is handed in under another lease without a container.
-            Effect::SignReceipt { run, evidence } => {
+            Effect::SignSeal { run, evidence } => {
                 self.runs.entry(*run).or_insert((node, evidence.lease));
                 self.signed_at_ms.entry(*run).or_insert(now_ms);
             }

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use node_core::assignment::coordinators;
 use node_core::evidence::Metrics;
-use node_core::id::{RunId, SubmissionId};
-use node_core::lease::{HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, PeerRequest};
+use node_core::id::{RunId, Salt, SubmissionId};
+use node_core::lease::{HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, PeerRequest, Seal};
 use node_core::machine::effect::Effect;
 use node_core::machine::event::{CallId, Event};
 use node_core::machine::Machine;
@@ -61,10 +61,13 @@ impl World {
             Effect::RemoveLeftover { run } => {
                 self.hosts[node].containers.remove(&run);
             }
+            Effect::SignSeal { run, evidence } => {
+                let signature = self.keys.sign(&evidence.worker, &Seal::message_for(&evidence));
+                self.report_back(node, SIGN_MS, Event::SealSigned { run, evidence, signature });
+            }
             Effect::SignReceipt { run, evidence } => {
-                let (receipt, seal) = self.keys.sign_receipt(*evidence);
-                let receipt = Box::new(receipt);
-                self.report_back(node, SIGN_MS, Event::ReceiptSigned { run, receipt, seal });
+                let receipt = Box::new(self.keys.sign_receipt(*evidence));
+                self.report_back(node, SIGN_MS, Event::ReceiptSigned { run, receipt });
             }
             // Weights are off: vectors have a simulator of their own.
             Effect::SignWeights(_) | Effect::TraceWeights { .. } | Effect::SendWeights { .. } => {}
@@ -119,7 +122,9 @@ impl World {
             Some(ending) => (ending, None),
             None => self.result_of(node, container.spec.assignment.submission),
         };
-        self.deliver(node, life, Event::RunEnded { run, ending, metrics, ended_at }, None)
+        // Nobody in this world guesses.
+        let salt = Salt(run.0);
+        self.deliver(node, life, Event::RunEnded { run, ending, metrics, ended_at, salt }, None)
     }
 
     /// What the host of `node` says that it measured.

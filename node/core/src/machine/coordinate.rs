@@ -8,7 +8,7 @@ use crate::lease::{
     LeaseState, PeerAnswer, PeerRequest, ReleaseReason, Renewal, ReplicaStanding, Seal,
 };
 use crate::lease_record::LeaseRecord;
-use crate::limits::{LEASES_PER_ACQUIRE_MAX, SELF_GRANT_AFTER_MS};
+use crate::limits::{LEASES_PER_ACQUIRE_MAX, REPLICA_NUMBERS_MAX, SELF_GRANT_AFTER_MS};
 use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::event::CallId;
 use crate::machine::lease_queue::ReplicaKey;
@@ -89,8 +89,15 @@ impl Machine {
             None => self.close_unused(id, out),
         }
         self.place_all(id);
-        let has_running = self.evaluations.get(&id).is_some_and(Evaluation::has_running);
-        if pending.is_none() || !is_on_duty || !has_running {
+        // Off duty nothing more is granted; who holds a lease may still fix a result.
+        let is_secret = self.evaluations.get(&id).is_some_and(|evaluation| {
+            if is_on_duty {
+                evaluation.has_running()
+            } else {
+                evaluation.has_granted()
+            }
+        });
+        if pending.is_none() || !is_secret {
             self.publish(id, out);
         }
     }
@@ -265,10 +272,21 @@ impl Machine {
             .get(id)
             .is_none_or(|pending| evaluation.is_revealing(pending.needed, &pending.claimants));
         if is_sealed && is_revealing {
-            HoldAnswer::Reveal(evaluation.seals())
+            HoldAnswer::Reveal(self.seals(id, evaluation))
         } else {
             HoldAnswer::Kept
         }
+    }
+
+    /// The seals of all replicas. Ours is among them wherever it was handed in: who shows a result
+    /// to us has to see that we had fixed ours.
+    fn seals(&self, id: &SubmissionId, evaluation: &Evaluation) -> Vec<Seal> {
+        let own = self.measurements.get(id).map(|measured| measured.seal);
+        let others = evaluation
+            .seals()
+            .into_iter()
+            .filter(|seal| own.is_none_or(|own| own.worker != seal.worker));
+        own.into_iter().chain(others).take(usize::from(REPLICA_NUMBERS_MAX)).collect()
     }
 
     fn take_seal(&mut self, now: Now, peer: Hotkey, seal: &Seal, out: &mut Outcome) -> HoldAnswer {
@@ -393,14 +411,9 @@ impl Machine {
         })?;
         let evaluation = self.evaluations.get(&id).ok_or(LeaseRefusal::NotCoordinator)?;
         let record = evaluation.replica(number).ok_or(LeaseRefusal::NotCoordinator)?;
-        let held = HeldLease {
-            assignment: evidence.assignment,
-            lease: evidence.lease,
-            attempt: evidence.attempt,
-        };
-        record.check_holder(&peer, &held)?;
+        record.check_holder(&peer, &HeldLease::of(evidence))?;
         let seal = record.seal().ok_or(LeaseRefusal::NotSealed)?;
-        if seal.result == receipt.sealed() {
+        if seal.result == evidence.sealed() {
             Ok(())
         } else {
             Err(LeaseRefusal::SealMismatch)
@@ -457,6 +470,7 @@ impl Machine {
             let Some((attempt, Some(expired))) = expired else { continue };
             let (submission, holder) = (key.0, expired.holder);
             out.note(Note::LeaseExpired { submission, holder, attempt });
+            self.to_settle.insert(submission);
             self.note_if_exhausted(key, holder, out);
         }
         self.settle_touched(now, out);

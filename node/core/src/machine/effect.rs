@@ -90,7 +90,14 @@ pub enum Effect {
         /// Which.
         run: RunId,
     },
-    /// Sign evidence with the hotkey, and then the seal of the receipt.
+    /// Sign the seal of a result with the hotkey.
+    SignSeal {
+        /// Of which run.
+        run: RunId,
+        /// The result.
+        evidence: Box<Evidence>,
+    },
+    /// Sign evidence with the hotkey.
     SignReceipt {
         /// Of which run.
         run: RunId,

@@ -1,8 +1,8 @@
 //! What the world tells the machine. Past tense: it happened.
 
 use crate::admission::{Rejection, Verdict};
-use crate::evidence::{Metrics, Receipt};
-use crate::id::{Digest, Hotkey, IntentId, RunId, Signature, SubmissionId};
+use crate::evidence::{Evidence, Metrics, Receipt};
+use crate::id::{Digest, Hotkey, IntentId, RunId, Salt, Signature, SubmissionId};
 use crate::inventory::Device;
 use crate::lease::{PeerAnswer, PeerRequest};
 use crate::outcome::Ending;
@@ -83,15 +83,24 @@ pub enum Event {
         metrics: Option<Metrics>,
         /// When, by the wall clock.
         ended_at: UnixMs,
+        /// Random bytes, drawn for this result alone.
+        salt: Salt,
     },
-    /// A receipt was signed, and the seal of it.
+    /// The seal of a result was signed.
+    SealSigned {
+        /// Of which run.
+        run: RunId,
+        /// The result.
+        evidence: Box<Evidence>,
+        /// Over [`crate::lease::Seal::message_for`].
+        signature: Signature,
+    },
+    /// A receipt was signed.
     ReceiptSigned {
         /// Of which run.
         run: RunId,
         /// The receipt.
         receipt: Box<Receipt>,
-        /// The signature of its seal.
-        seal: Signature,
     },
     /// A vector was signed, or could not be.
     WeightsSigned {

@@ -241,12 +241,15 @@ impl Machine {
                 self.on_answered(now, peer, question, result, &mut out);
             }
             Event::RunStarted { run } => self.on_run_started(run),
-            Event::RunEnded { run, ending, metrics, ended_at } => {
-                let ended = work::EndedRun { run, ending, metrics, ended_at };
+            Event::RunEnded { run, ending, metrics, ended_at, salt } => {
+                let ended = work::EndedRun { run, ending, metrics, ended_at, salt };
                 self.on_run_ended(now, ended, &mut out);
             }
-            Event::ReceiptSigned { run, receipt, seal } => {
-                self.on_receipt_signed(now, run, *receipt, seal, &mut out);
+            Event::SealSigned { run, evidence, signature } => {
+                self.on_seal_signed(now, run, *evidence, signature, &mut out);
+            }
+            Event::ReceiptSigned { run, receipt } => {
+                self.on_receipt_signed(now, run, *receipt, &mut out);
             }
             Event::WeightsSigned { intent, result } => {
                 self.on_weights_signed(intent, result, &mut out);

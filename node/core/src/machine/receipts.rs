@@ -8,8 +8,9 @@ use crate::id::{Digest, Hotkey, SubmissionId};
 use crate::limits::{LATE_RECEIPTS_MAX, RECEIPTS_PER_PAGE_MAX, RECEIPTS_PER_SUBMISSION_MAX};
 use crate::rows::{ReceiptRow, ReceiptStanding};
 
-/// Receipts of one worker for one submission that say different things: the second proves it.
-const DIFFERENT_PER_WORKER_MAX: usize = 2;
+/// Receipts of one worker for one submission that are taken from others: it may have had to show
+/// its result to several coordinators.
+const PER_WORKER_MAX: usize = 8;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Receipts {
@@ -55,10 +56,19 @@ impl Receipts {
         let evidence = &receipt.evidence;
         let known = self.counting(&evidence.submission).map(|known| &known.evidence);
         let of_worker: Vec<_> = known.filter(|known| known.worker == evidence.worker).collect();
-        let is_known = of_worker.iter().any(|known| known.says_the_same(evidence));
+        // Which coordinators saw it, and what they had fixed then, is what settling depends on too.
+        let is_known = of_worker.iter().any(|known| {
+            known.says_the_same(evidence)
+                && known.coordinator == evidence.coordinator
+                && known.coordinator_sealed == evidence.coordinator_sealed
+        });
+        let first = of_worker.first();
+        let says_two_things =
+            first.is_some_and(|first| of_worker.iter().any(|known| !known.says_the_same(first)));
         let count = self.of(&evidence.submission).count();
         !is_known
-            && of_worker.len() < DIFFERENT_PER_WORKER_MAX
+            && !says_two_things
+            && of_worker.len() < PER_WORKER_MAX
             && count < RECEIPTS_PER_SUBMISSION_MAX
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::assignment::Assignment;
-use crate::evidence::Receipt;
+use crate::evidence::{Evidence, Receipt};
 use crate::id::{AssignmentId, Digest, Hotkey, SubmissionId};
 use crate::limits::{REPLICA_NUMBERS_MAX, RETENTION_BLOCKS, STRIKES_KEPT_BLOCKS, STRIKES_MAX};
 use crate::machine::effect::{Note, Outcome};
@@ -95,7 +95,7 @@ impl Machine {
         let agreement = &self.config.policy.agreement;
         Jury {
             wanted: usize::from(agreement.replicas),
-            eligible: eligible.len(),
+            eligible,
             tolerance_nanobpb: agreement.tolerance_nanobpb,
             own,
         }
@@ -205,7 +205,7 @@ impl Machine {
             return;
         }
         let theirs = self.receipts.of(&submission).map(|row| &row.receipt.evidence);
-        let evidence: Vec<Digest> = theirs.map(crate::evidence::Evidence::digest).collect();
+        let evidence: Vec<Digest> = theirs.map(Evidence::digest).collect();
         let block = self.view.as_ref().map(|view| view.number).unwrap_or_default();
         let row = StrikeRow { validator, submission, cause, evidence, block };
         out.note(Note::Strike { validator, submission, cause: cause.name().to_owned() });

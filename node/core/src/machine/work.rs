@@ -1,9 +1,9 @@
 //! The worker's side: asking for leases, running them, keeping them, reporting what came out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::evidence::{Evidence, Metrics, Receipt};
-use crate::id::{DigestBuilder, Hotkey, RunId, Signature, SubmissionId};
+use crate::id::{Digest, DigestBuilder, Hotkey, RunId, Salt, Signature, SubmissionId};
 use crate::lease::{
     AcquireRequest, Grant, HeldLease, HeldStage, HoldAnswer, LeaseAnswer, LeaseRefusal,
     PeerRequest, ReleaseReason, Renewal, Seal,
@@ -68,6 +68,7 @@ pub(super) struct EndedRun {
     pub(super) ending: Ending,
     pub(super) metrics: Option<Metrics>,
     pub(super) ended_at: UnixMs,
+    pub(super) salt: Salt,
 }
 
 impl Run {
@@ -301,7 +302,7 @@ impl Machine {
     /// What this node measured for the same evaluation before, as a result of this grant.
     fn known_result(&self, run: RunId, grant: &Grant) -> Option<Evidence> {
         let submission = &grant.assignment.submission;
-        let measured = self.measurements.get(submission).map(|row| &row.receipt.evidence);
+        let measured = self.measurements.get(submission).map(|row| &row.evidence);
         // After rows were lost others still know what this node had measured.
         let shown = self.receipts.counting(submission).map(|receipt| &receipt.evidence);
         let own = self.config.hotkey;
@@ -316,6 +317,7 @@ impl Machine {
             attempt: grant.attempt,
             run,
             coordinator: grant.coordinator,
+            coordinator_sealed: None,
             ..known.clone()
         })
     }
@@ -333,7 +335,7 @@ impl Machine {
         let row = RunRow { run, grant, device, state: RunState::Started, started_at };
         out.put(Row::Run(Box::new(row.clone())));
         self.runs.insert(run, Run::new(row, Phase::Signing, asked_at));
-        out.perform(Effect::SignReceipt { run, evidence: Box::new(evidence) });
+        out.perform(Effect::SignSeal { run, evidence: Box::new(evidence) });
     }
 
     pub(super) fn on_run_started(&mut self, run: RunId) {
@@ -429,26 +431,70 @@ impl Machine {
 
     /// Shows a sealed result if as many others are fixed as have to agree with it.
     fn show_if_fixed(&mut self, now: Now, id: RunId, seals: &[Seal], out: &mut Outcome) {
-        let Some(run) = self.runs.get(&id) else { return };
-        let RunState::Sealing { receipt, .. } = &run.row.state else { return };
-        let submission = run.row.grant.assignment.submission;
+        let Some(run) = self.runs.get(&id).filter(|run| run.phase != Phase::Signing) else {
+            return;
+        };
+        let RunState::Sealing { evidence, .. } = &run.row.state else { return };
+        let (submission, mut evidence) = (evidence.submission, evidence.clone());
         let own = self.config.hotkey;
         let known = self.receipts.counting(&submission).map(|known| known.evidence.worker);
         let mut fixed: BTreeSet<Hotkey> = known.collect();
         fixed.extend(
             seals.iter().filter(|seal| self.is_seal_of(submission, seal)).map(|seal| seal.worker),
         );
+        // A coordinator that has not gives up its own say by being shown this: nobody waits for it.
+        fixed.insert(evidence.coordinator);
         fixed.remove(&own);
         let others = self.jury(&submission).required().saturating_sub(1);
         let is_public = self.receipts.is_public(&submission, &own);
         if fixed.len() < others && !is_public && now.mono < run.show_at {
             return;
         }
-        let state = RunState::Completing { receipt: receipt.clone() };
-        self.show(now, id, state, out);
+        let sealed = self.fixed_by(&evidence.coordinator, submission, seals);
+        evidence.coordinator_sealed =
+            self.first_shown_with(submission, evidence.coordinator, sealed, out);
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.phase = Phase::Signing;
+        }
+        out.perform(Effect::SignReceipt { run: id, evidence });
     }
 
-    fn show(&mut self, now: Now, id: RunId, state: RunState, out: &mut Outcome) {
+    /// What a coordinator has fixed as its own result, as far as this node can see.
+    fn fixed_by(
+        &self,
+        coordinator: &Hotkey,
+        submission: SubmissionId,
+        seals: &[Seal],
+    ) -> Option<Digest> {
+        if *coordinator == self.config.hotkey {
+            return None;
+        }
+        let mut known = self.receipts.counting(&submission).map(|receipt| &receipt.evidence);
+        let shown = known.find(|known| known.worker == *coordinator).map(Evidence::sealed);
+        let is_theirs =
+            |seal: &&Seal| seal.worker == *coordinator && self.is_seal_of(submission, seal);
+        shown.or_else(|| seals.iter().find(is_theirs).map(|seal| seal.result))
+    }
+
+    /// What the coordinator had fixed when it was first shown this node's result: what it fixed
+    /// since, it may have copied. Stored before anything is shown.
+    fn first_shown_with(
+        &mut self,
+        submission: SubmissionId,
+        coordinator: Hotkey,
+        sealed: Option<Digest>,
+        out: &mut Outcome,
+    ) -> Option<Digest> {
+        let Some(row) = self.measurements.get_mut(&submission) else { return sealed };
+        if let Some(first) = row.shown_to.get(&coordinator) {
+            return *first;
+        }
+        row.shown_to.insert(coordinator, sealed);
+        out.put(Row::Measurement(Box::new(row.clone())));
+        sealed
+    }
+
+    fn hand_in(&mut self, now: Now, id: RunId, state: RunState, out: &mut Outcome) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         run.row.state = state;
         run.phase = Phase::ReadyToReport;
@@ -515,7 +561,7 @@ impl Machine {
         match result {
             Ok(evidence) => {
                 run.phase = Phase::Signing;
-                out.perform(Effect::SignReceipt { run: row.run, evidence });
+                out.perform(Effect::SignSeal { run: row.run, evidence });
             }
             Err(ending) => {
                 let reason = ReleaseReason::RunEnded { ending };
@@ -547,7 +593,7 @@ impl Machine {
     fn evidence(&self, row: &RunRow, ended: EndedRun) -> Option<Evidence> {
         let assignment = &row.grant.assignment;
         let device = self.devices.iter().find(|device| device.id == row.device)?;
-        Some(Evidence {
+        let evidence = Evidence {
             genesis: self.view.as_ref()?.genesis,
             netuid: self.config.netuid,
             assignment: assignment.id,
@@ -566,7 +612,45 @@ impl Machine {
             metrics: ended.metrics,
             started_at: row.started_at,
             ended_at: ended.ended_at,
-        })
+            salt: ended.salt,
+            coordinator_sealed: None,
+        };
+        let known = self.measurements.get(&assignment.submission).map(|row| &row.evidence);
+        // The same result is fixed once, or it would look like two.
+        let salt = known.filter(|known| known.says_the_same(&evidence)).map(|known| known.salt);
+        Some(Evidence { salt: salt.unwrap_or(evidence.salt), ..evidence })
+    }
+
+    pub(super) fn on_seal_signed(
+        &mut self,
+        now: Now,
+        run: RunId,
+        mut evidence: Evidence,
+        signature: Signature,
+        out: &mut Outcome,
+    ) {
+        let Some(run) = self.runs.get_mut(&run).filter(|run| run.phase == Phase::Signing) else {
+            return;
+        };
+        let seal = Seal::of(&evidence, signature);
+        run.show_at = now.mono.plus_ms(SEAL_WAIT_MS);
+        let id = run.row.run;
+        evidence.coordinator_sealed = None;
+        self.remember_result(&evidence, seal, out);
+        let state = RunState::Sealing { evidence: Box::new(evidence), seal };
+        self.hand_in(now, id, state, out);
+    }
+
+    fn remember_result(&mut self, evidence: &Evidence, seal: Seal, out: &mut Outcome) {
+        let submission = evidence.submission;
+        let is_known = |row: &MeasurementRow| row.evidence.sealed() == evidence.sealed();
+        if self.measurements.get(&submission).is_some_and(is_known) {
+            return;
+        }
+        let (evidence, shown_to) = (evidence.clone(), BTreeMap::new());
+        let row = MeasurementRow { submission, tier: FIRST_TIER, evidence, seal, shown_to };
+        out.put(Row::Measurement(Box::new(row.clone())));
+        self.measurements.insert(submission, row);
     }
 
     pub(super) fn on_receipt_signed(
@@ -574,30 +658,13 @@ impl Machine {
         now: Now,
         run: RunId,
         receipt: Receipt,
-        signature: Signature,
         out: &mut Outcome,
     ) {
-        let Some(run) = self.runs.get_mut(&run).filter(|run| run.phase == Phase::Signing) else {
+        let Some(run) = self.runs.get(&run).filter(|run| run.phase == Phase::Signing) else {
             return;
         };
-        let (held, result) = (run.item(), receipt.sealed());
-        let seal = Seal { held, worker: receipt.evidence.worker, result, signature };
-        run.show_at = now.mono.plus_ms(SEAL_WAIT_MS);
-        let id = run.row.run;
-        self.remember_result(&receipt, out);
-        let state = RunState::Sealing { receipt: Box::new(receipt), seal };
-        self.show(now, id, state, out);
-    }
-
-    fn remember_result(&mut self, receipt: &Receipt, out: &mut Outcome) {
-        let submission = receipt.evidence.submission;
-        let is_known = |row: &MeasurementRow| row.receipt.evidence.says_the_same(&receipt.evidence);
-        if self.measurements.get(&submission).is_some_and(is_known) {
-            return;
-        }
-        let row = MeasurementRow { submission, tier: FIRST_TIER, receipt: receipt.clone() };
-        out.put(Row::Measurement(Box::new(row.clone())));
-        self.measurements.insert(submission, row);
+        let state = RunState::Completing { receipt: Box::new(receipt) };
+        self.hand_in(now, run.row.run, state, out);
     }
 
     /// Hands results and releases to their coordinators, until each is acknowledged.

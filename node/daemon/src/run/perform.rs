@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use node_core::evidence::{Evidence, Receipt};
-use node_core::id::{ContentDigest, HotkeySigner, RunId, SubmissionId};
-use node_core::lease::{HeldLease, PeerRequest, Seal};
+use node_core::id::{ContentDigest, HotkeySigner, RunId, Salt, SubmissionId};
+use node_core::lease::{PeerRequest, Seal};
 use node_core::machine::effect::{Effect, PeerAddress, RunSpec};
 use node_core::machine::event::{Event, Question};
 use node_core::outcome::Ending;
@@ -77,6 +77,7 @@ impl Performer {
                 let evaluator = Arc::clone(&self.evaluator);
                 tokio::spawn(async move { evaluator.remove_leftover(run).await });
             }
+            Effect::SignSeal { run, evidence } => self.sign_seal(run, evidence),
             Effect::SignReceipt { run, evidence } => self.sign_receipt(run, *evidence),
             Effect::SignWeights(to_sign) => self.chain.send(ChainCommand::Sign(to_sign)),
             Effect::SendWeights { intent, bytes, era_end } => {
@@ -123,12 +124,13 @@ impl Performer {
         let evaluator = Arc::clone(&self.evaluator);
         let contents = self.fetcher.contents.clone();
         let ending = Ending::EngineFailed { detail: LOST.to_owned() };
-        let lost = Event::RunEnded { run, ending, metrics: None, ended_at: unix_now() };
+        let salt = Salt(rand::random());
+        let lost = Event::RunEnded { run, ending, metrics: None, ended_at: unix_now(), salt };
         let started = self.events.clone();
         let task = answer(&self.events, lost, async move {
             let content = contents.read(&spec.assignment.content).await;
             let (ending, metrics) = evaluator.run(spec, content, stopped, progress, started).await;
-            Event::RunEnded { run, ending, metrics, ended_at: unix_now() }
+            Event::RunEnded { run, ending, metrics, ended_at: unix_now(), salt }
         });
         self.runs.insert(run, LiveRun { stop: Some(stop), progress: watched, task });
     }
@@ -153,23 +155,23 @@ impl Performer {
         drop(stop.send(ending));
     }
 
-    fn sign_receipt(&self, run: RunId, evidence: Evidence) {
+    fn sign_seal(&self, run: RunId, evidence: Box<Evidence>) {
         failpoint("run-ended-before-receipt");
+        let signer = Arc::clone(&self.signer);
+        answer(&self.events, Event::Ticked, async move {
+            let signature = signer.sign(&Seal::message_for(&evidence));
+            Event::SealSigned { run, evidence, signature }
+        });
+    }
+
+    fn sign_receipt(&self, run: RunId, evidence: Evidence) {
         let signer = Arc::clone(&self.signer);
         answer(&self.events, Event::Ticked, async move {
             let signature = signer.sign(&evidence.signing_message());
             let receipt = Box::new(Receipt { evidence, signature });
-            let seal = signer.sign(&seal_message(&receipt));
-            Event::ReceiptSigned { run, receipt, seal }
+            Event::ReceiptSigned { run, receipt }
         });
     }
-}
-
-/// What is signed to fix a receipt before it is shown.
-fn seal_message(receipt: &Receipt) -> Vec<u8> {
-    let Evidence { genesis, netuid, assignment, lease, attempt, worker, .. } = receipt.evidence;
-    let held = HeldLease { assignment, lease, attempt };
-    Seal::signing_message(&genesis, netuid, &held, &worker, &receipt.sealed())
 }
 
 /// Does `work` on a task of its own and sends the event it gives, or `lost` if it panics: the

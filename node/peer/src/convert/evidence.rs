@@ -5,8 +5,8 @@
 
 use node_core::evidence::{Evidence, Metrics, Receipt};
 use node_core::id::{
-    AssignmentId, Attempt, BlockHash, ContentDigest, Digest, Hotkey, LeaseId, RunId, Signature,
-    SubmissionId,
+    AssignmentId, Attempt, BlockHash, ContentDigest, Digest, Hotkey, LeaseId, RunId, Salt,
+    Signature, SubmissionId,
 };
 use node_core::limits::LOSS_CURVE_POINTS_MAX;
 use node_core::unit::UnixMs;
@@ -84,6 +84,11 @@ fn evidence_to_wire(evidence: &Evidence) -> v1::Evidence {
         metrics: evidence.metrics.as_ref().map(metrics_to_wire),
         started_at_unix_ms: evidence.started_at.0,
         ended_at_unix_ms: evidence.ended_at.0,
+        salt: evidence.salt.0.to_vec(),
+        coordinator_sealed: evidence
+            .coordinator_sealed
+            .map(|sealed| sealed.0.to_vec())
+            .unwrap_or_default(),
     }
 }
 
@@ -107,6 +112,11 @@ fn evidence_from_wire(evidence: v1::Evidence) -> Result<Evidence, ConvertError> 
         metrics: evidence.metrics.map(metrics_from_wire).transpose()?,
         started_at: UnixMs(evidence.started_at_unix_ms),
         ended_at: UnixMs(evidence.ended_at_unix_ms),
+        salt: Salt(fixed("salt", &evidence.salt)?),
+        coordinator_sealed: match evidence.coordinator_sealed.as_slice() {
+            [] => None,
+            sealed => Some(Digest(fixed("coordinator_sealed", sealed)?)),
+        },
     })
 }
 

@@ -3,7 +3,7 @@
 use node_core::assignment::Assignment;
 use node_core::evidence::{Evidence, Metrics, Receipt};
 use node_core::id::{
-    AssignmentId, Attempt, ContentDigest, Digest, LeaseId, RunId, Signature, SubmissionId,
+    AssignmentId, Attempt, ContentDigest, Digest, LeaseId, RunId, Salt, Signature, SubmissionId,
 };
 use node_core::inventory::DeviceKind;
 use node_core::lease::{
@@ -95,7 +95,7 @@ fn metrics() -> impl Strategy<Value = Metrics> {
 
 fn receipt() -> impl Strategy<Value = Receipt> {
     let said = (text(DEVICE_CHARS_MAX), ending(), option::of(metrics()));
-    (any::<[[u8; 32]; 11]>(), any::<(u16, u32, u64, u64)>(), said, signature()).prop_map(
+    (any::<[[u8; 32]; 13]>(), any::<(u16, u32, u64, u64)>(), said, signature()).prop_map(
         |(ids, (netuid, attempt, started_at, ended_at), (device, ending, metrics), signature)| {
             let evidence = Evidence {
                 genesis: BlockHash(ids[0]),
@@ -116,6 +116,8 @@ fn receipt() -> impl Strategy<Value = Receipt> {
                 metrics,
                 started_at: UnixMs(started_at),
                 ended_at: UnixMs(ended_at),
+                salt: Salt(ids[11]),
+                coordinator_sealed: (attempt % 2 == 0).then_some(Digest(ids[12])),
             };
             Receipt { evidence, signature }
         },

@@ -1,6 +1,6 @@
 use node_core::evidence::{Evidence, Metrics, Receipt};
 use node_core::id::{
-    AssignmentId, Attempt, BlockHash, ContentDigest, Digest, Hotkey, LeaseId, Netuid, RunId,
+    AssignmentId, Attempt, BlockHash, ContentDigest, Digest, Hotkey, LeaseId, Netuid, RunId, Salt,
     Signature, SubmissionId,
 };
 use node_core::inventory::DeviceKind;
@@ -83,6 +83,8 @@ fn receipt(ending: Ending, metrics: Option<Metrics>) -> Receipt {
         metrics,
         started_at: UnixMs(13),
         ended_at: UnixMs(14),
+        salt: Salt([16; 32]),
+        coordinator_sealed: Some(Digest([17; 32])),
     };
     Receipt { evidence, signature: Signature([15; 64]) }
 }

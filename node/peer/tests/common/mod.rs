@@ -10,7 +10,7 @@ use node_core::assignment::Assignment;
 use node_core::evidence::{Evidence, Receipt};
 use node_core::id::{
     AssignmentId, Attempt, BlockHash, ContentDigest, Digest, Hotkey, HotkeySigner, LeaseId, Netuid,
-    RunId, Signature, SubmissionId,
+    RunId, Salt, Signature, SubmissionId,
 };
 use node_core::inventory::DeviceKind;
 use node_core::lease::{AcquireRequest, Grant, HeldLease, HeldStage, Renewal, Seal};
@@ -252,6 +252,8 @@ pub(crate) fn receipt(worker: &Arc<DevKey>, coordinator: Hotkey) -> Receipt {
         metrics: None,
         started_at: UnixMs(SetClock::START),
         ended_at: UnixMs(SetClock::START + 600_000),
+        salt: Salt([0x5a; 32]),
+        coordinator_sealed: None,
     };
     let signature = worker.sign(&evidence.signing_message());
     Receipt { evidence, signature }

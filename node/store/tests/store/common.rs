@@ -7,10 +7,10 @@ use node_core::commitment::Location;
 use node_core::evidence::{Evidence, Metrics, Receipt};
 use node_core::id::{
     AssignmentId, Attempt, BlockHash, ContentDigest, Digest, Hotkey, IntentId, LeaseId, Netuid,
-    RunId, Signature, SubmissionId, Uid,
+    RunId, Salt, Signature, SubmissionId, Uid,
 };
 use node_core::inventory::DeviceId;
-use node_core::lease::{Grant, LeaseRow, LeaseState, Spent};
+use node_core::lease::{Grant, LeaseRow, LeaseState, Seal, Spent};
 use node_core::outcome::Ending;
 use node_core::rows::{
     Carries, CursorRow, IntentRow, IntentState, JournalEntry, JournalStep, MeasurementRow,
@@ -98,6 +98,8 @@ fn receipt_row(slot: u64, sequence: u64) -> ReceiptRow {
         metrics: Some(metrics),
         started_at: UnixMs(1),
         ended_at: UnixMs(2),
+        salt: Salt(hash(11)),
+        coordinator_sealed: Some(Digest(hash(12))),
     };
     ReceiptRow {
         sequence: Some(sequence),
@@ -111,9 +113,11 @@ pub fn receipt(slot: u64, sequence: u64) -> Row {
 }
 
 pub fn measurement(slot: u64) -> Row {
-    let receipt = receipt_row(slot, 1).receipt;
-    let submission = receipt.evidence.submission;
-    Row::Measurement(Box::new(MeasurementRow { submission, tier: 1, receipt }))
+    let evidence = receipt_row(slot, 1).receipt.evidence;
+    let submission = evidence.submission;
+    let seal = Seal::of(&evidence, Signature([3; 64]));
+    let shown_to = [(Hotkey(hash(6)), Some(Digest(hash(12)))), (Hotkey(hash(7)), None)].into();
+    Row::Measurement(Box::new(MeasurementRow { submission, tier: 1, evidence, seal, shown_to }))
 }
 
 pub fn strike(slot: u64) -> Row {

@@ -61,12 +61,18 @@ fn shown_after_enough_seals(
         .map(|known| known.worker)
         .collect();
     let is_public = claimants.contains(&evidence.worker);
-    if is_public || scene.ledger.revealed.contains(&evidence.run) || has_waited {
-        return Ok(());
-    }
     let sealed = scene.ledger.sealed.get(&evidence.submission).into_iter().flatten();
     let mut fixed = claimants;
     fixed.extend(sealed.map(|node| scene.hosts[*node].config.hotkey));
+    let has_fixed = evidence.coordinator_sealed.is_none() || fixed.contains(&evidence.coordinator);
+    ensure(has_fixed, &[node], || {
+        format!("{} says that its coordinator had fixed what it had not", evidence.run)
+    })?;
+    if is_public || scene.ledger.revealed.contains(&evidence.run) || has_waited {
+        return Ok(());
+    }
+    // Who had not, and was shown it, says nothing about it any more.
+    fixed.insert(evidence.coordinator);
     fixed.remove(&evidence.worker);
     let required = machine.explain(&evidence.submission).required;
     let is_enough = fixed.len() + 1 >= usize::try_from(required).unwrap_or(usize::MAX);

@@ -1,6 +1,6 @@
 //! Claims about leases between nodes: who runs what, who may say so, and what is tried again.
 
-use super::world::{metrics, miner, validator, Fate, World};
+use super::world::{metrics, miner, salt, validator, Fate, World};
 use crate::evidence::Receipt;
 use crate::id::SubmissionId;
 use crate::inventory::DeviceKind;
@@ -266,7 +266,7 @@ fn metrics_of_a_failed_run_are_left_out_of_its_evidence() {
     let (run, _) = world.hosts[1].containers.pop_first().unwrap();
     let (life, ended_at) = (world.hosts[1].life, world.hosts[1].now(world.now_ms).unix);
     let (ending, metrics) = (Ending::OutOfMemory, Some(metrics(1)));
-    world.deliver(1, life, Event::RunEnded { run, ending, metrics, ended_at });
+    world.deliver(1, life, Event::RunEnded { run, ending, metrics, ended_at, salt: salt(&run) });
     world.run_until(30_000, "settled", |world| world.is_settled_everywhere(id));
     let failed = SubmissionState::Failed { ending: Ending::OutOfMemory };
     assert_eq!(world.state(0, id), Some(failed));

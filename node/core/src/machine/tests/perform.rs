@@ -14,7 +14,7 @@ use crate::unit::BlockCount;
 
 const FETCH_MS: u64 = 200;
 const ADMIT_MS: u64 = 500;
-const SIGN_MS: u64 = 50;
+pub(super) const SIGN_MS: u64 = 50;
 const START_MS: u64 = 400;
 const STOP_MS: u64 = 300;
 const LATENCY_MS: u64 = 20;
@@ -44,11 +44,14 @@ impl World {
             Effect::RemoveLeftover { run } => {
                 self.hosts[node].containers.remove(&run);
             }
+            Effect::SignSeal { run, evidence } => {
+                let signature = Signature([2; 64]);
+                self.report(node, SIGN_MS, Event::SealSigned { run, evidence, signature });
+            }
             Effect::SignReceipt { run, evidence } => {
                 let receipt = Receipt { evidence: *evidence, signature: Signature([1; 64]) };
                 let receipt = Box::new(receipt);
-                let seal = Signature([2; 64]);
-                self.report(node, SIGN_MS, Event::ReceiptSigned { run, receipt, seal });
+                self.report(node, SIGN_MS, Event::ReceiptSigned { run, receipt });
             }
             Effect::SignWeights(to_sign) => self.sign(node, to_sign),
             Effect::SendWeights { intent, bytes, .. } => {

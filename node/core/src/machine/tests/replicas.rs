@@ -2,11 +2,16 @@
 //! they agree.
 
 use super::asking::held;
+use super::perform::SIGN_MS;
 use super::world::{miner, validator, Fate, World, BLOCK_MS};
 use crate::evidence::Receipt;
 use crate::id::{Digest, Hotkey, RunId, Signature, SubmissionId};
-use crate::lease::{HeldStage, HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, Seal};
-use crate::limits::{LEASE_TTL_MS, REPLICAS_MAX, SEAL_WAIT_MS, UNABLE_AFTER_BLOCKS};
+use crate::lease::{
+    lease_id, Grant, HeldStage, HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, Seal,
+};
+use crate::limits::{
+    LEASE_TTL_MS, REPLICAS_MAX, SEAL_WAIT_MS, SELF_GRANT_AFTER_MS, UNABLE_AFTER_BLOCKS,
+};
 use crate::machine::event::{Event, Question};
 use crate::rows::{ReceiptStanding, RunState};
 use crate::submission::SubmissionState;
@@ -184,7 +189,7 @@ fn a_worker_holds_one_replica_of_an_evaluation() {
 
 /// Node 1 has sealed its result at node 0, which does not answer.
 fn sealed_at_node_1(seed: u64) -> (World, SubmissionId, RunId, Receipt) {
-    let mut world = World::with_replicas(seed, 3, 2, 2);
+    let mut world = World::with_replicas(seed, 3, 2, 3);
     let id = world.submit_to(0, miner(0), GOOD);
     world.run_until(60_000, "node 1 runs it", |world| world.is_running(1));
     world.hosts[1].is_cut_off = true;
@@ -196,8 +201,9 @@ fn sealed_at_node_1(seed: u64) -> (World, SubmissionId, RunId, Receipt) {
 fn sealed_run(world: &World) -> Option<(RunId, Receipt)> {
     let mut runs = world.hosts[1].machine().runs();
     runs.find_map(|run| {
-        let RunState::Sealing { receipt, .. } = &run.row.state else { return None };
-        Some((run.row.run, (**receipt).clone()))
+        let RunState::Sealing { evidence, .. } = &run.row.state else { return None };
+        let receipt = Receipt { evidence: (**evidence).clone(), signature: Signature([1; 64]) };
+        Some((run.row.run, receipt))
     })
 }
 
@@ -212,6 +218,7 @@ fn reveal(world: &mut World, run: RunId, seals: Vec<Seal>) -> bool {
     let result = Ok(PeerAnswer::Sealed(HoldAnswer::Reveal(seals)));
     let question = Question::Seal(run);
     world.deliver(1, life, Event::PeerAnswered { peer, question, result });
+    world.run_for(SIGN_MS);
     sealed_run(world).is_none()
 }
 
@@ -229,9 +236,85 @@ fn case_35_a_coordinator_cannot_make_a_worker_show_its_result_before_others_fixe
         };
         assert!(!reveal(&mut world, run, seals), "shown for {case} seal");
     }
-    // Its own coordinator evaluates too, and fixed its result.
     let (mut world, _, run, own) = sealed_at_node_1(29);
-    assert!(reveal(&mut world, run, vec![seal_of(validator(0), &own)]));
+    assert!(reveal(&mut world, run, vec![seal_of(validator(2), &own)]));
+}
+
+/// What the result of node 1 says that its coordinator had fixed when it was shown.
+fn coordinator_sealed(world: &World) -> Option<Digest> {
+    let shown = world.hosts[1].machine().runs().find_map(|run| match &run.row.state {
+        RunState::Completing { receipt } => Some(receipt.evidence.coordinator_sealed),
+        RunState::Started | RunState::Sealing { .. } | RunState::Releasing { .. } => None,
+    });
+    shown.unwrap()
+}
+
+#[test]
+fn case_35_a_result_says_what_its_coordinator_had_fixed_when_it_was_shown() {
+    let (mut world, _, run, own) = sealed_at_node_1(31);
+    let seal = seal_of(validator(0), &own);
+    assert!(reveal(&mut world, run, vec![seal_of(validator(2), &own), seal]));
+    assert_eq!(coordinator_sealed(&world), Some(seal.result));
+    let (mut world, _, run, own) = sealed_at_node_1(31);
+    assert!(reveal(&mut world, run, vec![seal_of(validator(2), &own)]));
+    assert_eq!(coordinator_sealed(&world), None);
+}
+
+#[test]
+fn case_35_what_a_coordinator_fixes_after_it_was_shown_a_result_is_known_to_come_later() {
+    let (mut world, _, run, own) = sealed_at_node_1(32);
+    assert!(reveal(&mut world, run, vec![seal_of(validator(2), &own)]));
+    // It never acknowledges that result, and grants anew.
+    let (life, peer) = (world.hosts[1].life, validator(0));
+    let result = Ok(PeerAnswer::Completed(LeaseAnswer::Refused(LeaseRefusal::NotGranted)));
+    let question = Question::Complete(run);
+    let granted = world.hosts[1].machine().runs().find(|known| known.row.run == run);
+    let granted = granted.unwrap().row.grant.clone();
+    world.deliver(1, life, Event::PeerAnswered { peer, question, result });
+    let attempt = granted.attempt.next();
+    let lease = lease_id(&granted.assignment.id, &peer, attempt);
+    let grant = Grant { lease, attempt, ..granted };
+    world.run_until(60_000, "it asks for work", |world| {
+        world.hosts[1].machine().peers[&peer].acquire_asked_at.is_some()
+    });
+    let result = Ok(PeerAnswer::Acquired(Ok(vec![grant])));
+    world.deliver(1, life, Event::PeerAnswered { peer, question: Question::Acquire, result });
+    world.run_for(SIGN_MS);
+    let (run, again) = sealed_run(&world).unwrap();
+    assert_eq!(again.evidence.sealed(), own.evidence.sealed(), "the same promise");
+    let seals = [0, 2].map(|node| seal_of(validator(node), &own));
+    assert!(reveal(&mut world, run, seals.to_vec()));
+    assert_eq!(coordinator_sealed(&world), None);
+}
+
+#[test]
+fn case_35_a_coordinator_that_copies_what_it_was_shown_confirms_nothing() {
+    let (mut world, id) = open_at_node_0(33, 4, 2);
+    world.run_for(SELF_GRANT_AFTER_MS);
+    let grants = [1, 0].map(|worker| world.acquire(worker, 0));
+    let honest = world.receipt_saying(1, &grants[0], NLL);
+    world.seal_at(0, &honest);
+    assert_eq!(world.complete_at(0, &honest), LeaseAnswer::Accepted);
+    let copy = world.receipt_saying(0, &grants[1], NLL);
+    world.seal_at(0, &copy);
+    assert_eq!(world.complete_at(0, &copy), LeaseAnswer::Accepted);
+    assert!(!world.is_settled(0, id), "one result, seen twice");
+    world.start(2);
+    world.run_until(200_000, "a third one measures it", |world| world.is_settled(0, id));
+    assert!(world.claimants_at(0, id).contains(&2));
+}
+
+#[test]
+fn a_coordinator_that_was_shown_a_result_leaves_the_evaluation_to_others() {
+    let (mut world, id) = open_at_node_0(34, 4, 2);
+    let grant = world.acquire(1, 0);
+    let honest = world.receipt_saying(1, &grant, NLL);
+    world.seal_at(0, &honest);
+    assert_eq!(world.complete_at(0, &honest), LeaseAnswer::Accepted);
+    world.run_for(SELF_GRANT_AFTER_MS);
+    assert!(!world.is_settled(0, id));
+    assert_eq!(world.try_acquire(0, 0), Ok(None));
+    assert!(world.try_acquire(2, 0).unwrap().is_some());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Claims about stopping: nothing new starts, what runs may finish, what cannot is given back.
 
-use super::world::{metrics, miner, validator, Fate, World};
+use super::world::{metrics, miner, salt, validator, Fate, World};
 use crate::lease::{LeaseAnswer, LeaseRefusal, LeaseState, PeerAnswer};
 use crate::machine::effect::Note;
 use crate::machine::event::{Event, Question};
@@ -82,7 +82,7 @@ fn a_result_that_only_waits_to_be_shown_does_not_hold_up_a_stop() {
     let (run, _) = world.hosts[1].containers.pop_first().unwrap();
     let (life, ended_at) = (world.hosts[1].life, world.hosts[1].now(world.now_ms).unix);
     let (ending, metrics) = (Ending::Completed, Some(metrics(400_000_000_000_000)));
-    world.deliver(1, life, Event::RunEnded { run, ending, metrics, ended_at });
+    world.deliver(1, life, Event::RunEnded { run, ending, metrics, ended_at, salt: salt(&run) });
     assert!(!world.hosts[1].machine().is_safe_to_restart(), "it is signed and sealed first");
     stop(&mut world, 1, Event::StopRequested);
     world.run_for(3_000);

@@ -14,11 +14,10 @@ use crate::assignment::coordinators;
 use crate::commitment::{Commitment, Location};
 use crate::evidence::{Evidence, Metrics, Receipt};
 use crate::id::{
-    AssignmentId, ContentDigest, Digest, DigestBuilder, Hotkey, RunId, Signature, SubmissionId,
+    AssignmentId, ContentDigest, Digest, DigestBuilder, Hotkey, RunId, Salt, Signature,
+    SubmissionId,
 };
-use crate::lease::{
-    Grant, HeldLease, HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, PeerRequest, Seal,
-};
+use crate::lease::{Grant, HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, PeerRequest, Seal};
 use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::event::{CallId, Event, Question};
 use crate::machine::{MachineConfig, WeightsMode};
@@ -456,7 +455,11 @@ impl World {
             _ => None,
         };
         let ended_at = host.now(self.now_ms).unix;
-        self.deliver(node, life, Event::RunEnded { run, ending, metrics, ended_at });
+        self.deliver(
+            node,
+            life,
+            Event::RunEnded { run, ending, metrics, ended_at, salt: salt(&run) },
+        );
     }
 
     fn ask(&mut self, to: usize, call: CallId) {
@@ -559,19 +562,15 @@ impl World {
             metrics: Some(metrics(400_000_000_000_000)),
             started_at: now,
             ended_at: now,
+            salt: Salt(worker.0),
+            coordinator_sealed: None,
         };
         Receipt { evidence, signature: Signature([1; 64]) }
     }
 
     /// The promise of a receipt.
     pub(super) fn seal(receipt: &Receipt) -> Seal {
-        let Evidence { assignment, lease, attempt, worker, .. } = receipt.evidence;
-        Seal {
-            held: HeldLease { assignment, lease, attempt },
-            worker,
-            result: receipt.sealed(),
-            signature: Signature([2; 64]),
-        }
+        Seal::of(&receipt.evidence, Signature([2; 64]))
     }
 
     pub(super) fn rejection() -> Verdict {
@@ -584,6 +583,11 @@ impl World {
             },
         }
     }
+}
+
+/// One that differs from run to run.
+pub(super) fn salt(run: &RunId) -> Salt {
+    Salt(run.0)
 }
 
 pub(super) fn metrics(nll_nanonats: u64) -> Metrics {

@@ -454,6 +454,7 @@ impl Life {
             | Effect::StartRun(_)
             | Effect::StopRun { .. }
             | Effect::RemoveLeftover { .. }
+            | Effect::SignSeal { .. }
             | Effect::SignReceipt { .. } => None,
         }
     }
