@@ -10,7 +10,7 @@ use node_core::rows::Write;
 use node_core::unit::{MonoMs, Now, UnixMs};
 use node_store::Store;
 
-use crate::world::{acquire_request, result, worker, World};
+use crate::world::{acquire_request, receipt, result, worker, World};
 use crate::{Failed, Options};
 
 /// Leases measured at each size.
@@ -97,7 +97,8 @@ impl Node {
                     return Err(format!("no grant in group {group}: {answer:?}").into());
                 };
                 let grant = grants.first().ok_or("nothing is open")?;
-                let (receipt, seal) = result(key, grant);
+                let (measured, seal) = result(key, grant);
+                let receipt = receipt(key, measured);
                 seals.push((key.public(), PeerRequest::Seal(Box::new(seal))));
                 receipts.push((key.public(), PeerRequest::Complete(Box::new(receipt))));
             }

@@ -14,7 +14,7 @@ use node_peer::{
 };
 use tokio::sync::watch;
 
-use crate::world::{acquire_request, coordinator, identity, result, worker};
+use crate::world::{acquire_request, coordinator, identity, receipt, result, worker};
 use crate::{Failed, Options};
 
 /// How long a worker waits that was told that the coordinator is busy, or has nothing.
@@ -146,7 +146,7 @@ impl Worker {
     }
 
     async fn hand_in(&mut self, grants: &[Grant]) -> Result<(), Failed> {
-        let (receipts, seals): (Vec<_>, Vec<_>) =
+        let (measured, seals): (Vec<_>, Vec<_>) =
             grants.iter().map(|grant| result(&self.key, grant)).unzip();
         loop {
             let started = Instant::now();
@@ -162,6 +162,8 @@ impl Worker {
                 Err(error) => self.wait_if_busy(error).await?,
             }
         }
+        let receipts: Vec<_> =
+            measured.into_iter().map(|evidence| receipt(&self.key, evidence)).collect();
         loop {
             let started = Instant::now();
             match self.client.complete_all(self.coordinator, self.endpoint, &receipts).await {

@@ -9,9 +9,9 @@ use node_core::commitment::Location;
 use node_core::evidence::{Evidence, Metrics, Receipt};
 use node_core::id::{
     Attempt, BlockHash, ContentDigest, Digest, DigestBuilder, Hotkey, HotkeySigner, Netuid, RunId,
-    Uid,
+    Salt, Uid,
 };
-use node_core::lease::{AcquireRequest, Grant, HeldLease, LeaseRow, LeaseState, Seal, Spent};
+use node_core::lease::{AcquireRequest, Grant, LeaseRow, LeaseState, Seal, Spent};
 use node_core::machine::event::{Event, Restarted};
 use node_core::machine::{Machine, MachineConfig, WeightsMode};
 use node_core::outcome::Ending;
@@ -170,8 +170,8 @@ fn submission(number: u64, validators: &[Hotkey]) -> Submission {
     submission
 }
 
-/// A signed result of a lease, and the seal of it.
-pub(crate) fn result(key: &Keypair, grant: &Grant) -> (Receipt, Seal) {
+/// What a worker of a lease measured, and the signed seal of it.
+pub(crate) fn result(key: &Keypair, grant: &Grant) -> (Evidence, Seal) {
     let worker = key.public();
     let assignment = &grant.assignment;
     let run = DigestBuilder::new("assay/run/v1").bytes(&worker.0).bytes(&grant.lease.0).finish();
@@ -194,13 +194,18 @@ pub(crate) fn result(key: &Keypair, grant: &Grant) -> (Receipt, Seal) {
         metrics: Some(metrics()),
         started_at: UnixMs(1_700_000_000_000),
         ended_at: UnixMs(1_700_000_060_000),
+        salt: Salt(run),
+        coordinator_sealed: None,
     };
+    let signature = key.sign(&Seal::message_for(&evidence));
+    let seal = Seal::of(&evidence, signature);
+    (evidence, seal)
+}
+
+/// What is shown once the coordinator has the seal.
+pub(crate) fn receipt(key: &Keypair, evidence: Evidence) -> Receipt {
     let signature = key.sign(&evidence.signing_message());
-    let receipt = Receipt { evidence, signature };
-    let held = HeldLease { assignment: assignment.id, lease: grant.lease, attempt: grant.attempt };
-    let result = receipt.sealed();
-    let message = Seal::signing_message(&GENESIS, NETUID, &held, &worker, &result);
-    (receipt, Seal { held, worker, result, signature: key.sign(&message) })
+    Receipt { evidence, signature }
 }
 
 fn metrics() -> Metrics {

@@ -100,5 +100,7 @@ fn evidence() -> v1::Evidence {
         }),
         started_at_unix_ms: 1_700_000_000_000,
         ended_at_unix_ms: 1_700_000_060_000,
+        salt: id(),
+        coordinator_sealed: Vec::new(),
     }
 }
