@@ -30,7 +30,10 @@ struct Node {
 
 pub(crate) fn cost(options: &Options) -> Result<(), Failed> {
     let dir = options.path("--dir")?;
-    println!("open | machine, us per lease | with the store, us per lease | tick, us | start, ms");
+    println!(
+        "open | machine, us of CPU time per lease | with the store, us of CPU time | and of time | \
+         tick, us | start, ms"
+    );
     for open in [1_000, 10_000, 100_000] {
         let world = World::new(open + LEASES, WORKERS)?;
         let rows = world.rows();
@@ -50,12 +53,43 @@ pub(crate) fn cost(options: &Options) -> Result<(), Failed> {
         let start = started.elapsed();
         let with_store = stored.measure()?;
         println!(
-            "{open} | {in_machine:.1} | {with_store:.1} | {:.1} | {:.1}",
+            "{open} | {:.1} | {:.1} | {:.1} | {:.1} | {:.1}",
+            in_machine.cpu,
+            with_store.cpu,
+            with_store.time,
             tick.as_secs_f64() * 1e6,
             start.as_secs_f64() * 1e3
         );
     }
     Ok(())
+}
+
+/// Microseconds per lease.
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    time: f64,
+    /// Of this thread: other work on the machine is not in it, and neither are the store's threads.
+    cpu: f64,
+}
+
+/// A point in time, and what this thread had used of a CPU then.
+struct Point(Instant, f64);
+
+impl Point {
+    fn now() -> Result<Self, Failed> {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat")?;
+        let nanos = text.split_whitespace().next().ok_or("schedstat is empty")?;
+        Ok(Self(Instant::now(), nanos.parse::<f64>()? / 1e3))
+    }
+}
+
+impl Cost {
+    fn add_since(&mut self, Point(started, before): &Point) -> Result<(), Failed> {
+        let Point(_, after) = Point::now()?;
+        self.time += started.elapsed().as_secs_f64() * 1e6;
+        self.cpu += after - before;
+        Ok(())
+    }
 }
 
 impl Node {
@@ -78,18 +112,18 @@ impl Node {
         Ok(outcome)
     }
 
-    /// Microseconds per lease: granted, sealed, completed. Signing is not counted.
-    fn measure(&mut self) -> Result<f64, Failed> {
+    /// What a lease costs that is granted, sealed and completed. Signing is not counted.
+    fn measure(&mut self) -> Result<Cost, Failed> {
         let keys = (0..WORKERS).map(worker).collect::<Result<Vec<_>, _>>()?;
-        let mut micros = 0.0;
+        let mut cost = Cost::default();
         for group in 0..LEASES / GROUP {
-            let started = Instant::now();
+            let started = Point::now()?;
             let asked = keys.iter().map(|key| {
                 let request = PeerRequest::Acquire(acquire_request(1));
                 (key.public(), request)
             });
             let granted = self.ask_all(asked.collect())?;
-            micros += started.elapsed().as_secs_f64() * 1e6;
+            cost.add_since(&started)?;
             let mut seals = Vec::new();
             let mut receipts = Vec::new();
             for (key, answer) in keys.iter().zip(granted) {
@@ -102,16 +136,17 @@ impl Node {
                 seals.push((key.public(), PeerRequest::Seal(Box::new(seal))));
                 receipts.push((key.public(), PeerRequest::Complete(Box::new(receipt))));
             }
-            let started = Instant::now();
+            let started = Point::now()?;
             self.ask_all(seals)?;
             let completed = self.ask_all(receipts)?;
-            micros += started.elapsed().as_secs_f64() * 1e6;
+            cost.add_since(&started)?;
             let accepted = PeerAnswer::Completed(LeaseAnswer::Accepted);
             if completed.iter().any(|answer| *answer != accepted) {
                 return Err(format!("a receipt was refused: {completed:?}").into());
             }
         }
-        Ok(micros / (LEASES / GROUP * GROUP) as f64)
+        let leases = (LEASES / GROUP * GROUP) as f64;
+        Ok(Cost { time: cost.time / leases, cpu: cost.cpu / leases })
     }
 
     /// Asks everything in one group and commits once.

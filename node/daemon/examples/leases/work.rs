@@ -100,8 +100,11 @@ impl Worker {
             directory: watch::channel(PeerDirectory::default()).1,
         });
         // One address has room for 32 connections.
-        let host: IpAddr =
-            if number % 2 == 0 { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
+        let host: IpAddr = if number.is_multiple_of(2) {
+            Ipv4Addr::LOCALHOST.into()
+        } else {
+            Ipv6Addr::LOCALHOST.into()
+        };
         let coordinator = coordinator()?.public();
         let endpoint = SocketAddr::new(host, port);
         client.info(coordinator, endpoint).await?;

@@ -1,5 +1,5 @@
 //! The one loop: an event in, the machine decides, its writes are committed, then its effects are
-//! performed. The machine lives here and nowhere else.
+//! performed. The machine with its store (`durable`) lives here and nowhere else.
 
 use std::sync::Arc;
 
