@@ -132,12 +132,12 @@ pub const BLOCK_AT_REGISTRATION: StorageItem =
 /// Where a hotkey serves.
 pub const AXONS: StorageItem =
     global("Axons", AXON_INFO).keyed(&[NETUID, HOTKEY_BLAKE2]).or_nothing();
-/// The certificate published with it.
+/// The key of its connections, published with it.
 pub const NEURON_CERTIFICATES: StorageItem =
     global("NeuronCertificates", Fields(&[("public_key", BYTES), ("algorithm", Unsigned(8))]))
         .keyed(&[NETUID, HOTKEY_BLAKE2])
         .or_nothing()
-        .dispensable("the own certificate is published again at each start");
+        .dispensable("peers' keys count by their endorsement alone; ours is sent at each start");
 /// Blocks between two publications of where a hotkey serves.
 pub const SERVING_RATE_LIMIT: StorageItem =
     per_subnet("ServingRateLimit", Unsigned(64)).dispensable("the chain's default of 50 blocks");

@@ -101,6 +101,12 @@ impl Node {
         &self.options.wallet
     }
 
+    /// Where it serves its peers.
+    #[must_use]
+    pub fn peer_address(&self) -> SocketAddr {
+        self.peer_address
+    }
+
     /// Its configuration file.
     #[must_use]
     pub fn config_file(&self) -> PathBuf {
@@ -229,8 +235,21 @@ impl Node {
     ///
     /// If the command cannot be run.
     pub async fn status_command(&self, arguments: &[&str]) -> anyhow::Result<(String, i32)> {
+        self.command("status", arguments).await
+    }
+
+    /// What a command of `assay` prints with its configuration, and its exit code.
+    ///
+    /// # Errors
+    ///
+    /// If the command cannot be run.
+    pub async fn command(
+        &self,
+        command: &str,
+        arguments: &[&str],
+    ) -> anyhow::Result<(String, i32)> {
         let output = Command::new(binary("assay")?)
-            .args(["status", "--config"])
+            .args([command, "--config"])
             .arg(self.config_file())
             .args(arguments)
             .output()

@@ -14,6 +14,7 @@ use assay_tests::node::{Node, NodeOptions};
 use assay_tests::submissions::packed_variant;
 use node_core::id::{Hotkey, SubmissionId};
 use node_core::limits::LEASE_TTL_MS;
+use node_core::publish::KeyStanding;
 use node_daemon::status::StatusReport;
 
 const NODES: u8 = 4;
@@ -56,9 +57,14 @@ async fn world(dir: &Path) -> World {
     for node in &mut nodes {
         let is_ready = |report: &StatusReport| {
             let answering = report.peers.iter().filter(|peer| peer.last_answer_at.is_some());
-            report.ready.ready && answering.count() >= usize::from(NODES) - 1
+            let published = Some(KeyStanding::Published);
+            let known = report.peers.iter().filter(|peer| peer.certificate == published);
+            report.ready.ready
+                && answering.count() >= usize::from(NODES) - 1
+                && known.count() == usize::from(NODES)
         };
-        node.wait_for("ready, with peers", Duration::from_secs(120), is_ready).await.unwrap();
+        let what = "ready, with peers that show the keys on chain";
+        node.wait_for(what, Duration::from_secs(120), is_ready).await.unwrap();
     }
     World { lab, network, nodes }
 }

@@ -95,6 +95,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
             "node-core",
             "node-evaluator",
             "node-gpu",
+            "node-history",
             "node-peer",
             "node-runner",
             "node-store",
@@ -102,12 +103,13 @@ const INTERNAL: &[(&str, &[&str])] = &[
     ),
     ("node-evaluator", &["node-core"]),
     ("node-gpu", &["node-core"]),
+    ("node-history", &[]),
     ("node-peer", &["node-core", "proto"]),
     ("node-runner", &["node-core"]),
     ("node-store", &["node-core"]),
     ("node-subtensor-runtime", &["local-beacon"]),
     ("proto", &[]),
-    ("sim", &["node-core"]),
+    ("sim", &["node-core", "node-history"]),
 ];
 
 /// Everything that core may use: values, hashes, encodings. No clock, entropy, IO or logging.

@@ -1,7 +1,10 @@
 //! Where a hotkey serves, and with which certificate: what the chain says, and saying something
-//! else within the chain's limit.
+//! else within the chain's limit. And the certificates of many hotkeys.
 //!
 //! Not here: when that is (`node_core::publish`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chain_metadata::storage as items;
 use node_core::id::Hotkey;
@@ -18,6 +21,7 @@ use crate::follow::BlockRef;
 use crate::keypair::Keypair;
 use crate::link::CallError;
 use crate::read::ReadError;
+use crate::runtime::Runtime;
 use crate::storage::{Answers, Batch, Slot};
 use crate::submit::SubmitError;
 use crate::subnet::SERVING_RATE_LIMIT_DEFAULT;
@@ -74,14 +78,39 @@ impl ChainClient {
     /// [`ReadError`].
     pub async fn published(&self, hotkey: &Hotkey, at: BlockRef) -> Result<Published, ReadError> {
         let reader = self.reader(at.hash);
-        let runtime = self.runtimes().at(self.links(), at.hash).await;
-        let runtime = runtime
-            .map_err(|source| ReadError::Runtime { block: at.hash, source: Box::new(source) })?;
+        let runtime = self.runtime_of(at).await?;
         let mut batch = Batch::new(&runtime);
         let slots = Slots::add(&mut batch, self.netuid().0, hotkey).map_err(reader.encode())?;
         let answers = batch.fetch(self.links(), at.hash).await;
         let answers = answers.map_err(reader.call("where the hotkey serves"))?;
         slots.published(&answers, at.number).map_err(reader.decode())
+    }
+
+    /// Reads the certificates that `hotkeys` published on the client's subnet, in one call: a
+    /// number for the algorithm, then the public key. Who published none is left out, and so is
+    /// everybody where the runtime keeps none that can be read.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`].
+    pub async fn certificates(
+        &self,
+        hotkeys: &[Hotkey],
+        at: BlockRef,
+    ) -> Result<BTreeMap<Hotkey, Vec<u8>>, ReadError> {
+        let reader = self.reader(at.hash);
+        let runtime = self.runtime_of(at).await?;
+        let mut batch = Batch::new(&runtime);
+        let slots = CertificateSlots::add(&mut batch, self.netuid().0, hotkeys);
+        let slots = slots.map_err(reader.encode())?;
+        let answers = batch.fetch(self.links(), at.hash).await;
+        let answers = answers.map_err(reader.call("the published certificates"))?;
+        slots.certificates(&answers).map_err(reader.decode())
+    }
+
+    async fn runtime_of(&self, at: BlockRef) -> Result<Arc<Runtime>, ReadError> {
+        let runtime = self.runtimes().at(self.links(), at.hash).await;
+        runtime.map_err(|source| ReadError::Runtime { block: at.hash, source: Box::new(source) })
     }
 
     /// Publishes where the signer serves if the finalized head says something else and the
@@ -157,6 +186,37 @@ struct StoredCertificate {
     algorithm: u8,
 }
 
+impl StoredCertificate {
+    /// As it was published.
+    fn into_bytes(self) -> Vec<u8> {
+        [&[self.algorithm][..], &self.public_key.0].concat()
+    }
+}
+
+/// Places of the certificates of several hotkeys.
+struct CertificateSlots(Vec<(Hotkey, Slot)>);
+
+impl CertificateSlots {
+    fn add(batch: &mut Batch<'_>, netuid: u16, hotkeys: &[Hotkey]) -> Result<Self, EncodeError> {
+        let mut add = |hotkey: &Hotkey| batch.add(&items::NEURON_CERTIFICATES, (netuid, hotkey.0));
+        let slots = hotkeys.iter().map(|hotkey| Ok((*hotkey, add(hotkey)?)));
+        slots.collect::<Result<_, _>>().map(Self)
+    }
+
+    fn certificates(
+        &self,
+        answers: &Answers<'_>,
+    ) -> Result<BTreeMap<Hotkey, Vec<u8>>, DecodeError> {
+        let mut certificates = BTreeMap::new();
+        for (hotkey, slot) in &self.0 {
+            let stored: Option<StoredCertificate> =
+                answers.optional(&items::NEURON_CERTIFICATES, *slot)?;
+            certificates.extend(stored.map(|stored| (*hotkey, stored.into_bytes())));
+        }
+        Ok(certificates)
+    }
+}
+
 /// Places of what is published.
 struct Slots {
     uid: Slot,
@@ -188,8 +248,7 @@ impl Slots {
             is_registered: uid.is_some(),
             address: axon.and_then(|axon| axon.address()),
             block: published_at.map(|axon| BlockNumber(axon.block)),
-            certificate: certificate
-                .map(|stored| [&[stored.algorithm][..], &stored.public_key.0].concat()),
+            certificate: certificate.map(StoredCertificate::into_bytes),
             rate_limit: BlockCount(rate_limit.unwrap_or(SERVING_RATE_LIMIT_DEFAULT)),
         })
     }
@@ -224,6 +283,36 @@ mod tests {
             assert_eq!((read.address, read.block), (address, Some(BlockNumber(7))));
             assert_eq!(read.certificate, Some(vec![1, 8, 9]));
             assert_eq!(read.rate_limit, BlockCount(50), "the runtime's default");
+        }
+    }
+
+    #[test]
+    fn certificates_are_read_by_every_runtimes_own_types_and_only_of_who_published_one() {
+        let hotkeys = [Hotkey([7; 32]), Hotkey([8; 32]), Hotkey([9; 32])];
+        for runtime in runtimes() {
+            let mut batch = Batch::new(&runtime);
+            let slots = CertificateSlots::add(&mut batch, 3, &hotkeys).unwrap();
+            let longest = [&[0x01, 0x01][..], &[5; 64], &[1]].concat();
+            let stored = [(slots.0[0].1, vec![2 << 2, 8, 9, 1]), (slots.0[2].1, longest)];
+            let read = slots.certificates(&batch.answered(&stored)).unwrap();
+            let longest = [&[1][..], &[5; 64]].concat();
+            let wanted = [(hotkeys[0], vec![1, 8, 9]), (hotkeys[2], longest)];
+            assert_eq!(read, BTreeMap::from(wanted));
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_cannot_be_read_counts_as_none() {
+        for runtime in runtimes() {
+            let mut batch = Batch::new(&runtime);
+            let slots = CertificateSlots::add(&mut batch, 3, &[Hotkey([7; 32])]).unwrap();
+            let too_long = [&[0x05, 0x01][..], &[5; 65], &[1]].concat();
+            for bytes in [vec![], vec![2 << 2, 8], too_long] {
+                let mut batch = Batch::new(&runtime);
+                drop(CertificateSlots::add(&mut batch, 3, &[Hotkey([7; 32])]).unwrap());
+                let answers = batch.answered(&[(slots.0[0].1, bytes.clone())]);
+                assert_eq!(slots.certificates(&answers).unwrap(), BTreeMap::new(), "{bytes:?}");
+            }
         }
     }
 }

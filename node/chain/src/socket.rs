@@ -29,7 +29,7 @@ const WAITING_MAX: usize = 256;
 /// the node is busy ends the subscription. Higher: memory.
 const ITEMS_WAITING_MAX: usize = 4096;
 
-/// Addresses tried while connecting. More would follow redirects, from `wss` to `ws` as well, and so
+/// Addresses tried while connecting. More would follow redirects, from `wss` to `ws` as well, and
 /// send what the URL holds in the clear.
 const ADDRESSES_MAX: usize = 1;
 

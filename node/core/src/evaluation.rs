@@ -105,7 +105,7 @@ impl Evaluation {
     pub fn drop_unused(&mut self) -> Vec<LeaseRecord> {
         let is_unused = |record: &LeaseRecord| {
             let row = record.row();
-            row.state == LeaseState::Open && row.spent == Spent::default()
+            row.state == LeaseState::Open && row.attempt == Attempt(0)
         };
         let unused: Vec<u8> =
             self.replicas.iter().filter(|(_, r)| is_unused(r)).map(|(n, _)| *n).collect();

@@ -243,6 +243,8 @@ pub enum ReleaseReason {
     NoDevice,
     /// The content could not be had.
     ContentMissing,
+    /// It was not tried: its submission is not admitted here, or is evaluated here already.
+    Declined,
     /// The run ended without a result through no fault of the submission.
     RunEnded {
         /// How.

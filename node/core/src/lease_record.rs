@@ -8,6 +8,8 @@
 //! Not here: the words (`lease`), the replicas of one evaluation (`evaluation`), and whether a
 //! receipt's content is right (`round`).
 
+use std::collections::BTreeMap;
+
 use crate::id::{Attempt, Digest, Hotkey, LeaseId};
 use crate::lease::{
     lease_id, Grant, HeldLease, HeldStage, LeaseAnswer, LeaseRefusal, LeaseRow, LeaseState,
@@ -27,6 +29,8 @@ pub struct LeaseRecord {
     opened_at: MonoMs,
     /// Who held it last and lost it or gave it back, in this life of the process.
     lost_by: Option<Hotkey>,
+    /// Who gave it back untried, and when, in this life of the process.
+    declined: BTreeMap<Hotkey, MonoMs>,
     expires_at: MonoMs,
     /// By when the run must have started; `None` once it has.
     start_by: Option<MonoMs>,
@@ -57,6 +61,7 @@ impl LeaseRecord {
             row,
             opened_at: now,
             lost_by: None,
+            declined: BTreeMap::new(),
             expires_at: now.plus_ms(LEASE_TTL_MS),
             // Whether a run had started is not stored; its holder will say.
             start_by: Some(now.plus_ms(LEASE_START_MS_MAX)),
@@ -80,6 +85,12 @@ impl LeaseRecord {
     #[must_use]
     pub fn was_lost_by(&self, peer: &Hotkey) -> bool {
         self.lost_by.as_ref() == Some(peer)
+    }
+
+    /// When `peer` last gave it back untried, if it did.
+    #[must_use]
+    pub fn declined_at(&self, peer: &Hotkey) -> Option<MonoMs> {
+        self.declined.get(peer).copied()
     }
 
     /// Who holds it now.
@@ -220,6 +231,10 @@ impl LeaseRecord {
             return LeaseAnswer::Refused(refusal);
         }
         let (cause, what) = match reason {
+            ReleaseReason::Declined => {
+                self.decline(*peer, now);
+                return LeaseAnswer::Accepted;
+            }
             ReleaseReason::NoDevice => (Cause::NotStarted, "no device was free".to_owned()),
             ReleaseReason::ContentMissing => {
                 (Cause::NotStarted, "the content could not be had".to_owned())
@@ -232,6 +247,14 @@ impl LeaseRecord {
         };
         self.reopen(&cause, what, now);
         LeaseAnswer::Accepted
+    }
+
+    /// Opens it again for others. Nothing was tried, so nothing is spent: many that cannot take it
+    /// must not use up what those have who can.
+    fn decline(&mut self, peer: Hotkey, now: MonoMs) {
+        self.declined.insert(peer, now);
+        self.opened_at = now;
+        self.row.state = LeaseState::Open;
     }
 
     /// Takes the lease away from a holder that showed another result than it had sealed.
@@ -432,6 +455,19 @@ mod tests {
         }
         assert_eq!(lease.expire(end).map(|expired| expired.holder), Some(WORKER));
         assert_eq!(lease.row().spent, Spent { not_started: 1, ..Spent::default() });
+    }
+
+    #[test]
+    fn what_is_declined_costs_no_attempt_that_counts_and_is_for_others_first() {
+        let mut lease = record();
+        for _ in 0..2 * NOT_STARTED_MAX {
+            let grant = lease.grant(WORKER, COORDINATOR, START).unwrap();
+            let answer = lease.release(&WORKER, &item(&grant), &ReleaseReason::Declined, START);
+            assert_eq!(answer, LeaseAnswer::Accepted);
+        }
+        assert_eq!((lease.row().spent, lease.open_since()), (Spent::default(), Some(START)));
+        assert_eq!(lease.row().attempt, Attempt(2 * NOT_STARTED_MAX));
+        assert_eq!((lease.declined_at(&WORKER), lease.declined_at(&OTHER)), (Some(START), None));
     }
 
     #[test]

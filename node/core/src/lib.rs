@@ -74,3 +74,5 @@ pub mod preflight;
 pub mod publish;
 
 pub mod machine;
+
+pub mod keeper;

@@ -21,6 +21,19 @@ pub const LEASE_STOP_AFTER_MS: u64 = LEASE_TTL_MS / 10 * 8;
 const _: () = assert!(LEASE_RENEW_EVERY_MS * 2 < LEASE_STOP_AFTER_MS);
 const _: () = assert!(LEASE_STOP_AFTER_MS < LEASE_TTL_MS);
 
+/// How long a renewal that was not answered waits for the next try. Lower: one that is refused at
+/// once is sent all the time. Higher: fewer tries before the run has to stop.
+pub const RENEW_AGAIN_MS: u64 = 1_000;
+const _: () = assert!(RENEW_AGAIN_MS < LEASE_STOP_AFTER_MS - 2 * LEASE_RENEW_EVERY_MS);
+
+/// Leases renewed in one call: far more than devices in a host, and few enough that the seals of
+/// all their replicas fit the answer.
+pub const RENEWALS_PER_CALL_MAX: usize = 256;
+
+/// Leases that a node holds at once, those of results that wait for others included. Lower: a node
+/// whose results wait takes no more work. Higher: each look at them takes longer.
+pub const LEASES_HELD_MAX: usize = 4_096;
+
 /// Longest time from a grant to its end, renewed or not. Lower: long evaluations never finish.
 /// Higher: a worker that renews for ever and never completes holds an assignment for longer.
 pub const LEASE_TOTAL_MS_MAX: u64 = 4 * 60 * 60 * 1000;
@@ -54,6 +67,11 @@ const _: () = assert!(LEASE_TTL_MS < LEASE_START_STOP_MS);
 /// How long a sealed result waits for those of other replicas. Lower: a worker shows its result
 /// while another run still goes on. Higher: an assignment whose other worker is lost waits longer.
 pub const SEAL_WAIT_MS: u64 = LEASE_TOTAL_MS_MAX;
+
+/// How long a worker whose coordinator asks for its result waits for as many seals as it would ask
+/// for itself. Lower: a colluding coordinator is shown results before others have sealed. Higher:
+/// where the two see different validators, results wait that long.
+pub const REVEAL_WAIT_MS: u64 = 5 * LEASE_TTL_MS;
 
 /// How often a worker with a sealed result asks whether it may be shown.
 pub const SEALED_POLL_MS: u64 = 2_000;
@@ -90,6 +108,11 @@ pub const GONE_FAILURES_MIN: u32 = 2;
 /// validator coordinates it as well. Lower: slow work is done twice. Higher: a coordinator that
 /// keeps work for itself holds it up for longer.
 pub const STUCK_BLOCKS: u64 = 1_200;
+
+/// Blocks by which an endpoint may be behind what was read of the chain before. A node that lost
+/// its rows grants nothing until it read more than so many. Lower: it may give attempts again where
+/// an endpoint is further behind. Higher: after lost rows it is without work for longer.
+pub const ENDPOINT_LAG_BLOCKS_MAX: u64 = 30;
 
 /// Blocks for which a validator may bring no result while there is work, until it is not waited for
 /// any more: it may have no device. Lower: one with slow runs is left out at first. Higher: beside

@@ -181,6 +181,9 @@ pub struct Standing {
     pub decision: Option<Decision>,
     /// How many claimants are needed in all, more than there are unless it is decided.
     pub needed: usize,
+    /// Only this node's own result is missing, which counts for nobody else: others may not offer
+    /// it to run it any more.
+    pub for_itself: bool,
 }
 
 /// A decided evaluation.
@@ -218,29 +221,39 @@ struct Claim<'a> {
 /// may be a copy. It is asked, and counts, only where nobody else is left to ask.
 #[must_use]
 pub fn settle<'a>(jury: &Jury, receipts: impl Iterator<Item = &'a Receipt>) -> Standing {
-    let receipts: Vec<&Receipt> = receipts.collect();
+    let mut receipts: Vec<&Receipt> = receipts.collect();
     let (claims, equivocal) = claims(&receipts);
-    // Who says two things cannot be asked either.
+    // Who says two things cannot be asked either, and says nothing about others.
     let all = jury.without(&equivocal);
+    receipts.retain(|receipt| !equivocal.contains(&receipt.evidence.worker));
     let informed = informed(&receipts);
-    let independent: Vec<Claim<'_>> =
-        claims.iter().filter(|claim| !informed.contains(&claim.worker)).copied().collect();
+    let (seen, independent): (Vec<Claim<'_>>, Vec<Claim<'_>>) =
+        claims.iter().partition(|claim| informed.contains(&claim.worker));
     let others = all.without(&informed);
-    // Where fewer agree because some are informed, only the own result makes up for them.
-    let is_own_needed = others.required() < all.required();
-    let decision = decided(&others, &independent, is_own_needed)
-        .map(|group| decide(jury, &group, &informed, &claims));
-    let standing = Standing { claimants: BTreeSet::new(), equivocal, decision, needed: 0 };
+    let agreed = |is_own_needed| {
+        decided(&others, &independent, &seen, is_own_needed)
+            .map(|group| decide(jury, &group, &informed, &claims))
+    };
+    // Where fewer agree because some are informed, those are asked first: or who has its own result
+    // would believe it and ask nobody, and the informed ones would wait for ever to be asked.
+    let is_short = others.required() < all.required();
+    let decision = if is_short { None } else { agreed(false) };
+    let claimants = BTreeSet::new();
+    let standing = Standing { claimants, equivocal, decision, needed: 0, for_itself: false };
     if standing.decision.is_some() || independent.len() < others.most() {
         let claimants = independent.iter().map(|claim| claim.worker).chain(informed).collect();
         return needing(standing, claimants, &independent, &others);
     }
     let claimants = claims.iter().map(|claim| claim.worker).collect();
     let is_over = claims.len() >= all.most() && !claims.is_empty();
-    let decision = decided(&all, &claims, false)
+    let last = || agreed(is_short).unwrap_or_else(|| decide_alone(&all, &claims));
+    let decision = decided(&all, &claims, &[], false)
         .map(|group| decide(jury, &group, &informed, &claims))
-        .or_else(|| is_over.then(|| decide_alone(&all, &claims)));
-    needing(Standing { decision, ..standing }, claimants, &claims, &all)
+        .or_else(|| is_over.then(last));
+    let is_missing =
+        |own: Hotkey| informed.contains(&own) && claims.iter().all(|claim| claim.worker != own);
+    let for_itself = decision.is_none() && jury.own.is_some_and(is_missing);
+    needing(Standing { decision, for_itself, ..standing }, claimants, &claims, &all)
 }
 
 /// Completes a standing: of those who are asked, so many are needed as make a decision possible.
@@ -257,9 +270,18 @@ fn needing(
 }
 
 /// Those who agree, if they are enough.
-fn decided<'a>(jury: &Jury, claims: &[Claim<'a>], is_own_needed: bool) -> Option<Vec<Claim<'a>>> {
+///
+/// - `seen`: claims that may be copies. One that says otherwise is none, and stands against them.
+fn decided<'a>(
+    jury: &Jury,
+    claims: &[Claim<'a>],
+    seen: &[Claim<'a>],
+    is_own_needed: bool,
+) -> Option<Vec<Claim<'a>>> {
     let group = agreeing(claims, jury.tolerance_nanobpb);
-    let is_enough = group.len() >= jury.required() && group.len().saturating_mul(2) > claims.len();
+    let against = seen.iter().filter(|claim| !agrees_with(jury, group, claim)).count();
+    let is_most = group.len().saturating_mul(2) > claims.len().saturating_add(against);
+    let is_enough = group.len() >= jury.required() && is_most;
     // Nobody is believed only because others cannot be asked.
     let is_short = jury.required() < jury.wanted;
     let has_own = match jury.own {
@@ -334,6 +356,10 @@ fn agree(one: Finding, other: Finding, tolerance: u64) -> bool {
     }
 }
 
+fn agrees_with(jury: &Jury, group: &[Claim<'_>], claim: &Claim<'_>) -> bool {
+    group.iter().all(|one| agree(one.finding, claim.finding, jury.tolerance_nanobpb))
+}
+
 /// What a group decides: the lower median of those who did not see another result first, so that no
 /// member can shift it by being extreme.
 fn decide(
@@ -348,11 +374,9 @@ fn decide(
         group.iter().filter(|claim| !is_informed(claim)).copied().collect();
     let counted = if independent.is_empty() { group } else { independent.as_slice() };
     let median = counted.get(counted.len().saturating_sub(1) / 2);
-    let tolerance = jury.tolerance_nanobpb;
     // Whose result did not have to be counted stands alone only if it says otherwise.
     let stands_alone = |claim: &&Claim<'_>| {
-        let agrees = group.iter().all(|one| agree(one.finding, claim.finding, tolerance));
-        let is_uncounted = is_informed(claim) && agrees;
+        let is_uncounted = is_informed(claim) && agrees_with(jury, group, claim);
         !members.contains(&claim.worker) && !is_uncounted
     };
     Decision {
@@ -381,6 +405,9 @@ fn verdict(evidence: &Evidence) -> Verdict {
         None => Verdict::Failed { ending: evidence.ending.clone() },
     }
 }
+
+#[cfg(test)]
+mod properties;
 
 #[cfg(test)]
 mod tests {
@@ -681,6 +708,52 @@ mod tests {
         let alone = settled(&jury(2, 2), std::slice::from_ref(&first));
         assert_eq!((alone.decision, alone.needed), (None, 2));
         assert!(settled(&jury(2, 2), &[first, slow]).decision.is_some());
+    }
+
+    #[test]
+    fn who_was_shown_a_result_is_asked_before_anybody_believes_itself_alone() {
+        // Else who coordinates believes itself and grants nothing, and the other one waits.
+        let first = shown_to(2, None, claim(1, BPB));
+        for node in [1, 2] {
+            let standing = settled(&own(node, jury(2, 2)), std::slice::from_ref(&first));
+            assert_eq!((standing.decision, standing.needed), (None, 2), "at node {node}");
+            assert_eq!(standing.claimants, keys(&[1]), "at node {node}");
+        }
+        let two = [shown_to(3, None, claim(1, BPB)), claim(2, BPB)];
+        for node in [1, 2, 3] {
+            let standing = settled(&own(node, jury(3, 3)), &two);
+            assert_eq!((standing.decision, standing.needed), (None, 3), "at node {node}");
+        }
+        // It lies: who does not believe two of three believes itself.
+        let [one, other] = two;
+        let lie = shown_to(3, None, claim(3, BPB / 2));
+        let receipts = [one, other, lie];
+        for (node, believed) in [(1, 1), (2, 1), (3, 3)] {
+            let decision = settled(&own(node, jury(3, 3)), &receipts).decision.unwrap();
+            assert_eq!(decision.worker, Some(Hotkey([believed; 32])), "at node {node}");
+        }
+    }
+
+    #[test]
+    fn case_35_who_says_two_things_cannot_make_others_count_for_less() {
+        let liar = [BPB / 2, BPB / 3].map(|bpb| shown_to(3, None, claim(4, bpb)));
+        let own = shown_to(3, None, claim(3, BPB));
+        let honest = [shown_to(3, Some(&own), claim(1, BPB)), own];
+        let alone = settled(&jury(2, 3), &honest);
+        let receipts: Vec<Receipt> = honest.into_iter().chain(liar).collect();
+        let standing = settled(&jury(2, 4), &receipts);
+        assert_eq!(standing.decision, alone.decision);
+        assert!(standing.decision.is_some());
+    }
+
+    #[test]
+    fn who_saw_a_result_and_says_otherwise_did_not_copy_it() {
+        let liar = shown_to(3, None, claim(1, BPB / 2));
+        let honest = shown_to(3, None, claim(3, BPB));
+        let standing = settled(&jury(1, 4), &[liar.clone(), honest.clone()]);
+        assert_eq!((standing.decision, standing.needed), (None, 3), "one more is asked");
+        let third = settled(&jury(1, 4), &[liar, honest, claim(2, BPB)]);
+        assert_ne!(third.decision.map(|decision| decision.alone), Some(keys(&[3])));
     }
 
     #[test]

@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Command::Keys(keys) => keys.execute(),
         Command::Miner(miner) => miner.execute(),
         Command::Dataset(dataset) => dataset.execute(),
+        Command::Replay(replay) => replay.execute(),
         Command::Version(version) => version.execute(),
         Command::Reference(reference) => reference.execute(),
     };

@@ -1,12 +1,13 @@
 //! Every metric of the node, declared once: name, unit, labels, help.
 //!
-//! Counters count notes. Gauges are set from the latest status report when somebody asks, so that
-//! metrics and status never disagree. Labels are names from enums, never ids: their number is
-//! bounded.
+//! Counters count notes, and what the keeper of the leases counts. Gauges are set from the latest
+//! status report when somebody asks, so that metrics and status never disagree. Labels are names
+//! from enums, never ids: their number is bounded.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use node_core::keeper::Figures;
 use node_core::machine::effect::Note;
 use node_core::unit::UnixMs;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -49,6 +50,28 @@ const fn labelled(
 
 const NOTES: Declared =
     labelled("assay_notes", "kind", notes::KINDS, "What happened since the start, by kind");
+
+const RENEWALS: Declared = labelled(
+    "assay_renewals",
+    "what",
+    &["sent", "kept", "refused", "lost"],
+    "Renewals of leases that this node holds: sent, and what came of them; lost ones were not \
+     answered",
+);
+
+const LAPSED: Declared = declared(
+    "assay_runs_lapsed",
+    "",
+    "Runs stopped because their lease was not renewed, or they did not start, in time",
+);
+
+const RENEWAL_AGE: Declared = declared(
+    "assay_renewal_age",
+    "seconds",
+    "Time since the renewal was sent that confirmed the lease of a run last, the oldest of all \
+     runs; not from the report, so right while the node hangs; above 40 two were lost, at 48 the \
+     run is stopped",
+);
 
 /// How a gauge is read from a report.
 type Read = fn(&StatusReport, UnixMs) -> Vec<(&'static str, u64)>;
@@ -291,11 +314,20 @@ struct NoteLabel {
     kind: &'static str,
 }
 
+/// What became of renewals.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RenewalLabel {
+    what: &'static str,
+}
+
 /// The node's metrics; shared, all methods may be called from anywhere.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     notes: Family<NoteLabel, Counter>,
+    renewals: Family<RenewalLabel, Counter>,
+    lapsed: Counter,
+    renewal_age: Gauge,
     gauges: Vec<Family<Vec<(&'static str, &'static str)>, Gauge>>,
 }
 
@@ -316,6 +348,12 @@ impl Metrics {
             drop(notes.get_or_create(&NoteLabel { kind }));
         }
         registry.register(NOTES.name, NOTES.help, notes.clone());
+        let (renewals, lapsed) = (Family::<RenewalLabel, Counter>::default(), Counter::default());
+        registry.register(RENEWALS.name, RENEWALS.help, renewals.clone());
+        registry.register(LAPSED.name, LAPSED.help, lapsed.clone());
+        let renewal_age = Gauge::default();
+        let unit = Unit::Other(RENEWAL_AGE.unit.to_owned());
+        registry.register_with_unit(RENEWAL_AGE.name, RENEWAL_AGE.help, unit, renewal_age.clone());
         let mut gauges = Vec::with_capacity(GAUGES.len());
         for (declared, _) in GAUGES {
             let gauge = Family::<Vec<(&'static str, &'static str)>, Gauge>::default();
@@ -327,7 +365,24 @@ impl Metrics {
             }
             gauges.push(gauge);
         }
-        Self { registry, notes, gauges }
+        let metrics = Self { registry, notes, renewals, lapsed, renewal_age, gauges };
+        metrics.leases_kept(Figures::default(), 0);
+        metrics
+    }
+
+    /// Shows what the keeper of the leases counted; by one caller at a time.
+    ///
+    /// - `age_ms`: how long ago the oldest confirmed renewal was sent.
+    pub(crate) fn leases_kept(&self, figures: Figures, age_ms: u64) {
+        let Figures { sent, kept, refused, lost, lapsed } = figures;
+        let raise = |counter: &Counter, to: u64| {
+            counter.inc_by(to.saturating_sub(counter.get()));
+        };
+        for (what, to) in [("sent", sent), ("kept", kept), ("refused", refused), ("lost", lost)] {
+            raise(&self.renewals.get_or_create(&RenewalLabel { what }), to);
+        }
+        raise(&self.lapsed, lapsed);
+        self.renewal_age.set(i64::try_from(age_ms / 1000).unwrap_or(i64::MAX));
     }
 
     /// Counts a note.
@@ -385,9 +440,10 @@ report; `assay_status_age_seconds` says how old it is.
 #[must_use]
 pub fn reference() -> String {
     let mut out = REFERENCE_HEAD.to_owned();
-    let counters = std::iter::once((&NOTES, "counter", "_total"));
+    let counters = [&NOTES, &RENEWALS, &LAPSED].map(|declared| (declared, "counter", "_total"));
+    let live = std::iter::once((&RENEWAL_AGE, "gauge", ""));
     let gauges = GAUGES.iter().map(|(declared, _)| (declared, "gauge", ""));
-    for (declared, kind, suffix) in counters.chain(gauges) {
+    for (declared, kind, suffix) in counters.into_iter().chain(live).chain(gauges) {
         let unit = if declared.unit.is_empty() { "" } else { "_" };
         let name = format!("{}{unit}{}{suffix}", declared.name, declared.unit);
         let label = declared

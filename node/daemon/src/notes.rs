@@ -63,6 +63,7 @@ kinds! {
         ReceiptLate = "receipt_late",
         Strike = "strike",
         RunAbandoned = "run_abandoned",
+        RunLapsed = "run_lapsed",
         PeerUnreachable = "peer_unreachable",
         WeightsNotSigned = "weights_not_signed",
         WeightsRefused = "weights_refused",

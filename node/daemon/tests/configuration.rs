@@ -50,6 +50,15 @@ fn an_address_has_to_be_there_to_be_published() {
 }
 
 #[test]
+fn what_is_published_as_the_key_of_connections_cannot_be_chosen() {
+    let file = "[peer]\ncertificate_file = \"key\"\n";
+    let said = Operator::new().with_file("assay.toml", file).run(&["run", "--netuid", "3"]);
+    assert_eq!(said.code, 64);
+    assert!(said.stderr.contains("peer.certificate_file"), "{}", said.stderr);
+    assert!(said.stderr.contains("no such key"), "{}", said.stderr);
+}
+
+#[test]
 fn a_misspelt_variable_is_an_error_and_one_of_another_tool_is_not() {
     let wrong = ["ASSAY_DATADIR", "ASSAY_CHAIN_NETUID", "ASSAY_CHAIN__NETUIDS", "ASSAY_X__Y"];
     for name in wrong {

@@ -9,6 +9,7 @@ mod connect;
 mod error;
 mod fetch;
 mod leases;
+mod met;
 
 pub use answer::AnswerError;
 pub use error::{AskError, FetchError};
@@ -23,6 +24,7 @@ use node_core::evidence::Receipt;
 use node_core::id::{ContentDigest, Hotkey, HotkeySigner};
 use node_core::lease::{HoldAnswer, LeaseAnswer, PeerAnswer, PeerRequest, Seal};
 use node_core::limits::PEER_CALL_MS_MAX;
+use node_core::publish::KeyStanding;
 use proto::v1;
 use proto::v1::contents_client::ContentsClient;
 use proto::v1::node_client::NodeClient;
@@ -94,6 +96,13 @@ impl PeerClient {
             receipts_refused: AtomicU64::new(0),
             seals_refused: AtomicU64::new(0),
         }
+    }
+
+    /// How the key that `peer` showed when it was last called stands to what it published on chain;
+    /// `None` if that is not known.
+    #[must_use]
+    pub fn key_standing(&self, peer: &Hotkey) -> Option<KeyStanding> {
+        self.channels.key_standing(peer)
     }
 
     /// Receipts that peers sent and that were skipped, since the start: malformed, or not signed

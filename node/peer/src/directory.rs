@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use node_core::id::{BlockHash, Hotkey, Netuid};
-use node_core::unit::BlockNumber;
+use node_core::publish::KeyStanding;
+use node_core::unit::{BlockNumber, UnixMs};
 use node_core::view::ChainView;
 
 use crate::tls::{published_form, CertificateRefusal, VerifiedPeer};
@@ -38,6 +39,7 @@ pub struct NodeInfo {
 pub struct PeerDirectory {
     as_of: BlockNumber,
     validators: BTreeMap<Hotkey, Published>,
+    knows_certificates: bool,
 }
 
 /// What a validator says of itself on chain.
@@ -63,18 +65,20 @@ impl PeerDirectory {
         let published = |axon| Published { axon, certificate: None };
         let validators =
             validators.into_iter().map(|(hotkey, axon)| (hotkey, published(axon))).collect();
-        Self { as_of, validators }
+        Self { as_of, validators, knows_certificates: false }
     }
 
     /// The same, with the certificates that validators published (`serve_axon_tls`): a byte for
     /// the algorithm, then the key, as [`crate::NodeCertificate::published_form`] gives it. Who
-    /// has one here is taken with that key only; who has none, with any key its hotkey endorses.
-    /// Hotkeys that are no validators are left out.
+    /// has one here is taken with that key, and for a while with a newer one
+    /// ([`KeyStanding::New`]); who has none, with any key its hotkey endorses. Hotkeys that are no
+    /// validators are left out.
     #[must_use]
     pub fn with_certificates(
         mut self,
         certificates: impl IntoIterator<Item = (Hotkey, Vec<u8>)>,
     ) -> Self {
+        self.knows_certificates = true;
         for (hotkey, certificate) in certificates {
             if let Some(published) = self.validators.get_mut(&hotkey) {
                 published.certificate = Some(certificate);
@@ -95,6 +99,18 @@ impl PeerDirectory {
         self.validators.contains_key(hotkey)
     }
 
+    /// Every validator, and where it serves if it published an address, in order of hotkey.
+    pub fn validators(&self) -> impl Iterator<Item = (Hotkey, Option<SocketAddr>)> + '_ {
+        self.validators.iter().map(|(hotkey, published)| (*hotkey, published.axon))
+    }
+
+    /// Whether it was told which certificates are published: only then does
+    /// [`Self::published`] without an answer mean that there is none.
+    #[must_use]
+    pub fn knows_certificates(&self) -> bool {
+        self.knows_certificates
+    }
+
     /// Where `hotkey` serves, if it is a validator and published an address.
     #[must_use]
     pub fn endpoint(&self, hotkey: &Hotkey) -> Option<SocketAddr> {
@@ -112,25 +128,34 @@ impl PeerDirectory {
     }
 
     /// The certificate that `hotkey` published, if it is a validator and published one.
-    pub(crate) fn published(&self, hotkey: &Hotkey) -> Option<&[u8]> {
+    #[must_use]
+    pub fn published(&self, hotkey: &Hotkey) -> Option<&[u8]> {
         self.validators.get(hotkey).and_then(|published| published.certificate.as_deref())
     }
 
     /// Whether a connection with this peer may be, as far as the chain says.
-    pub(crate) fn admit(&self, peer: &VerifiedPeer) -> Result<(), CertificateRefusal> {
+    pub(crate) fn admit(&self, peer: &VerifiedPeer, now: UnixMs) -> Result<(), CertificateRefusal> {
         if self.contains(&peer.hotkey) {
-            self.check_key(peer)
+            self.check_key(peer, now)
         } else {
             Err(CertificateRefusal::NotAValidator)
         }
     }
 
-    /// Whether the peer has the key that the chain says; any key is right if it says none.
-    pub(crate) fn check_key(&self, peer: &VerifiedPeer) -> Result<(), CertificateRefusal> {
-        if self
-            .published(&peer.hotkey)
-            .is_none_or(|published| published == published_form(peer.key))
-        {
+    /// How the peer's key stands to what its hotkey published.
+    pub(crate) fn standing(&self, peer: &VerifiedPeer, now: UnixMs) -> KeyStanding {
+        let shown = published_form(peer.key);
+        KeyStanding::of(self.published(&peer.hotkey), &shown, peer.endorsed_at, now)
+    }
+
+    /// Whether the peer has the key that the chain says, or one that is newer; any key is right if
+    /// the chain says none.
+    pub(crate) fn check_key(
+        &self,
+        peer: &VerifiedPeer,
+        now: UnixMs,
+    ) -> Result<(), CertificateRefusal> {
+        if self.standing(peer, now).is_taken() {
             Ok(())
         } else {
             Err(CertificateRefusal::KeyNotPublished)

@@ -2,7 +2,8 @@
 //! breaks on either side.
 
 use node_core::limits::{
-    PEER_CALL_MS_MAX, PEER_MESSAGE_BYTES_MAX, RECEIPTS_PER_PAGE_MAX, REPLICA_NUMBERS_MAX,
+    PEER_CALL_MS_MAX, PEER_MESSAGE_BYTES_MAX, RECEIPTS_PER_PAGE_MAX, RENEWALS_PER_CALL_MAX,
+    REPLICA_NUMBERS_MAX,
 };
 
 /// How far a call's signed time may lie from the receiver's clock, either way. Lower: validators
@@ -43,9 +44,9 @@ pub const CONNECTIONS_MAX: u32 = 256;
 /// refused. Higher: one host takes all connections.
 pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 32;
 
-/// Open connections of one validator. It needs one; the rest is for those that are about to end,
-/// and for tools. Lower: a restart is refused while its old connections linger. Higher: few hostile
-/// validators take all connections.
+/// Open connections of one validator. It needs two, one of them for renewals only; the rest is for
+/// those that are about to end, and for tools. Lower: a restart is refused while its old
+/// connections linger. Higher: few hostile validators take all connections.
 pub const CONNECTIONS_PER_PEER_MAX: u32 = 8;
 const _: () = assert!(CONNECTIONS_MAX / CONNECTIONS_PER_PEER_MAX >= 32);
 
@@ -155,9 +156,8 @@ const _: () = assert!(RECEIPT_BYTES_MAX * RECEIPTS_PER_PAGE_MAX <= 4 << 20);
 /// Bytes of one seal on the wire.
 pub const SEAL_BYTES_MAX: usize = 224;
 
-/// Leases renewed in one call: far more than devices in a host, and few enough that the seals of
-/// all their replicas fit the answer.
-pub const RENEW_ITEMS_MAX: usize = 256;
+/// Leases renewed in one call.
+pub const RENEW_ITEMS_MAX: usize = RENEWALS_PER_CALL_MAX;
 const _: () = assert!(
     RENEW_ITEMS_MAX * REPLICA_NUMBERS_MAX as usize * SEAL_BYTES_MAX < PEER_MESSAGE_BYTES_MAX
 );

@@ -143,7 +143,9 @@ impl PeerServer {
             certificate: parts.certificate,
         });
         let tls = TlsAcceptor::from(Arc::new(tls.map_err(|error| BindError::Tls(error.into()))?));
-        let incoming = Doorkeeper::new(tls, parts.directory.clone(), is_cut).incoming(listener);
+        let keeper =
+            Doorkeeper::new(tls, parts.directory.clone(), Arc::clone(&parts.clock), is_cut);
+        let incoming = keeper.incoming(listener);
         let gate = Gate::new(Arc::clone(&identity), parts.directory, parts.clock);
         let services =
             Services::new(parts.handler, parts.contents, parts.content_bytes_max, identity);

@@ -7,7 +7,8 @@
 //!
 //! ```text
 //! size -> shape -> chain -> subnet -> expiry -> whom we want, or a validator of the latest view
-//!   -> the key that the chain says, if it says one -> the hotkey's signature -> the key's (TLS)
+//!   -> the key that the chain says, if it says one, or a new one -> the hotkey's signature
+//!   -> the key's (TLS)
 //! ```
 //!
 //! A refusal travels as a TLS alert of its own, so the other end learns which it was. Sessions are

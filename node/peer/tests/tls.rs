@@ -12,6 +12,7 @@ use common::wire::{connect, connect_with, ed25519, soon, Endorsement, Shown, DAY
 use common::{certificate, directory, DevKey, Node, SetClock};
 use node_core::id::{HotkeySigner, Netuid};
 use node_core::lease::{HoldAnswer, PeerAnswer, PeerRequest};
+use node_core::publish::{KeyStanding, NEW_KEY_MS_MAX};
 use node_core::unit::{BlockNumber, UnixMs};
 use node_peer::limits::{
     CERTIFICATE_BYTES_MAX, CONNECTIONS_PER_ADDRESS_MAX, CONNECTIONS_PER_PEER_MAX,
@@ -140,15 +141,43 @@ async fn case_19_a_certificate_without_its_key_is_worth_nothing() {
     assert_eq!(alert(&error), Some(AlertDescription::DecryptError));
 }
 
+/// One whose endorsement is `age_ms` old.
+fn shown_at_age(key: &Arc<DevKey>, age_ms: u64) -> Shown {
+    let good = Endorsement::of(key);
+    let expires_at_ms = SetClock::START + 30 * DAY_MS - age_ms;
+    Shown::endorsed(&Endorsement { expires_at_ms, ..good })
+}
+
 #[tokio::test]
 async fn case_19_a_key_that_is_not_the_published_one_is_refused_and_the_published_one_is_not() {
     let bob = DevKey::named("Bob");
     let node = Node::start("Alice", &[&bob], 8).await;
-    let (published, other) = (Shown::of(&bob), Shown::of(&bob));
+    let (published, other) =
+        (shown_at_age(&bob, NEW_KEY_MS_MAX), shown_at_age(&bob, NEW_KEY_MS_MAX));
+    assert_eq!(knock(node.address(), Some(&other)).await, Ok(()), "none is published");
     let on_chain = [(bob.hotkey(), published.published())];
     node.directory.send_replace(directory(&[&bob]).with_certificates(on_chain));
     assert_eq!(knock(node.address(), Some(&published)).await, Ok(()));
     let refused = knock(node.address(), Some(&other)).await;
+    assert_eq!(refused, Err(AlertDescription::CertificateRevoked));
+}
+
+#[tokio::test]
+async fn case_19_who_lost_its_key_is_let_in_with_a_new_one_before_the_chain_says_it() {
+    let bob = DevKey::named("Bob");
+    let node = Node::start("Alice", &[&bob], 8).await;
+    let (lost, new) = (shown_at_age(&bob, DAY_MS), shown_at_age(&bob, NEW_KEY_MS_MAX - 1));
+    let says = |shown: &Shown| {
+        node.directory.send_replace(
+            directory(&[&bob]).with_certificates([(bob.hotkey(), shown.published())]),
+        );
+    };
+    says(&lost);
+    assert_eq!(knock(node.address(), Some(&new)).await, Ok(()), "published after it is used");
+    says(&new);
+    assert_eq!(knock(node.address(), Some(&new)).await, Ok(()));
+    // What the owner replaced is worth nothing from then on.
+    let refused = knock(node.address(), Some(&lost)).await;
     assert_eq!(refused, Err(AlertDescription::CertificateRevoked));
 }
 
@@ -194,11 +223,21 @@ async fn case_19_a_caller_refuses_a_server_with_a_wrong_certificate_and_says_why
         let got = client.ask(alice.hotkey(), address, renewal()).await;
         assert_eq!(got, Err(AskError::Certificate(refusal)));
     }
-    let published = PeerDirectory::of(BlockNumber(1), [(alice.hotkey(), None)])
-        .with_certificates([(alice.hotkey(), Shown::of(&alice).published())]);
-    let client = node.client_with(&bob, certificate(&bob), published);
-    let got = client.ask(alice.hotkey(), node.address(), renewal()).await;
+    // A node whose endorsement is old, while the chain says another key.
+    let says = || {
+        PeerDirectory::of(BlockNumber(1), [(alice.hotkey(), None)])
+            .with_certificates([(alice.hotkey(), Shown::of(&alice).published())])
+    };
+    let address = impostor(&shown_at_age(&alice, NEW_KEY_MS_MAX)).await;
+    let client = node.client_with(&bob, certificate(&bob), says());
+    assert_eq!(client.key_standing(&alice.hotkey()), None);
+    let got = client.ask(alice.hotkey(), address, renewal()).await;
     assert_eq!(got, Err(AskError::Certificate(R::KeyNotPublished)));
+    assert_eq!(client.key_standing(&alice.hotkey()), Some(KeyStanding::Contradicts));
+    // The node's own is new.
+    let client = node.client_with(&bob, certificate(&bob), says());
+    client.info(alice.hotkey(), node.address()).await.unwrap();
+    assert_eq!(client.key_standing(&alice.hotkey()), Some(KeyStanding::New));
 }
 
 #[tokio::test]

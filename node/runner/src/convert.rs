@@ -13,7 +13,7 @@ use bollard::models::{
     MountType, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum, SystemInfo, SystemVersion,
 };
 use bollard::ClientVersion;
-use node_core::id::Digest;
+use node_core::id::{Digest, RunId};
 use serde_json::{json, Value};
 
 use crate::cgroup::Sample;
@@ -187,8 +187,8 @@ pub(crate) fn engine_facts(info: SystemInfo, api: &ClientVersion) -> EngineFacts
 }
 
 /// The container's name: a run has one container, and asking twice must not make two.
-pub(crate) fn container_name(spec: &SandboxSpec) -> String {
-    format!("assay-{}", spec.run)
+pub(crate) fn container_name(run: &RunId) -> String {
+    format!("assay-{run}")
 }
 
 /// The request that creates the container, with every setting of the profile.

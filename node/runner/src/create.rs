@@ -177,7 +177,7 @@ impl Engine {
         body: ContainerCreateBody,
     ) -> Result<Container, CreateError> {
         let options = CreateContainerOptions {
-            name: Some(convert::container_name(spec)),
+            name: Some(convert::container_name(&spec.run)),
             ..CreateContainerOptions::default()
         };
         let created = self.docker().create_container(Some(options), body).await;

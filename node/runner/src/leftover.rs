@@ -62,6 +62,19 @@ impl Engine {
         Ok(listed.into_iter().filter_map(convert::leftover).collect())
     }
 
+    /// Kills the container of a run, whoever supervises it, and does not wait for its end; its
+    /// supervisor removes it. Harmless if there is none. `true` if it was running until then.
+    ///
+    /// The call has a connection of its own, on the caller's runtime: it works while the runtime
+    /// that started the run hangs.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineFault`] if the engine refused or does not answer.
+    pub async fn kill(&self, run: &RunId) -> Result<bool, EngineFault> {
+        teardown::kill(self.docker(), &convert::container_name(run)).await
+    }
+
     /// Kills and removes a leftover. Repeating it changes nothing.
     ///
     /// # Errors

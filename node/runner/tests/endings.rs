@@ -141,3 +141,31 @@ async fn a_container_that_is_never_started_is_removed_when_dropped() {
     drop(container);
     sandbox.wait_until_nothing_is_left(Duration::from_secs(10)).await;
 }
+
+#[test]
+fn a_run_is_killed_by_its_name_while_the_runtime_that_started_it_hangs() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // Nobody drives a runtime of one thread between two calls of `block_on`.
+    let (hanging, other) = (runtime(), runtime());
+    let (sandbox, mut run, id) = hanging.block_on(async {
+        let sandbox = Sandbox::new("hang").await;
+        let mut id = None;
+        let run = sandbox.start_with("sleep 1000", |spec| id = Some(spec.run)).await;
+        // The engine's answers come over connections of this runtime; none may be used again.
+        sandbox.engine.ping().await.unwrap();
+        (sandbox, run, id.unwrap())
+    });
+    other.block_on(async {
+        let kill = || tokio::time::timeout(Duration::from_secs(10), sandbox.engine.kill(&id));
+        assert_eq!(kill().await.unwrap(), Ok(true));
+        // It may take a moment to be gone; then there is nothing to kill.
+        while kill().await.unwrap() == Ok(true) {}
+    });
+    let report = hanging.block_on(run.finished());
+    assert_eq!(report.ending, Some(Ending::Killed { exit_code: 137 }), "{report:?}");
+    assert!(report.removed);
+    hanging.block_on(async {
+        assert_eq!(sandbox.engine.kill(&id).await, Ok(false), "there is no container any more");
+        sandbox.assert_nothing_left().await;
+    });
+}

@@ -10,6 +10,8 @@ use node_core::id::{BlockHash, ContentDigest, DigestBuilder, Hotkey, Netuid, Uid
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 use node_core::view::{ChainView, CommitmentRecord, EpochClock, Neuron, SubnetParams};
 
+use crate::host::UNIX_START_MS;
+
 /// The subnet.
 pub(crate) const NETUID: Netuid = Netuid(7);
 const STAKE_THRESHOLD_RAO: u64 = 1_000;
@@ -25,6 +27,8 @@ pub(crate) struct Chain {
     pub(crate) finality_lag: u64,
     /// The highest block that was ever final: finality does not go back.
     finalized: u64,
+    /// When the best block was made.
+    timestamp: UnixMs,
     neurons: Vec<Neuron>,
     commitments: BTreeMap<Hotkey, (BlockNumber, Vec<u8>)>,
     /// The newest blocks, oldest first.
@@ -47,6 +51,7 @@ impl Chain {
             best: 0,
             finality_lag: 2,
             finalized: 0,
+            timestamp: UnixMs(UNIX_START_MS),
             neurons: (0..).zip(validators.iter().chain(miners)).map(neuron).collect(),
             commitments: BTreeMap::new(),
             kept: VecDeque::new(),
@@ -90,7 +95,8 @@ impl Chain {
         }
     }
 
-    pub(crate) fn produce_block(&mut self) {
+    pub(crate) fn produce_block(&mut self, now_ms: u64) {
+        self.timestamp = UnixMs(UNIX_START_MS + now_ms);
         self.best += 1;
         self.finalized = self.finalized.max(self.best.saturating_sub(self.finality_lag));
         self.keep();
@@ -111,7 +117,7 @@ impl Chain {
             netuid: NETUID,
             number: BlockNumber(self.best),
             hash: hash(self.best),
-            timestamp: UnixMs(self.best * 12_000),
+            timestamp: self.timestamp,
             spec_version: 1,
             neurons: self.neurons.clone(),
             params: SubnetParams {

@@ -7,7 +7,6 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::prng::Prng;
-use crate::rules::RULES;
 
 macro_rules! faults {
     ($($(#[doc = $doc:literal])* $name:ident = $id:literal, $rate_max:literal;)*) => {
@@ -117,19 +116,13 @@ impl FromStr for Fault {
 pub struct Faults(pub BTreeMap<Fault, u32>);
 
 impl Faults {
-    /// A random subset at random rates: some seeds have none, some have all. What the product does
-    /// not stand yet is not drawn, see [`crate::rules::Rules`].
+    /// A random subset at random rates: some seeds have none, some have all.
     #[must_use]
     pub fn draw(rng: &mut Prng) -> Self {
         let share = u32::try_from(rng.below(101)).unwrap_or(0);
         let mut drawn = BTreeMap::new();
         for fault in Fault::ALL {
-            let is_handled = match fault {
-                Fault::RunHangs => RULES.stops_unstarted_runs,
-                Fault::LostRows => RULES.survives_lost_rows,
-                _ => true,
-            };
-            if rng.happens(share, 100) && is_handled {
+            if rng.happens(share, 100) {
                 let most = u64::from(fault.rate_max());
                 let rate = rng.spread(most.div_ceil(20), most);
                 drawn.insert(*fault, u32::try_from(rate).unwrap_or(1));

@@ -20,8 +20,8 @@ pub struct Asked {
     pub(crate) life: u32,
     /// Who is asked.
     pub to: usize,
-    /// What kind of question it is.
-    pub question: Question,
+    /// What kind of question it is; `None` if who keeps the leases asks, and not the machine.
+    pub question: Option<Question>,
     /// What is asked.
     pub request: PeerRequest,
 }

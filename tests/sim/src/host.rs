@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use node_core::id::{AssignmentId, RunId};
 use node_core::inventory::{Device, DeviceId, DeviceKind};
+use node_core::keeper::Keeper;
 use node_core::machine::effect::RunSpec;
 use node_core::machine::{Machine, MachineConfig};
 use node_core::rows::{JournalEntry, Row, Table, Write};
@@ -13,7 +14,7 @@ use crate::happening::Happening;
 use crate::plan::Character;
 
 /// Wall clocks start here, in November 2023.
-const UNIX_START_MS: u64 = 1_700_000_000_000;
+pub(crate) const UNIX_START_MS: u64 = 1_700_000_000_000;
 
 /// What the disk holds: whole commits, in order. A commit that was torn by a crash is found and
 /// left out when the store opens (`docs/decisions/0003-state-in-sled.md`), so here it is not there.
@@ -103,6 +104,8 @@ pub struct Host {
     pub disk: Disk,
     /// Containers that exist.
     pub containers: BTreeMap<RunId, Container>,
+    /// Keeps its leases, as long as the process lives.
+    pub keeper: Keeper,
     /// The process, while it lives.
     pub machine: Option<Machine>,
     /// Counts the lives of the process; what an earlier one waited for never arrives.
@@ -136,6 +139,7 @@ impl Host {
             config,
             disk: Disk::default(),
             containers: BTreeMap::new(),
+            keeper: Keeper::default(),
             machine: None,
             life: 0,
             character,
@@ -162,6 +166,7 @@ impl Host {
     pub(crate) fn start(&mut self, now_ms: u64) {
         self.life += 1;
         self.machine = Some(Machine::new(self.config.clone()));
+        self.keeper = Keeper::default();
         self.born_ms = now_ms;
         self.awake_since_ms = now_ms;
     }

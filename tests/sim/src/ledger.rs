@@ -67,8 +67,8 @@ pub struct Ledger {
     pub grants: BTreeMap<LeaseId, Granted>,
     /// The highest attempt that reached its worker, by coordinator and assignment.
     pub delivered: BTreeMap<(usize, AssignmentId), u32>,
-    /// Grants that reached a node with the event that it handles now.
-    pub just_delivered: Vec<LeaseId>,
+    /// Grants that reached a node with the event that it handles now, and are not given back.
+    pub just_delivered: Vec<(usize, LeaseId)>,
     /// Runs: where, and under which lease their container was started or their result signed.
     pub runs: BTreeMap<RunId, (usize, LeaseId)>,
     /// Receipts whose acknowledgement reached their worker, by coordinator.
@@ -106,7 +106,7 @@ pub struct Counts {
     pub strikes: u64,
     /// Results that came too late and were kept.
     pub late: u64,
-    /// Results that were copied from somebody else.
+    /// Results that were copied from somebody else, for somebody else.
     pub copies: u64,
     /// Evaluations that ended undecided on a node.
     pub disputes: u64,
@@ -188,6 +188,9 @@ impl Ledger {
                 if let Some(submission) = submission {
                     self.sealed.entry(submission).or_default().insert(node);
                 }
+            }
+            Effect::AskPeer { request: PeerRequest::Release { item, .. }, .. } => {
+                self.just_delivered.retain(|(_, lease)| *lease != item.lease);
             }
             _ => {}
         }
@@ -305,13 +308,17 @@ impl Ledger {
         match (&asked.request, answer) {
             (_, PeerAnswer::Acquired(Ok(grants))) => {
                 for grant in grants {
-                    self.just_delivered.push(grant.lease);
+                    self.just_delivered.push((asked.from, grant.lease));
+                    if self.forgotten.contains(&grant.lease) {
+                        continue;
+                    }
                     let known = self.delivered.entry((asked.to, grant.assignment.id)).or_default();
                     *known = (*known).max(grant.attempt.0);
                 }
             }
             (PeerRequest::Complete(receipt), PeerAnswer::Completed(answer))
-                if is_acknowledgement(answer) =>
+                if is_acknowledgement(answer)
+                    && !self.forgotten.contains(&receipt.evidence.lease) =>
             {
                 self.acknowledged.insert((asked.to, receipt.evidence.digest()));
             }

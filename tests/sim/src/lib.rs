@@ -2,7 +2,7 @@
 //! can go wrong does. One seed decides everything. See `docs/simulator.md`.
 //!
 //! [`run`] lives one history and returns what it was like or which invariant it broke;
-//! [`record`] does the same and writes a journal; [`replay::Replay`] steps through a journal;
+//! [`record`] does the same and writes a journal, which [`history::Replay`] steps through;
 //! [`shrink::shrink`] looks for a smaller history that breaks the same invariant.
 
 mod broken;
@@ -19,9 +19,8 @@ mod perform;
 pub mod plan;
 mod prng;
 pub mod record;
-pub mod replay;
-pub mod rules;
 pub mod shrink;
+mod snapshot;
 mod truth;
 mod weather;
 mod world;
@@ -31,13 +30,15 @@ use std::io;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use invariants::{Breach, NOTHING_PANICS};
+use node_history::{Entry, Header, Line, Violation};
 use plan::Plan;
-use record::{Entry, Header, Line, Recorder};
+use record::Recorder;
 use world::World;
 
 pub use happening::Asked;
+pub use node_history as history;
 pub use truth::{Fate, Work};
-pub use world::{miner, validator, Report, Violation};
+pub use world::{miner, validator, Report};
 
 /// Entries that a failure prints.
 const PRINTED_MAX: usize = 40;
@@ -78,6 +79,13 @@ impl fmt::Display for Failure {
 /// The invariant that was broken. The same plan on the same build gives the same result.
 pub fn run(plan: &Plan) -> Result<Report, Box<Violation>> {
     live(&mut World::new(plan, None))
+}
+
+/// Lives one history, and no further than to this step.
+pub(crate) fn run_up_to(plan: &Plan, steps_max: u64) -> Result<Report, Box<Violation>> {
+    let mut world = World::new(plan, None);
+    world.steps_max = steps_max;
+    live(&mut world)
 }
 
 /// Lives one history and writes its journal to `sink`, if there is one.

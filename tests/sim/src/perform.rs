@@ -4,19 +4,20 @@ use std::rc::Rc;
 
 use node_core::assignment::coordinators;
 use node_core::evidence::Metrics;
-use node_core::id::{RunId, Salt, SubmissionId};
+use node_core::id::{Hotkey, RunId, Salt, SubmissionId};
 use node_core::lease::{HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, PeerRequest, Seal};
-use node_core::machine::effect::Effect;
-use node_core::machine::event::{CallId, Event};
+use node_core::machine::effect::{Effect, RunSpec};
+use node_core::machine::event::{CallId, Event, Question};
 use node_core::machine::Machine;
 use node_core::outcome::Ending;
+use node_history::Violation;
 
 use crate::fault::Fault;
 use crate::happening::{Asked, Happening};
 use crate::host::Container;
 use crate::invariants::{Breach, Sight, NOTHING_HALTS};
 use crate::plan::{Broken, Character};
-use crate::world::{miner, validator, Violation, World};
+use crate::world::{miner, validator, World};
 
 const FETCH_MS: u64 = 200;
 const ADMIT_MS: u64 = 500;
@@ -39,9 +40,7 @@ impl World {
             Effect::Admit { submission, .. } => self.admit(node, submission),
             Effect::Answer { call, answer } => self.answer(node, call, answer)?,
             Effect::AskPeer { peer, question, request } => {
-                let Some(to) = self.node_of(&peer.hotkey) else { return Ok(()) };
-                let (id, life) = (self.network.next_question(), self.hosts[node].life);
-                self.send(Asked { id, from: node, life, to, question, request });
+                self.ask(node, &peer.hotkey, Some(question), request);
             }
             Effect::StartRun(spec) => {
                 let (run, life) = (spec.run, self.hosts[node].life);
@@ -77,6 +76,30 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    fn ask(
+        &mut self,
+        node: usize,
+        peer: &Hotkey,
+        question: Option<Question>,
+        request: PeerRequest,
+    ) {
+        let Some(to) = self.node_of(peer) else { return };
+        let (id, life) = (self.network.next_question(), self.hosts[node].life);
+        self.send(Asked { id, from: node, life, to, question, request });
+    }
+
+    /// Sends the renewals that are due, as the daemon's thread for them does.
+    pub(crate) fn renew_leases(&mut self, node: usize, life: u32) {
+        let host = &mut self.hosts[node];
+        if host.life != life || !host.is_up() {
+            return;
+        }
+        let now = host.now(self.now_ms).mono;
+        for ask in host.keeper.due(now) {
+            self.ask(node, &ask.peer.hotkey, None, PeerRequest::Renew(ask.renewals));
+        }
     }
 
     fn report_back(&mut self, node: usize, after_ms: u64, event: Event) {
@@ -120,7 +143,7 @@ impl World {
         let ended_at = host.now(self.now_ms).unix;
         let (ending, metrics) = match ending {
             Some(ending) => (ending, None),
-            None => self.result_of(node, container.spec.assignment.submission),
+            None => self.result_of(node, &container.spec),
         };
         // Nobody in this world guesses.
         let salt = Salt(run.0);
@@ -128,7 +151,8 @@ impl World {
     }
 
     /// What the host of `node` says that it measured.
-    fn result_of(&mut self, node: usize, submission: SubmissionId) -> (Ending, Option<Metrics>) {
+    fn result_of(&mut self, node: usize, spec: &RunSpec) -> (Ending, Option<Metrics>) {
+        let submission = spec.assignment.submission;
         let Some(index) = self.submissions.get(&submission) else {
             return (Ending::DatasetMissing, None);
         };
@@ -138,7 +162,10 @@ impl World {
             Character::Liar => work.lie(node),
             Character::Copier => {
                 let copied = self.copied(node, submission);
-                self.ledger.counts.copies += u64::from(copied.is_some());
+                // Who is granted nothing runs for itself, when all is public.
+                let granted = self.ledger.grants.get(&spec.lease);
+                let is_asked = granted.is_some_and(|granted| granted.coordinator != node);
+                self.ledger.counts.copies += u64::from(is_asked && copied.is_some());
                 copied.unwrap_or_else(|| work.lie(node))
             }
         }
@@ -228,7 +255,17 @@ impl World {
             }
             Err(reason) => Err(reason.to_owned()),
         };
-        let (peer, question) = (validator(asked.to), asked.question);
+        let peer = validator(asked.to);
+        let Some(question) = asked.question else {
+            let result = result.and_then(|answer| match answer {
+                PeerAnswer::Renewed(answers) => Ok(answers),
+                other => Err(format!("{other:?} is no answer to renewals")),
+            });
+            let host = &mut self.hosts[asked.from];
+            let now = host.now(self.now_ms).mono;
+            host.keeper.answered(now, peer, result);
+            return self.tell_news(asked.from, asked.life);
+        };
         let event = Event::PeerAnswered { peer, question, result };
         self.deliver(asked.from, asked.life, event, None)
     }

@@ -4,75 +4,20 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, Write};
 
 use node_core::id::Digest;
-use node_core::lease::{LeaseState, PeerAnswer};
+use node_core::lease::PeerAnswer;
 use node_core::machine::effect::{Effect, Outcome};
 use node_core::machine::event::Event;
 use node_core::machine::Machine;
-use node_core::rows::RunState;
 use node_core::submission::Submission;
-use serde::{Deserialize, Serialize};
+use node_history::{Entry, Line};
 
 use crate::names::Names;
 use crate::plan::Plan;
-use crate::world::{miner, validator, Violation};
+use crate::snapshot::{state, Kept, Thing};
+use crate::world::{miner, validator};
 
 /// Entries of each node that a failure can print.
 const RECENT_MAX: usize = 60;
-
-/// One line of a journal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Line {
-    /// The first one.
-    Began(Header),
-    /// Something happened.
-    Happened(Entry),
-    /// The last one, if an invariant was broken.
-    Failed(Violation),
-}
-
-/// What a journal is of.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Header {
-    /// The build, as its repository names it.
-    pub commit: String,
-    /// The plan: with the same build it gives the same history.
-    pub plan: Plan,
-}
-
-/// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// How many events machines had handled then, this one counted.
-    pub step: u64,
-    /// The world's time.
-    pub at_ms: u64,
-    /// To which node; to none, if it happened to the world.
-    pub node: Option<usize>,
-    /// In which life of its process.
-    #[serde(default)]
-    pub life: u32,
-    /// What.
-    pub event: String,
-    /// Whether a machine handled it.
-    #[serde(default)]
-    pub is_event: bool,
-    /// What was to be stored.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub writes: Vec<String>,
-    /// What was to be done.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub effects: Vec<String>,
-    /// What was to be said.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<String>,
-    /// What changed in the node's state, by name; nothing in place of what is gone.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub changed: BTreeMap<String, Option<String>>,
-    /// The submissions that it is about.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub about: BTreeSet<usize>,
-}
 
 /// Where a journal goes.
 type Sink = Box<dyn Write>;
@@ -83,7 +28,7 @@ pub struct Recorder {
     sink: Option<Sink>,
     trouble: Option<io::Error>,
     recent: BTreeMap<Option<usize>, VecDeque<Entry>>,
-    states: BTreeMap<usize, BTreeMap<String, String>>,
+    states: BTreeMap<usize, BTreeMap<Thing, Kept>>,
 }
 
 impl std::fmt::Debug for Recorder {
@@ -216,19 +161,29 @@ impl Recorder {
     }
 
     fn changes(&mut self, node: usize, machine: &Machine) -> BTreeMap<String, Option<String>> {
-        let new: BTreeMap<String, String> = state(machine)
-            .into_iter()
-            .map(|(name, value)| (self.tell(&name), self.tell(&brief(&value))))
-            .collect();
-        let old = self.states.insert(node, new.clone()).unwrap_or_default();
-        let gone = old.keys().filter(|name| !new.contains_key(*name));
-        let mut changed: BTreeMap<String, Option<String>> =
-            gone.map(|name| (name.clone(), None)).collect();
-        for (name, value) in new {
-            if old.get(&name) != Some(&value) {
-                changed.insert(name, Some(value));
+        let known = self.states.entry(node).or_default();
+        let (names, mut changed) = (&self.names, BTreeMap::new());
+        let mut say = |name: String, value: Option<String>| {
+            let nobody = &mut BTreeSet::new();
+            let value = value.map(|value| names.tell(&brief(&value), nobody));
+            changed.insert(names.tell(&name, nobody), value);
+        };
+        let mut seen = BTreeSet::new();
+        for (thing, value) in state(machine) {
+            seen.insert(thing);
+            let is_news = known.get(&thing).is_none_or(|known| !value.is(known));
+            if is_news {
+                say(thing.to_string(), Some(value.to_string()));
+                known.insert(thing, value.keep());
             }
         }
+        known.retain(|thing, _| {
+            let is_kept = seen.contains(thing);
+            if !is_kept {
+                say(thing.to_string(), None);
+            }
+            is_kept
+        });
         changed
     }
 
@@ -241,7 +196,7 @@ impl Recorder {
         self.write(&Line::Happened(entry));
     }
 
-    pub(crate) fn write(&mut self, line: &Line) {
+    pub(crate) fn write(&mut self, line: &Line<Plan>) {
         let Some(sink) = &mut self.sink else { return };
         let written = serde_json::to_writer(&mut *sink, line)
             .map_err(io::Error::from)
@@ -272,39 +227,6 @@ impl Recorder {
         let skipped = entries.len().saturating_sub(count);
         entries.split_off(skipped)
     }
-}
-
-/// What a node knows, by name.
-fn state(machine: &Machine) -> BTreeMap<String, String> {
-    let mut state = BTreeMap::new();
-    let height = machine.view().map_or(0, |view| view.number.0);
-    state.insert("height".to_owned(), height.to_string());
-    state.insert("receipts".to_owned(), machine.receipts().count().to_string());
-    let gone: Vec<String> = machine.gone().map(ToString::to_string).collect();
-    state.insert("gone".to_owned(), gone.join(" "));
-    state.insert("strikes".to_owned(), machine.strikes().count().to_string());
-    for submission in machine.submissions() {
-        state.insert(submission.id.to_string(), format!("{:?}", submission.state));
-    }
-    for record in machine.leases() {
-        let row = record.row();
-        let value = match &row.state {
-            LeaseState::Granted { holder, .. } => format!("granted to {holder}"),
-            LeaseState::Sealed { seal } => format!("sealed by {}", seal.worker),
-            LeaseState::Complete { evidence, .. } => format!("complete: {evidence}"),
-            other => format!("{other:?}"),
-        };
-        state.insert(format!("of {}", row.assignment.id), format!("#{} {value}", row.attempt));
-    }
-    for run in machine.runs() {
-        let value = match &run.row.state {
-            RunState::Sealing { .. } => "sealed".to_owned(),
-            RunState::Completing { .. } => "shown".to_owned(),
-            other => format!("{other:?}"),
-        };
-        state.insert(run.row.run.to_string(), format!("{value} {}", run.row.device));
-    }
-    state
 }
 
 /// Leaves out what says nothing new: assignments are named by their id, and of measurements the

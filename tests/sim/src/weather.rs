@@ -1,8 +1,10 @@
 //! What goes wrong for a while, when it begins and when it ends; and how everything heals.
 
+use node_history::Violation;
+
 use crate::fault::{Fault, Faults};
 use crate::happening::{Happening, Spell};
-use crate::world::{validator, Violation, World};
+use crate::world::{validator, World};
 
 /// How often something may begin to go wrong.
 const WEATHER_EVERY_MS: u64 = 2_000;

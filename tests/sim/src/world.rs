@@ -20,7 +20,8 @@ use node_core::rows::Write;
 use node_core::submission::Submission;
 use node_core::submit_guard::CommitForm;
 use node_core::unit::BlockCount;
-use serde::{Deserialize, Serialize};
+use node_history::Violation;
+use serde::Serialize;
 
 use crate::chain::{Chain, NETUID};
 use crate::fault::{Fault, Faults};
@@ -47,23 +48,11 @@ const LIVENESS_BLOCKS: u64 = 3 * UNABLE_AFTER_BLOCKS;
 /// For how long the world goes on when everything is settled: what comes late comes then.
 const QUIET_MS: u64 = 10 * 60 * 1000;
 
+/// What ends a history that takes more events than it may.
+const IS_LEFT_OFF: &str = "is_left_off";
+
 /// How often it is asked whether everything is settled.
 const LOOK_EVERY_MS: u64 = 10_000;
-
-/// An invariant that does not hold.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Violation {
-    /// Its name.
-    pub invariant: String,
-    /// How it is broken.
-    pub detail: String,
-    /// The nodes that it is about.
-    pub nodes: Vec<usize>,
-    /// The event after which it was noticed, counted from one.
-    pub step: u64,
-    /// The world's time.
-    pub at_ms: u64,
-}
 
 /// What a history was like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -113,6 +102,8 @@ pub(crate) struct World {
     pub(crate) rng: Prng,
     pub(crate) now_ms: u64,
     pub(crate) step: u64,
+    /// The history is left off after so many.
+    pub(crate) steps_max: u64,
     pub(crate) chain: Chain,
     pub(crate) is_chain_stalled: bool,
     pub(crate) hosts: Vec<Host>,
@@ -182,6 +173,7 @@ impl World {
             rng,
             now_ms: 1_000,
             step: 0,
+            steps_max: u64::MAX,
             chain: Chain::new(&validators, &miners),
             is_chain_stalled: false,
             hosts: validators.iter().enumerate().map(host).collect(),
@@ -324,7 +316,9 @@ impl World {
                     return Ok(());
                 }
                 self.after(self.plan.tick_ms, Happening::Ticked { node, life });
-                self.deliver(node, life, Event::Ticked, None)
+                self.deliver(node, life, Event::Ticked, None)?;
+                self.renew_leases(node, life);
+                Ok(())
             }
             Happening::BlockDue => {
                 self.produce_block();
@@ -364,7 +358,7 @@ impl World {
         if self.is_chain_stalled {
             return;
         }
-        self.chain.produce_block();
+        self.chain.produce_block(self.now_ms);
         for node in 0..self.hosts.len() {
             let host = &self.hosts[node];
             if host.is_up() && !host.is_blind {
@@ -422,9 +416,35 @@ impl World {
         }
     }
 
+    /// The dead man's switch, and what the keeper of a node's leases has to tell.
+    pub(crate) fn tell_news(&mut self, node: usize, life: u32) -> Result<(), Box<Violation>> {
+        let host = &mut self.hosts[node];
+        if host.life != life || !host.is_up() {
+            return Ok(());
+        }
+        let now = host.now(self.now_ms).mono;
+        host.keeper.trip(now);
+        host.keeper
+            .take_news()
+            .into_iter()
+            .try_for_each(|event| self.handle(node, life, event, None))
+    }
+
+    /// Gives an event to a machine, after what the keeper of its leases has to tell.
+    pub(crate) fn deliver(
+        &mut self,
+        node: usize,
+        life: u32,
+        event: Event,
+        cause: Option<&Asked>,
+    ) -> Result<(), Box<Violation>> {
+        self.tell_news(node, life)?;
+        self.handle(node, life, event, cause)
+    }
+
     /// Gives an event to a machine: commits what it writes, then does what it wants, unless its
     /// process dies.
-    pub(crate) fn deliver(
+    fn handle(
         &mut self,
         node: usize,
         life: u32,
@@ -436,10 +456,15 @@ impl World {
         let Some(machine) = host.machine.as_mut().filter(|_| host.life == life) else {
             return Ok(());
         };
+        if self.step >= self.steps_max {
+            let breach = Breach { detail: "it takes more events".to_owned(), nodes: Vec::new() };
+            return Err(self.violation(IS_LEFT_OFF, breach));
+        }
         self.step += 1;
         let told = self.recorder.as_ref().map(|recorder| recorder.tell_event(&event));
         let is_tick = matches!(event, Event::Ticked);
         let outcome = machine.apply(now, event);
+        host.keeper.hold(now.mono, machine.leases_held());
         if let (Some(recorder), Some(told)) = (&mut self.recorder, told) {
             let at = (self.step, self.now_ms, node, life);
             recorder.record(at, told, &outcome, (!is_tick).then_some(&*machine));

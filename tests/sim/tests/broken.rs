@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "what breaks here should stop at once")]
 
+use std::time::Duration;
+
 use sim::fault::Fault;
 use sim::plan::{Broken, Plan};
+use sim::shrink::Effort;
 
 const ORDER: &str = "effects_follow_their_commit";
 const SEALS: &str = "seals_are_of_their_holders";
@@ -69,8 +72,18 @@ fn the_same_histories_with_storing_first_break_nothing() {
 fn a_broken_history_shrinks_to_a_smaller_one_that_breaks_the_same() {
     let plan = Plan::of_size(3, 6, 40).breaking(Broken::EffectsBeforeCommit);
     let violation = sim::run(&plan).unwrap_err();
-    let shrunk = sim::shrink::shrink(&plan, &violation, 40);
+    let effort = Effort { tries_max: 40, time_max: Duration::from_secs(60) };
+    let shrunk = sim::shrink::shrink(&plan, &violation, effort);
     assert_eq!(shrunk.violation.invariant, violation.invariant);
     assert!(shrunk.plan.nodes < 6 && shrunk.plan.submissions < 40, "{:?}", shrunk.plan);
     assert_eq!(sim::run(&shrunk.plan).unwrap_err().invariant, violation.invariant);
+}
+
+#[test]
+fn shrinking_ends_when_its_time_is_over_with_what_it_has() {
+    let plan = Plan::of_size(3, 6, 40).breaking(Broken::EffectsBeforeCommit);
+    let violation = sim::run(&plan).unwrap_err();
+    let effort = Effort { tries_max: 40, time_max: Duration::ZERO };
+    let shrunk = sim::shrink::shrink(&plan, &violation, effort);
+    assert_eq!((shrunk.tries, shrunk.plan, shrunk.violation), (0, plan, *violation));
 }

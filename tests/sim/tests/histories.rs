@@ -9,7 +9,6 @@ use std::path::Path;
 
 use sim::fault::Fault;
 use sim::plan::Plan;
-use sim::rules::RULES;
 use sim::Report;
 
 /// Lives these histories; a broken one is told in full and leaves its journal.
@@ -101,8 +100,7 @@ fn case_17_clocks_that_jump_and_drift_change_no_lease() {
 fn case_34_others_take_over_from_coordinators_that_die_for_good() {
     let sum = live(only(10, (5, 20), &[(Fault::Death, 200)]));
     assert!(sum.counts.takeovers > 0, "{sum:?}");
-    // As long as grants may be left to expire, what is sealed for the dead uses up the attempts.
-    assert!(sum.exhausted == 0 || !RULES.gives_grants_back, "{sum:?}");
+    assert_eq!(sum.exhausted, 0, "{sum:?}");
 }
 
 #[test]

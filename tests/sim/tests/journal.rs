@@ -7,9 +7,8 @@ use std::io::{self, Write};
 use std::rc::Rc;
 
 use sim::fault::Fault;
+use sim::history::{Entry, Filter, Replay, ReplayError, Step};
 use sim::plan::{Broken, Plan};
-use sim::record::Entry;
-use sim::replay::{Filter, Replay, ReplayError, Step};
 
 /// A journal in memory.
 #[derive(Clone, Default)]

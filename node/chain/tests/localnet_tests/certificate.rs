@@ -111,6 +111,20 @@ async fn an_address_is_published_once_and_changes_wait_for_the_limit_instead_of_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn certificates_of_many_are_read_together_as_of_the_block_asked_for() {
+    let chain = limited().await;
+    let (client, own) = (chain.client().await, miner(0));
+    let before = chain.seal(1).await;
+    let with = serving("10.1.2.3:8091", Some(&[[1].as_slice(), &[7; 32]].concat()));
+    publish(&client, &chain, &own, &with).await;
+    let hotkeys = [own.public(), miner(1).public(), miner(77).public()];
+    let read = client.certificates(&hotkeys, chain.head()).await.unwrap();
+    assert_eq!(read.into_iter().collect::<Vec<_>>(), [(own.public(), with.certificate.unwrap())]);
+    assert!(client.certificates(&hotkeys, before).await.unwrap().is_empty());
+    assert!(client.certificates(&[], chain.head()).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hotkey_without_a_neuron_publishes_nothing() {
     let chain = limited().await;
     let client = chain.client().await;

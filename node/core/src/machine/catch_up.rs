@@ -4,10 +4,15 @@
 //! What was signed is not lost with the rows: the journal is a file of its own. What is lost are
 //! leases that were granted and receipts that were accepted; peers still have the latter, those of
 //! this node's own sequence among them.
+//!
+//! Attempts and numbers that were given are not known any more. They go on from the time of the
+//! chain at the end of the wait: it is later than at any block that was read before, whatever a
+//! wall clock did meanwhile.
 
 use std::collections::BTreeSet;
 
-use crate::id::{Attempt, Hotkey};
+use crate::id::{Attempt, Hotkey, SubmissionId};
+use crate::limits::ENDPOINT_LAG_BLOCKS_MAX;
 use crate::machine::effect::{Note, Outcome, PeerAddress};
 use crate::machine::Machine;
 use crate::rows::{CursorRow, Row, Write};
@@ -27,18 +32,20 @@ pub(super) struct CatchingUp {
 }
 
 impl Machine {
-    pub(super) fn start_catching_up(&mut self, now: Now, out: &mut Outcome) {
+    pub(super) fn start_catching_up(&mut self) {
         self.catching_up = Some(CatchingUp::default());
         // A cursor may have survived the receipts that it stands for.
         for peer in self.peers.values_mut() {
             peer.after = 0;
         }
-        // Peers remember how far they read our receipts; numbers given again would be skipped.
-        self.next_sequence = self.next_sequence.max(now.unix.0);
-        // Nor are attempts given twice: seconds since 1970 are more than ever were.
-        let seconds = u32::try_from(now.unix.0 / 1_000).unwrap_or(u32::MAX);
-        self.attempts_from = Attempt(seconds);
-        let after = self.next_sequence.saturating_sub(1);
+    }
+
+    /// Peers remember how far they read our receipts: numbers given again would be skipped. Of
+    /// attempts and numbers that survived the higher ones count.
+    fn count_from_chain_time(&mut self, out: &mut Outcome) {
+        let Some(view) = &self.view else { return };
+        let after = view.timestamp.0.max(self.next_sequence).saturating_sub(1);
+        self.resume_numbers(after);
         out.put(Row::Cursor(CursorRow { peer: self.config.hotkey, after }));
     }
 
@@ -75,23 +82,30 @@ impl Machine {
     }
 
     /// Ends the wait once every reachable peer was heard, or after two epochs: a peer that is gone
-    /// must not keep this node from its duties for ever.
-    pub(super) fn check_caught_up(&mut self, out: &mut Outcome) {
+    /// must not keep this node from its duties for ever. Not before the chain is further than it
+    /// can have been when the rows were lost.
+    pub(super) fn check_caught_up(&mut self, now: Now, out: &mut Outcome) {
         let peers = self.other_validators();
         let Some(view) = &self.view else { return };
         let catching_up = self.catching_up.as_mut().filter(|catching_up| !catching_up.is_over);
         let Some(catching_up) = catching_up else { return };
         let since = *catching_up.since.get_or_insert(view.number);
         let patience = BlockCount(view.params.tempo.0.saturating_mul(2));
-        let is_over = view.number.since(since) > patience;
+        let waited = view.number.since(since);
         let CatchingUp { heard, returned, .. } = &*catching_up;
         let has_told_all =
             |peer: &PeerAddress| heard.contains(&peer.hotkey) && returned.contains(&peer.hotkey);
         let has_heard_all = peers.iter().all(has_told_all);
-        if is_over || (has_heard_all && view.number > since) {
+        let is_over = has_heard_all || waited > patience;
+        if is_over && waited > BlockCount(ENDPOINT_LAG_BLOCKS_MAX) {
             catching_up.is_over = true;
             out.writes.push(Write::CaughtUp);
             out.note(Note::CaughtUp { block: view.number });
+            self.count_from_chain_time(out);
+            // What was accepted meanwhile is published now.
+            let all: Vec<SubmissionId> = self.submissions.keys().copied().collect();
+            self.to_settle.extend(all);
+            self.settle_touched(now, out);
         }
     }
 }

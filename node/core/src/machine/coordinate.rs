@@ -2,7 +2,7 @@
 
 use crate::evaluation::Evaluation;
 use crate::evidence::Receipt;
-use crate::id::{AssignmentId, Hotkey, SubmissionId};
+use crate::id::{AssignmentId, Attempt, Hotkey, SubmissionId};
 use crate::lease::{
     AcquireRequest, Explanation, Grant, HeldLease, HoldAnswer, LeaseAnswer, LeaseRefusal,
     LeaseState, PeerAnswer, PeerRequest, ReleaseReason, Renewal, ReplicaStanding, Seal,
@@ -15,6 +15,7 @@ use crate::machine::lease_queue::ReplicaKey;
 use crate::machine::Machine;
 use crate::outcome::Fault;
 use crate::rows::{ReceiptRow, ReceiptStanding, Row, StrikeCause, Table, Write};
+use crate::submission::SubmissionState;
 use crate::unit::{MonoMs, Now};
 
 /// Time in which a lease that was lost or given back is for others than who held it. Lower: one
@@ -36,6 +37,7 @@ impl Machine {
             Some(view) => (!view.is_validator(&peer)).then_some(LeaseRefusal::NotAValidator),
         };
         let refused = refusal.map(LeaseAnswer::Refused);
+        let subjects = self.subjects(&request);
         let answer = match request {
             PeerRequest::Acquire(request) => PeerAnswer::Acquired(match refusal {
                 Some(refusal) => Err(refusal),
@@ -60,13 +62,27 @@ impl Machine {
             PeerRequest::Release { item, reason } => PeerAnswer::Released(
                 refused.unwrap_or_else(|| self.take_back(now, peer, &item, &reason, out)),
             ),
-            PeerRequest::Receipts { of, after } => {
-                PeerAnswer::Receipts(self.receipts.page(of, after))
-            }
+            PeerRequest::Receipts { of, after } => PeerAnswer::Receipts(self.page_of(of, after)),
             PeerRequest::Explain { submission } => PeerAnswer::Explained(self.explain(&submission)),
         };
-        note_refusals(peer, &answer, out);
+        note_refusals(peer, &subjects, &answer, out);
         out.perform(Effect::Answer { call, answer });
+    }
+
+    /// The submissions that a request is about, as far as this node coordinates them.
+    fn subjects(&self, request: &PeerRequest) -> Vec<Option<SubmissionId>> {
+        let of = |assignment| self.replica_of.get(assignment).map(|(submission, _)| *submission);
+        match request {
+            PeerRequest::Renew(items) => {
+                items.iter().map(|item| of(&item.held.assignment)).collect()
+            }
+            PeerRequest::Seal(seal) => vec![of(&seal.held.assignment)],
+            PeerRequest::Complete(receipt) => vec![of(&receipt.evidence.assignment)],
+            PeerRequest::Release { item, .. } => vec![of(&item.assignment)],
+            PeerRequest::Acquire(_)
+            | PeerRequest::Receipts { .. }
+            | PeerRequest::Explain { .. } => vec![None],
+        }
     }
 
     /// Opens and closes replicas of one submission as its standing and this node's duty ask for,
@@ -81,7 +97,7 @@ impl Machine {
                 let derive = |replica| self.assignment_of(&submission, replica);
                 let opened = evaluation.open(pending.needed, &pending.claimants, derive, now.mono);
                 for number in opened {
-                    self.on_opened(&mut evaluation, number, out);
+                    self.on_opened(&evaluation, number, out);
                 }
                 self.evaluations.insert(id, evaluation);
             }
@@ -97,15 +113,17 @@ impl Machine {
                 evaluation.has_granted()
             }
         });
-        if pending.is_none() || !is_secret {
+        // What was decided once is public; who opens the question again has to be heard of.
+        let was_decided = self.submissions.get(&id).is_some_and(|submission| {
+            submission.state.is_admitted() && submission.state != SubmissionState::Admitted
+        });
+        if pending.is_none() || was_decided || !is_secret {
             self.publish(id, out);
         }
     }
 
-    fn on_opened(&mut self, evaluation: &mut Evaluation, number: u8, out: &mut Outcome) {
-        let Some(record) = evaluation.replica_mut(number) else { return };
-        // After rows were lost nobody knows which attempts were given.
-        record.skip_to(self.attempts_from);
+    fn on_opened(&mut self, evaluation: &Evaluation, number: u8, out: &mut Outcome) {
+        let Some(record) = evaluation.replica(number) else { return };
         let assignment = &record.row().assignment;
         self.replica_of.insert(assignment.id, (assignment.submission, number));
         out.put(Row::Lease(Box::new(record.row().clone())));
@@ -141,6 +159,10 @@ impl Machine {
 
     /// Gives the receipts that this node accepted for a submission their places in its sequence.
     fn publish(&mut self, id: SubmissionId, out: &mut Outcome) {
+        // Which numbers were given is not known before.
+        if self.is_catching_up() {
+            return;
+        }
         for mut row in self.receipts.unpublished(&self.config.hotkey, &id) {
             row.sequence = Some(self.take_number());
             out.put(Row::Receipt(Box::new(row.clone())));
@@ -182,7 +204,12 @@ impl Machine {
         let own = self.config.hotkey;
         let mut grants = Vec::new();
         for key in chosen {
-            let grant = self.change(key, out, |record| record.grant(peer, own, now.mono));
+            let from = self.attempts_from;
+            let grant = self.change(key, out, |record| {
+                // After rows were lost nobody knows which attempts were given.
+                record.skip_to(from);
+                record.grant(peer, own, now.mono)
+            });
             let Some(grant) = grant.flatten() else { continue };
             out.note(Note::LeaseGranted {
                 submission: grant.assignment.submission,
@@ -211,13 +238,16 @@ impl Machine {
         let has_others = self.duties.present().filter(can).any(|other| other != peer);
         let others_of_own = self.duties.present().filter(can).filter(|other| **other != own);
         let missing = pending.needed.saturating_sub(pending.claimants.len());
-        let is_new_and_ours = *peer == own && record.row().attempt == self.attempts_from;
+        let is_new_and_ours = *peer == own && record.row().attempt == Attempt(0);
         let waits_for_others = is_new_and_ours
             && open_for_ms < SELF_GRANT_AFTER_MS
             && others_of_own.count() >= missing;
         let waits_elsewhere =
             record.was_lost_by(peer) && open_for_ms < ELSEWHERE_FOR_MS && has_others;
-        !waits_for_others && !waits_elsewhere
+        // Why it declined one replica holds for the others, too.
+        let declined_at = evaluation.replicas().filter_map(|record| record.declined_at(peer));
+        let has_declined = declined_at.max().is_some_and(|at| now.since_ms(at) < ELSEWHERE_FOR_MS);
+        !waits_for_others && !waits_elsewhere && !has_declined
     }
 
     /// Changes one record, stores it and puts it where it belongs. `None` if there is none.
@@ -517,19 +547,26 @@ fn replica_standing(record: &LeaseRecord) -> ReplicaStanding {
     }
 }
 
-fn note_refusals(peer: Hotkey, answer: &PeerAnswer, out: &mut Outcome) {
-    let mut note = |call: &'static str, refusal: &LeaseRefusal| {
-        out.note(Note::LeaseRefused { peer, call, reason: refusal.id().to_owned() });
+fn note_refusals(
+    peer: Hotkey,
+    subjects: &[Option<SubmissionId>],
+    answer: &PeerAnswer,
+    out: &mut Outcome,
+) {
+    let mut note = |call: &'static str, at: usize, refusal: &LeaseRefusal| {
+        let submission = subjects.get(at).copied().flatten();
+        let reason = refusal.id().to_owned();
+        out.note(Note::LeaseRefused { peer, call, submission, reason });
     };
     match answer {
-        PeerAnswer::Acquired(Err(refusal)) => note("acquire", refusal),
-        PeerAnswer::Completed(LeaseAnswer::Refused(refusal)) => note("complete", refusal),
-        PeerAnswer::Released(LeaseAnswer::Refused(refusal)) => note("release", refusal),
-        PeerAnswer::Sealed(HoldAnswer::Refused(refusal)) => note("seal", refusal),
+        PeerAnswer::Acquired(Err(refusal)) => note("acquire", 0, refusal),
+        PeerAnswer::Completed(LeaseAnswer::Refused(refusal)) => note("complete", 0, refusal),
+        PeerAnswer::Released(LeaseAnswer::Refused(refusal)) => note("release", 0, refusal),
+        PeerAnswer::Sealed(HoldAnswer::Refused(refusal)) => note("seal", 0, refusal),
         PeerAnswer::Renewed(answers) => {
-            for answer in answers {
+            for (at, answer) in answers.iter().enumerate() {
                 if let HoldAnswer::Refused(refusal) = answer {
-                    note("renew", refusal);
+                    note("renew", at, refusal);
                 }
             }
         }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::assignment::coordinators_among;
 use crate::id::{Hotkey, SubmissionId};
 use crate::limits::{STUCK_BLOCKS, UNABLE_AFTER_BLOCKS};
+use crate::machine::settle::Pending;
 use crate::machine::Machine;
 use crate::submission::Submission;
 use crate::unit::{BlockCount, BlockNumber, Now};
@@ -134,20 +135,42 @@ impl Machine {
     /// Who may be asked for a replica of this submission: the first validator that is not gone,
     /// and one more for each [`STUCK_BLOCKS`] that it stands unsettled.
     pub(super) fn coordinators_now(&mut self, id: &SubmissionId) -> Vec<Hotkey> {
-        let helpers = self.pending.get(id).map_or(0, |pending| pending.helpers);
-        self.coordinators_with_helpers(id, helpers)
+        let how = |pending: &Pending| (pending.helpers, pending.for_itself);
+        let (helpers, for_itself) = self.pending.get(id).map_or((0, false), how);
+        self.coordinators_with_helpers(id, helpers, for_itself)
     }
 
-    /// The first validators in the ranking that are not gone: one, and so many `helpers`.
+    /// The first validators in the ranking that are not gone: one, and so many `helpers`; and this
+    /// node, if all of them grant it nothing because of its strikes, or need no result of it.
     pub(super) fn coordinators_with_helpers(
         &mut self,
         id: &SubmissionId,
         helpers: u64,
+        for_itself: bool,
     ) -> Vec<Hotkey> {
         let Some(submission) = self.submissions.get(id) else { return Vec::new() };
         let count = usize::try_from(helpers).unwrap_or(usize::MAX).saturating_add(1);
         let ranked = self.duties.ranked(submission);
-        ranked.into_iter().filter(|hotkey| !self.duties.is_gone(hotkey)).take(count).collect()
+        let present = ranked.into_iter().filter(|hotkey| !self.duties.is_gone(hotkey));
+        let mut coordinators: Vec<Hotkey> = present.take(count).collect();
+        // Who is granted nothing there evaluates for itself.
+        let own = self.config.hotkey;
+        let is_refused = |hotkey: &Hotkey| self.peers.get(hotkey).is_some_and(|p| p.refuses_us);
+        let is_alone = for_itself || coordinators.iter().all(is_refused);
+        if is_alone && !coordinators.contains(&own) {
+            coordinators.push(own);
+        }
+        coordinators
+    }
+
+    /// Who coordinates a submission now: the first in the ranking that is not gone.
+    #[must_use]
+    pub fn coordinator_of(&self, id: &SubmissionId) -> Option<Hotkey> {
+        let submission = self.submissions.get(id)?;
+        let validators = &self.duties.validators;
+        let places = coordinators_among(validators, &submission.hotkey, &submission.content);
+        let mut ranked = places.iter().filter_map(|place| validators.get(usize::from(*place)));
+        ranked.find(|hotkey| !self.duties.is_gone(hotkey)).copied()
     }
 
     /// Whether this node gives out replicas of this submission.

@@ -180,52 +180,203 @@ pub struct WeightsToSign {
 #[serde(rename_all = "snake_case", tag = "note")]
 #[allow(missing_docs, reason = "each variant is one log line whose fields name themselves")]
 pub enum Note {
-    SubmissionSeen { submission: SubmissionId, hotkey: Hotkey, block: BlockNumber },
-    CommitmentUnreadable { hotkey: Hotkey, block: BlockNumber, reason: String },
-    CommitmentTooSoon { hotkey: Hotkey, block: BlockNumber, allowed_at: BlockNumber },
-    CommitmentByValidator { hotkey: Hotkey, block: BlockNumber },
-    ContentFetched { submission: SubmissionId },
-    FetchFailed { submission: SubmissionId, reason: String },
-    SubmissionAdmitted { submission: SubmissionId },
-    SubmissionRejected { submission: SubmissionId, reason: String },
-    SubmissionScored { submission: SubmissionId, points: u64, worker: Hotkey },
-    SubmissionFailed { submission: SubmissionId, reason: String, worker: Hotkey },
-    SubmissionDisputed { submission: SubmissionId },
-    Strike { validator: Hotkey, submission: SubmissionId, cause: String },
-    ReceiptLate { submission: SubmissionId, worker: Hotkey },
-    LeaseGranted { submission: SubmissionId, holder: Hotkey, attempt: u32 },
-    LeaseExpired { submission: SubmissionId, holder: Hotkey, attempt: u32 },
-    LeaseReleased { submission: SubmissionId, holder: Hotkey, attempt: u32 },
-    LeaseExhausted { submission: SubmissionId, holder: Hotkey },
-    LeaseRefused { peer: Hotkey, call: &'static str, reason: String },
-    ReceiptAccepted { submission: SubmissionId, worker: Hotkey },
-    ReceiptIgnored { coordinator: Hotkey, reason: String },
-    GrantIgnored { coordinator: Hotkey, reason: String },
-    RunStarted { run: RunId, submission: SubmissionId, device: String, attempt: u32 },
-    RunEnded { run: RunId, submission: SubmissionId, reason: String },
-    RunUnknown { run: RunId },
-    RunAbandoned { run: RunId, reason: String },
-    LeftoverFound { run: RunId },
-    PeerUnreachable { peer: Hotkey, reason: String },
-    WeightsIntended { epoch: u64, entries: u64 },
-    WeightsNotSafe { epoch: u64, reason: String },
-    WeightsSigned { epoch: u64, nonce: u32, era_end: BlockNumber },
-    WeightsNotSigned { epoch: u64, reason: String },
-    WeightsRefused { epoch: u64, reason: String },
-    WeightsLanded { epoch: u64, block: BlockNumber },
-    WeightsCommitted { epoch: u64, block: BlockNumber, commit_epoch: u64 },
-    WeightsRevealed { epoch: u64, block: BlockNumber },
-    WeightsLost { epoch: u64, reason: String },
-    WeightsFailed { epoch: u64, block: BlockNumber, error: String },
-    WeightsUntraced { epoch: u64, reason: String },
-    WeightsDiffer { epoch: u64, block: BlockNumber },
-    RevealSigned { epoch: u64, nonce: u32, era_end: BlockNumber },
-    WeightsAbandoned { epoch: u64, reason: String },
-    NonceUsedElsewhere { nonce: u32 },
-    HotkeyAdopted { block: BlockNumber },
-    OtherSigner { block: BlockNumber },
-    UnexpectedAnswer { peer: Hotkey },
-    CaughtUp { block: BlockNumber },
+    SubmissionSeen {
+        submission: SubmissionId,
+        hotkey: Hotkey,
+        block: BlockNumber,
+    },
+    CommitmentUnreadable {
+        hotkey: Hotkey,
+        block: BlockNumber,
+        reason: String,
+    },
+    CommitmentTooSoon {
+        hotkey: Hotkey,
+        block: BlockNumber,
+        allowed_at: BlockNumber,
+    },
+    CommitmentByValidator {
+        hotkey: Hotkey,
+        block: BlockNumber,
+    },
+    ContentFetched {
+        submission: SubmissionId,
+    },
+    FetchFailed {
+        submission: SubmissionId,
+        reason: String,
+    },
+    SubmissionAdmitted {
+        submission: SubmissionId,
+    },
+    SubmissionRejected {
+        submission: SubmissionId,
+        reason: String,
+    },
+    SubmissionScored {
+        submission: SubmissionId,
+        points: u64,
+        worker: Hotkey,
+    },
+    SubmissionFailed {
+        submission: SubmissionId,
+        reason: String,
+        worker: Hotkey,
+    },
+    SubmissionDisputed {
+        submission: SubmissionId,
+    },
+    Strike {
+        validator: Hotkey,
+        submission: SubmissionId,
+        cause: String,
+    },
+    ReceiptLate {
+        submission: SubmissionId,
+        worker: Hotkey,
+    },
+    LeaseGranted {
+        submission: SubmissionId,
+        holder: Hotkey,
+        attempt: u32,
+    },
+    LeaseExpired {
+        submission: SubmissionId,
+        holder: Hotkey,
+        attempt: u32,
+    },
+    LeaseReleased {
+        submission: SubmissionId,
+        holder: Hotkey,
+        attempt: u32,
+    },
+    LeaseExhausted {
+        submission: SubmissionId,
+        holder: Hotkey,
+    },
+    LeaseRefused {
+        peer: Hotkey,
+        call: &'static str,
+        submission: Option<SubmissionId>,
+        reason: String,
+    },
+    ReceiptAccepted {
+        submission: SubmissionId,
+        worker: Hotkey,
+    },
+    ReceiptIgnored {
+        coordinator: Hotkey,
+        reason: String,
+    },
+    GrantIgnored {
+        coordinator: Hotkey,
+        reason: String,
+    },
+    RunStarted {
+        run: RunId,
+        submission: SubmissionId,
+        device: String,
+        attempt: u32,
+    },
+    RunEnded {
+        run: RunId,
+        submission: SubmissionId,
+        reason: String,
+    },
+    RunUnknown {
+        run: RunId,
+    },
+    RunAbandoned {
+        run: RunId,
+        reason: String,
+    },
+    RunLapsed {
+        run: RunId,
+        submission: SubmissionId,
+        reason: String,
+    },
+    LeftoverFound {
+        run: RunId,
+    },
+    PeerUnreachable {
+        peer: Hotkey,
+        reason: String,
+    },
+    WeightsIntended {
+        epoch: u64,
+        entries: u64,
+    },
+    WeightsNotSafe {
+        epoch: u64,
+        reason: String,
+    },
+    WeightsSigned {
+        epoch: u64,
+        nonce: u32,
+        era_end: BlockNumber,
+    },
+    WeightsNotSigned {
+        epoch: u64,
+        reason: String,
+    },
+    WeightsRefused {
+        epoch: u64,
+        reason: String,
+    },
+    WeightsLanded {
+        epoch: u64,
+        block: BlockNumber,
+    },
+    WeightsCommitted {
+        epoch: u64,
+        block: BlockNumber,
+        commit_epoch: u64,
+    },
+    WeightsRevealed {
+        epoch: u64,
+        block: BlockNumber,
+    },
+    WeightsLost {
+        epoch: u64,
+        reason: String,
+    },
+    WeightsFailed {
+        epoch: u64,
+        block: BlockNumber,
+        error: String,
+    },
+    WeightsUntraced {
+        epoch: u64,
+        reason: String,
+    },
+    WeightsDiffer {
+        epoch: u64,
+        block: BlockNumber,
+    },
+    RevealSigned {
+        epoch: u64,
+        nonce: u32,
+        era_end: BlockNumber,
+    },
+    WeightsAbandoned {
+        epoch: u64,
+        reason: String,
+    },
+    NonceUsedElsewhere {
+        nonce: u32,
+    },
+    HotkeyAdopted {
+        block: BlockNumber,
+    },
+    OtherSigner {
+        block: BlockNumber,
+    },
+    UnexpectedAnswer {
+        peer: Hotkey,
+    },
+    CaughtUp {
+        block: BlockNumber,
+    },
 }
 
 impl Outcome {

@@ -4,7 +4,8 @@ use crate::admission::{Rejection, Verdict};
 use crate::evidence::{Evidence, Metrics, Receipt};
 use crate::id::{Digest, Hotkey, IntentId, RunId, Salt, Signature, SubmissionId};
 use crate::inventory::Device;
-use crate::lease::{PeerAnswer, PeerRequest};
+use crate::keeper::Lapse;
+use crate::lease::{HoldAnswer, PeerAnswer, PeerRequest};
 use crate::outcome::Ending;
 use crate::rows::{JournalEntry, Row, SignedExtrinsic};
 use crate::unit::{BlockNumber, UnixMs};
@@ -67,6 +68,21 @@ pub enum Event {
         question: Question,
         /// The answer, or why there is none.
         result: Result<PeerAnswer, String>,
+    },
+    /// A run has to stop: its lease may be given away soon. Whoever keeps the leases stops its
+    /// container too, without waiting for the machine.
+    LeaseLapsed {
+        /// Which.
+        run: RunId,
+        /// Why.
+        lapse: Lapse,
+    },
+    /// Leases held at a coordinator were renewed there, or were not.
+    RenewalEnded {
+        /// Who was asked.
+        peer: Hotkey,
+        /// What was answered for each run; or why nothing was.
+        result: Result<Vec<(RunId, HoldAnswer)>, String>,
     },
     /// The container of a run was started.
     RunStarted {
@@ -174,8 +190,6 @@ pub struct Restarted {
 pub enum Question {
     /// For work.
     Acquire,
-    /// To keep leases.
-    Renew,
     /// To fix the result of this run.
     Seal(RunId),
     /// To accept the result of this run.

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::evidence::Receipt;
-use crate::id::Hotkey;
-use crate::lease::{PeerAnswer, PeerRequest};
+use crate::id::{Hotkey, RunId};
+use crate::lease::{HoldAnswer, LeaseRefusal, PeerAnswer, PeerRequest};
 use crate::limits::{
     clip_detail, GONE_AFTER_MS, GONE_FAILURES_MIN, RECEIPTS_EVERY_MS, RECEIPTS_PER_PAGE_MAX,
 };
@@ -32,11 +32,12 @@ pub struct PeerState {
     pub(super) acquire_again_at: MonoMs,
     pub(super) receipts_in_flight: bool,
     pub(super) receipts_again_at: MonoMs,
-    pub(super) renewing: Option<(MonoMs, Vec<crate::id::RunId>)>,
     /// How far each of the others was asked for its receipts in this life: numbers are not signed,
     /// so what one says about them moves nobody else's.
     mirrored: BTreeMap<Hotkey, u64>,
     mirror_again_at: MonoMs,
+    /// Whether it granted nothing the last time, because of our strikes in its book.
+    pub(super) refuses_us: bool,
     /// Since when every question failed, and how many did.
     silent_since: Option<MonoMs>,
     failures: u32,
@@ -161,29 +162,14 @@ impl Machine {
         result: Result<PeerAnswer, String>,
         out: &mut Outcome,
     ) {
-        let state = self.peers.entry(peer).or_default();
-        let answer = match result {
-            Ok(answer) => {
-                state.answered(now);
-                Some(answer)
-            }
-            Err(reason) => {
-                let reason = clip_detail(&reason);
-                if state.failed(now, reason.clone()) {
-                    out.note(Note::PeerUnreachable { peer, reason });
-                }
-                None
-            }
-        };
+        let answer = self.heard(now, peer, result, out);
         match (question, answer) {
             (Question::Acquire, Some(PeerAnswer::Acquired(grants))) => {
+                let refuses_us = grants == Err(LeaseRefusal::TooManyStrikes);
+                self.note_refused_by(now, peer, refuses_us, out);
                 self.on_acquired(now, peer, grants.unwrap_or_default(), out);
             }
             (Question::Acquire, None) => self.on_acquired(now, peer, Vec::new(), out),
-            (Question::Renew, Some(PeerAnswer::Renewed(answers))) => {
-                self.on_renewed(now, peer, &answers, out);
-            }
-            (Question::Renew, None) => self.on_renewed(now, peer, &[], out),
             (Question::Seal(run), Some(PeerAnswer::Sealed(answer))) => {
                 self.on_sealed(now, run, Some(&answer), out);
             }
@@ -214,6 +200,52 @@ impl Machine {
                 let reason = "it answered something else than what was asked".to_owned();
                 self.on_answered(now, peer, question, Err(reason), out);
             }
+        }
+    }
+
+    /// Notes that a peer answered, or that it did not. Returns the answer.
+    fn heard<T>(
+        &mut self,
+        now: Now,
+        peer: Hotkey,
+        result: Result<T, String>,
+        out: &mut Outcome,
+    ) -> Option<T> {
+        let state = self.peers.entry(peer).or_default();
+        match result {
+            Ok(answer) => {
+                state.answered(now);
+                Some(answer)
+            }
+            Err(reason) => {
+                let reason = clip_detail(&reason);
+                if state.failed(now, reason.clone()) {
+                    out.note(Note::PeerUnreachable { peer, reason });
+                }
+                None
+            }
+        }
+    }
+
+    pub(super) fn on_renewal_ended(
+        &mut self,
+        now: Now,
+        peer: Hotkey,
+        result: Result<Vec<(RunId, HoldAnswer)>, String>,
+        out: &mut Outcome,
+    ) {
+        for (run, answer) in self.heard(now, peer, result, out).unwrap_or_default() {
+            self.on_held(now, run, &answer, out);
+        }
+    }
+
+    /// Whether `peer` grants us nothing because of our strikes there: who is refused by others
+    /// evaluates for itself.
+    fn note_refused_by(&mut self, now: Now, peer: Hotkey, refuses_us: bool, out: &mut Outcome) {
+        let state = self.peers.entry(peer).or_default();
+        if std::mem::replace(&mut state.refuses_us, refuses_us) != refuses_us {
+            self.touch_all();
+            self.settle_touched(now, out);
         }
     }
 
@@ -275,6 +307,20 @@ impl Machine {
         self.file(peer, sequence, receipt, out);
     }
 
+    /// The next page of a coordinator's sequence, as far as it is known here. What waits for its
+    /// submission here may be known where it is asked for: a coordinator that lost its rows asks
+    /// for what it had accepted only once.
+    pub(super) fn page_of(&self, of: Hotkey, after: u64) -> Vec<(u64, Receipt)> {
+        let mut page: BTreeMap<u64, Receipt> = self.receipts.page(of, after).into_iter().collect();
+        let is_asked_for = |(from, n, _): &&(Hotkey, u64, Receipt)| {
+            *from == of && *n > after && of != self.config.hotkey
+        };
+        for (_, number, receipt) in self.orphans.iter().filter(is_asked_for) {
+            page.entry(*number).or_insert_with(|| receipt.clone());
+        }
+        page.into_iter().take(RECEIPTS_PER_PAGE_MAX).collect()
+    }
+
     /// Keeps a receipt of `coordinator`'s sequence, or puts it aside until it can be judged.
     fn file(&mut self, coordinator: Hotkey, sequence: u64, receipt: Receipt, out: &mut Outcome) {
         let evidence = &receipt.evidence;
@@ -283,7 +329,9 @@ impl Machine {
             out.note(Note::ReceiptIgnored { coordinator, reason });
             return;
         }
-        if self.receipts.contains(&receipt) {
+        // One that was kept as late may be of a lease that was lost with the rows: others know that
+        // it had been accepted.
+        if self.receipts.counts(&receipt) {
             return;
         }
         if self.can_be_judged(&receipt) {
@@ -348,7 +396,10 @@ impl Machine {
         // What this node had accepted and lost gets a new number: nobody else is believed on them.
         // It is public already, so all may count on it at once.
         let is_own = coordinator == self.config.hotkey;
-        let sequence = Some(if is_own { self.take_number() } else { sequence });
+        let sequence = match is_own {
+            true => (!self.is_catching_up()).then(|| self.take_number()),
+            false => Some(sequence),
+        };
         let standing = ReceiptStanding::Counts;
         self.keep_receipt(ReceiptRow { sequence, standing, receipt }, out);
     }

@@ -128,6 +128,8 @@ pub struct Machine {
     /// Those of which nothing is kept any more.
     retired: BTreeSet<SubmissionId>,
     strikes: BTreeMap<(Hotkey, SubmissionId, StrikeCause), StrikeRow>,
+    /// How many of them counted at the latest block.
+    strikes_counted: usize,
     runs: BTreeMap<RunId, Run>,
     /// What this node measured.
     measurements: BTreeMap<SubmissionId, MeasurementRow>,
@@ -190,6 +192,7 @@ impl Machine {
             left_at: BTreeMap::new(),
             retired: BTreeSet::new(),
             strikes: BTreeMap::new(),
+            strikes_counted: 0,
             runs: BTreeMap::new(),
             measurements: BTreeMap::new(),
             asked_for_work: None,
@@ -240,6 +243,10 @@ impl Machine {
             Event::PeerAnswered { peer, question, result } => {
                 self.on_answered(now, peer, question, result, &mut out);
             }
+            Event::LeaseLapsed { run, lapse } => self.on_lapsed(run, lapse, &mut out),
+            Event::RenewalEnded { peer, result } => {
+                self.on_renewal_ended(now, peer, result, &mut out);
+            }
             Event::RunStarted { run } => self.on_run_started(run),
             Event::RunEnded { run, ending, metrics, ended_at, salt } => {
                 let ended = work::EndedRun { run, ending, metrics, ended_at, salt };
@@ -283,7 +290,7 @@ impl Machine {
         self.take_over_stuck();
         self.asked_for_work = None;
         self.settle_touched(now, out);
-        self.check_caught_up(out);
+        self.check_caught_up(now, out);
         self.on_finalized_weights(out);
     }
 
@@ -294,10 +301,8 @@ impl Machine {
             self.settle_touched(now, out);
         }
         self.expire_leases(now, out);
-        self.stop_unrenewed_runs(now, out);
         self.show_overdue(now, out);
         self.report_results(now, out);
-        self.renew_leases(now, out);
         self.acquire_work(now, out);
         self.ask_for_receipts(now, out);
     }
@@ -360,6 +365,12 @@ impl Machine {
         self.submissions.values()
     }
 
+    /// Whether an evaluation needs further results. An earlier verdict may stand until they come.
+    #[must_use]
+    pub fn needs_results(&self, id: &SubmissionId) -> bool {
+        self.pending.contains_key(id)
+    }
+
     /// Leases that this node coordinates, or did.
     pub fn leases(&self) -> impl Iterator<Item = &LeaseRecord> {
         self.evaluations.values().flat_map(Evaluation::replicas)
@@ -367,7 +378,8 @@ impl Machine {
 
     /// Strikes that count.
     pub fn strikes(&self) -> impl Iterator<Item = &StrikeRow> {
-        self.strikes.values()
+        let number = self.view.as_ref().map(|view| view.number).unwrap_or_default();
+        self.strikes.values().filter(move |row| settle::counts_at(number, row))
     }
 
     /// Validators whose place others take.

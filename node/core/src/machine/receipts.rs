@@ -50,15 +50,23 @@ impl Receipts {
         rows.is_some_and(|rows| rows.contains_key(&receipt.evidence.digest()))
     }
 
+    /// Whether this very receipt counts already.
+    pub(super) fn counts(&self, receipt: &Receipt) -> bool {
+        let rows = self.by_submission.get(&receipt.evidence.submission);
+        let row = rows.and_then(|rows| rows.get(&receipt.evidence.digest()));
+        row.is_some_and(|row| row.standing == ReceiptStanding::Counts)
+    }
+
     /// Whether a receipt of another coordinator says anything that is not known already, and there
     /// is room for it. What a worker says a third time proves nothing more.
     pub(super) fn is_news(&self, receipt: &Receipt) -> bool {
         let evidence = &receipt.evidence;
         let known = self.counting(&evidence.submission).map(|known| &known.evidence);
         let of_worker: Vec<_> = known.filter(|known| known.worker == evidence.worker).collect();
-        // Which coordinators saw it, and what they had fixed then, is what settling depends on too.
+        // Which coordinators saw it, what they had fixed then, and which promise it keeps, is what
+        // settling depends on too.
         let is_known = of_worker.iter().any(|known| {
-            known.says_the_same(evidence)
+            known.sealed() == evidence.sealed()
                 && known.coordinator == evidence.coordinator
                 && known.coordinator_sealed == evidence.coordinator_sealed
         });

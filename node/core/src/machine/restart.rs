@@ -22,7 +22,7 @@ impl Machine {
             self.load(now, row, out);
         }
         if found.has_lost_rows {
-            self.start_catching_up(now, out);
+            self.start_catching_up();
         }
         let replicas = self.evaluations.values().flat_map(Evaluation::replicas);
         for record in replicas {

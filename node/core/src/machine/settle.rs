@@ -31,6 +31,13 @@ pub(super) struct Pending {
     pub(super) needed: usize,
     /// Workers that have one.
     pub(super) claimants: BTreeSet<Hotkey>,
+    /// Only this node's own claim is missing, for nobody but itself.
+    pub(super) for_itself: bool,
+}
+
+/// Whether a strike counts at this block.
+pub(super) fn counts_at(number: BlockNumber, row: &StrikeRow) -> bool {
+    number.since(row.block) < BlockCount(STRIKES_KEPT_BLOCKS)
 }
 
 impl Machine {
@@ -159,10 +166,10 @@ impl Machine {
             return;
         }
         let number = self.view.as_ref().map(|view| view.number).unwrap_or_default();
-        let Standing { claimants, needed, .. } = standing;
+        let Standing { claimants, needed, for_itself, .. } = standing;
         let (since, helpers) =
             self.pending.get(&id).map_or((number, 0), |pending| (pending.since, pending.helpers));
-        self.pending.insert(id, Pending { since, helpers, needed, claimants });
+        self.pending.insert(id, Pending { since, helpers, needed, claimants, for_itself });
     }
 
     fn apply_decision(&mut self, id: SubmissionId, decision: &Decision, out: &mut Outcome) {
@@ -236,7 +243,7 @@ impl Machine {
             .strikes
             .range((*validator, first, StrikeCause::StoodAlone)..)
             .take_while(|((hotkey, _, _), _)| hotkey == validator)
-            .filter(|(_, row)| view.number.since(row.block) < BlockCount(STRIKES_KEPT_BLOCKS));
+            .filter(|(_, row)| counts_at(view.number, row));
         theirs.count() >= STRIKES_MAX
     }
 
@@ -247,7 +254,11 @@ impl Machine {
         let shown: BTreeSet<(Hotkey, BlockNumber)> =
             view.commitments.iter().map(|record| (record.hotkey, record.block)).collect();
         let is_shown = |s: &Submission| shown.contains(&(s.hotkey, s.committed_at));
-        self.current = self.submissions.values().filter(|s| is_shown(s)).map(|s| s.id).collect();
+        let current: BTreeSet<SubmissionId> =
+            self.submissions.values().filter(|s| is_shown(s)).map(|s| s.id).collect();
+        // What an endpoint that lags did not show when it was planned is planned again.
+        self.to_settle.extend(current.difference(&self.current));
+        self.current = current;
         let gone = self.submissions.keys().filter(|id| !self.current.contains(*id));
         let mut over: Vec<SubmissionId> = Vec::new();
         for id in gone {
@@ -260,16 +271,18 @@ impl Machine {
         for id in over {
             self.forget_evaluation(id, out);
         }
-        let strikes = self.strikes.len();
+        let receipts = &self.receipts;
         self.strikes.retain(|_, row| {
-            let is_kept = number.since(row.block) < BlockCount(STRIKES_KEPT_BLOCKS);
+            // As long as what it is for is there, it would be written down anew.
+            let is_kept = counts_at(number, row) || receipts.of(&row.submission).next().is_some();
             if !is_kept {
                 let row = Row::Strike(row.clone());
                 out.writes.push(Write::Delete(Table::Strikes, row.key()));
             }
             is_kept
         });
-        if self.strikes.len() < strikes {
+        let counted = self.strikes().count();
+        if counted < std::mem::replace(&mut self.strikes_counted, counted) {
             self.touch_all();
         }
     }

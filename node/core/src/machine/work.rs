@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::evidence::{Evidence, Metrics, Receipt};
 use crate::id::{Digest, DigestBuilder, Hotkey, RunId, Salt, Signature, SubmissionId};
+use crate::keeper::{Kept, Lapse};
 use crate::lease::{
     AcquireRequest, Grant, HeldLease, HeldStage, HoldAnswer, LeaseAnswer, LeaseRefusal,
     PeerRequest, ReleaseReason, Renewal, Seal,
 };
 use crate::limits::{
-    ACQUIRE_EVERY_MS, LEASES_PER_ACQUIRE_MAX, LEASE_RENEW_EVERY_MS, LEASE_START_STOP_MS,
-    LEASE_STOP_AFTER_MS, LEASE_TOTAL_MS_MAX, LEASE_TTL_MS, REPLICA_NUMBERS_MAX, SEALED_POLL_MS,
-    SEAL_WAIT_MS,
+    ACQUIRE_EVERY_MS, LEASES_HELD_MAX, LEASES_PER_ACQUIRE_MAX, LEASE_TOTAL_MS_MAX,
+    REPLICA_NUMBERS_MAX, REVEAL_WAIT_MS, SEAL_WAIT_MS,
 };
 use crate::machine::effect::{Effect, Note, Outcome, RunSpec};
 use crate::machine::event::Question;
@@ -25,27 +25,18 @@ use crate::unit::{MonoMs, Now, UnixMs};
 /// How long a result waits for the next try to hand it in.
 const REPORT_AGAIN_MS: u64 = 2_000;
 
-/// How long a run may hold a lease, renewed or not: the coordinator's last renewals end with the
-/// lease's total time and so may be shorter than a TTL.
-const LEASE_HELD_MS_MAX: u64 = LEASE_TOTAL_MS_MAX - (LEASE_TTL_MS - LEASE_STOP_AFTER_MS);
-
 /// An execution of this node, until its coordinator has acknowledged the result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     /// What is stored.
     pub row: RunRow,
     pub(super) phase: Phase,
-    /// By when the lease must have been renewed.
-    valid_until: MonoMs,
-    /// When it has to stop though it was renewed.
-    ends_at: MonoMs,
-    renew_at: MonoMs,
+    /// When the lease was asked for: it is held from then on.
+    leased_at: MonoMs,
     report_at: MonoMs,
     give_up_at: MonoMs,
     /// When the result is shown whatever others do.
     show_at: MonoMs,
-    /// By when it must have started.
-    start_by: MonoMs,
     has_started: bool,
 }
 
@@ -105,21 +96,12 @@ impl Run {
         Self {
             row,
             phase,
-            valid_until: leased_at.plus_ms(LEASE_STOP_AFTER_MS),
-            renew_at: leased_at.plus_ms(LEASE_RENEW_EVERY_MS),
+            leased_at,
             report_at: leased_at,
-            ends_at: leased_at.plus_ms(LEASE_HELD_MS_MAX),
             give_up_at: leased_at.plus_ms(LEASE_TOTAL_MS_MAX.saturating_add(SEAL_WAIT_MS)),
             show_at: leased_at.plus_ms(SEAL_WAIT_MS),
-            start_by: leased_at.plus_ms(LEASE_START_STOP_MS),
             has_started: false,
         }
-    }
-
-    /// The coordinator renewed the lease, asked at this time.
-    fn renewed(&mut self, asked_at: MonoMs) {
-        self.valid_until = asked_at.plus_ms(LEASE_STOP_AFTER_MS).min(self.ends_at);
-        self.renew_at = asked_at.plus_ms(LEASE_RENEW_EVERY_MS);
     }
 
     fn renewal(&self) -> Renewal {
@@ -139,9 +121,12 @@ impl Run {
     }
 
     fn item(&self) -> HeldLease {
-        let grant = &self.row.grant;
-        HeldLease { assignment: grant.assignment.id, lease: grant.lease, attempt: grant.attempt }
+        held(&self.row.grant)
     }
+}
+
+fn held(grant: &Grant) -> HeldLease {
+    HeldLease { assignment: grant.assignment.id, lease: grant.lease, attempt: grant.attempt }
 }
 
 /// The identity of a run: the worker's execution of one grant.
@@ -199,7 +184,8 @@ impl Machine {
             if found.len() >= present {
                 break;
             }
-            found.extend(self.coordinators_with_helpers(id, pending.helpers));
+            let (helpers, for_itself) = (pending.helpers, pending.for_itself);
+            found.extend(self.coordinators_with_helpers(id, helpers, for_itself));
         }
         self.pending = pending;
         let mut hotkeys: Vec<Hotkey> = found.into_iter().collect();
@@ -221,6 +207,7 @@ impl Machine {
         for grant in grants.into_iter().take(LEASES_PER_ACQUIRE_MAX) {
             if let Err(reason) = self.check_grant(&peer, &grant) {
                 out.note(Note::GrantIgnored { coordinator: peer, reason: reason.to_owned() });
+                self.decline(&peer, &grant, out);
                 continue;
             }
             self.begin(now, asked_at, grant, out);
@@ -231,6 +218,9 @@ impl Machine {
     fn check_grant(&self, peer: &Hotkey, grant: &Grant) -> Result<(), &'static str> {
         if grant.coordinator != *peer {
             return Err("granted in the name of another validator");
+        }
+        if self.runs.len() >= LEASES_HELD_MAX {
+            return Err("this node holds as many leases as it can keep");
         }
         let submission = self
             .submissions
@@ -258,7 +248,23 @@ impl Machine {
         if self.runs.values().any(is_in_the_way) {
             return Err("this node already evaluates the submission");
         }
+        if self.devices.is_empty() {
+            return Err("this node has no device");
+        }
         Ok(())
+    }
+
+    /// Gives back at once what is not taken, so that others need not wait for its end. Said once:
+    /// if it is not heard, the lease ends by itself. What is being run is kept.
+    fn decline(&self, peer: &Hotkey, grant: &Grant, out: &mut Outcome) {
+        let run = run_id(&self.config.hotkey, grant);
+        if grant.coordinator != *peer || self.runs.contains_key(&run) {
+            return;
+        }
+        let Some(peer) = self.address_of(peer) else { return };
+        let item = held(grant);
+        let request = PeerRequest::Release { item, reason: ReleaseReason::Declined };
+        out.perform(Effect::AskPeer { peer, question: Question::Release(run), request });
     }
 
     fn begin(&mut self, now: Now, asked_at: MonoMs, grant: Grant, out: &mut Outcome) {
@@ -344,88 +350,50 @@ impl Machine {
         }
     }
 
-    /// Renews what is due, one question per coordinator at a time.
-    pub(super) fn renew_leases(&mut self, now: Now, out: &mut Outcome) {
-        let mut coordinators: Vec<Hotkey> = self
-            .runs
-            .values()
-            .filter(|run| now.mono >= run.renew_at && run.wants_renewal())
-            .map(|run| run.row.grant.coordinator)
-            .collect();
-        coordinators.sort_unstable();
-        coordinators.dedup();
-        for coordinator in coordinators {
-            let Some(peer) = self.address_of(&coordinator) else { continue };
-            let state = self.peers.entry(coordinator).or_default();
-            if state.renewing.is_some() {
-                continue;
+    /// The leases that have to be kept, and where.
+    pub fn leases_held(&self) -> impl Iterator<Item = Kept> + '_ {
+        self.runs.values().filter(|run| run.wants_renewal()).map(|run| {
+            let coordinator = run.row.grant.coordinator;
+            Kept {
+                run: run.row.run,
+                coordinator,
+                endpoint: self.address_of(&coordinator).map(|peer| peer.endpoint),
+                renewal: run.renewal(),
+                leased_at: run.leased_at,
+                holds_device: run.holds_device(),
+                is_waiting: run.is_waiting(),
             }
-            let (runs, items): (Vec<RunId>, Vec<Renewal>) = self
-                .runs
-                .values()
-                .filter(|run| run.row.grant.coordinator == coordinator && run.wants_renewal())
-                .map(|run| (run.row.run, run.renewal()))
-                .unzip();
-            state.renewing = Some((now.mono, runs));
-            let request = PeerRequest::Renew(items);
-            out.perform(Effect::AskPeer { peer, question: Question::Renew, request });
-        }
+        })
     }
 
-    pub(super) fn on_renewed(
-        &mut self,
-        now: Now,
-        peer: Hotkey,
-        answers: &[HoldAnswer],
-        out: &mut Outcome,
-    ) {
-        let Some((asked_at, runs)) = self.peers.get_mut(&peer).and_then(|p| p.renewing.take())
-        else {
+    /// The lease of a run may be given away soon.
+    pub(super) fn on_lapsed(&mut self, id: RunId, lapse: Lapse, out: &mut Outcome) {
+        let Some(run) = self.runs.get_mut(&id).filter(|run| run.phase == Phase::Running) else {
             return;
         };
-        // An unanswered renewal leaves `renew_at` in the past, so the next tick asks again.
-        for (id, answer) in runs.iter().zip(answers) {
-            self.on_held(now, asked_at, *id, answer, out);
-        }
+        let submission = run.row.grant.assignment.submission;
+        out.note(Note::RunLapsed { run: id, submission, reason: lapse.to_string() });
+        stop(run, Ending::LeaseLost, out);
     }
 
     /// What a coordinator says to a renewal or a seal.
-    fn on_held(
-        &mut self,
-        now: Now,
-        asked_at: MonoMs,
-        id: RunId,
-        answer: &HoldAnswer,
-        out: &mut Outcome,
-    ) {
+    pub(super) fn on_held(&mut self, now: Now, id: RunId, answer: &HoldAnswer, out: &mut Outcome) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let is_sealed = matches!(run.row.state, RunState::Sealing { .. });
         match answer {
-            HoldAnswer::Kept | HoldAnswer::Reveal(_) => {
-                run.renewed(asked_at);
-                // Only a seal that was taken can wait: a renewal may have overtaken it.
-                if run.phase == Phase::Waiting {
-                    run.renew_at = now.mono.plus_ms(SEALED_POLL_MS);
-                }
-                if let HoldAnswer::Reveal(seals) = answer {
-                    self.show_if_fixed(now, id, seals, out);
-                }
-            }
+            HoldAnswer::Kept => {}
+            HoldAnswer::Reveal(seals) => self.show_if_fixed(now, id, seals, out),
             HoldAnswer::Refused(LeaseRefusal::NotReady) => {
                 if run.phase == Phase::Reporting {
                     run.phase = Phase::ReadyToReport;
                 }
-                run.report_at = asked_at.plus_ms(REPORT_AGAIN_MS);
-                run.renew_at = asked_at.plus_ms(REPORT_AGAIN_MS);
+                run.report_at = now.mono.plus_ms(REPORT_AGAIN_MS);
             }
             HoldAnswer::Refused(refusal) if is_sealed => {
                 out.note(Note::RunAbandoned { run: id, reason: refusal.to_string() });
                 self.forget(id, out);
             }
-            HoldAnswer::Refused(_) => {
-                run.renew_at = asked_at.plus_ms(LEASE_RENEW_EVERY_MS);
-                stop(run, Ending::LeaseLost, out);
-            }
+            HoldAnswer::Refused(_) => stop(run, Ending::LeaseLost, out),
         }
     }
 
@@ -448,6 +416,11 @@ impl Machine {
         let others = self.jury(&submission).required().saturating_sub(1);
         let is_public = self.receipts.is_public(&submission, &own);
         if fixed.len() < others && !is_public && now.mono < run.show_at {
+            // Its coordinator may see fewer who can be asked than this node does.
+            let show_at = run.show_at.min(now.mono.plus_ms(REVEAL_WAIT_MS));
+            if let Some(run) = self.runs.get_mut(&id) {
+                run.show_at = show_at;
+            }
             return;
         }
         let sealed = self.fixed_by(&evidence.coordinator, submission, seals);
@@ -524,17 +497,6 @@ impl Machine {
             self.runs.values().filter(is_overdue).map(|run| run.row.run).collect();
         for id in overdue {
             self.show_if_fixed(now, id, &[], out);
-        }
-    }
-
-    /// Stops runs whose lease is about to be given away: it could not be renewed, or the run did
-    /// not start in time.
-    pub(super) fn stop_unrenewed_runs(&mut self, now: Now, out: &mut Outcome) {
-        let is_over = |run: &&mut Run| {
-            now.mono >= run.valid_until || !run.has_started && now.mono >= run.start_by
-        };
-        for run in self.runs.values_mut().filter(is_over) {
-            stop(run, Ending::LeaseLost, out);
         }
     }
 
@@ -725,7 +687,7 @@ impl Machine {
                 if !matches!(answer, HoldAnswer::Refused(_)) {
                     run.phase = Phase::Waiting;
                 }
-                self.on_held(now, now.mono, id, answer, out);
+                self.on_held(now, id, answer, out);
             }
             None => {
                 run.phase = Phase::ReadyToReport;

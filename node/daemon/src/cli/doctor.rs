@@ -96,6 +96,11 @@ impl Finding {
         Self { next: Some(next.into()), ..self }
     }
 
+    /// The same, at another level.
+    fn at(self, level: Level) -> Self {
+        Self { level, ..self }
+    }
+
     /// An error with its causes, in one line.
     fn of_error(id: &'static str, error: &dyn std::error::Error) -> Self {
         let mut text = error.to_string();

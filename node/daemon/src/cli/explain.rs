@@ -1,7 +1,8 @@
 //! `assay explain`.
 
 use clap::Args;
-use node_core::id::Hotkey;
+use node_core::id::{Attempt, Hotkey, LeaseId};
+use node_core::lease::{lease_id, ReplicaStanding};
 use serde::Serialize;
 
 use super::report::{ask, Asked};
@@ -10,7 +11,8 @@ use crate::exit::ExitReason;
 use crate::failure::Failure;
 use crate::output;
 use crate::status::{
-    grouped, EvaluationStatus, ReceiptStatus, StatusReport, SubmissionStage, SubmissionStatus,
+    clock_time, grouped, EvaluationStatus, ReceiptStatus, RefusalStatus, StatusReport,
+    SubmissionStage, SubmissionStatus,
 };
 
 const EXAMPLES: &str = "\
@@ -19,8 +21,8 @@ Examples:
   assay explain 5DAAnrj7                 by the miner's hotkey: its latest submission
   assay explain --json 7866e9f2 | jq .waits_for
 
-Ids of submissions, contents, assignments and runs are understood, as `assay status`, `assay leases`
-and the log print them.
+Ids of submissions, contents, assignments, leases and runs are understood, as `assay status`, `assay
+leases` and the log print them.
 
 Exit codes: 0 explained; 1 nothing has that id; 3 not running or not answering.";
 
@@ -32,7 +34,7 @@ pub struct ExplainCommand {
     #[arg(value_name = "ID")]
     id: String,
 
-    /// Print JSON: `submission`, `evaluation`, `receipts` and `waits_for`
+    /// Print JSON: `submission`, `evaluation`, `receipts`, `refused` and `waits_for`
     #[arg(long)]
     json: bool,
 
@@ -54,6 +56,7 @@ struct Answer<'a> {
     submission: &'a SubmissionStatus,
     evaluation: Option<&'a EvaluationStatus>,
     receipts: Vec<&'a ReceiptStatus>,
+    refused: Vec<&'a RefusalStatus>,
     waits_for: String,
 }
 
@@ -83,17 +86,30 @@ fn find<'a>(report: &'a StatusReport, id: &str) -> Result<Answer<'a>, NotFound> 
     let of_replica = |row: &SubmissionStatus| {
         evaluation(report, row).is_some_and(|evaluation| {
             let replicas = &evaluation.explanation.replicas;
-            replicas.iter().any(|replica| begins(replica.assignment.to_string()))
+            replicas.iter().any(|replica| {
+                begins(replica.assignment.to_string())
+                    || leases_of(report.node.hotkey, replica).any(|id| begins(id.to_string()))
+            })
         })
     };
     let of_run = |row: &SubmissionStatus| {
-        report.runs.iter().any(|run| run.submission == row.id && begins(run.run.to_string()))
+        report.runs.iter().any(|run| {
+            run.submission == row.id
+                && (begins(run.run.to_string()) || begins(run.lease.to_string()))
+        })
+    };
+    let of_receipt = |row: &SubmissionStatus| {
+        report.receipts.iter().any(|receipt| {
+            receipt.submission == row.id
+                && (begins(receipt.assignment.to_string()) || begins(receipt.lease.to_string()))
+        })
     };
     let is_meant = |row: &&SubmissionStatus| {
         begins(row.id.to_string())
             || begins(row.content.to_string())
             || of_replica(row)
             || of_run(row)
+            || of_receipt(row)
     };
     let found: Vec<&SubmissionStatus> = report.submissions.iter().filter(is_meant).collect();
     // The latest commitment stands first.
@@ -107,6 +123,17 @@ fn find<'a>(report: &'a StatusReport, id: &str) -> Result<Answer<'a>, NotFound> 
     }
 }
 
+/// Attempts by whose leases a replica is found, the latest ones. All budgets together are fewer,
+/// and after rows were lost the first attempt has a high number.
+const ATTEMPTS_FOUND: u32 = 64;
+
+/// The leases that this node gave of a replica.
+fn leases_of(own: Hotkey, replica: &ReplicaStanding) -> impl Iterator<Item = LeaseId> + '_ {
+    let last = replica.attempt.0;
+    let attempts = last.saturating_sub(ATTEMPTS_FOUND).max(1)..=last;
+    attempts.map(move |attempt| lease_id(&replica.assignment, &own, Attempt(attempt)))
+}
+
 fn evaluation<'a>(
     report: &'a StatusReport,
     row: &SubmissionStatus,
@@ -117,7 +144,9 @@ fn evaluation<'a>(
 fn explain<'a>(report: &'a StatusReport, row: &'a SubmissionStatus) -> Answer<'a> {
     let evaluation = evaluation(report, row);
     let receipts = report.receipts.iter().filter(|receipt| receipt.submission == row.id).collect();
-    Answer { submission: row, evaluation, receipts, waits_for: waits_for(report, row, evaluation) }
+    let refused = report.refusals.iter().filter(|refusal| refusal.submission == Some(row.id));
+    let waits_for = waits_for(report, row, evaluation);
+    Answer { submission: row, evaluation, receipts, refused: refused.collect(), waits_for }
 }
 
 /// Why it is not further, in one sentence.
@@ -199,11 +228,17 @@ fn render(answer: &Answer<'_>) -> String {
         let points = points.unwrap_or_default();
         line("result", &format!("{} by {}{points}{late}", receipt.ending, receipt.worker));
     }
+    for RefusalStatus { at, peer, call, reason, .. } in &answer.refused {
+        line("refused", &format!("{call} of {peer} at {}: {reason}", clock_time(*at)));
+    }
     out
 }
 
 #[cfg(test)]
 mod tests {
+    use node_core::id::AssignmentId;
+    use node_core::unit::UnixMs;
+
     use super::*;
     use crate::status::sample;
 
@@ -217,6 +252,53 @@ mod tests {
         assert_eq!(by_miner.submission.hotkey, row.hotkey);
         assert!(matches!(find(&report, "zzzz"), Err(NotFound::Nothing(_))));
         assert!(matches!(find(&report, ""), Err(NotFound::Several(..))));
+    }
+
+    #[test]
+    fn a_submission_is_found_by_the_lease_of_its_run_or_receipt() {
+        let report = sample::healthy();
+        let receipt = &report.receipts[0];
+        for id in [receipt.lease.to_string(), receipt.assignment.to_string()] {
+            assert_eq!(find(&report, &id).unwrap().submission.id, receipt.submission);
+        }
+        let run = &report.runs[0];
+        let found = find(&report, &run.lease.to_string()).unwrap();
+        assert_eq!(found.submission.id, run.submission);
+    }
+
+    #[test]
+    fn the_leases_of_a_replica_are_found_and_end() {
+        let assignment = AssignmentId([7; 32]);
+        let (own, state) = (Hotkey([1; 32]), "open".to_owned());
+        let leases = |attempt| {
+            let attempt = Attempt(attempt);
+            let state = state.clone();
+            let standing = ReplicaStanding { assignment, replica: 0, attempt, holder: None, state };
+            leases_of(own, &standing).collect::<Vec<_>>()
+        };
+        assert_eq!(leases(0), []);
+        let first = lease_id(&assignment, &own, Attempt(1));
+        assert_eq!(leases(1), [first]);
+        assert!(leases(u32::MAX).contains(&lease_id(&assignment, &own, Attempt(u32::MAX))));
+    }
+
+    #[test]
+    fn what_was_refused_about_a_submission_is_told_with_it() {
+        let mut report = sample::healthy();
+        let submission = report.submissions[0].id;
+        let refused = |submission| RefusalStatus {
+            at: UnixMs(0),
+            peer: Hotkey([2; 32]),
+            call: "complete".to_owned(),
+            submission,
+            reason: "seal_mismatch".to_owned(),
+        };
+        report.refusals = vec![refused(None), refused(Some(submission))];
+        let answer = find(&report, &submission.to_string()).unwrap();
+        assert_eq!(answer.refused.len(), 1);
+        let text = render(&answer);
+        assert!(text.contains("refused     complete of "), "{text}");
+        assert!(text.contains(": seal_mismatch"), "{text}");
     }
 
     #[test]

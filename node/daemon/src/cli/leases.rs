@@ -106,10 +106,15 @@ fn render(answer: &Answer<'_>, all: bool) -> String {
         ]);
     }
     out.push_str(&section(&held, "this node holds no lease"));
-    let mut refused = table(&["refused", "peer", "asked", "reason"]);
+    let mut refused = table(&["refused", "peer", "asked", "submission", "reason"]);
     for refusal in answer.refused {
-        let at = clock_time(refusal.at);
-        refused.add_row([at, refusal.peer.short(), refusal.call.clone(), refusal.reason.clone()]);
+        refused.add_row([
+            clock_time(refusal.at),
+            refusal.peer.short(),
+            refusal.call.clone(),
+            refusal.submission.map(|id| id.short()).unwrap_or_default(),
+            refusal.reason.clone(),
+        ]);
     }
     out.push_str(&section(&refused, "nothing was refused lately"));
     out

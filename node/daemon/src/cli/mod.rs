@@ -15,6 +15,7 @@ mod leases;
 mod miner;
 mod peers;
 mod reference;
+mod replay;
 mod report;
 mod run;
 mod status;
@@ -72,6 +73,7 @@ pub enum Command {
     Keys(keys::KeysCommand),
     Miner(miner::MinerCommand),
     Dataset(dataset::DatasetCommand),
+    Replay(replay::ReplayCommand),
     Version(version::VersionCommand),
     #[command(hide = true)]
     Reference(reference::ReferenceCommand),

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use node_core::id::Hotkey;
+use node_core::publish::KeyStanding;
 
 use super::report::{ask, Asked};
 use super::ConfigFlags;
@@ -15,6 +16,9 @@ Examples:
   assay peers
   assay peers --json | jq '.[] | select(.is_gone)'
 
+The certificate is `published` if it has the key that the chain says; `endorsed` if the chain says
+none, so that the hotkey's endorsement alone counts; `new` if the chain says another key and this
+one was endorsed less than six hours ago; and if it `contradicts` the chain, the peer is refused.
 `gone`: nothing was heard for so long that others take its place as a coordinator. Strikes: results
 that stood alone, two different results, a broken seal; a validator with three gets no leases here.
 
@@ -51,9 +55,17 @@ impl PeersCommand {
 }
 
 fn render(report: &StatusReport) -> String {
-    let header =
-        ["validator", "uid", "endpoint", "state", "last answer", "receipts", "strikes", "failure"];
-    let mut table = table(&header);
+    let mut table = table(&[
+        "validator",
+        "uid",
+        "endpoint",
+        "state",
+        "certificate",
+        "last answer",
+        "receipts",
+        "strikes",
+        "failure",
+    ]);
     for peer in report.peers.iter().filter(|peer| !peer.is_self) {
         let ago = peer.last_answer_at.map(|at| report.as_of.0.saturating_sub(at.0));
         table.add_row([
@@ -61,6 +73,7 @@ fn render(report: &StatusReport) -> String {
             peer.uid.map_or_else(|| "-".to_owned(), |uid| uid.to_string()),
             peer.endpoint.map_or_else(|| "not published".to_owned(), |at| at.to_string()),
             state(peer).to_owned(),
+            certificate(peer).to_owned(),
             ago.map_or_else(|| "never".to_owned(), |ago| format!("{} ago", span(ago))),
             peer.receipts_until.to_string(),
             peer.strikes.to_string(),
@@ -83,6 +96,16 @@ fn state(peer: &PeerStatus) -> &'static str {
     }
 }
 
+fn certificate(peer: &PeerStatus) -> &'static str {
+    match peer.certificate {
+        Some(KeyStanding::Published) => "published",
+        Some(KeyStanding::Endorsed) => "endorsed",
+        Some(KeyStanding::New) => "new",
+        Some(KeyStanding::Contradicts) => "contradicts",
+        None => "-",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,6 +122,26 @@ mod tests {
         assert_eq!(text.lines().count(), others + 1, "{text}");
         let gone = text.lines().nth(1).unwrap();
         assert!(gone.contains(" gone ") && gone.contains(" 2 "), "{text}");
+    }
+
+    #[test]
+    fn how_each_certificate_stands_is_shown_and_the_same_in_json() {
+        let mut report = sample::healthy();
+        report.peers.retain(|peer| !peer.is_self);
+        for (standing, name) in [
+            (Some(KeyStanding::Published), "published"),
+            (Some(KeyStanding::Endorsed), "endorsed"),
+            (Some(KeyStanding::New), "new"),
+            (Some(KeyStanding::Contradicts), "contradicts"),
+            (None, "-"),
+        ] {
+            report.peers[0].certificate = standing;
+            let text = render(&report);
+            let words: Vec<&str> = text.lines().nth(1).unwrap().split_whitespace().collect();
+            assert_eq!(words[4], name, "{text}");
+            let json = serde_json::to_value(&report.peers[0]).unwrap();
+            assert_eq!(json["certificate"].as_str().unwrap_or("-"), name);
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Publishes where this node serves peers, when the chain says something else.
+//! Publishes where this node serves peers and the key that its connections show, when the chain
+//! says something else.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,13 +7,13 @@ use std::sync::Arc;
 use node_chain::{ChainClient, Keypair, Publication, Serving};
 use node_core::id::Hotkey;
 use node_core::unit::{BlockCount, BlockNumber};
-use node_peer::PeerDirectory;
-use tokio::sync::watch;
+use node_peer::{NodeCertificate, PeerDirectory};
+use tokio::sync::{watch, Notify};
 
 use super::perform::describe;
 
 /// How often the chain is asked while it says what it should. A changed address of a validator is
-/// seen in the directory at once; this is for certificates, and for nodes that are no validators.
+/// seen in the directory at once; this is for keys, and for nodes that are no validators.
 const LOOK_EVERY: BlockCount = BlockCount(50);
 
 /// How often it is asked whether the hotkey has a neuron.
@@ -24,39 +25,57 @@ const AGAIN_AFTER_MIN: BlockCount = BlockCount(5);
 /// Longest such pause: ten minutes of the real chain.
 const AGAIN_AFTER_MAX: BlockCount = BlockCount(50);
 
-/// Keeps what is published equal to `wanted`, until the directory's sender is gone.
-///
-/// Time passes in finalized blocks, as `directory` brings them.
-pub(crate) async fn keep_published(
-    client: ChainClient,
-    keypair: Arc<Keypair>,
-    wanted: Serving,
-    mut directory: watch::Receiver<PeerDirectory>,
-) {
-    let mut plan = Plan::new(keypair.public(), wanted.address);
-    while directory.changed().await.is_ok() {
-        let seen = {
-            let directory = directory.borrow_and_update();
-            if !plan.is_due(&directory) {
-                continue;
-            }
-            directory.as_of()
-        };
-        match client.publish_if_due(&keypair, &wanted, plan.own).await {
-            Ok(publication) => {
-                if plan.note(publication) {
-                    tell(&wanted, publication);
+/// What publishes.
+#[derive(Debug)]
+pub(crate) struct Publisher {
+    pub(crate) client: ChainClient,
+    pub(crate) keypair: Arc<Keypair>,
+    /// Where this node serves.
+    pub(crate) address: SocketAddr,
+    /// What its connections show; its key may change.
+    pub(crate) certificate: watch::Receiver<NodeCertificate>,
+    /// Told of each publication, after it is final.
+    pub(crate) published: Arc<Notify>,
+}
+
+impl Publisher {
+    /// Keeps what is published equal to what is used, until the directory's sender is gone.
+    ///
+    /// Time passes in finalized blocks, as `directory` brings them.
+    pub(crate) async fn keep_published(self, mut directory: watch::Receiver<PeerDirectory>) {
+        let mut plan = Plan::new(self.keypair.public(), self.address);
+        while directory.changed().await.is_ok() {
+            let wanted = Serving {
+                address: self.address,
+                certificate: Some(self.certificate.borrow().published_form()),
+            };
+            plan.want(&wanted);
+            let seen = {
+                let directory = directory.borrow_and_update();
+                if !plan.is_due(&directory) {
+                    continue;
                 }
-            }
-            Err(error) => {
-                let pause = plan.back_off(seen);
-                let (reason, address) = (describe(&error), wanted.address);
-                tracing::warn!(
-                    %address,
-                    reason,
-                    again_in_blocks = pause.0,
-                    "cannot publish the address for peers"
-                );
+                directory.as_of()
+            };
+            match self.client.publish_if_due(&self.keypair, &wanted, plan.own).await {
+                Ok(publication) => {
+                    if matches!(publication, Publication::Sent { .. }) {
+                        self.published.notify_one();
+                    }
+                    if plan.note(publication) {
+                        tell(&wanted, publication);
+                    }
+                }
+                Err(error) => {
+                    let pause = plan.back_off(seen);
+                    let (reason, address) = (describe(&error), wanted.address);
+                    tracing::warn!(
+                        %address,
+                        reason,
+                        again_in_blocks = pause.0,
+                        "cannot publish the address for peers"
+                    );
+                }
             }
         }
     }
@@ -64,10 +83,10 @@ pub(crate) async fn keep_published(
 
 fn tell(wanted: &Serving, publication: Publication) {
     let address = wanted.address;
-    let certificate = wanted.certificate.as_ref().map_or(0, Vec::len);
+    let key = wanted.certificate.as_deref().map(hex::encode);
     match publication {
         Publication::Current(at) => {
-            tracing::info!(%address, block = at.0, "the chain has the address for peers");
+            tracing::info!(%address, key, block = at.0, "the chain has the address for peers");
         }
         Publication::Unregistered(at) => tracing::warn!(
             %address,
@@ -79,22 +98,19 @@ fn tell(wanted: &Serving, publication: Publication) {
             block = at.0,
             from_block = from.0,
             wait_blocks = from.since(at).0,
-            "the chain has another address or certificate, and takes a change from a later block on"
+            "the chain has another address or key, and takes a change from a later block on"
         ),
         Publication::Sent { block, with_certificate: true } => tracing::info!(
             %address,
-            certificate_bytes = certificate,
+            key,
             block = block.number.0,
-            "published the address and its certificate"
+            "published the address and the key of connections"
         ),
-        Publication::Sent { block, with_certificate: false } if certificate > 0 => tracing::warn!(
+        Publication::Sent { block, with_certificate: false } => tracing::warn!(
             %address,
             block = block.number.0,
-            "published the address without its certificate: this runtime takes none"
+            "published the address without the key of connections: this runtime takes none"
         ),
-        Publication::Sent { block, with_certificate: false } => {
-            tracing::info!(%address, block = block.number.0, "published the address");
-        }
     }
 }
 
@@ -103,6 +119,8 @@ fn tell(wanted: &Serving, publication: Publication) {
 struct Plan {
     hotkey: Hotkey,
     address: SocketAddr,
+    /// The key that was wanted last.
+    certificate: Option<Vec<u8>>,
     /// The finalized block from which on.
     look_from: BlockNumber,
     /// The last block that said what it should, while nothing newer was heard.
@@ -127,11 +145,20 @@ impl Plan {
         Self {
             hotkey,
             address,
+            certificate: None,
             look_from: BlockNumber(0),
             current_at: None,
             own: None,
             pause: AGAIN_AFTER_MIN,
             told: None,
+        }
+    }
+
+    /// What is to be published: another key is looked at at once, as if the node had just started.
+    fn want(&mut self, wanted: &Serving) {
+        if self.certificate != wanted.certificate {
+            *self = Self::new(self.hotkey, self.address);
+            self.certificate.clone_from(&wanted.certificate);
         }
     }
 
@@ -248,6 +275,19 @@ mod tests {
         assert_eq!(looks(&plan, 10), Some(29), "the next block takes it");
         assert!(!plan.note(waiting(39, 40)));
         assert!(plan.note(waiting(39, 60)), "somebody else published");
+    }
+
+    #[test]
+    fn another_key_is_looked_at_with_the_next_block_and_published_although_ours_was() {
+        let mut plan = plan();
+        let wanted = |key| Serving { address: address(1), certificate: Some(vec![1, key]) };
+        plan.want(&wanted(7));
+        let block = BlockRef { number: BlockNumber(20), hash: BlockHash([0; 32]) };
+        plan.note(Publication::Sent { block, with_certificate: true });
+        plan.want(&wanted(7));
+        assert_eq!((plan.own, looks(&plan, 20)), (Some(BlockNumber(20)), Some(LOOK_EVERY.0)));
+        plan.want(&wanted(8));
+        assert_eq!((plan.own, looks(&plan, 20)), (None, Some(1)));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The certificate that this node's connections show: kept in its data directory, endorsed anew
-//! before the endorsement ends.
+//! before the endorsement ends, and while the chain says another key.
 
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -8,15 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use node_chain::Keypair;
-use node_peer::{CertificateError, NodeCertificate, NodeIdentity};
+use node_core::unit::UnixMs;
+use node_peer::{CertificateError, NodeCertificate, NodeIdentity, PeerDirectory};
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
-use super::durable::unix_now;
+use super::clock::unix_now;
 use super::perform::describe;
 
 /// Its name in the data directory.
 const FILE: &str = "peer.key";
+
+/// Longest such file that is read.
+const FILE_BYTES_MAX: u64 = 16 << 10;
 
 /// How often it is looked at whether the endorsement ends soon; its life is counted in weeks.
 const LOOK_EVERY: Duration = Duration::from_secs(6 * 60 * 60);
@@ -49,15 +53,14 @@ pub(crate) fn open(
 ) -> Result<NodeCertificate, CertificateFileError> {
     let path = directory.join(FILE);
     let file = |source| CertificateFileError::File { path: path.clone(), source };
-    let known = match std::fs::read(&path).map(Zeroizing::new) {
-        Ok(bytes) => NodeCertificate::from_bytes(&bytes)
-            .inspect_err(|error| {
-                tracing::warn!(path = %path.display(), error = %describe(error),
-                    "the certificate for peers is unreadable; a new one is made");
-            })
-            .ok(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(file(error)),
+    let known = match read(directory)? {
+        Some(Ok(known)) => Some(known),
+        Some(Err(error)) => {
+            tracing::warn!(path = %path.display(), error = %describe(&error),
+                "the certificate for peers is unreadable; a new one is made");
+            None
+        }
+        None => None,
     };
     let now = unix_now();
     let renewed = match &known {
@@ -71,6 +74,25 @@ pub(crate) fn open(
         }
         (None, Some(known)) => Ok(known),
         (None, None) => Err(CertificateFileError::Make(CertificateError::Unreadable)),
+    }
+}
+
+/// The certificate kept in `directory`, if there is one, as it is; or why it is none.
+///
+/// # Errors
+///
+/// [`CertificateFileError::File`] if the file cannot be read.
+pub(crate) fn read(
+    directory: &Path,
+) -> Result<Option<Result<NodeCertificate, CertificateError>>, CertificateFileError> {
+    use std::io::Read as _;
+    let path = directory.join(FILE);
+    let mut bytes = Zeroizing::new(Vec::new());
+    let opened = std::fs::File::open(&path);
+    match opened.and_then(|file| file.take(FILE_BYTES_MAX).read_to_end(&mut bytes)) {
+        Ok(_) => Ok(Some(NodeCertificate::from_bytes(&bytes))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(CertificateFileError::File { path, source }),
     }
 }
 
@@ -89,22 +111,67 @@ fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     std::fs::rename(&partial, path)
 }
 
-/// Has the certificate endorsed anew before its endorsement ends, for as long as it is shown.
-pub(crate) async fn keep_endorsed(
-    directory: PathBuf,
-    identity: NodeIdentity,
-    keypair: Arc<Keypair>,
-    certificate: watch::Sender<NodeCertificate>,
-) {
-    let mut ticks = tokio::time::interval(LOOK_EVERY);
-    loop {
-        ticks.tick().await;
-        match open(&directory, &identity, &keypair) {
-            Ok(current) => drop(certificate.send(current)),
-            Err(error) => {
-                tracing::error!(error = %describe(&error), "the certificate is not renewed");
+/// What has the certificate endorsed anew, for as long as it is shown.
+#[derive(Debug)]
+pub(crate) struct Endorser {
+    /// The data directory.
+    pub(crate) directory: PathBuf,
+    pub(crate) identity: NodeIdentity,
+    pub(crate) keypair: Arc<Keypair>,
+    /// What connections show.
+    pub(crate) certificate: watch::Sender<NodeCertificate>,
+    /// What the chain says, with each finalized block.
+    pub(crate) peers: watch::Receiver<PeerDirectory>,
+}
+
+impl Endorser {
+    /// Endorses before the endorsement ends, and again and again while the chain says another key:
+    /// peers take that for a new key only for a while, and whoever cannot publish must not be
+    /// locked out by it. Ends with the directory's sender.
+    pub(crate) async fn keep_endorsed(mut self) {
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        loop {
+            let renewed = tokio::select! {
+                _ = ticks.tick() => open(&self.directory, &self.identity, &self.keypair).map(Some),
+                changed = self.peers.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    self.renewed_if_contradicted(unix_now())
+                }
+            };
+            match renewed {
+                Ok(Some(current)) => drop(self.certificate.send_replace(current)),
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(error = %describe(&error), "the certificate is not renewed");
+                }
             }
         }
+    }
+
+    fn renewed_if_contradicted(
+        &mut self,
+        now: UnixMs,
+    ) -> Result<Option<NodeCertificate>, CertificateFileError> {
+        let hotkey = self.identity.hotkey;
+        let published = self.peers.borrow_and_update().published(&hotkey).map(<[u8]>::to_vec);
+        let current = self.certificate.borrow().clone();
+        let renewed = current
+            .renewed_if_contradicted(published.as_deref(), &self.identity, &*self.keypair, now)
+            .map_err(CertificateFileError::Make)?;
+        if let Some(renewed) = &renewed {
+            tracing::warn!(
+                "the chain says another key than the one of this node's connections, which was \
+                 endorsed anew so that peers go on taking it"
+            );
+            let path = self.directory.join(FILE);
+            // Used all the same: without it peers would refuse this node.
+            if let Err(error) = write(&path, &renewed.to_bytes()) {
+                tracing::error!(path = %path.display(), %error, "the certificate is not kept");
+            }
+        }
+        Ok(renewed)
     }
 }
 
@@ -112,6 +179,8 @@ pub(crate) async fn keep_endorsed(
 mod tests {
     use super::*;
     use node_core::id::{BlockHash, HotkeySigner as _, Netuid};
+    use node_core::publish::NEW_KEY_MS_MAX;
+    use node_core::unit::BlockNumber;
     use std::os::unix::fs::PermissionsExt as _;
 
     fn identity(keypair: &Keypair) -> NodeIdentity {
@@ -142,5 +211,30 @@ mod tests {
         std::fs::write(dir.path().join(FILE), b"nonsense").unwrap();
         let second = open(dir.path(), &identity(&keypair), &keypair).unwrap();
         assert_ne!(first.certificate(), second.certificate());
+    }
+
+    #[test]
+    fn a_key_that_the_chain_contradicts_is_endorsed_anew_and_kept_so() {
+        let dir = tempfile::tempdir().unwrap();
+        let keypair = Arc::new(Keypair::from_uri("//Alice").unwrap());
+        let identity = identity(&keypair);
+        let first = open(dir.path(), &identity, &keypair).unwrap();
+        let says = |key: Vec<u8>| {
+            PeerDirectory::of(BlockNumber(1), [(identity.hotkey, None)])
+                .with_certificates([(identity.hotkey, key)])
+        };
+        let (view, peers) = watch::channel(says(first.published_form()));
+        let certificate = watch::Sender::new(first.clone());
+        let directory = dir.path().to_owned();
+        let mut endorser =
+            Endorser { directory, identity: identity.clone(), keypair, certificate, peers };
+        let later = UnixMs(unix_now().0 + NEW_KEY_MS_MAX / 2);
+        assert!(endorser.renewed_if_contradicted(later).unwrap().is_none(), "the chain agrees");
+        view.send_replace(says(vec![1; 33]));
+        assert!(endorser.renewed_if_contradicted(unix_now()).unwrap().is_none(), "it is new");
+        let renewed = endorser.renewed_if_contradicted(later).unwrap().expect("half is over");
+        assert_eq!(renewed.published_form(), first.published_form());
+        let kept = read(dir.path()).unwrap().unwrap().unwrap();
+        assert_eq!(kept.certificate(), renewed.certificate());
     }
 }

@@ -12,7 +12,7 @@ use node_core::unit::{BlockNumber, UnixMs};
 use node_core::view::ChainView;
 use tokio::sync::{mpsc, watch, Mutex};
 
-use super::durable::unix_now;
+use super::clock::unix_now;
 use super::perform::{answer, describe, LOST};
 
 /// How often the connection's state is looked at when no block comes.

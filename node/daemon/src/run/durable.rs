@@ -3,17 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use node_core::lease::PeerAnswer;
 use node_core::machine::effect::Outcome;
 use node_core::machine::event::{CallId, Event};
 use node_core::machine::Machine;
 use node_core::rows::Write;
-use node_core::unit::{MonoMs, Now, UnixMs};
 use node_peer::PeerCall;
 use node_store::{CommitError, Store};
 use tokio::sync::{mpsc, oneshot};
+
+use super::clock::Clock;
 
 /// How often the machine sees time pass. Lower: an idle node works for nothing. Higher: leases
 /// and retries are late by that much, which must stay small beside their limits.
@@ -40,25 +41,6 @@ pub enum NotDurable {
     /// The thread that commits died.
     #[error("the thread that writes the store died")]
     CommitThread(#[source] tokio::task::JoinError),
-}
-
-/// Reads the clocks; the machine never does.
-#[derive(Clone, Copy, Debug)]
-struct Clock {
-    started: Instant,
-}
-
-impl Clock {
-    fn now(self) -> Now {
-        let mono = MonoMs(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX));
-        Now { mono, unix: unix_now() }
-    }
-}
-
-/// The wall clock.
-pub(crate) fn unix_now() -> UnixMs {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMs(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The one owner of the state. Whoever drives it takes what waits, decides, commits, and only then
@@ -104,7 +86,12 @@ impl DurableMachine {
     /// A machine whose clock starts now.
     #[must_use]
     pub fn new(machine: Machine, store: Arc<Store>) -> Self {
-        let clock = Clock { started: Instant::now() };
+        Self::with_clock(machine, Clock::start(), store)
+    }
+
+    /// The same with a clock that others read too.
+    #[must_use]
+    pub(crate) fn with_clock(machine: Machine, clock: Clock, store: Arc<Store>) -> Self {
         Self { machine, clock, store, calls: Calls::default() }
     }
 

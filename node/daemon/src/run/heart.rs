@@ -6,25 +6,43 @@ use std::sync::Arc;
 use node_core::lease::PeerAnswer;
 use node_core::machine::effect::{Effect, Halt, Outcome};
 use node_core::machine::event::Event;
+use node_core::view::ChainView;
 use node_peer::{PeerCall, PeerDirectory};
 use tokio::sync::{mpsc, watch};
 
 use super::durable::{DurableMachine, NotDurable, TICK};
 use super::failpoint::failpoint;
+use super::keep::{KeeperThread, Leases};
 use super::perform::Performer;
+use super::published::Certificates;
 use super::report::Reporter;
 use super::stop::{StopStep, Stopping};
 use crate::exit::ExitReason;
 use crate::metrics::Metrics;
+
+/// Why the loop ended before it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HeartError {
+    /// A decision could not be made durable.
+    #[error(transparent)]
+    NotDurable(#[from] NotDurable),
+    /// The thread that keeps the leases died, and nobody would stop runs that lose theirs.
+    #[error("the thread that keeps the leases died; this is a bug")]
+    KeeperThread,
+}
 
 /// The loop's owner of everything.
 #[derive(Debug)]
 pub(crate) struct Heart {
     pub(crate) durable: DurableMachine,
     pub(crate) performer: Performer,
+    pub(crate) leases: Arc<Leases>,
+    pub(crate) keeper: KeeperThread,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) reporter: Reporter,
     pub(crate) directory: watch::Sender<PeerDirectory>,
+    /// What validators published; it goes into the directory with the next finalized block.
+    pub(crate) certificates: watch::Receiver<Certificates>,
     /// Set once the machine says that the process must not go on.
     pub(crate) halted: Option<ExitReason>,
 }
@@ -42,13 +60,13 @@ impl Heart {
     ///
     /// # Errors
     ///
-    /// [`NotDurable`]: a decision could not be made durable, or everything else is gone.
+    /// [`HeartError`]: a decision could not be made durable, or everything else is gone.
     pub(crate) async fn beat(
         mut self,
         first: Event,
         sources: Sources,
         stopping: Stopping,
-    ) -> Result<ExitReason, NotDurable> {
+    ) -> Result<ExitReason, HeartError> {
         let lived = self.beat_until_stopped(first, sources, stopping).await;
         // Nobody would hold the limits of a run any more.
         self.performer.stop_all().await;
@@ -60,7 +78,7 @@ impl Heart {
         first: Event,
         mut sources: Sources,
         mut stopping: Stopping,
-    ) -> Result<ExitReason, NotDurable> {
+    ) -> Result<ExitReason, HeartError> {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.handle(first).await?;
@@ -68,15 +86,20 @@ impl Heart {
             let event = tokio::select! {
                 biased;
                 Some(step) = sources.stop.recv() => match stopping.on_signal(step) {
-                    Some(event) => event,
+                    Some(event) => Some(event),
                     None => return Ok(ExitReason::LeftAtOnce),
                 },
-                _ = ticks.tick() => Event::Ticked,
-                Some(event) = sources.events.recv() => event,
-                Some(call) = sources.peers.recv() => self.durable.asked(call),
+                _ = ticks.tick() => Some(Event::Ticked),
+                // The news come first in every batch, so also in one that has nothing else.
+                () = self.leases.heard() => None,
+                Some(event) = sources.events.recv() => Some(event),
+                Some(call) = sources.peers.recv() => Some(self.durable.asked(call)),
             };
-            let is_tick = event == Event::Ticked;
-            let mut batch = vec![event];
+            if !self.keeper.is_alive() {
+                return Err(HeartError::KeeperThread);
+            }
+            let is_tick = event == Some(Event::Ticked);
+            let mut batch: Vec<Event> = event.into_iter().collect();
             self.durable.take_what_waits(&mut sources.events, &mut sources.peers, &mut batch);
             self.handle_all(batch).await?;
             if let Some(exit) = self.halted {
@@ -96,15 +119,17 @@ impl Heart {
         }
     }
 
-    async fn handle(&mut self, event: Event) -> Result<(), NotDurable> {
+    async fn handle(&mut self, event: Event) -> Result<(), HeartError> {
         self.handle_all(vec![event]).await
     }
 
     /// Decides each event in turn, makes all decisions durable at once, then acts on them.
-    async fn handle_all(&mut self, events: Vec<Event>) -> Result<(), NotDurable> {
+    async fn handle_all(&mut self, events: Vec<Event>) -> Result<(), HeartError> {
+        // First what lapsed: after a standstill nothing is decided for a run that should be dead.
+        let events: Vec<Event> = self.leases.news().into_iter().chain(events).collect();
         for event in &events {
             if let Event::BlockFinalized(view) = event {
-                self.directory.send_replace(PeerDirectory::from_view(view));
+                self.directory.send_replace(self.directory_of(view));
             }
         }
         let Outcome { writes, effects, notes } = self.durable.decide(events);
@@ -113,11 +138,20 @@ impl Heart {
             self.metrics.count(note);
             self.reporter.heard(note);
         }
+        self.leases.hold(self.durable.machine());
         self.durable.commit(writes).await?;
         for effect in effects {
             self.perform(effect);
         }
         Ok(())
+    }
+
+    fn directory_of(&self, view: &ChainView) -> PeerDirectory {
+        let directory = PeerDirectory::from_view(view);
+        match self.certificates.borrow().clone() {
+            Some(certificates) => directory.with_certificates(certificates),
+            None => directory,
+        }
     }
 
     fn perform(&mut self, effect: Effect) {

@@ -8,8 +8,9 @@
 //! Not here: what is decided (`node-core`), and how a setting got its value (`config`).
 
 mod axon;
-mod certificate;
+pub(crate) mod certificate;
 mod chain_task;
+mod clock;
 mod contents;
 mod durable;
 mod evaluate;
@@ -17,7 +18,9 @@ mod failpoint;
 mod fetch;
 mod heart;
 pub(crate) mod identity;
+mod keep;
 mod perform;
+mod published;
 mod report;
 mod start;
 mod stop;

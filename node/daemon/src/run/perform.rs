@@ -16,10 +16,11 @@ use node_peer::PeerClient;
 use tokio::sync::{mpsc, oneshot};
 
 use super::chain_task::{ChainCommand, ChainCommands};
-use super::durable::unix_now;
+use super::clock::unix_now;
 use super::evaluate::{Evaluator, Progress};
 use super::failpoint::failpoint;
 use super::fetch::{Fetched, Fetcher};
+use super::keep::Leases;
 
 /// What is said about work whose task died.
 pub(crate) const LOST: &str = "the node's task for it died; this is a bug";
@@ -36,6 +37,7 @@ pub(crate) struct Performer {
     pub(crate) chain: ChainCommands,
     pub(crate) fetcher: Fetcher,
     pub(crate) evaluator: Arc<Evaluator>,
+    pub(crate) leases: Arc<Leases>,
     pub(crate) runs: BTreeMap<RunId, LiveRun>,
 }
 
@@ -127,9 +129,15 @@ impl Performer {
         let salt = Salt(rand::random());
         let lost = Event::RunEnded { run, ending, metrics: None, ended_at: unix_now(), salt };
         let started = self.events.clone();
+        let leases = Arc::clone(&self.leases);
         let task = answer(&self.events, lost, async move {
-            let content = contents.read(&spec.assignment.content).await;
-            let (ending, metrics) = evaluator.run(spec, content, stopped, progress, started).await;
+            let ended = if leases.is_over(run) {
+                (Ending::LeaseLost, None)
+            } else {
+                let content = contents.read(&spec.assignment.content).await;
+                evaluator.run(spec, content, stopped, progress, started).await
+            };
+            let (ending, metrics) = leases.judge(run, ended);
             Event::RunEnded { run, ending, metrics, ended_at: unix_now(), salt }
         });
         self.runs.insert(run, LiveRun { stop: Some(stop), progress: watched, task });

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use node_core::id::{Hotkey, Netuid};
 use node_core::machine::effect::Note;
 use node_core::machine::Machine;
+use node_core::publish::KeyStanding;
 use node_core::submit_guard::NotSafe;
 use node_core::unit::UnixMs;
+use node_peer::{NodeCertificate, PeerDirectory};
 use node_store::Store;
 use tokio::sync::watch;
 
 use super::chain_task::ChainFacts;
-use super::durable::unix_now;
+use super::clock::unix_now;
 use super::perform::Performer;
 use crate::config::WeightsMode;
 use crate::metrics::Metrics;
@@ -44,17 +46,24 @@ pub(crate) struct Reporter {
     pub(crate) host_reasons: Vec<String>,
     /// What peers were refused lately.
     pub(crate) refusals: VecDeque<RefusalStatus>,
+    /// What this node's connections show.
+    pub(crate) certificate: watch::Receiver<NodeCertificate>,
+    /// What the chain says of validators.
+    pub(crate) directory: watch::Receiver<PeerDirectory>,
+    /// Whether this node publishes its own key.
+    pub(crate) publishes: bool,
 }
 
 impl Reporter {
     /// Remembers what an operator may ask about later.
     pub(crate) fn heard(&mut self, note: &Note) {
-        let Note::LeaseRefused { peer, call, reason } = note else { return };
+        let Note::LeaseRefused { peer, call, submission, reason } = note else { return };
         if self.refusals.len() >= REFUSALS_KEPT {
             self.refusals.pop_front();
         }
-        let (call, reason) = ((*call).to_owned(), reason.clone());
-        self.refusals.push_back(RefusalStatus { at: unix_now(), peer: *peer, call, reason });
+        let (peer, call, submission, reason) =
+            (*peer, (*call).to_owned(), *submission, reason.clone());
+        self.refusals.push_back(RefusalStatus { at: unix_now(), peer, call, submission, reason });
     }
 
     pub(crate) fn publish(&self, machine: &Machine, performer: &Performer) {
@@ -74,9 +83,30 @@ impl Reporter {
             progress: progress(machine, performer),
             journal_bytes: self.store.journal_bytes(),
             refusals: self.refusals.iter().cloned().collect(),
+            key_standings: self.key_standings(machine, performer),
+            publishes_key: self.publishes,
             counters: self.metrics.counts(),
         };
         self.reports.send_replace(describe(machine, facts));
+    }
+
+    /// How the keys of validators' connections stand to what they published, this node's with them.
+    fn key_standings(
+        &self,
+        machine: &Machine,
+        performer: &Performer,
+    ) -> BTreeMap<Hotkey, KeyStanding> {
+        let own = machine.config().hotkey;
+        let others = machine.peers().map(|(hotkey, _)| *hotkey).filter(|hotkey| *hotkey != own);
+        let mut standings: BTreeMap<_, _> = others
+            .filter_map(|hotkey| Some((hotkey, performer.peers.key_standing(&hotkey)?)))
+            .collect();
+        let directory = self.directory.borrow();
+        if directory.knows_certificates() && directory.contains(&own) {
+            let certificate = self.certificate.borrow();
+            standings.insert(own, certificate.standing(directory.published(&own), unix_now()));
+        }
+        standings
     }
 
     fn readiness(&self, machine: &Machine, chain: &ChainFacts) -> Readiness {

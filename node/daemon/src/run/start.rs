@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use node_chain::{ChainClient, ChainConfig, Keypair, ReadError, Serving};
+use node_chain::{ChainClient, ChainConfig, Keypair, ReadError};
 use node_core::id::{Digest, Hotkey, HotkeySigner, RunId};
 use node_core::inventory::Device;
 use node_core::limits::EVENTS_QUEUED_MAX;
@@ -21,19 +21,22 @@ use node_peer::{
 };
 use node_runner::{Engine, EngineConfig, Leftover};
 use node_store::{Loaded, OpenError, Store};
-use tokio::sync::{mpsc, watch, Semaphore};
+use tokio::sync::{mpsc, watch, Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use super::axon::keep_published;
-use super::certificate::{self, keep_endorsed};
+use super::axon::Publisher;
+use super::certificate::{self, Endorser};
 use super::chain_task::{follow, ChainCommands, ChainFacts};
+use super::clock::{unix_now, Clock};
 use super::contents::Contents;
-use super::durable::{unix_now, DurableMachine, NotDurable, PEER_CALLS_QUEUED_MAX};
+use super::durable::{DurableMachine, PEER_CALLS_QUEUED_MAX};
 use super::evaluate::Evaluator;
 use super::fetch::{Fetcher, FETCHES_MAX};
-use super::heart::{Heart, Sources};
+use super::heart::{Heart, HeartError, Sources};
 use super::identity::{claim, instance, Identity};
+use super::keep::{KeeperThread, Leases, RealDoors};
 use super::perform::Performer;
+use super::published::{keep_read, Certificates};
 use super::report::{mode_name, starting, Reporter};
 use super::stop::{listen, Stopping};
 use crate::admin::{Admin, AdminError};
@@ -390,7 +393,7 @@ impl Parts<'_> {
         let contents = self.open_contents()?;
         let certificate = self.certificate()?;
         let shown = Shown {
-            directory: directory_watch.clone(),
+            directory: directory_watch,
             certificate: certificate.subscribe(),
             ready: readiness(faces.reports.subscribe()),
         };
@@ -403,13 +406,11 @@ impl Parts<'_> {
             has_lost_rows: !self.loaded.is_complete(),
         }));
         let machine = Machine::new(self.machine_config(server.local_addr()));
-        let performer = self.performer(events.clone(), contents, &shown)?;
-        tokio::spawn(keep_endorsed(
-            self.config.data_dir.path().to_owned(),
-            self.node_identity(),
-            Arc::clone(&self.keypair),
-            certificate,
-        ));
+        let clock = Clock::start();
+        let leases = Arc::new(Leases::new(Arc::new(clock), Arc::clone(&faces.metrics)));
+        let keeper = self.keep(&leases, &shown)?;
+        let performer = self.performer(events.clone(), contents, &shown, &leases)?;
+        let (certificates, publisher) = self.keep_certificates(certificate, &shown);
         let reporter = Reporter {
             reports: faces.reports.clone(),
             chain: facts_watch,
@@ -420,20 +421,20 @@ impl Parts<'_> {
             store: Arc::clone(&self.store),
             host_reasons: self.prepared.host.reasons.clone(),
             refusals: std::collections::VecDeque::new(),
+            certificate: shown.certificate,
+            directory: shown.directory,
+            publishes: publisher.is_some(),
         };
-        let publisher = self.config.peer.advertise.filter(|_| self.config.peer.publish_axon);
-        let publisher = publisher.map(|address| {
-            let (client, keypair) = (self.prepared.client.clone(), Arc::clone(&self.keypair));
-            let wanted = Serving { address, certificate: self.config.peer.certificate.clone() };
-            tokio::spawn(keep_published(client, keypair, wanted, directory_watch))
-        });
         let follower = tokio::spawn(follow(self.prepared.client.clone(), events, facts));
         let heart = Heart {
-            durable: DurableMachine::new(machine, Arc::clone(&self.store)),
+            durable: DurableMachine::with_clock(machine, clock, Arc::clone(&self.store)),
             performer,
+            leases,
+            keeper,
             metrics: Arc::clone(&faces.metrics),
             reporter,
             directory,
+            certificates,
             halted: None,
         };
         let sources = Sources { events: event_source, peers: call_source, stop: signals };
@@ -446,14 +447,9 @@ impl Parts<'_> {
         events: mpsc::Sender<Event>,
         contents: Contents,
         shown: &Shown,
+        leases: &Arc<Leases>,
     ) -> Result<Performer, Failure> {
-        let peers = Arc::new(PeerClient::new(ClientParts {
-            identity: self.node_identity(),
-            signer: Arc::clone(&self.keypair) as Arc<dyn HotkeySigner>,
-            clock: Arc::new(SystemClock),
-            certificate: shown.certificate.clone(),
-            directory: shown.directory.clone(),
-        }));
+        let peers = self.peer_client(shown);
         Ok(Performer {
             events: events.clone(),
             signer: Arc::clone(&self.keypair) as Arc<dyn HotkeySigner>,
@@ -473,8 +469,58 @@ impl Parts<'_> {
                 at_once: Arc::new(Semaphore::new(FETCHES_MAX)),
             },
             evaluator: Arc::new(self.evaluator()?),
+            leases: Arc::clone(leases),
             runs: BTreeMap::new(),
         })
+    }
+
+    /// Has this node's certificate endorsed and published, and those of others read.
+    fn keep_certificates(
+        &self,
+        certificate: watch::Sender<NodeCertificate>,
+        shown: &Shown,
+    ) -> (watch::Receiver<Certificates>, Option<tokio::task::JoinHandle<()>>) {
+        let endorser = Endorser {
+            directory: self.config.data_dir.path().to_owned(),
+            identity: self.node_identity(),
+            keypair: Arc::clone(&self.keypair),
+            certificate,
+            peers: shown.directory.clone(),
+        };
+        tokio::spawn(endorser.keep_endorsed());
+        let published = Arc::new(Notify::new());
+        let publisher = self.config.peer.advertise.filter(|_| self.config.peer.publish_axon);
+        let publisher = publisher.map(|address| {
+            let publisher = Publisher {
+                client: self.prepared.client.clone(),
+                keypair: Arc::clone(&self.keypair),
+                address,
+                certificate: shown.certificate.clone(),
+                published: Arc::clone(&published),
+            };
+            tokio::spawn(publisher.keep_published(shown.directory.clone()))
+        });
+        let (certificates, read) = watch::channel(None);
+        let client = self.prepared.client.clone();
+        tokio::spawn(keep_read(client, certificates, shown.directory.clone(), published));
+        (read, publisher)
+    }
+
+    fn peer_client(&self, shown: &Shown) -> Arc<PeerClient> {
+        Arc::new(PeerClient::new(ClientParts {
+            identity: self.node_identity(),
+            signer: Arc::clone(&self.keypair) as Arc<dyn HotkeySigner>,
+            clock: Arc::new(SystemClock),
+            certificate: shown.certificate.clone(),
+            directory: shown.directory.clone(),
+        }))
+    }
+
+    /// Keeps leases, with connections that nobody else uses.
+    fn keep(&self, leases: &Arc<Leases>, shown: &Shown) -> Result<KeeperThread, Failure> {
+        let (peers, engine) = (self.peer_client(shown), self.prepared.host.engine.clone());
+        let doors = Arc::new(RealDoors { peers, engine });
+        KeeperThread::start(Arc::clone(leases), doors).map_err(Failure::unexpected)
     }
 
     /// What connections show, to be replaced before its endorsement ends.
@@ -570,7 +616,7 @@ impl Parts<'_> {
 }
 
 impl Assembled {
-    async fn live(self) -> Result<ExitReason, NotDurable> {
+    async fn live(self) -> Result<ExitReason, HeartError> {
         let lived = self.heart.beat(self.first, self.sources, self.stopping).await;
         self.follower.abort();
         if let Some(publisher) = self.publisher {

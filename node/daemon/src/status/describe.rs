@@ -12,12 +12,14 @@ use node_core::lease::{LeaseRow, LeaseState};
 use node_core::machine::Machine;
 use node_core::points::{bits_per_byte, points};
 use node_core::preflight::Preflight;
+use node_core::publish::KeyStanding;
 use node_core::rows::ReceiptStanding;
 use node_core::rows::{Carries, IntentRow, IntentState, RunState};
 use node_core::submission::{Submission, SubmissionState};
 use node_core::unit::{EpochIndex, UnixMs};
 use node_core::view::ChainView;
 
+use super::certificate::own_key_check;
 use super::journal::JournalStatus;
 use super::report::{
     AttemptStatus, ChainStatus, DeviceStatus, EvaluationStatus, LeaseCounts, MetricsStatus,
@@ -55,6 +57,11 @@ pub struct HostFacts {
     pub journal_bytes: u64,
     /// What was refused lately.
     pub refusals: Vec<RefusalStatus>,
+    /// How the keys of validators' connections stand to the chain, as far as known; this node's
+    /// among them.
+    pub key_standings: BTreeMap<Hotkey, KeyStanding>,
+    /// Whether this node publishes its own.
+    pub publishes_key: bool,
     /// How often each kind of note was taken.
     pub counters: BTreeMap<String, u64>,
 }
@@ -75,7 +82,7 @@ pub fn describe(machine: &Machine, facts: HostFacts) -> StatusReport {
         weights: weights(machine, preflight.as_ref(), &facts),
         checks: preflight
             .as_ref()
-            .map(|preflight| all_checks(preflight, &journal))
+            .map(|preflight| all_checks(preflight, &facts, &journal, &machine.config().hotkey))
             .unwrap_or_default(),
         journal: preflight.is_some().then_some(journal),
         watch: preflight.as_ref().map(|preflight| WatchStatus::from(&preflight.facts)),
@@ -84,7 +91,7 @@ pub fn describe(machine: &Machine, facts: HostFacts) -> StatusReport {
         leases: leases(machine),
         submission_counts,
         submissions,
-        peers: peers(machine),
+        peers: peers(machine, &facts),
         receipts: receipts(machine),
         evaluations,
         refusals: facts.refusals.clone(),
@@ -93,9 +100,16 @@ pub fn describe(machine: &Machine, facts: HostFacts) -> StatusReport {
     }
 }
 
-/// What the chain says, and last what it leads to on the disk.
-fn all_checks(preflight: &Preflight, journal: &JournalStatus) -> Vec<CheckStatus> {
-    checks(preflight).into_iter().chain([journal.check()]).collect()
+/// What the chain says, then of our own key, and last what it leads to on the disk.
+fn all_checks(
+    preflight: &Preflight,
+    facts: &HostFacts,
+    journal: &JournalStatus,
+    own: &Hotkey,
+) -> Vec<CheckStatus> {
+    let own_key = facts.key_standings.get(own);
+    let own_key = own_key.map(|standing| own_key_check(*standing, facts.publishes_key));
+    checks(preflight).into_iter().chain(own_key).chain([journal.check()]).collect()
 }
 
 /// What the host says, and above it what the chain says: a node whose vectors do not land is not
@@ -238,6 +252,7 @@ fn runs(machine: &Machine, facts: &HostFacts) -> Vec<RunStatus> {
             run: run.row.run,
             submission: run.row.grant.assignment.submission,
             device: run.row.device.clone(),
+            lease: run.row.grant.lease,
             attempt: run.row.grant.attempt,
             coordinator: run.row.grant.coordinator,
             state: match run.row.state {
@@ -282,6 +297,8 @@ fn submissions(machine: &Machine) -> (SubmissionCounts, Vec<SubmissionStatus>) {
         .map(|submission| {
             let evidence = evidence.get(&submission.id).copied();
             let mut status = submission_status(submission, evidence, machine.view());
+            status.coordinator =
+                status.coordinator.or_else(|| machine.coordinator_of(&submission.id));
             if let (SubmissionStage::Admitted, Some(lease)) =
                 (status.stage, leases.get(&submission.id))
             {
@@ -324,9 +341,7 @@ fn submission_status(
         stage: SubmissionStage::Committed,
         points: None,
         worker: evidence.map(|evidence| evidence.worker),
-        coordinator: evidence
-            .map(|evidence| evidence.coordinator)
-            .or_else(|| first_coordinator(submission, view)),
+        coordinator: evidence.map(|evidence| evidence.coordinator),
         metrics: evidence.and_then(|evidence| evidence.metrics.as_ref()).map(metrics_status),
         rule: None,
         ending: evidence.map(|evidence| evidence.ending.name().to_owned()),
@@ -381,12 +396,6 @@ fn add_lease(status: &mut SubmissionStatus, lease: &LeaseRow) {
     }
 }
 
-fn first_coordinator(submission: &Submission, view: Option<&ChainView>) -> Option<Hotkey> {
-    let ranked =
-        node_core::assignment::coordinators(view?, &submission.hotkey, &submission.content);
-    ranked.first().copied()
-}
-
 fn metrics_status(metrics: &Metrics) -> MetricsStatus {
     MetricsStatus {
         train_microbpb: bits_per_byte(metrics).ok().map(to_micro),
@@ -406,7 +415,7 @@ fn to_micro(bits_per_byte: f64) -> u64 {
     (bits_per_byte * 1e6).round() as u64
 }
 
-fn peers(machine: &Machine) -> Vec<PeerStatus> {
+fn peers(machine: &Machine, facts: &HostFacts) -> Vec<PeerStatus> {
     let own = machine.config().hotkey;
     let strikes = |hotkey: &Hotkey| {
         let theirs = machine.strikes().filter(|strike| strike.validator == *hotkey).count();
@@ -427,6 +436,7 @@ fn peers(machine: &Machine) -> Vec<PeerStatus> {
                 receipts_until: state.receipts_until(),
                 is_gone: machine.gone().any(|gone| gone == hotkey),
                 strikes: strikes(hotkey),
+                certificate: facts.key_standings.get(hotkey).copied(),
             }
         })
         .collect()
@@ -455,6 +465,7 @@ fn receipts(machine: &Machine) -> Vec<ReceiptStatus> {
             ReceiptStatus {
                 assignment: evidence.assignment,
                 submission: evidence.submission,
+                lease: evidence.lease,
                 worker: evidence.worker,
                 coordinator: evidence.coordinator,
                 ending: evidence.ending.name().to_owned(),
@@ -512,6 +523,8 @@ mod tests {
             progress: BTreeMap::new(),
             journal_bytes: 600 << 20,
             refusals: Vec::new(),
+            key_standings: BTreeMap::from([(Hotkey([1; 32]), KeyStanding::New)]),
+            publishes_key: true,
             counters: BTreeMap::new(),
         }
     }

@@ -11,6 +11,7 @@
 //! Status never lies: it says whose view it is, as of when, and what is wrong first.
 
 mod age;
+mod certificate;
 mod describe;
 mod find;
 mod journal;
@@ -22,6 +23,7 @@ mod snapshot;
 mod watch;
 
 pub use age::{clock_time, date_time, grouped, span, unix_now};
+pub use certificate::own_key;
 pub use describe::{describe, HostFacts};
 pub use find::{find, Found, FoundStatus, NotFound};
 pub use journal::JournalStatus;

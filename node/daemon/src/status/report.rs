@@ -7,10 +7,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use node_core::id::{
-    AssignmentId, Attempt, BlockHash, ContentDigest, Hotkey, Netuid, RunId, SubmissionId, Uid,
+    AssignmentId, Attempt, BlockHash, ContentDigest, Hotkey, LeaseId, Netuid, RunId, SubmissionId,
+    Uid,
 };
 use node_core::inventory::DeviceId;
 use node_core::lease::Explanation;
+use node_core::publish::KeyStanding;
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 use serde::{Deserialize, Serialize};
 
@@ -234,6 +236,8 @@ pub struct RunStatus {
     pub submission: SubmissionId,
     /// Where.
     pub device: DeviceId,
+    /// Under which lease.
+    pub lease: LeaseId,
     /// Its fencing token.
     pub attempt: Attempt,
     /// Who granted the lease.
@@ -398,6 +402,11 @@ pub struct PeerStatus {
     /// Strikes that count; see `docs/protocol.md`.
     #[serde(default)]
     pub strikes: u64,
+    /// How the key that it showed when it was last called stands to what it published: `published`,
+    /// `endorsed` (it published none), `new` (the chain says another one, and this was endorsed
+    /// lately) or `contradicts` (the chain says another one: refused). `null` if that is not known.
+    #[serde(default)]
+    pub certificate: Option<KeyStanding>,
 }
 
 /// How the evaluation of one submission stands here.
@@ -419,6 +428,8 @@ pub struct RefusalStatus {
     pub peer: Hotkey,
     /// What it asked.
     pub call: String,
+    /// About which submission, if this node coordinates it.
+    pub submission: Option<SubmissionId>,
     /// Why: a refusal's public id.
     pub reason: String,
 }
@@ -430,6 +441,8 @@ pub struct ReceiptStatus {
     pub assignment: AssignmentId,
     /// Of which submission.
     pub submission: SubmissionId,
+    /// Under which lease.
+    pub lease: LeaseId,
     /// Who ran it.
     pub worker: Hotkey,
     /// Who granted the lease.

@@ -1,9 +1,11 @@
 //! Reports for tests of everything that shows one.
 
 use node_core::id::{
-    AssignmentId, Attempt, BlockHash, ContentDigest, Hotkey, Netuid, RunId, SubmissionId, Uid,
+    AssignmentId, Attempt, BlockHash, ContentDigest, Hotkey, LeaseId, Netuid, RunId, SubmissionId,
+    Uid,
 };
 use node_core::inventory::DeviceId;
+use node_core::publish::KeyStanding;
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 
 use super::journal::JournalStatus;
@@ -122,6 +124,7 @@ pub(crate) fn healthy() -> StatusReport {
         receipts: vec![ReceiptStatus {
             assignment: AssignmentId([0xb1; 32]),
             submission: SubmissionId([0xa1; 32]),
+            lease: LeaseId([0x2e; 32]),
             worker: key(1),
             coordinator: key(2),
             ending: "completed".to_owned(),
@@ -298,6 +301,7 @@ fn run() -> RunStatus {
         run: RunId([0x7f; 32]),
         submission: SubmissionId([0xa2; 32]),
         device: DeviceId("cpu-0".to_owned()),
+        lease: LeaseId([0x1e; 32]),
         attempt: Attempt(2),
         coordinator: key(2),
         state: "running".to_owned(),
@@ -339,5 +343,6 @@ fn peer(byte: u8) -> PeerStatus {
         receipts_until: 7,
         is_gone: false,
         strikes: 0,
+        certificate: Some(KeyStanding::Published),
     }
 }

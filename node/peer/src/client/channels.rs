@@ -6,9 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use node_core::id::Hotkey;
+use node_core::publish::{KeyStanding, NEW_KEY_MS_MAX};
+use node_core::unit::UnixMs;
 use tonic::transport::{Channel, Endpoint};
 
 use super::connect::{Connector, Fault};
+use super::met::Met;
 use super::AskError;
 use crate::limits::{
     CHANNELS_MAX, CONNECT_MS_MAX, HEADERS_BYTES_MAX, KEEPALIVE_ANSWER_MS_MAX, KEEPALIVE_MS,
@@ -38,20 +41,34 @@ pub(super) struct PeerChannel {
 #[derive(Debug)]
 pub(super) struct Channels {
     tls: TlsParts,
+    met: Arc<Met>,
     // Calls run in tasks of their own. Held for a map operation, never across an await.
     open: Mutex<Open>,
 }
 
 #[derive(Debug, Default)]
 struct Open {
-    /// With the use in which each was last used.
-    channels: BTreeMap<To, (u64, PeerChannel)>,
+    channels: BTreeMap<To, Kept>,
     uses: u64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    /// The use in which it was last used.
+    last_use: u64,
+    opened_at: UnixMs,
+    channel: PeerChannel,
 }
 
 impl Channels {
     pub(super) fn new(tls: TlsParts) -> Self {
-        Self { tls, open: Mutex::default() }
+        let met = Arc::new(Met::new(tls.directory.clone()));
+        Self { tls, met, open: Mutex::default() }
+    }
+
+    /// How the key that `peer` showed last stands to what it published, if both are known.
+    pub(super) fn key_standing(&self, peer: &Hotkey) -> Option<KeyStanding> {
+        self.met.standing(peer, self.tls.clock.unix())
     }
 
     /// The channel to `peer` at `endpoint`; connecting happens with the first call on it.
@@ -63,18 +80,24 @@ impl Channels {
         // A key that was published anew takes a new connection, which is then checked against it.
         let published = self.tls.directory.borrow().published(&peer).map(<[u8]>::to_vec);
         let to = To { peer, endpoint, published };
+        let now = self.tls.clock.unix();
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.uses += 1;
-        let use_number = open.uses;
-        if let Some((last_use, channel)) = open.channels.get_mut(&to) {
-            *last_use = use_number;
-            return Ok(channel.clone());
+        let last_use = open.uses;
+        if let Some(kept) = open.channels.get_mut(&to) {
+            // A server that ends no connection must not be taken by an old handshake for ever: its
+            // key may have been a new one then.
+            if now.0.saturating_sub(kept.opened_at.0) < NEW_KEY_MS_MAX {
+                kept.last_use = last_use;
+                return Ok(kept.channel.clone());
+            }
+            open.channels.remove(&to);
         }
         if open.channels.len() >= CHANNELS_MAX {
             open.close_least_recently_used();
         }
         let channel = self.connect_lazily(peer, endpoint)?;
-        open.channels.insert(to, (use_number, channel.clone()));
+        open.channels.insert(to, Kept { last_use, opened_at: now, channel: channel.clone() });
         Ok(channel)
     }
 
@@ -82,7 +105,8 @@ impl Channels {
         let unreachable = |error: &dyn std::error::Error| AskError::unreachable(error);
         let config = client_config(self.tls.clone(), peer).map_err(|error| unreachable(&error))?;
         let fault = Fault::default();
-        let connector = Connector::new(endpoint, Arc::new(config), fault.clone());
+        let (config, met) = (Arc::new(config), Arc::clone(&self.met));
+        let connector = Connector { peer, endpoint, config, fault: fault.clone(), met };
         // The connector does TLS; the library would refuse a URI that asks it for that.
         let uri = Endpoint::from_shared(format!("http://{endpoint}"));
         let uri = uri.map_err(|error| unreachable(&error))?;
@@ -102,7 +126,7 @@ impl Channels {
 
 impl Open {
     fn close_least_recently_used(&mut self) {
-        let oldest = self.channels.iter().min_by_key(|(_, (last_use, _))| *last_use);
+        let oldest = self.channels.iter().min_by_key(|(_, kept)| kept.last_use);
         if let Some(to) = oldest.map(|(to, _)| to.clone()) {
             self.channels.remove(&to);
         }

@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
+use node_core::id::Hotkey;
 use rustls::pki_types::ServerName;
 use rustls::ClientConfig;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -21,7 +22,8 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::TlsConnector;
 use tower::Service;
 
-use crate::tls::{speaks_h2, RefusedBy};
+use super::met::Met;
+use crate::tls::{peer_of, speaks_h2, RefusedBy};
 
 /// Which certificate was refused on a channel's newest connection, if one was.
 #[derive(Clone, Debug, Default)]
@@ -41,19 +43,17 @@ impl Fault {
     }
 }
 
-/// Connects to one endpoint.
+/// Connects to one peer at one endpoint.
 #[derive(Clone)]
 pub(super) struct Connector {
-    endpoint: SocketAddr,
-    config: Arc<ClientConfig>,
-    fault: Fault,
+    pub(super) peer: Hotkey,
+    pub(super) endpoint: SocketAddr,
+    pub(super) config: Arc<ClientConfig>,
+    pub(super) fault: Fault,
+    pub(super) met: Arc<Met>,
 }
 
 impl Connector {
-    pub(super) fn new(endpoint: SocketAddr, config: Arc<ClientConfig>, fault: Fault) -> Self {
-        Self { endpoint, config, fault }
-    }
-
     async fn connect(self) -> io::Result<TokioIo<Watched>> {
         self.fault.clear();
         let tcp = TcpStream::connect(self.endpoint).await?;
@@ -61,7 +61,13 @@ impl Connector {
         // Whom we call is a hotkey, which the verifier knows; the name is only what TLS wants.
         let name = ServerName::IpAddress(self.endpoint.ip().into());
         let tls = TlsConnector::from(self.config).connect(name, tcp).await;
-        let tls = tls.inspect_err(|error| self.fault.note(error))?;
+        let tls = tls.inspect_err(|error| {
+            self.fault.note(error);
+            self.met.refused(self.peer, self.fault.get());
+        })?;
+        if let Some(peer) = peer_of(tls.get_ref().1.peer_certificates()) {
+            self.met.connected(peer);
+        }
         if !speaks_h2(tls.get_ref().1.alpn_protocol()) {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "no HTTP/2 spoken there"));
         }

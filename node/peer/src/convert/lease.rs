@@ -215,6 +215,7 @@ fn reason_to_wire(reason: &ReleaseReason) -> v1::ReleaseReason {
     let reason = match reason {
         ReleaseReason::NoDevice => Reason::NoDevice(v1::Nothing {}),
         ReleaseReason::ContentMissing => Reason::ContentMissing(v1::Nothing {}),
+        ReleaseReason::Declined => Reason::Declined(v1::Nothing {}),
         ReleaseReason::RunEnded { ending } => Reason::RunEnded(ending::to_wire(ending)),
     };
     v1::ReleaseReason { reason: Some(reason) }
@@ -225,6 +226,7 @@ fn reason_from_wire(reason: Option<v1::ReleaseReason>) -> Result<ReleaseReason, 
     match required("reason", required("reason", reason)?.reason)? {
         Reason::NoDevice(v1::Nothing {}) => Ok(ReleaseReason::NoDevice),
         Reason::ContentMissing(v1::Nothing {}) => Ok(ReleaseReason::ContentMissing),
+        Reason::Declined(v1::Nothing {}) => Ok(ReleaseReason::Declined),
         Reason::RunEnded(ending) => {
             ending::from_wire(ending).map(|ending| ReleaseReason::RunEnded { ending })
         }

@@ -170,6 +170,7 @@ fn reason() -> impl Strategy<Value = ReleaseReason> {
     prop_oneof![
         Just(ReleaseReason::NoDevice),
         Just(ReleaseReason::ContentMissing),
+        Just(ReleaseReason::Declined),
         ending().prop_map(|ending| ReleaseReason::RunEnded { ending }),
     ]
 }

@@ -285,8 +285,8 @@ fn every_lease_refusal_and_answer_survives_the_wire() {
 #[test]
 fn every_reason_for_a_release_survives_the_wire() {
     let ended = endings().into_iter().map(|ending| ReleaseReason::RunEnded { ending });
-    for reason in [ReleaseReason::NoDevice, ReleaseReason::ContentMissing].into_iter().chain(ended)
-    {
+    let others = [ReleaseReason::NoDevice, ReleaseReason::ContentMissing, ReleaseReason::Declined];
+    for reason in others.into_iter().chain(ended) {
         let request = release_request_to_wire(&held(), &reason);
         assert_eq!(release_request_from_wire(wired(&request)), Ok((held(), reason)));
     }

@@ -12,6 +12,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use tonic::transport::server::Connected;
 
 use crate::auth::ConnectedPeer;
 use crate::budget::{Budget, Place};
+use crate::clock::WallClock;
 use crate::directory::PeerDirectory;
 use crate::limits::{
     CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, CONNECTIONS_PER_PEER_MAX,
@@ -56,9 +58,16 @@ pub(super) struct Connection {
 #[derive(Clone)]
 pub(super) struct Doorkeeper {
     tls: TlsAcceptor,
-    directory: watch::Receiver<PeerDirectory>,
-    cut: watch::Receiver<bool>,
+    world: World,
     places: Places,
+}
+
+/// What ends a connection beside its age.
+#[derive(Clone)]
+struct World {
+    directory: watch::Receiver<PeerDirectory>,
+    clock: Arc<dyn WallClock>,
+    cut: watch::Receiver<bool>,
 }
 
 #[derive(Clone)]
@@ -88,6 +97,7 @@ impl Doorkeeper {
     pub(super) fn new(
         tls: TlsAcceptor,
         directory: watch::Receiver<PeerDirectory>,
+        clock: Arc<dyn WallClock>,
         cut: watch::Receiver<bool>,
     ) -> Self {
         let places = Places {
@@ -99,7 +109,7 @@ impl Doorkeeper {
                 HANDSHAKES_PER_STRANGER_MAX,
             ),
         };
-        Self { tls, directory, cut, places }
+        Self { tls, world: World { directory, clock, cut }, places }
     }
 
     /// The connections of validators, as their handshakes succeed.
@@ -144,7 +154,7 @@ impl Doorkeeper {
         address: SocketAddr,
         handshakes: &mut JoinSet<Option<Connection>>,
     ) {
-        let Some(places) = self.places.for_handshake(address.ip(), &self.directory) else {
+        let Some(places) = self.places.for_handshake(address.ip(), &self.world.directory) else {
             tracing::debug!(%address, "peer connection refused: no place left");
             return;
         };
@@ -168,7 +178,7 @@ impl Doorkeeper {
         }
         let peer = peer_of(session.peer_certificates()).ok_or(NotLetIn::OtherProtocol)?;
         let own = self.places.by_peer.take(peer.hotkey).ok_or(NotLetIn::NoPlace(peer.hotkey))?;
-        let end = Box::pin(end_of_life(peer, self.directory.clone(), self.cut.clone()));
+        let end = Box::pin(end_of_life(peer, self.world.clone()));
         Ok(Connection { tls, peer: peer.hotkey, end, ended: false, _places: (place, own) })
     }
 
@@ -205,15 +215,12 @@ async fn linger(mut tcp: TcpStream) {
 }
 
 /// Resolves when the connection has to go.
-async fn end_of_life(
-    peer: VerifiedPeer,
-    mut directory: watch::Receiver<PeerDirectory>,
-    mut cut: watch::Receiver<bool>,
-) {
+async fn end_of_life(peer: VerifiedPeer, world: World) {
+    let World { mut directory, clock, mut cut } = world;
     let too_old =
         tokio::time::sleep(Duration::from_millis(CONNECTION_AGE_MS_MAX + CONNECTION_AGE_GRACE_MS));
     let refused = async {
-        if directory.wait_for(|view| view.admit(&peer).is_err()).await.is_err() {
+        if directory.wait_for(|view| view.admit(&peer, clock.unix()).is_err()).await.is_err() {
             // No view will come any more: the node is ending.
             std::future::pending::<()>().await;
         }
@@ -298,18 +305,26 @@ impl AsyncWrite for Connection {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use node_core::unit::BlockNumber;
+    use node_core::publish::NEW_KEY_MS_MAX;
+    use node_core::unit::{BlockNumber, UnixMs};
 
     use super::*;
+    use crate::tls::tests::{Standing, NOW};
     use crate::tls::CertificateKey;
 
-    const PEER: VerifiedPeer =
-        VerifiedPeer { hotkey: Hotkey([1; 32]), key: CertificateKey([2; 32]) };
+    /// Endorsed so long ago that its key is not new any more.
+    const PEER: VerifiedPeer = VerifiedPeer {
+        hotkey: Hotkey([1; 32]),
+        key: CertificateKey([2; 32]),
+        endorsed_at: UnixMs(NOW.0 - NEW_KEY_MS_MAX),
+    };
 
     fn after(ms: u64) -> tokio::time::Sleep {
         tokio::time::sleep(Duration::from_millis(ms))
+    }
+
+    fn world(directory: &watch::Receiver<PeerDirectory>, cut: &watch::Receiver<bool>) -> World {
+        World { directory: directory.clone(), clock: Arc::new(Standing), cut: cut.clone() }
     }
 
     fn with_peer() -> PeerDirectory {
@@ -320,7 +335,7 @@ mod tests {
     async fn a_connection_lives_to_its_age_and_no_longer() {
         let (_keep, cut) = watch::channel(false);
         let (_view, directory) = watch::channel(with_peer());
-        let end = end_of_life(PEER, directory, cut);
+        let end = end_of_life(PEER, world(&directory, &cut));
         tokio::pin!(end);
         tokio::select! {
             () = &mut end => panic!("ended early"),
@@ -340,7 +355,7 @@ mod tests {
             [PeerDirectory::default(), with_peer().with_certificates([(PEER.hotkey, other_key)])]
         {
             let (view, directory) = watch::channel(with_peer());
-            let end = end_of_life(PEER, directory, cut.clone());
+            let end = end_of_life(PEER, world(&directory, &cut));
             tokio::pin!(end);
             let own_key = vec![(PEER.hotkey, crate::tls::published_form(PEER.key))];
             for admits in [with_peer(), with_peer().with_certificates(own_key)] {
@@ -359,16 +374,30 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn case_19_a_connection_with_a_new_key_outlives_the_view_that_still_says_the_old_one() {
+        let (_keep, cut) = watch::channel(false);
+        let (view, directory) = watch::channel(with_peer());
+        let peer = VerifiedPeer { endorsed_at: UnixMs(NOW.0 - NEW_KEY_MS_MAX + 1), ..PEER };
+        let end = end_of_life(peer, world(&directory, &cut));
+        tokio::pin!(end);
+        view.send_replace(with_peer().with_certificates([(PEER.hotkey, vec![1; 33])]));
+        tokio::select! {
+            () = &mut end => panic!("ended although the key is new"),
+            () = after(1) => {}
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn cutting_the_server_ends_connections_and_dropping_it_does_not() {
         let (view, directory) = watch::channel(with_peer());
         let (server, cut) = watch::channel(false);
         server.send_replace(true);
-        end_of_life(PEER, directory.clone(), cut).await;
+        end_of_life(PEER, world(&directory, &cut)).await;
 
         let (server, cut) = watch::channel(false);
         drop((server, view));
         tokio::select! {
-            () = end_of_life(PEER, directory, cut) => panic!("ended"),
+            () = end_of_life(PEER, world(&directory, &cut)) => panic!("ended"),
             () = after(CONNECTION_AGE_MS_MAX / 2) => {}
         }
     }
@@ -383,7 +412,7 @@ mod tests {
         let (_certificate, shown) = watch::channel(crate::tls::tests::certificate());
         let tls = crate::tls::tests::parts(shown, directory.clone());
         let tls = TlsAcceptor::from(Arc::new(crate::tls::server_config(tls).unwrap()));
-        let places = Doorkeeper::new(tls, directory.clone(), cut).places;
+        let places = Doorkeeper::new(tls, directory.clone(), Arc::new(Standing), cut).places;
         let mut held = Vec::new();
         for host in 0..=255u8 {
             while let Some(place) =

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use node_core::id::{Hotkey, HotkeySigner};
+use node_core::publish::KeyStanding;
 use node_core::unit::UnixMs;
 use rand::TryRngCore as _;
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, DnType, PublicKeyData};
@@ -110,6 +111,33 @@ impl NodeCertificate {
             return Ok(None);
         }
         Self::endorsed(Arc::clone(&self.secret), identity, signer, now).map(Some)
+    }
+
+    /// The same key with a new endorsement, if the chain says another key (`published`) and the
+    /// endorsement it has will not be new for much longer; else `None`. Peers take a key that the
+    /// chain contradicts only while its endorsement is new, so whoever cannot publish yet asks
+    /// this at least hourly.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::generate`].
+    pub fn renewed_if_contradicted(
+        &self,
+        published: Option<&[u8]>,
+        identity: &NodeIdentity,
+        signer: &dyn HotkeySigner,
+        now: UnixMs,
+    ) -> Result<Option<Self>, CertificateError> {
+        if !self.standing(published, now).wants_endorsement(self.endorsed.endorsed_at(), now) {
+            return Ok(None);
+        }
+        Self::endorsed(Arc::clone(&self.secret), identity, signer, now).map(Some)
+    }
+
+    /// How the key stands to what the chain says for its hotkey.
+    #[must_use]
+    pub fn standing(&self, published: Option<&[u8]>, now: UnixMs) -> KeyStanding {
+        KeyStanding::of(published, &self.published_form(), self.endorsed.endorsed_at(), now)
     }
 
     fn endorsed(

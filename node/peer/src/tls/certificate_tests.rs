@@ -1,6 +1,7 @@
 //! Making, keeping and renewing a certificate.
 
 use node_core::id::{Netuid, Signature};
+use node_core::publish::NEW_KEY_MS_MAX;
 
 use super::*;
 use crate::tls::tests::{certificate, identity, DevKey, NOW};
@@ -72,6 +73,27 @@ fn it_is_renewed_at_once_for_another_hotkey_chain_or_subnet() {
     // A clock that was a year ahead when it was made.
     let early = first.renewed_if_due(&identity(), &DevKey::named("Alice"), UnixMs(1)).unwrap();
     assert!(early.is_some(), "it ends too far in the future to be believed");
+}
+
+#[test]
+fn a_key_that_the_chain_contradicts_is_endorsed_anew_before_it_ceases_to_be_new() {
+    let (alice, first) = (DevKey::named("Alice"), certificate());
+    let other = certificate().published_form();
+    let due = |certificate: &NodeCertificate, published: Option<&[u8]>, ms| {
+        let now = UnixMs(NOW.0 + ms);
+        certificate.renewed_if_contradicted(published, &identity(), &alice, now).unwrap()
+    };
+    assert_eq!(first.standing(Some(&other), NOW), KeyStanding::New);
+    assert!(due(&first, Some(&other), NEW_KEY_MS_MAX / 2 - 1).is_none());
+    let renewed = due(&first, Some(&other), NEW_KEY_MS_MAX / 2).expect("half of it is over");
+    assert_eq!(renewed.published_form(), first.published_form());
+    let later = UnixMs(NOW.0 + NEW_KEY_MS_MAX);
+    assert_eq!(first.standing(Some(&other), later), KeyStanding::Contradicts);
+    assert_eq!(renewed.standing(Some(&other), later), KeyStanding::New);
+    let own = first.published_form();
+    for agreed in [None, Some(own.as_slice())] {
+        assert!(due(&first, agreed, NEW_KEY_MS_MAX).is_none());
+    }
 }
 
 #[test]

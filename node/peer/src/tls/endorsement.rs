@@ -9,9 +9,9 @@ use node_core::unit::UnixMs;
 use x509_parser::oid_registry::Oid;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::CertificateRefusal;
+use super::{CertificateRefusal, VerifiedPeer};
 use crate::directory::NodeIdentity;
-use crate::limits::{CERTIFICATE_BYTES_MAX, ENDORSEMENT_LIFE_MS_MAX};
+use crate::limits::{CERTIFICATE_BYTES_MAX, ENDORSEMENT_LIFE_MS, ENDORSEMENT_LIFE_MS_MAX};
 use crate::signature::Sr25519Verifier;
 
 /// The extension that carries the endorsement. Below 2.25, which needs no registration; the number
@@ -173,6 +173,16 @@ impl EndorsedKey {
     #[must_use]
     pub fn expires_at(&self) -> UnixMs {
         self.endorsement.expires_at
+    }
+
+    /// When the endorsement was made, as its end says it: every one has the same life.
+    pub(super) fn endorsed_at(&self) -> UnixMs {
+        UnixMs(self.expires_at().0.saturating_sub(ENDORSEMENT_LIFE_MS))
+    }
+
+    /// Who shows it.
+    pub(super) fn peer(&self) -> VerifiedPeer {
+        VerifiedPeer { hotkey: self.hotkey(), key: self.key, endorsed_at: self.endorsed_at() }
     }
 
     /// Whether the endorsement is for `identity`'s chain and subnet, and valid at `now`.

@@ -36,8 +36,11 @@ pub enum CertificateRefusal {
     /// The hotkey is not the one that was to be called.
     #[error("the certificate is another validator's")]
     WrongPeer,
-    /// The chain says another certificate key for this hotkey.
-    #[error("the certificate's key is not the one that its hotkey published on chain")]
+    /// The chain says another certificate key for this hotkey, and this one is not new.
+    #[error(
+        "the certificate's key is not the one that its hotkey published on chain, and was endorsed \
+         too long ago to be a new one"
+    )]
     KeyNotPublished,
 }
 

@@ -37,8 +37,9 @@ impl HotkeySigner for DevKey {
     }
 }
 
+/// A clock at which it is always [`NOW`].
 #[derive(Debug)]
-struct Standing;
+pub(crate) struct Standing;
 
 impl WallClock for Standing {
     fn unix(&self) -> UnixMs {

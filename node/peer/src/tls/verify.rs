@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use node_core::id::Hotkey;
+use node_core::unit::UnixMs;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{verify_tls13_signature_with_raw_key, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
@@ -23,17 +24,17 @@ pub(crate) enum ExpectedPeer {
     Hotkey(Hotkey),
 }
 
-/// Who is at the other end of a connection: the hotkey, and the key it endorsed.
+/// Who is at the other end of a connection: the hotkey, the key it endorsed, and when it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct VerifiedPeer {
     pub(crate) hotkey: Hotkey,
     pub(crate) key: CertificateKey,
+    pub(crate) endorsed_at: UnixMs,
 }
 
 /// The peer of a connection whose handshake succeeded.
 pub(crate) fn peer_of(certificates: Option<&[CertificateDer<'_>]>) -> Option<VerifiedPeer> {
-    let endorsed = EndorsedKey::read(certificates?.first()?).ok()?;
-    Some(VerifiedPeer { hotkey: endorsed.hotkey(), key: endorsed.key })
+    EndorsedKey::read(certificates?.first()?).ok().map(|endorsed| endorsed.peer())
 }
 
 /// Checks certificates of peers.
@@ -56,20 +57,20 @@ impl PeerVerifier {
             return Err(CertificateRefusal::Malformed);
         }
         let endorsed = EndorsedKey::read(end_entity)?;
-        endorsed.check_scope(&self.identity, self.clock.unix())?;
-        let peer = VerifiedPeer { hotkey: endorsed.hotkey(), key: endorsed.key };
-        self.check_expected(&peer)?;
+        let now = self.clock.unix();
+        endorsed.check_scope(&self.identity, now)?;
+        self.check_expected(&endorsed.peer(), now)?;
         endorsed.check_signature()
     }
 
-    fn check_expected(&self, peer: &VerifiedPeer) -> Result<(), CertificateRefusal> {
+    fn check_expected(&self, peer: &VerifiedPeer, now: UnixMs) -> Result<(), CertificateRefusal> {
         let directory = self.directory.borrow();
         match self.expected {
-            ExpectedPeer::Validator => directory.admit(peer),
+            ExpectedPeer::Validator => directory.admit(peer, now),
             ExpectedPeer::Hotkey(hotkey) if hotkey != peer.hotkey => {
                 Err(CertificateRefusal::WrongPeer)
             }
-            ExpectedPeer::Hotkey(_) => directory.check_key(peer),
+            ExpectedPeer::Hotkey(_) => directory.check_key(peer, now),
         }
     }
 

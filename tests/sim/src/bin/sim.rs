@@ -4,14 +4,14 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sim::fault::Fault;
+use sim::history::{Filter, Replay, Step, Violation};
 use sim::invariants::INVARIANTS;
 use sim::plan::{Broken, Plan};
-use sim::replay::{Filter, Replay, Step};
-use sim::rules::RULES;
+use sim::shrink::Effort;
 use sim::{Failure, Report};
 
 /// Exit code where an invariant was broken.
@@ -59,6 +59,9 @@ struct RunArgs {
     /// Histories to try for a smaller one that breaks the same; zero for none.
     #[arg(long, default_value_t = 60)]
     shrink: u64,
+    /// Seconds to spend on that for one broken history.
+    #[arg(long, default_value_t = 20)]
+    shrink_seconds: u64,
     /// Say how each history went.
     #[arg(long)]
     verbose: bool,
@@ -200,8 +203,15 @@ fn run(args: &RunArgs) -> Done {
                     writeln!(out, "{report:?}, faults {faults}")?;
                 }
             }
-            Err(_) => {
+            Err(violation) => {
                 broken += 1;
+                // At once: to live it again with a journal takes longer than living it.
+                let Violation { invariant, detail, step, at_ms, .. } = &violation;
+                writeln!(
+                    out,
+                    "seed {seed} breaks {invariant} at step {step}, {at_ms} ms: {detail}"
+                )?;
+                out.flush()?;
                 explain(&mut out, &plan, args)?;
                 if !args.keep_going {
                     break;
@@ -220,7 +230,6 @@ fn run(args: &RunArgs) -> Done {
         sum.exhausted,
         sum.counts
     )?;
-    writeln!(out, "{RULES:?}: what is false there is not demanded")?;
     Ok(if broken == 0 { ExitCode::SUCCESS } else { ExitCode::from(FOUND) })
 }
 
@@ -232,7 +241,10 @@ fn explain(out: &mut impl Write, plan: &Plan, args: &RunArgs) -> std::io::Result
     writeln!(out, "{failure}")?;
     writeln!(out, "journal {}", journal_of(plan, &args.journals).display())?;
     if args.shrink > 0 {
-        let shrunk = sim::shrink::shrink(plan, &failure.violation, args.shrink);
+        out.flush()?;
+        let time_max = Duration::from_secs(args.shrink_seconds);
+        let effort = Effort { tries_max: args.shrink, time_max };
+        let shrunk = sim::shrink::shrink(plan, &failure.violation, effort);
         writeln!(
             out,
             "smaller, after {} tries: {} nodes, {} submissions, storm {} ms, faults {}, step {}",
@@ -265,16 +277,7 @@ fn journalled(plan: &Plan, folder: &Path) -> Result<Report, Box<Failure>> {
 fn replay(args: &ReplayArgs) -> Done {
     let mut out = std::io::stdout().lock();
     let replay = Replay::open(BufReader::new(File::open(&args.file)?))?;
-    let plan = &replay.header().plan;
-    writeln!(
-        out,
-        "commit {}, seed {}, {} nodes, {} submissions, faults {}",
-        replay.header().commit,
-        plan.seed,
-        plan.nodes,
-        plan.submissions,
-        plan.faults
-    )?;
+    writeln!(out, "{}", replay.header())?;
     let ReplayArgs { node, submission, from, until, .. } = *args;
     let mut trouble = Ok(());
     replay.step_through(&Filter { node, submission, from, until }, |step| {
@@ -290,9 +293,7 @@ fn replay(args: &ReplayArgs) -> Done {
 
 fn show(out: &mut impl Write, step: &Step<'_>, with_state: bool) -> std::io::Result<()> {
     match step {
-        Step::Failed(violation) => {
-            writeln!(out, "BROKEN {}: {}", violation.invariant, violation.detail)
-        }
+        Step::Failed(violation) => writeln!(out, "{violation}"),
         Step::Happened(entry, state) => {
             writeln!(out, "{entry}")?;
             if with_state && entry.is_event {

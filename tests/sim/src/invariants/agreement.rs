@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use node_core::assignment::coordinators;
 use node_core::evidence::Evidence;
 use node_core::id::{Hotkey, SubmissionId, Uid};
 use node_core::machine::Machine;
@@ -14,7 +13,6 @@ use super::{ensure, Breach, Scene, Sight};
 use crate::host::Host;
 use crate::ledger::is_settled;
 use crate::plan::Character;
-use crate::rules::RULES;
 
 /// Whether there are enough honest evaluators for everybody to agree: who lies has to be outvoted.
 fn can_agree(scene: &Scene<'_>) -> bool {
@@ -25,7 +23,7 @@ fn can_agree(scene: &Scene<'_>) -> bool {
     let dishonest = evaluators(&|host| host.character != Character::Honest);
     let wanted = usize::from(scene.plan.replicas);
     let is_jury_full = honest >= wanted || dishonest == 0;
-    let are_lies_told = dishonest == 0 || (RULES.has_replicas && wanted > 1);
+    let are_lies_told = dishonest == 0 || wanted > 1;
     honest > dishonest && dishonest <= 2 && is_jury_full && are_lies_told
 }
 
@@ -35,19 +33,15 @@ fn living<'a>(scene: &Scene<'a>) -> impl Iterator<Item = (usize, &'a Machine)> {
     hosts.filter_map(|(node, host)| Some((node, host.machine.as_ref()?)))
 }
 
-fn is_gone(scene: &Scene<'_>, hotkey: &Hotkey) -> bool {
-    scene.hosts.iter().any(|host| host.is_gone && host.config.hotkey == *hotkey)
+/// Whether nobody can be asked to settle it: its attempts are used up somewhere.
+fn is_excused(scene: &Scene<'_>, submission: &Submission) -> bool {
+    scene.ledger.exhausted.contains(&submission.id)
 }
 
-/// Whether nobody can be asked to settle it: its attempts are used up, or, as long as there is no
-/// takeover, its coordinator is dead.
-fn is_excused(scene: &Scene<'_>, machine: &Machine, submission: &Submission) -> bool {
-    if scene.ledger.exhausted.contains(&submission.id) {
-        return true;
-    }
-    let Some(view) = machine.view().filter(|_| !RULES.has_takeover) else { return false };
-    let ranked = coordinators(view, &submission.hotkey, &submission.content);
-    ranked.first().is_some_and(|first| is_gone(scene, first))
+/// Whether somebody asks for one more result because those that came since its verdict disagree.
+/// Until it comes each node keeps the verdict that it reached.
+fn is_disputed(scene: &Scene<'_>, submission: &Submission) -> bool {
+    living(scene).any(|(_, machine)| machine.needs_results(&submission.id))
 }
 
 /// What is still to be done, in a sentence; `None` once everything is done.
@@ -62,7 +56,7 @@ pub(crate) fn unfinished(scene: &Scene<'_>) -> Option<Breach> {
             let is_done = is_settled(&submission.state)
                 || matches!(submission.state, SubmissionState::Rejected { .. });
             let is_owed = can_agree(scene) || !submission.state.is_judged();
-            !is_done && is_owed && !is_excused(scene, machine, submission)
+            !is_done && is_owed && !is_excused(scene, submission)
         };
         if let Some(open) = machine.submissions().find(is_open) {
             let detail = format!("node {node} still has {} as {:?}", open.id, open.state);
@@ -80,13 +74,10 @@ type Claims = BTreeMap<(SubmissionId, Hotkey), BTreeSet<String>>;
 fn claims(scene: &Scene<'_>, machine: &Machine) -> Claims {
     let excused: BTreeSet<SubmissionId> = machine
         .submissions()
-        .filter(|submission| is_excused(scene, machine, submission))
+        .filter(|submission| is_excused(scene, submission))
         .map(|submission| submission.id)
         .collect();
-    let can_be_had = |evidence: &Evidence| {
-        let is_reachable = RULES.has_takeover || !is_gone(scene, &evidence.coordinator);
-        is_reachable && !excused.contains(&evidence.submission)
-    };
+    let can_be_had = |evidence: &Evidence| !excused.contains(&evidence.submission);
     let mut claims = Claims::new();
     let counting = machine.receipts().filter(|row| row.standing == ReceiptStanding::Counts);
     for evidence in counting.map(|row| &row.receipt.evidence).filter(|own| can_be_had(own)) {
@@ -132,7 +123,7 @@ pub(super) fn scores_agree(scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), B
     let scores = |machine: &Machine| -> BTreeMap<SubmissionId, SubmissionState> {
         machine
             .submissions()
-            .filter(|submission| !is_excused(scene, machine, submission))
+            .filter(|submission| !is_excused(scene, submission) && !is_disputed(scene, submission))
             .map(|submission| (submission.id, submission.state.clone()))
             .collect()
     };
@@ -149,7 +140,8 @@ pub(super) fn scores_agree(scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), B
 pub(super) fn vectors_agree(scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), Breach> {
     let Sight::Ended = sight else { return Ok(()) };
     let excused = living(scene).any(|(_, machine)| {
-        machine.submissions().any(|submission| is_excused(scene, machine, submission))
+        let mut submissions = machine.submissions();
+        submissions.any(|one| is_excused(scene, one) || is_disputed(scene, one))
     });
     let Some(view) = living(scene).find_map(|(_, machine)| machine.view()) else { return Ok(()) };
     let vector = |machine: &Machine| -> Option<Vec<(Uid, u16)>> { machine.vector(view).ok() };
@@ -170,7 +162,8 @@ pub(super) fn scores_are_true(scene: &Scene<'_>, sight: &Sight<'_>) -> Result<()
     living(scene).try_for_each(|(node, machine)| {
         machine.submissions().try_for_each(|submission| {
             let Some(index) = scene.submissions.get(&submission.id) else { return Ok(()) };
-            let is_over = is_settled(&submission.state) && !is_excused(scene, machine, submission);
+            let is_open = is_excused(scene, submission) || is_disputed(scene, submission);
+            let is_over = is_settled(&submission.state) && !is_open;
             let work = &scene.works[*index];
             ensure(!is_over || is_true(work, &submission.state), &[node], || {
                 format!("{} is {:?}, and {:?}", submission.id, submission.state, work.fate)

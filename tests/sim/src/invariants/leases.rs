@@ -8,7 +8,6 @@ use node_core::rows::{Row, Table, Write};
 
 use super::{ensure, Breach, Scene, Sight};
 use crate::happening::Asked;
-use crate::rules::RULES;
 
 /// Rounding between the clocks of the world and of a node.
 const SLACK_MS: u64 = 5;
@@ -41,6 +40,7 @@ pub(super) fn acknowledged_leases_are_kept(
     match sight {
         Sight::Delivered { asked, answer: PeerAnswer::Acquired(Ok(grants)) } => grants
             .iter()
+            .filter(|grant| !scene.ledger.forgotten.contains(&grant.lease))
             .try_for_each(|grant| disk_has(asked.to, &grant.assignment.id, grant.attempt.0)),
         Sight::Started { node } => {
             let first = (*node, AssignmentId([0; 32]));
@@ -183,11 +183,9 @@ pub(super) fn grants_are_run_or_given_back(
     sight: &Sight<'_>,
 ) -> Result<(), Breach> {
     let Sight::Handled { node } = sight else { return Ok(()) };
-    if scene.ledger.just_delivered.is_empty() || !RULES.gives_grants_back {
-        return Ok(());
-    }
     let Some(machine) = &scene.hosts[*node].machine else { return Ok(()) };
-    scene.ledger.just_delivered.iter().try_for_each(|lease| {
+    let delivered = scene.ledger.just_delivered.iter().filter(|(to, _)| to == node);
+    delivered.map(|(_, lease)| lease).try_for_each(|lease| {
         let is_taken = machine.runs().any(|run| run.row.grant.lease == *lease);
         ensure(is_taken, &[*node], || format!("{lease} reached its worker and is passed over"))
     })

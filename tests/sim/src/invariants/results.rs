@@ -10,7 +10,6 @@ use super::{ensure, Breach, Scene, Sight};
 use crate::host::Host;
 use crate::ledger::{is_acknowledgement, is_settled};
 use crate::plan::Character;
-use crate::rules::RULES;
 use crate::truth::{Fate, Work};
 
 fn has(host: &Host, digest: &Digest) -> bool {
@@ -52,7 +51,8 @@ pub(super) fn acknowledged_receipts_are_kept(
     match sight {
         Sight::Delivered { asked, answer: PeerAnswer::Completed(answer) } => {
             let PeerRequest::Complete(receipt) = &asked.request else { return Ok(()) };
-            if !is_acknowledgement(answer) {
+            let is_forgotten = scene.ledger.forgotten.contains(&receipt.evidence.lease);
+            if !is_acknowledgement(answer) || is_forgotten {
                 return Ok(());
             }
             disk_has(asked.to, &receipt.evidence.digest())
@@ -130,7 +130,7 @@ pub(super) fn submissions_are_scored_once(
     writes.iter().try_for_each(|write| {
         let Write::Put(Row::Submission(row)) = write else { return Ok(()) };
         let Some(before) = scene.ledger.settled.get(&(*node, row.id)) else { return Ok(()) };
-        let may_change = RULES.has_replicas && !scene.plan.is_honest() && is_settled(&row.state);
+        let may_change = !scene.plan.is_honest() && is_settled(&row.state);
         ensure(*before == row.state || may_change, &[*node], || {
             format!("{} was {before:?} and becomes {:?}", row.id, row.state)
         })
@@ -153,7 +153,7 @@ pub(super) fn is_true(work: &Work, state: &SubmissionState) -> bool {
 pub(super) fn lies_are_not_scored(scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), Breach> {
     let Sight::Committed { node, writes, .. } = sight else { return Ok(()) };
     let host = &scene.hosts[*node];
-    let can_lies_be_told = RULES.has_replicas && scene.plan.replicas > 1;
+    let can_lies_be_told = scene.plan.replicas > 1;
     if host.character != Character::Honest || !(can_lies_be_told || scene.plan.is_honest()) {
         return Ok(());
     }

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use node_core::evidence::Evidence;
 use node_core::id::Hotkey;
 use node_core::lease::{LeaseState, PeerRequest};
-use node_core::limits::SEAL_WAIT_MS;
-use node_core::rows::{Row, RunState, Write};
+use node_core::limits::REVEAL_WAIT_MS;
+use node_core::machine::Machine;
+use node_core::rows::{MeasurementRow, Row, RunState, Write};
 
 use super::{ensure, Breach, Scene, Sight};
 
@@ -31,48 +32,71 @@ pub(super) fn seals_are_of_their_holders(
     })
 }
 
-/// See the list. It is decided when the run's row says so, before anything is sent. A worker counts
-/// the seals that it knows; this counts every seal that was sent, and every receipt that the worker
-/// has. What is public already needs no seal.
+/// See the list. It is decided when the measurement's row says to whom it is shown, before anything
+/// is signed or sent. A worker counts the seals that it knows; this counts every seal that was
+/// sent, and every receipt that the worker has. What is public already needs no seal.
 pub(super) fn results_are_shown_after_enough_seals(
     scene: &Scene<'_>,
     sight: &Sight<'_>,
 ) -> Result<(), Breach> {
     let Sight::Committed { node, writes, .. } = sight else { return Ok(()) };
-    writes.iter().try_for_each(|write| {
-        let Write::Put(Row::Run(row)) = write else { return Ok(()) };
-        let RunState::Completing { receipt } = &row.state else { return Ok(()) };
-        shown_after_enough_seals(scene, *node, &receipt.evidence)
+    let Some(machine) = &scene.hosts[*node].machine else { return Ok(()) };
+    writes.iter().try_for_each(|write| match write {
+        Write::Put(Row::Measurement(row)) if !row.shown_to.is_empty() => {
+            shown_after_enough_seals(scene, *node, machine, row)
+        }
+        Write::Put(Row::Run(row)) => match &row.state {
+            RunState::Completing { receipt } => {
+                names_what_was_fixed(scene, *node, machine, &receipt.evidence)
+            }
+            RunState::Started | RunState::Sealing { .. } | RunState::Releasing { .. } => Ok(()),
+        },
+        Write::Put(_) | Write::Delete(..) | Write::Journal(_) | Write::CaughtUp => Ok(()),
+    })
+}
+
+/// Who has a receipt here, or has sent a seal to anybody.
+fn fixed(scene: &Scene<'_>, machine: &Machine, evidence: &Evidence) -> BTreeSet<Hotkey> {
+    let known = machine.receipts().map(|row| &row.receipt.evidence);
+    let claimants = known.filter(|known| known.submission == evidence.submission);
+    let sealed = scene.ledger.sealed.get(&evidence.submission).into_iter().flatten();
+    let sealed = sealed.map(|node| scene.hosts[*node].config.hotkey);
+    claimants.map(|known| known.worker).chain(sealed).collect()
+}
+
+fn names_what_was_fixed(
+    scene: &Scene<'_>,
+    node: usize,
+    machine: &Machine,
+    evidence: &Evidence,
+) -> Result<(), Breach> {
+    let has_fixed = evidence.coordinator_sealed.is_none()
+        || fixed(scene, machine, evidence).contains(&evidence.coordinator);
+    ensure(has_fixed, &[node], || {
+        format!("{} says that its coordinator had fixed what it had not", evidence.run)
     })
 }
 
 fn shown_after_enough_seals(
     scene: &Scene<'_>,
     node: usize,
-    evidence: &Evidence,
+    machine: &Machine,
+    row: &MeasurementRow,
 ) -> Result<(), Breach> {
-    let Some(machine) = &scene.hosts[node].machine else { return Ok(()) };
+    let evidence = &row.evidence;
     let signed_at_ms = scene.ledger.signed_at_ms.get(&evidence.run).copied();
     let waited_ms = signed_at_ms.map_or(0, |signed_at_ms| scene.now_ms - signed_at_ms);
-    let has_waited = waited_ms >= scene.hosts[node].in_world_ms(SEAL_WAIT_MS);
+    let has_waited = waited_ms >= scene.hosts[node].in_world_ms(REVEAL_WAIT_MS);
     let known = machine.receipts().map(|row| &row.receipt.evidence);
-    let claimants: BTreeSet<Hotkey> = known
+    let is_public = known
         .filter(|known| known.submission == evidence.submission)
-        .map(|known| known.worker)
-        .collect();
-    let is_public = claimants.contains(&evidence.worker);
-    let sealed = scene.ledger.sealed.get(&evidence.submission).into_iter().flatten();
-    let mut fixed = claimants;
-    fixed.extend(sealed.map(|node| scene.hosts[*node].config.hotkey));
-    let has_fixed = evidence.coordinator_sealed.is_none() || fixed.contains(&evidence.coordinator);
-    ensure(has_fixed, &[node], || {
-        format!("{} says that its coordinator had fixed what it had not", evidence.run)
-    })?;
+        .any(|known| known.worker == evidence.worker);
     if is_public || scene.ledger.revealed.contains(&evidence.run) || has_waited {
         return Ok(());
     }
     // Who had not, and was shown it, says nothing about it any more.
-    fixed.insert(evidence.coordinator);
+    let mut fixed = fixed(scene, machine, evidence);
+    fixed.extend(row.shown_to.keys());
     fixed.remove(&evidence.worker);
     let required = machine.explain(&evidence.submission).required;
     let is_enough = fixed.len() + 1 >= usize::try_from(required).unwrap_or(usize::MAX);

@@ -262,7 +262,7 @@ impl Chain {
             netuid: NETUID,
             number: BlockNumber(self.best),
             hash: Self::hash(self.best),
-            timestamp: UnixMs(self.best * 12_000),
+            timestamp: UnixMs(1_700_000_000_000 + self.best * 12_000),
             spec_version: SPEC_VERSION,
             neurons: self.neurons.clone(),
             params: self.params.clone(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::id::{AssignmentId, Digest, Hotkey, RunId};
 use crate::inventory::{Device, DeviceId, DeviceKind};
+use crate::keeper::Keeper;
 use crate::machine::effect::{Note, Outcome, RunSpec};
 use crate::machine::event::Event;
 use crate::machine::{Machine, MachineConfig};
@@ -131,11 +132,15 @@ pub(super) struct Host {
     pub(super) is_cut_off: bool,
     /// Stopped and not dead: everything that happens to it waits. Its containers go on.
     pub(super) is_paused: bool,
+    /// Its loop hangs: events wait, and only the keeper of its leases goes on.
+    pub(super) is_hung: bool,
     /// It sees no new blocks.
     pub(super) is_blind: bool,
     /// Counts the lives of the process; what an earlier one waited for never arrives.
     pub(super) life: u32,
     pub(super) devices: usize,
+    /// Keeps its leases, as long as the process lives.
+    pub(super) keeper: Keeper,
     machine: Option<Machine>,
     mono_start: u64,
 }
@@ -152,9 +157,11 @@ impl Host {
             wall_skew_ms: 0,
             is_cut_off: false,
             is_paused: false,
+            is_hung: false,
             is_blind: false,
             life: 0,
             devices: 1,
+            keeper: Keeper::default(),
             machine: None,
             mono_start: 0,
         }
@@ -180,6 +187,7 @@ impl Host {
     pub(super) fn start(&mut self, now_ms: u64) {
         self.life += 1;
         self.machine = Some(Machine::new(self.config.clone()));
+        self.keeper = Keeper::default();
         self.mono_start = now_ms - 500;
     }
 
@@ -194,7 +202,10 @@ impl Host {
 
     pub(super) fn apply(&mut self, now_ms: u64, event: Event) -> Outcome {
         let now = self.now(now_ms);
-        self.machine.as_mut().expect("the node is up").apply(now, event)
+        let machine = self.machine.as_mut().expect("the node is up");
+        let outcome = machine.apply(now, event);
+        self.keeper.hold(now.mono, machine.leases_held());
+        outcome
     }
 
     pub(super) fn inventory(&self) -> Vec<Device> {

@@ -207,6 +207,42 @@ fn a_worker_that_cannot_renew_stops_its_run_before_the_lease_is_given_away() {
 }
 
 #[test]
+fn a_node_whose_loop_hangs_keeps_its_lease_and_scores() {
+    let mut world = World::new(20, 2, 1);
+    world.run_ms = 30_000;
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(60_000, "the other node runs it", |world| is_running(world, 1));
+    world.run_for(5_000);
+    world.hosts[1].is_hung = true;
+    world.run_for(3 * LEASE_TTL_MS);
+    assert_eq!(attempt_of(&world, 0, id), 1, "given away while its loop hung");
+    world.hosts[1].is_hung = false;
+    world.run_until(60_000, "settled", |world| world.is_settled_everywhere(id));
+    assert_eq!(runs_started(&world), 1);
+    world.check_scores();
+}
+
+#[test]
+fn a_node_whose_loop_hangs_has_stopped_its_run_before_its_lease_is_given_away() {
+    let mut world = World::new(21, 2, 1);
+    world.run_ms = 200_000;
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(60_000, "the other node runs it", |world| is_running(world, 1));
+    world.hosts[1].is_hung = true;
+    world.hosts[1].is_cut_off = true;
+    let stop_ms = LEASE_STOP_AFTER_MS + 3_000;
+    world.run_until(stop_ms, "it stopped", |world| !is_running(world, 1));
+    assert_eq!(attempt_of(&world, 0, id), 1, "given away while it ran");
+    // The world checks that nobody runs what is granted anew.
+    world.run_until(LEASE_TTL_MS, "granted anew", |world| attempt_of(world, 0, id) == 2);
+    world.hosts[1].is_hung = false;
+    world.hosts[1].is_cut_off = false;
+    world.run_until(400_000, "settled", |world| world.is_settled_everywhere(id));
+    assert_eq!(world.notes(1, |note| matches!(note, Note::RunLapsed { .. })), 1);
+    world.check_scores();
+}
+
+#[test]
 fn a_run_that_renews_for_ever_stops_before_its_lease_ends() {
     let mut world = World::new(9, 2, 1);
     world.run_ms = u64::MAX / 2;
@@ -333,14 +369,15 @@ fn a_coordinator_without_an_address_does_not_keep_a_node_from_work() {
 #[test]
 fn an_answer_of_the_wrong_kind_counts_as_none() {
     let mut world = World::new(16, 2, 2);
-    world.nonsense = vec![(1, Question::Acquire), (1, Question::Receipts { of: validator(0) })];
+    world.nonsense =
+        vec![(1, Some(Question::Acquire)), (1, Some(Question::Receipts { of: validator(0) }))];
     let id = world.submit_to(0, miner(0), GOOD);
     world.run_until(200_000, "settled", |world| world.is_settled_everywhere(id));
     let runs = |world: &World, node| world.notes(node, |n| matches!(n, Note::RunStarted { .. }));
     assert_eq!(world.nonsense, vec![]);
     assert_eq!([runs(&world, 0), runs(&world, 1)], [1, 0], "node 1 did not hear of its grant");
     world.run_ms = 90_000;
-    world.nonsense = vec![(1, Question::Renew), (1, Question::Renew)];
+    world.nonsense = vec![(1, None), (1, None)];
     let next = world.submit_to(0, miner(1), GOOD);
     world.run_until(200_000, "settled", |world| world.is_settled_everywhere(next));
     assert_eq!(world.nonsense, vec![]);
@@ -353,7 +390,7 @@ fn an_answer_that_was_not_asked_for_starts_nothing() {
     let id = world.submit_to(0, miner(0), GOOD);
     world.run_until(60_000, "the other node ran it", |world| {
         let is_asking = |world: &World| {
-            world.questions.values().any(|a| a.node == 1 && a.question == Question::Acquire)
+            world.questions.values().any(|a| a.node == 1 && a.question == Some(Question::Acquire))
         };
         runs_started(world) == 1
             && world.hosts[1].machine().runs().next().is_none()

@@ -28,7 +28,7 @@ impl World {
             Effect::Admit { submission, content } => self.admit(node, submission, content),
             Effect::Answer { call, answer } => self.send_answer(node, call, answer),
             Effect::AskPeer { peer, question, request } => {
-                self.send_question(node, peer.hotkey, question, request);
+                self.send_question(node, peer.hotkey, Some(question), request);
             }
             Effect::StartRun(spec) => {
                 let (run, life) = (spec.run, self.hosts[node].life);
@@ -119,11 +119,11 @@ impl World {
     }
 
     /// A question ends once: with the first answer that comes back, or when its time is over.
-    fn send_question(
+    pub(super) fn send_question(
         &mut self,
         node: usize,
         peer: Hotkey,
-        question: Question,
+        question: Option<Question>,
         request: PeerRequest,
     ) {
         let life = self.hosts[node].life;

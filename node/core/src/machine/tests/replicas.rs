@@ -7,11 +7,13 @@ use super::world::{miner, validator, Fate, World, BLOCK_MS};
 use crate::evidence::Receipt;
 use crate::id::{Digest, Hotkey, RunId, Signature, SubmissionId};
 use crate::lease::{
-    lease_id, Grant, HeldStage, HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, Seal,
+    lease_id, Grant, HeldStage, HoldAnswer, LeaseAnswer, LeaseRefusal, LeaseState, PeerAnswer,
+    Seal, Spent,
 };
 use crate::limits::{
-    LEASE_TTL_MS, REPLICAS_MAX, SEAL_WAIT_MS, SELF_GRANT_AFTER_MS, UNABLE_AFTER_BLOCKS,
+    LEASE_TTL_MS, REPLICAS_MAX, REVEAL_WAIT_MS, SELF_GRANT_AFTER_MS, UNABLE_AFTER_BLOCKS,
 };
+use crate::machine::effect::Note;
 use crate::machine::event::{Event, Question};
 use crate::rows::{ReceiptStanding, RunState};
 use crate::submission::SubmissionState;
@@ -98,6 +100,22 @@ fn sixteen_validators_agree_and_each_evaluation_is_run_three_times() {
 }
 
 #[test]
+fn sixty_four_validators_agree_and_run_each_evaluation_no_more_often() {
+    let mut world = World::with_replicas(5, 64, 2, 3);
+    world.tick_ms = 3_000;
+    world.run_ms = 2_000;
+    let ids: Vec<_> = (0..2).map(|index| world.submit(miner(index), GOOD)).collect();
+    world.run_until(120_000, "settled", |world| {
+        ids.iter().all(|id| world.is_settled_everywhere(*id))
+    });
+    assert_eq!(world.runs_started(), 6);
+    for id in ids {
+        let state = world.state(0, id);
+        assert!((1..64).all(|node| world.state(node, id) == state));
+    }
+}
+
+#[test]
 fn results_are_shown_when_as_many_are_sealed_as_were_opened() {
     let (mut world, _) = open_at_node_0(6, 3, 2);
     let grants = [world.acquire(1, 0), world.acquire(2, 0)];
@@ -128,6 +146,33 @@ fn case_35_receipts_are_public_only_once_their_evaluation_is_decided() {
     public.sort_unstable();
     assert_eq!(public, [Some(1), Some(2)]);
     assert!(matches!(world.state(0, id), Some(SubmissionState::Scored { .. })));
+}
+
+#[test]
+fn what_comes_after_a_decision_is_public_though_it_opens_the_question_again() {
+    let (mut world, id) = open_at_node_0(24, 6, 2);
+    let hand_in = |world: &mut World, worker: usize, grant: &Grant, nll: u64| {
+        let receipt = world.receipt_saying(worker, grant, nll);
+        world.seal_at(0, &receipt);
+        assert_eq!(world.complete_at(0, &receipt), LeaseAnswer::Accepted);
+    };
+    let grants = [world.acquire(1, 0), world.acquire(2, 0)];
+    hand_in(&mut world, 1, &grants[0], NLL);
+    hand_in(&mut world, 2, &grants[1], LIE);
+    let third = world.acquire(3, 0);
+    let elsewhere = world.granted_before(id, 4);
+    let agreeing = world.receipt_saying(4, &elsewhere, NLL);
+    world.give_receipts(0, 4, 4, vec![(1, agreeing)]);
+    assert!(world.is_settled(0, id), "two of three agree");
+    hand_in(&mut world, 3, &third, LIE / 2);
+    let own = validator(0);
+    let rows = world.hosts[0].machine().receipts();
+    let own_rows = rows.filter(|row| row.receipt.evidence.coordinator == own);
+    let mut numbers: Vec<_> = own_rows.map(|row| row.sequence).collect();
+    numbers.sort_unstable();
+    // Or nobody else would know that one more is needed, and nobody would ask for its lease.
+    assert_eq!(numbers, [Some(1), Some(2), Some(3)]);
+    assert!(world.try_acquire(5, 0).unwrap().is_some(), "two of four do not decide");
 }
 
 #[test]
@@ -318,18 +363,18 @@ fn a_coordinator_that_was_shown_a_result_leaves_the_evaluation_to_others() {
 }
 
 #[test]
-fn a_sealed_result_is_shown_in_the_end_whatever_the_coordinator_says() {
+fn a_coordinator_that_asks_for_a_result_without_enough_seals_waits_and_gets_it() {
     let (mut world, _, run, _) = sealed_at_node_1(30);
     world.tick_ms = 10_000;
     let sealed_ms = world.now_ms;
     assert!(!reveal(&mut world, run, vec![]));
     while sealed_run(&world).is_some() {
-        assert!(world.now_ms < sealed_ms + SEAL_WAIT_MS + 60_000);
+        assert!(world.now_ms < sealed_ms + REVEAL_WAIT_MS + 60_000);
         // It asks again and again, and is told the same.
         world.run_for(60_000);
         reveal(&mut world, run, vec![]);
     }
-    assert!(world.now_ms >= sealed_ms + SEAL_WAIT_MS);
+    assert!(world.now_ms >= sealed_ms + REVEAL_WAIT_MS);
 }
 
 #[test]
@@ -429,6 +474,32 @@ fn a_known_result_is_handed_in_under_another_lease_and_not_run_again() {
     assert_eq!(world.runs_started_at(1), 1);
     assert_eq!(world.claimants_at(0, id), [1]);
     world.check_scores();
+}
+
+#[test]
+fn a_grant_that_cannot_be_used_is_given_back_at_once_and_offered_again_later() {
+    let mut world = World::with_replicas(23, 2, 2, 2);
+    world.run_ms = 10_000_000;
+    for (node, devices) in [0, 2].into_iter().enumerate() {
+        world.hosts[node].devices = devices;
+        world.kill(node);
+        world.start(node);
+    }
+    world.submit_to(0, miner(0), GOOD);
+    world.run_until(60_000, "node 1 runs it and has a free device", |world| world.is_running(1));
+    world.hosts[1].is_blind = true;
+    let unseen = world.submit_to(0, miner(1), GOOD);
+    let is_back = |note: &Note| matches!(note, Note::LeaseReleased { .. });
+    world.run_until(60_000, "given back", |world| world.notes(0, is_back) == 1);
+    world.run_for(30_000);
+    assert_eq!(world.attempts_at(0, unseen), [1], "nobody is asked again so soon");
+    let row = |world: &World| {
+        let mut leases = world.hosts[0].machine().leases();
+        leases.find(|lease| lease.row().assignment.submission == unseen).unwrap().row().clone()
+    };
+    assert_eq!((row(&world).state, row(&world).spent), (LeaseState::Open, Spent::default()));
+    world.hosts[1].is_blind = false;
+    world.run_until(60_000, "and runs it then", |world| world.runs_started_at(1) == 2);
 }
 
 #[test]

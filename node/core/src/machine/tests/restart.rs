@@ -3,8 +3,10 @@
 use super::host::CrashPoint;
 use super::world::{miner, Fate, PlannedCrash, World};
 use crate::machine::effect::{Effect, Note, Outcome};
+use crate::machine::event::Event;
 use crate::rows::{Row, RunState, Write};
 use crate::submission::SubmissionState;
+use crate::unit::BlockNumber;
 
 const GOOD: Fate = Fate::Scores { nll_nanonats: 400_000_000_000_000 };
 
@@ -129,6 +131,24 @@ fn a_granted_lease_keeps_its_holder_over_the_coordinators_restart() {
     world.run_until(120_000, "settled", |world| world.is_settled_everywhere(id));
     assert_eq!(world.notes(1, |note| matches!(note, Note::RunStarted { .. })), 1);
     assert_eq!(world.notes(0, |note| matches!(note, Note::RunStarted { .. })), 0);
+}
+
+#[test]
+fn what_a_lagging_endpoint_did_not_show_is_planned_once_it_does() {
+    let mut world = World::new(9, 2, 1);
+    world.crash_at(0, CrashPoint::BeforeWrites, |outcome| {
+        outcome.notes.iter().any(|note| matches!(note, Note::SubmissionAdmitted { .. }))
+    });
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(60_000, "it dies before it admits", |world| !world.hosts[0].is_up());
+    world.hosts[0].is_blind = true;
+    world.start(0);
+    let (life, hotkey) = (world.hosts[0].life, world.hosts[0].hotkey());
+    let older = world.chain.view(BlockNumber(0), &hotkey);
+    world.deliver(0, life, Event::BlockFinalized(Box::new(older)));
+    world.run_until(60_000, "admitted", |world| world.is_admitted_at(0, id));
+    world.hosts[0].is_blind = false;
+    world.run_until(120_000, "settled", |world| world.is_settled_everywhere(id));
 }
 
 #[test]

@@ -1,11 +1,14 @@
 //! Claims about what is kept and for how long, and about what a node that forgot does not repeat.
 
 use super::world::{miner, validator, Fate, World, BLOCK_MS};
-use crate::id::{Hotkey, SubmissionId};
-use crate::limits::RETENTION_BLOCKS;
+use crate::id::{Attempt, Hotkey, SubmissionId};
+use crate::lease::{LeaseAnswer, LeaseRefusal};
+use crate::limits::{ENDPOINT_LAG_BLOCKS_MAX, RETENTION_BLOCKS};
 use crate::machine::effect::Note;
+use crate::machine::event::Event;
 use crate::rows::Table;
 use crate::submission::SubmissionState;
+use crate::unit::BlockNumber;
 
 const NLL: u64 = 400_000_000_000_000;
 const GOOD: Fate = Fate::Scores { nll_nanonats: NLL };
@@ -140,6 +143,96 @@ fn what_a_node_lost_is_told_by_a_peer_that_comes_back_late() {
     assert_eq!(world.state(0, id), world.state(1, id));
 }
 
+fn caught_up(world: &mut World, node: usize) {
+    world.run_until(200_000, "caught up", |world| !world.hosts[node].machine().is_catching_up());
+}
+
+/// Node 1 takes a lease of node 0, which then loses its rows; twice, with these wall clocks.
+fn attempts_after_losses(wall_skews_ms: [i64; 2]) -> Vec<Attempt> {
+    let mut world = World::new(9, 2, 1);
+    for node in 0..2 {
+        world.hosts[node].devices = 0;
+        world.kill(node);
+        world.start(node);
+    }
+    let id = world.submit_to(0, miner(0), GOOD);
+    let mut attempts = Vec::new();
+    for skew_ms in wall_skews_ms {
+        world.lose_rows(0);
+        world.hosts[0].wall_skew_ms = skew_ms;
+        world.start(0);
+        caught_up(&mut world, 0);
+        world.run_until(60_000, "admitted", |world| world.is_admitted_at(0, id));
+        attempts.push(world.acquire(1, 0).attempt);
+    }
+    attempts
+}
+
+#[test]
+fn case_17_attempts_are_not_given_again_after_lost_rows_whatever_the_wall_clock_says() {
+    let hour_ms = 60 * 60 * 1000;
+    for skews_ms in [[0, 0], [hour_ms, -hour_ms], [-hour_ms, hour_ms]] {
+        let attempts = attempts_after_losses(skews_ms);
+        assert!(attempts[0] < attempts[1], "{attempts:?} with {skews_ms:?}");
+    }
+}
+
+#[test]
+fn a_node_that_lost_its_rows_waits_until_the_chain_is_further_than_it_was() {
+    let mut world = World::new(10, 2, 1);
+    let lag = ENDPOINT_LAG_BLOCKS_MAX;
+    world.run_for((lag + 10) * BLOCK_MS);
+    let height = world.chain.finalized().0;
+    world.lose_rows(0);
+    world.hosts[0].is_blind = true;
+    world.start(0);
+    let (life, hotkey) = (world.hosts[0].life, world.hosts[0].hotkey());
+    for height in height - lag..=height {
+        let view = world.chain.view(BlockNumber(height), &hotkey);
+        world.deliver(0, life, Event::BlockFinalized(Box::new(view)));
+        world.run_for(4_000);
+    }
+    assert!(world.hosts[0].machine().is_catching_up(), "it read all this before");
+    world.hosts[0].is_blind = false;
+    world.run_until(10_000, "caught up", |world| !world.hosts[0].machine().is_catching_up());
+}
+
+#[test]
+fn what_came_too_late_for_a_lost_lease_counts_once_others_say_that_it_was_accepted() {
+    let mut world = World::new(11, 2, 1);
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(120_000, "settled", |world| world.is_settled_everywhere(id));
+    world.run_for(10_000);
+    let receipt = world.hosts[1].machine().receipts().next().unwrap().receipt.clone();
+    world.lose_rows(0);
+    world.hosts[1].is_cut_off = true;
+    world.start(0);
+    world.run_until(60_000, "admitted", |world| world.is_admitted_at(0, id));
+    let refused = LeaseAnswer::Refused(LeaseRefusal::NotGranted);
+    assert_eq!(world.complete_at(0, &receipt), refused);
+    assert_eq!(world.claimants_at(0, id), [0; 0]);
+    world.hosts[1].is_cut_off = false;
+    world.run_until(60_000, "told", |world| world.claimants_at(0, id) == [1]);
+    caught_up(&mut world, 0);
+    assert_eq!(world.state(0, id), world.state(1, id));
+    assert_eq!(world.runs_started(), 1);
+}
+
+#[test]
+fn what_waits_for_its_submission_at_a_peer_is_told_to_a_node_that_lost_it() {
+    let mut world = World::new(12, 2, 1);
+    world.run_for(5_000);
+    world.hosts[1].is_blind = true;
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(120_000, "settled by itself", |world| world.is_settled(0, id));
+    world.run_for(10_000);
+    assert_eq!(world.hosts[1].machine().receipts().count(), 0, "it knows no such submission");
+    world.lose_rows(0);
+    world.start(0);
+    caught_up(&mut world, 0);
+    assert_eq!((world.claimants_at(0, id), world.runs_started()), (vec![0], 1));
+}
+
 #[test]
 fn numbers_of_lost_receipts_are_not_given_again_after_a_second_start() {
     let mut world = World::new(8, 2, 2);
@@ -148,7 +241,7 @@ fn numbers_of_lost_receipts_are_not_given_again_after_a_second_start() {
     world.run_for(10_000);
     world.lose_rows(0);
     world.start(0);
-    world.run_until(120_000, "caught up", |world| !world.hosts[0].machine().is_catching_up());
+    caught_up(&mut world, 0);
     world.kill(0);
     world.start(0);
     let next = world.submit_to(0, miner(1), GOOD);

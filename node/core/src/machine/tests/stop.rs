@@ -35,7 +35,7 @@ fn a_grant_that_arrives_after_the_stop_is_given_back() {
     let id = world.submit_to(0, miner(0), GOOD);
     world.run_until(60_000, "granted, not yet heard", |world| {
         world.answers.iter().any(|(asked, answer)| {
-            asked.question == Question::Acquire
+            asked.question == Some(Question::Acquire)
                 && matches!(answer, PeerAnswer::Acquired(Ok(grants)) if !grants.is_empty())
         })
     });

@@ -1,11 +1,13 @@
 //! Claims about validators that lie: marked with evidence, and granted nothing after a few times.
 
 use super::world::{miner, validator, Fate, World};
-use crate::id::{Digest, SubmissionId};
+use crate::id::{Digest, Salt, SubmissionId};
 use crate::lease::LeaseRefusal;
-use crate::limits::STRIKES_MAX;
+use crate::limits::{STRIKES_KEPT_BLOCKS, STRIKES_MAX};
+use crate::machine::event::Event;
 use crate::rows::{StrikeCause, Table};
 use crate::submission::SubmissionState;
+use crate::unit::BlockCount;
 
 const NLL: u64 = 400_000_000_000_000;
 const GOOD: Fate = Fate::Scores { nll_nanonats: NLL };
@@ -87,6 +89,21 @@ fn what_two_validators_share_does_not_wait_for_one_that_is_granted_nothing() {
 }
 
 #[test]
+fn who_is_granted_nothing_evaluates_for_itself() {
+    let mut world = World::with_replicas(9, 2, STRIKES_MAX + 1, 2);
+    world.hosts[1].is_cut_off = true;
+    let ids: Vec<_> = (0..STRIKES_MAX).map(|n| world.submit_to(1, miner(n), GOOD)).collect();
+    world.run_until(30_000, "admitted", |world| ids.iter().all(|id| world.is_admitted_at(0, *id)));
+    strike_out(&mut world, &ids);
+    world.hosts[1].is_cut_off = false;
+    let id = world.submit_to(0, miner(STRIKES_MAX), GOOD);
+    world.run_until(120_000, "node 0 believes itself", |world| world.is_settled(0, id));
+    world.run_until(120_000, "and node 1 has its own result", |world| world.is_settled(1, id));
+    assert_eq!(world.claimants_at(1, id), [0, 1]);
+    assert_eq!(world.state(0, id), world.state(1, id));
+}
+
+#[test]
 fn who_signs_two_results_of_one_evaluation_is_marked_and_neither_counts() {
     let mut world = World::with_replicas(4, 3, 1, 2);
     world.run_ms = 60_000;
@@ -108,6 +125,25 @@ fn who_signs_two_results_of_one_evaluation_is_marked_and_neither_counts() {
 }
 
 #[test]
+fn which_promise_a_result_keeps_is_news_in_whatever_order_it_is_heard() {
+    for order in [[0, 1], [1, 0]] {
+        let mut world = World::with_replicas(7, 3, 1, 2);
+        world.run_ms = 60_000;
+        let id = world.submit_to(0, miner(0), GOOD);
+        world.run_until(30_000, "admitted", |world| world.is_admitted_at(0, id));
+        let receipts = [0_u8, 1].map(|salt| {
+            let mut receipt = world.receipt_saying(1, &world.granted_before(id, 1), NLL);
+            receipt.evidence.salt = Salt([salt; 32]);
+            receipt
+        });
+        let page = (1..).zip(order.map(|index| receipts[index].clone())).collect();
+        world.give_receipts(0, 1, 1, page);
+        assert_eq!(world.hosts[0].machine().receipts().count(), 2);
+        assert_eq!(strikes_at(&world, 0), [], "it says the same");
+    }
+}
+
+#[test]
 fn strikes_outlive_a_restart_and_each_is_written_once() {
     let mut world = World::with_replicas(5, 3, 1, 2);
     world.hosts[1].lie_nanonats = Some(NLL / 2);
@@ -121,6 +157,31 @@ fn strikes_outlive_a_restart_and_each_is_written_once() {
     assert_eq!(strikes_at(&world, 0), before);
     world.run_for(30_000);
     assert_eq!(strikes_at(&world, 0), before);
+}
+
+#[test]
+fn strikes_are_forgotten_after_their_time_and_not_before() {
+    let mut world = World::with_replicas(8, 2, STRIKES_MAX, 2);
+    world.hosts[1].is_cut_off = true;
+    let ids: Vec<_> = (0..STRIKES_MAX).map(|n| world.submit_to(1, miner(n), GOOD)).collect();
+    world.run_until(30_000, "admitted", |world| ids.iter().all(|id| world.is_admitted_at(0, *id)));
+    strike_out(&mut world, &ids);
+    let struck_at = world.hosts[0].machine().strikes().next().unwrap().block;
+    let (life, hotkey) = (world.hosts[0].life, world.hosts[0].hotkey());
+    let age = |world: &mut World, blocks: u64| {
+        let mut view = world.chain.view(world.chain.finalized(), &hotkey);
+        view.number = struck_at.plus(BlockCount(blocks));
+        world.deliver(0, life, Event::BlockFinalized(Box::new(view)));
+    };
+    age(&mut world, STRIKES_KEPT_BLOCKS - 1);
+    assert_eq!(world.hosts[0].disk.count(Table::Strikes), STRIKES_MAX);
+    assert_eq!(world.try_acquire(1, 0), Err(LeaseRefusal::TooManyStrikes));
+    age(&mut world, STRIKES_KEPT_BLOCKS);
+    assert_eq!(strikes_at(&world, 0), []);
+    assert!(world.try_acquire(1, 0).is_ok());
+    // What it did is still to be seen, and is not held against it anew.
+    age(&mut world, STRIKES_KEPT_BLOCKS + 1);
+    assert_eq!(strikes_at(&world, 0), []);
 }
 
 #[test]

@@ -79,7 +79,8 @@ pub(super) struct Asked {
     pub(super) node: usize,
     pub(super) life: u32,
     pub(super) peer: Hotkey,
-    pub(super) question: Question,
+    /// `None`: who keeps the leases asks, and not the machine.
+    pub(super) question: Option<Question>,
     pub(super) request: PeerRequest,
 }
 
@@ -106,7 +107,7 @@ pub(super) struct World {
     pub(super) questions_asked: u64,
     pub(super) tick_ms: u64,
     /// The next answers to these questions of these nodes make no sense.
-    pub(super) nonsense: Vec<(usize, Question)>,
+    pub(super) nonsense: Vec<(usize, Option<Question>)>,
     queue: BTreeMap<(u64, u64), Happening>,
     sequence: u64,
     /// A node lost rows: it may grant again what somebody still runs.
@@ -375,8 +376,12 @@ impl World {
     pub(super) fn step(&mut self) {
         let ((at, _), happening) = self.queue.pop_first().expect("blocks never end");
         self.now_ms = at;
-        if self.is_for_paused(&happening) {
+        if self.is_for(&happening, |host| host.is_paused) {
             self.after(500, happening);
+            return;
+        }
+        if self.is_for(&happening, |host| host.is_hung) {
+            self.happen_to_hung(happening);
             return;
         }
         match happening {
@@ -385,6 +390,7 @@ impl World {
                 if self.hosts[node].life == life && self.hosts[node].is_up() {
                     self.after(self.tick_ms, Happening::Ticked { node, life });
                     self.deliver(node, life, Event::Ticked);
+                    self.renew_leases(node, life);
                 }
             }
             Happening::BlockProduced => self.produce_block(),
@@ -407,7 +413,38 @@ impl World {
         self.check();
     }
 
-    fn is_for_paused(&self, happening: &Happening) -> bool {
+    /// The loop of a node hangs. Whoever keeps its leases goes on without it; all else waits.
+    fn happen_to_hung(&mut self, happening: Happening) {
+        if let Happening::Ticked { node, life } = happening {
+            self.after(self.tick_ms, happening);
+            let now = self.hosts[node].now(self.now_ms).mono;
+            self.hosts[node].keeper.trip(now);
+            self.kill_lapsed(node);
+            self.renew_leases(node, life);
+            return;
+        }
+        if let Happening::QuestionEnded { id, result } = &happening {
+            if self.questions[id].question.is_none() {
+                self.renewed(*id, result.clone());
+                return;
+            }
+        }
+        self.after(500, happening);
+    }
+
+    fn kill_lapsed(&mut self, node: usize) {
+        let (life, unix) = (self.hosts[node].life, self.hosts[node].now(self.now_ms).unix);
+        let lapsed: Vec<RunId> = self.hosts[node].keeper.to_stop().collect();
+        for run in lapsed {
+            if self.hosts[node].containers.remove(&run).is_some() {
+                let (ending, metrics, ended_at) = (Ending::LeaseLost, None, unix);
+                let event = Event::RunEnded { run, ending, metrics, ended_at, salt: salt(&run) };
+                self.after(0, Happening::Reported { node, life, event });
+            }
+        }
+    }
+
+    fn is_for(&self, happening: &Happening, is_so: fn(&Host) -> bool) -> bool {
         let node = match happening {
             Happening::Reported { node, .. }
             | Happening::Ticked { node, .. }
@@ -421,7 +458,7 @@ impl World {
             },
             Happening::BlockProduced => return false,
         };
-        self.hosts[node].is_paused
+        is_so(&self.hosts[node])
     }
 
     fn produce_block(&mut self) {
@@ -476,8 +513,23 @@ impl World {
         one == other || !(self.hosts[one].is_cut_off || self.hosts[other].is_cut_off)
     }
 
-    fn answer(&mut self, id: u64, result: Result<PeerAnswer, String>) {
+    /// A question of the keeper of a node's leases ended.
+    fn renewed(&mut self, id: u64, result: Result<PeerAnswer, String>) {
         let Some(asked) = self.questions.remove(&id) else { return };
+        let host = &mut self.hosts[asked.node];
+        if host.life != asked.life || !host.is_up() {
+            return;
+        }
+        let result = result.and_then(|answer| {
+            let PeerAnswer::Renewed(answers) = answer else { return Err("nonsense".to_owned()) };
+            Ok(answers)
+        });
+        let now = host.now(self.now_ms).mono;
+        host.keeper.answered(now, asked.peer, result);
+    }
+
+    fn answer(&mut self, id: u64, result: Result<PeerAnswer, String>) {
+        let Some(asked) = self.questions.get(&id).cloned() else { return };
         let (peer, question) = (asked.peer, asked.question);
         let nonsense = self.nonsense.iter().position(|wanted| *wanted == (asked.node, question));
         let result = match nonsense {
@@ -487,11 +539,50 @@ impl World {
                 Ok(PeerAnswer::Released(LeaseAnswer::Accepted))
             }
         };
-        self.deliver(asked.node, asked.life, Event::PeerAnswered { peer, question, result });
+        let (node, life) = (asked.node, asked.life);
+        if let Some(question) = question {
+            self.questions.remove(&id);
+            self.deliver(node, life, Event::PeerAnswered { peer, question, result });
+        } else {
+            self.renewed(id, result);
+            self.tell_news(node, life);
+        }
+    }
+
+    /// Sends the renewals that are due.
+    fn renew_leases(&mut self, node: usize, life: u32) {
+        let host = &mut self.hosts[node];
+        if host.life != life || !host.is_up() {
+            return;
+        }
+        let now = host.now(self.now_ms).mono;
+        for ask in host.keeper.due(now) {
+            let request = PeerRequest::Renew(ask.renewals);
+            self.send_question(node, ask.peer.hotkey, None, request);
+        }
+    }
+
+    /// The dead man's switch, and what the keeper of the leases has to tell.
+    fn tell_news(&mut self, node: usize, life: u32) {
+        let host = &mut self.hosts[node];
+        if host.life != life || !host.is_up() {
+            return;
+        }
+        let now = host.now(self.now_ms).mono;
+        host.keeper.trip(now);
+        for event in host.keeper.take_news() {
+            self.deliver_one(node, life, event);
+        }
+    }
+
+    /// Gives an event to a node, after what the keeper of its leases has to tell.
+    pub(super) fn deliver(&mut self, node: usize, life: u32, event: Event) {
+        self.tell_news(node, life);
+        self.deliver_one(node, life, event);
     }
 
     /// Gives an event to a node: commits what it writes, then does what it wants, unless it dies.
-    pub(super) fn deliver(&mut self, node: usize, life: u32, event: Event) {
+    fn deliver_one(&mut self, node: usize, life: u32, event: Event) {
         let host = &mut self.hosts[node];
         if host.life != life || !host.is_up() {
             return;

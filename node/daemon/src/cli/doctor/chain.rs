@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use node_chain::{Capability, ChainClient, ChainConfig, ReadError};
+use node_chain::{BlockRef, Capability, ChainClient, ChainConfig, ReadError};
 use node_core::id::{BlockHash, Hotkey};
 use node_core::preflight::{self, preflight, CheckId, Subject};
 use node_core::submit_guard::{Sight, Terms};
@@ -191,6 +191,7 @@ pub(super) async fn subnet(config: &Config, hotkey: Option<Hotkey>, best: &Best)
             // A node that submits nothing asks for no explanation.
             let is_submitting = config.weights.mode == WeightsMode::Submit;
             found.extend(state.into_iter().filter(|one| is_submitting || one.id != "signer"));
+            found.extend(certificate(config, &client, hotkey, &view).await);
         }
         None => found.push(
             Finding::warn("subnet", "not looked up: the hotkey is not known")
@@ -198,6 +199,31 @@ pub(super) async fn subnet(config: &Config, hotkey: Option<Hotkey>, best: &Best)
         ),
     }
     found
+}
+
+/// Whether the chain says the key of the node's connections. Of a hotkey without a permit nothing
+/// is said: peers refuse it whatever its key.
+async fn certificate(
+    config: &Config,
+    client: &ChainClient,
+    hotkey: Hotkey,
+    view: &ChainView,
+) -> Vec<Finding> {
+    if !view.is_validator(&hotkey) {
+        return Vec::new();
+    }
+    let at = BlockRef { number: view.number, hash: view.hash };
+    match client.published(&hotkey, at).await {
+        Ok(published) => own::certificate(
+            config.data_dir.path(),
+            published.certificate.as_deref(),
+            config.peer.publish_axon,
+            unix_now(),
+        ),
+        Err(error) => {
+            vec![Finding::of_error("certificate", &error).at(Level::Warn).next("try again")]
+        }
+    }
 }
 
 fn clock(view: &ChainView) -> Finding {

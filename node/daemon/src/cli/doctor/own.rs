@@ -1,14 +1,19 @@
-//! Whose the data directory is, and whether its journal explains what the chain shows: what a start
-//! would refuse, and what would end it soon after.
+//! Whose the data directory is, whether its journal explains what the chain shows, and whether the
+//! chain says its key: what a start would refuse, what would end it soon after, and what peers
+//! would refuse.
 
 use std::path::Path;
 
+use node_core::preflight;
+use node_core::unit::UnixMs;
 use node_core::view::ChainView;
 use node_store::{read_journal, History, Owner};
 
-use super::Finding;
+use super::{Finding, Level};
 use crate::cli::weights::compare::last_update;
+use crate::run::certificate;
 use crate::run::identity::{self, Identity, IdentityError};
+use crate::status::own_key;
 
 /// Compares the state in `directory`, if there is any, with whom the configuration names and with
 /// the chain.
@@ -58,6 +63,40 @@ fn signer(directory: &Path, mechanism: u8, owner: Owner, view: &ChainView) -> Ve
     }]
 }
 
+/// Compares the key of connections that lies in `directory` with the one that the chain says.
+///
+/// - `publishes`: whether a node with this configuration publishes its key.
+pub(super) fn certificate(
+    directory: &Path,
+    published: Option<&[u8]>,
+    publishes: bool,
+    now: UnixMs,
+) -> Vec<Finding> {
+    const ID: &str = "certificate";
+    let next = "start the node with `peer.publish_axon = true`, so that its key is published";
+    match certificate::read(directory) {
+        Ok(Some(Ok(kept))) => {
+            let (level, text) = own_key(kept.standing(published, now), publishes);
+            vec![match level {
+                preflight::Level::Ok => Finding::ok(ID, text),
+                preflight::Level::Warn | preflight::Level::Alarm => {
+                    Finding::warn(ID, text).next(next)
+                }
+            }]
+        }
+        Ok(None) if published.is_none() => Vec::new(),
+        Ok(None) => {
+            let text = "the chain says a key of this node's connections that does not lie here; a \
+                        node makes a new one at its start, which peers take as such";
+            vec![Finding::warn(ID, text).next(next)]
+        }
+        Ok(Some(Err(error))) => vec![Finding::of_error(ID, &error).at(Level::Warn).next(next)],
+        Err(error) => vec![Finding::of_error(ID, &error)
+            .at(Level::Warn)
+            .next("let this user read it, or ask as the user whose node it is")],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use node_core::id::{BlockHash, Digest, Hotkey, Netuid};
@@ -66,7 +105,6 @@ mod tests {
     use node_core::view::Neuron;
     use node_store::Store;
 
-    use super::super::Level;
     use super::*;
 
     const OWNER: Owner =
@@ -138,5 +176,33 @@ mod tests {
     fn of_a_directory_that_nothing_was_signed_from_nothing_is_said() {
         assert!(found(&directory(None), OWNER, 130).is_empty());
         assert!(found(&tempfile::tempdir().unwrap(), OWNER, 130).is_empty());
+    }
+
+    #[test]
+    fn a_key_that_the_chain_does_not_say_is_told_with_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let now = crate::status::unix_now();
+        let check = |published: Option<&[u8]>| {
+            certificate(directory.path(), published, false, now)
+                .into_iter()
+                .map(|finding| (finding.id, finding.level, finding.next.is_some()))
+                .collect::<Vec<_>>()
+        };
+        let (fine, look) = (("certificate", Level::Ok, false), ("certificate", Level::Warn, true));
+        assert!(check(None).is_empty(), "a node that never ran");
+        assert_eq!(check(Some(&[1; 33])), [look]);
+        let keypair = node_chain::Keypair::from_uri("//Alice").unwrap();
+        let node = node_peer::NodeIdentity {
+            hotkey: keypair.public(),
+            genesis: OWNER.genesis,
+            netuid: OWNER.netuid,
+            software_version: "test".to_owned(),
+        };
+        let kept = certificate::open(directory.path(), &node, &keypair).unwrap();
+        assert_eq!(check(None), [fine]);
+        assert_eq!(check(Some(&kept.published_form())), [fine]);
+        assert_eq!(check(Some(&[1; 33])), [look]);
+        std::fs::write(directory.path().join("peer.key"), b"nonsense").unwrap();
+        assert_eq!(check(Some(&[1; 33])), [look]);
     }
 }

@@ -1,13 +1,15 @@
-//! Steps through a journal: each event, the outcome it gave, the state of the node afterwards.
+//! Stepping through a file: each event, the outcome it gave, the state of its node afterwards.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::io::BufRead;
+use std::io::{self, BufRead, Read as _};
 
-use crate::record::{Entry, Header, Line};
-use crate::world::Violation;
+use crate::{Entry, Header, Line, Outline, Violation};
 
-/// Which entries of a journal are wanted. What is `None` does not restrict.
+/// Bytes of one line. Lower: a step with a block of many submissions does not fit. Higher: a file
+/// that is no history takes that much memory.
+pub const LINE_BYTES_MAX: u64 = 64 << 20;
+
+/// Which entries are wanted. What is `None` does not restrict.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Those of this node.
@@ -35,48 +37,37 @@ impl Filter {
     }
 }
 
-/// Why a journal cannot be replayed.
-#[derive(Debug)]
+/// Why a file cannot be stepped through. Lines are counted from one.
+#[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// A line could not be read.
+    #[error("cannot read line {line}")]
     Read {
-        /// Which, counted from one.
+        /// Which.
         line: usize,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
-    /// A line is no line of a journal.
+    /// A line is longer than any that the simulator writes.
+    #[error("line {line} is longer than {LINE_BYTES_MAX} bytes")]
+    TooLong {
+        /// Which.
+        line: usize,
+    },
+    /// A line is no line of a recorded history.
+    #[error("line {line} is not of a history that the simulator recorded")]
     Parse {
-        /// Which, counted from one.
+        /// Which.
         line: usize,
         /// Why.
         source: serde_json::Error,
     },
-    /// The first line does not say what the journal is of.
+    /// The first line does not say what the history is of.
+    #[error("it does not begin with the plan of a history")]
     NoHeader,
 }
 
-impl fmt::Display for ReplayError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Read { line, .. } => write!(f, "cannot read line {line} of the journal"),
-            Self::Parse { line, .. } => write!(f, "line {line} is not of a simulator's journal"),
-            Self::NoHeader => f.write_str("the journal does not begin with its plan"),
-        }
-    }
-}
-
-impl std::error::Error for ReplayError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Read { source, .. } => Some(source),
-            Self::Parse { source, .. } => Some(source),
-            Self::NoHeader => None,
-        }
-    }
-}
-
-/// A step of a journal.
+/// A step.
 #[derive(Debug)]
 pub enum Step<'a> {
     /// An entry that the filter wants, with the state of its node after it, by name.
@@ -85,31 +76,30 @@ pub enum Step<'a> {
     Failed(&'a Violation),
 }
 
-/// A journal that is stepped through.
+/// A recorded history that is stepped through.
 #[derive(Debug)]
 pub struct Replay<R> {
-    lines: std::iter::Enumerate<std::io::Lines<R>>,
-    header: Header,
+    lines: Lines<R>,
+    header: Header<Outline>,
 }
 
 impl<R: BufRead> Replay<R> {
-    /// Reads the beginning of a journal.
+    /// Reads the beginning of a file.
     ///
     /// # Errors
     ///
-    /// [`ReplayError`]: it cannot be read, or is none.
-    pub fn open(journal: R) -> Result<Self, ReplayError> {
-        let mut lines = journal.lines().enumerate();
-        let (line, text) = lines.next().ok_or(ReplayError::NoHeader)?;
-        match parse(line, text)? {
+    /// [`ReplayError`]: it cannot be read, or is no recorded history.
+    pub fn open(file: R) -> Result<Self, ReplayError> {
+        let mut lines = Lines { reader: file, read: 0 };
+        match lines.next()?.ok_or(ReplayError::NoHeader)? {
             Line::Began(header) => Ok(Self { lines, header }),
             Line::Happened(_) | Line::Failed(_) => Err(ReplayError::NoHeader),
         }
     }
 
-    /// What the journal is of.
+    /// What the history is of.
     #[must_use]
-    pub fn header(&self) -> &Header {
+    pub fn header(&self) -> &Header<Outline> {
         &self.header
     }
 
@@ -118,16 +108,16 @@ impl<R: BufRead> Replay<R> {
     ///
     /// # Errors
     ///
-    /// [`ReplayError`]: a line cannot be read or is no line of a journal.
+    /// [`ReplayError`]: a line cannot be read or is none of a recorded history.
     pub fn step_through(
-        self,
+        mut self,
         filter: &Filter,
         mut show: impl FnMut(Step<'_>) -> bool,
     ) -> Result<(), ReplayError> {
         let nothing = BTreeMap::new();
         let mut states: BTreeMap<usize, BTreeMap<String, String>> = BTreeMap::new();
-        for (line, text) in self.lines {
-            let goes_on = match parse(line, text)? {
+        while let Some(line) = self.lines.next()? {
+            let goes_on = match line {
                 Line::Began(_) => return Err(ReplayError::NoHeader),
                 Line::Failed(violation) => show(Step::Failed(&violation)),
                 Line::Happened(entry) => {
@@ -148,10 +138,30 @@ impl<R: BufRead> Replay<R> {
     }
 }
 
-fn parse(line: usize, text: std::io::Result<String>) -> Result<Line, ReplayError> {
-    let line = line + 1;
-    let text = text.map_err(|source| ReplayError::Read { line, source })?;
-    serde_json::from_str(&text).map_err(|source| ReplayError::Parse { line, source })
+#[derive(Debug)]
+struct Lines<R> {
+    reader: R,
+    read: usize,
+}
+
+impl<R: BufRead> Lines<R> {
+    fn next(&mut self) -> Result<Option<Line<Outline>>, ReplayError> {
+        let line = self.read.saturating_add(1);
+        let mut text = Vec::new();
+        let mut limited = self.reader.by_ref().take(LINE_BYTES_MAX);
+        let read = limited
+            .read_until(b'\n', &mut text)
+            .map_err(|source| ReplayError::Read { line, source })?;
+        if read == 0 {
+            return Ok(None);
+        }
+        if u64::try_from(read).unwrap_or(u64::MAX) >= LINE_BYTES_MAX {
+            return Err(ReplayError::TooLong { line });
+        }
+        self.read = line;
+        let parsed = serde_json::from_slice(&text);
+        parsed.map(Some).map_err(|source| ReplayError::Parse { line, source })
+    }
 }
 
 fn change(state: &mut BTreeMap<String, String>, entry: &Entry) {
@@ -160,26 +170,5 @@ fn change(state: &mut BTreeMap<String, String>, entry: &Entry) {
             Some(value) => state.insert(name.clone(), value.clone()),
             None => state.remove(name),
         };
-    }
-}
-
-impl fmt::Display for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { step, at_ms, node, event, writes, effects, notes, changed, .. } = self;
-        let (seconds, ms) = (at_ms / 1_000, at_ms % 1_000);
-        let whose = node.map_or_else(|| "world".to_owned(), |node| format!("v{node}"));
-        write!(f, "#{step} {seconds}.{ms:03}s {whose}: {event}")?;
-        for (kind, lines) in [("writes", writes), ("does", effects), ("says", notes)] {
-            for line in lines {
-                write!(f, "\n    {kind} {line}")?;
-            }
-        }
-        for (name, value) in changed {
-            match value {
-                Some(value) => write!(f, "\n    {name}: {value}")?,
-                None => write!(f, "\n    {name}: gone")?,
-            }
-        }
-        Ok(())
     }
 }
