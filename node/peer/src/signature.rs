@@ -23,6 +23,7 @@ impl SignatureVerifier for Sr25519Verifier {
 const CONTEXT: &[u8] = b"substrate";
 
 /// Somebody's signature under a message, not checked yet.
+#[cfg_attr(test, derive(Clone))]
 struct Claim {
     signer: Hotkey,
     message: Vec<u8>,
@@ -194,7 +195,8 @@ mod tests {
     #[test]
     fn what_is_checked_at_once_is_what_is_valid_one_by_one() {
         let signers = [["//Alice"; 3], ["//Bob"; 3], ["//Alice"; 3]].concat();
-        assert_eq!(which_are_valid(&claims(&signers)), [true; 9]);
+        let valid = claims(&signers);
+        assert_eq!(which_are_valid(&valid), [true; 9]);
         let spoil: [fn(&mut Claim); 6] = [
             |claim| claim.message.push(0),
             |claim| claim.signature.0[0] ^= 1,
@@ -206,7 +208,7 @@ mod tests {
         ];
         for (way, spoil) in spoil.iter().enumerate() {
             for bad in 0..signers.len() {
-                let mut claims = claims(&signers);
+                let mut claims = valid.clone();
                 spoil(&mut claims[bad]);
                 let expected: Vec<bool> = (0..signers.len()).map(|n| n != bad).collect();
                 assert_eq!(which_are_valid(&claims), expected, "{bad} spoiled in way {way}");

@@ -8,10 +8,13 @@ use crate::error::CommitError;
 use crate::journal;
 use crate::record::{self, RECORD_BYTES_MAX};
 
-/// Bytes of one commit, rows and journal lines together. Lower: a burst of receipts needs several
-/// commits. Higher: a commit spans more of sled's log segments, all of which it holds in memory.
-pub const BATCH_BYTES_MAX: usize = 4 << 20;
-const _: () = assert!(RECORD_BYTES_MAX * 16 < BATCH_BYTES_MAX);
+/// Bytes of one commit, rows and journal lines together. Lower: what one event decides for a whole
+/// subnet (4096 submissions whose evaluations open anew, 16 KiB each) does not fit, and a node that
+/// cannot store what it decided stops. Higher: a commit spans more of sled's log segments, all of
+/// which it holds in memory.
+pub const BATCH_BYTES_MAX: usize = 64 << 20;
+const _: () = assert!(4096 * (16 << 10) <= BATCH_BYTES_MAX);
+const _: () = assert!(RECORD_BYTES_MAX * 256 < BATCH_BYTES_MAX);
 
 /// One change of a table.
 #[derive(Debug)]

@@ -18,6 +18,10 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+/// As the daemon has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub(crate) type Failed = Box<dyn Error + Send + Sync>;
 
 /// `--name value` pairs.

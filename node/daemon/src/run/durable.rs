@@ -23,8 +23,8 @@ pub const TICK: Duration = Duration::from_millis(250);
 /// Calls of peers that wait for an answer. The server bounds its own concurrency below this.
 const CALLS_WAITING_MAX: usize = 1024;
 
-/// Events that share one commit. Lower: each waits for a sync of its own under load. Higher: the
-/// first of them waits for the last one.
+/// Events that share one commit; a page of receipts counts as that many. Lower: each waits for a
+/// sync of its own under load. Higher: the first of them waits for the last one.
 const BATCH_MAX: usize = 256;
 
 /// Calls of peers that wait for the loop, each item of a batch as one. Lower: a few validators that
@@ -82,6 +82,14 @@ impl Calls {
     }
 }
 
+/// How much of a group an event takes: a page of receipts is stored as that many rows.
+fn share(event: &Event) -> usize {
+    match event {
+        Event::PeerAnswered { result: Ok(PeerAnswer::Receipts(page)), .. } => page.len().max(1),
+        _ => 1,
+    }
+}
+
 impl DurableMachine {
     /// A machine whose clock starts now.
     #[must_use]
@@ -115,15 +123,17 @@ impl DurableMachine {
         peers: &mut mpsc::Receiver<PeerCall>,
         batch: &mut Vec<Event>,
     ) {
-        while batch.len() < BATCH_MAX {
-            if let Ok(event) = events.try_recv() {
-                batch.push(event);
-            } else if let Ok(call) = peers.try_recv() {
-                let event = self.asked(call);
-                batch.push(event);
-            } else {
-                return;
-            }
+        let mut taken: usize = batch.iter().map(share).sum();
+        while taken < BATCH_MAX {
+            let event = match events.try_recv() {
+                Ok(event) => event,
+                Err(_) => match peers.try_recv() {
+                    Ok(call) => self.asked(call),
+                    Err(_) => return,
+                },
+            };
+            taken += share(&event);
+            batch.push(event);
         }
     }
 

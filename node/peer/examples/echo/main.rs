@@ -22,6 +22,10 @@ use proto::v1::leases_client::LeasesClient;
 use tonic::transport::{Channel, Server};
 use tonic::{async_trait, Request, Response, Status};
 
+/// As the coordinator has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pub(crate) type Failed = Box<dyn Error + Send + Sync>;
 
 /// Grants in one answer, as the protocol allows them.
