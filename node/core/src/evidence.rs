@@ -134,10 +134,7 @@ impl Metrics {
             .number(*parameters)
             .number(*peak_memory_bytes)
             .number(loss_curve_microbpb.len() as u64);
-        loss_curve_microbpb
-            .iter()
-            .fold(head, |digest, point| digest.number((*point).into()))
-            .finish()
+        head.numbers(loss_curve_microbpb.iter().map(|point| u64::from(*point))).finish()
     }
 }
 
@@ -145,6 +142,29 @@ impl Evidence {
     /// Covers every field: adding one without hashing it does not compile.
     #[must_use]
     pub fn digest(&self) -> Digest {
+        self.digest_with(self.metrics_digest())
+    }
+
+    /// What a worker promises in a seal: fixes the result for the whole evaluation, under whichever
+    /// lease, and says nothing about it before the salt is known.
+    #[must_use]
+    pub fn sealed(&self) -> Digest {
+        self.sealed_with(self.metrics_digest())
+    }
+
+    /// [`Evidence::digest`] and [`Evidence::sealed`] for the price of one: most of it are the
+    /// metrics.
+    #[must_use]
+    pub fn digest_and_sealed(&self) -> (Digest, Digest) {
+        let metrics = self.metrics_digest();
+        (self.digest_with(metrics), self.sealed_with(metrics))
+    }
+
+    fn metrics_digest(&self) -> Option<[u8; 32]> {
+        self.metrics.as_ref().map(Metrics::digest)
+    }
+
+    fn digest_with(&self, metrics_digest: Option<[u8; 32]>) -> Digest {
         let Self {
             genesis,
             netuid,
@@ -161,13 +181,12 @@ impl Evidence {
             image,
             device,
             ending,
-            metrics,
+            metrics: _,
             started_at,
             ended_at,
             salt,
             coordinator_sealed,
         } = self;
-        let metrics = metrics.as_ref().map(Metrics::digest);
         let digest = DigestBuilder::new("assay/evidence/v1")
             .bytes(&genesis.0)
             .number(u64::from(netuid.0))
@@ -185,7 +204,7 @@ impl Evidence {
             .bytes(device.as_bytes())
             .bytes(ending.name().as_bytes())
             .bytes(ending.to_string().as_bytes())
-            .bytes(metrics.as_ref().map_or(&[], |digest| digest))
+            .bytes(metrics_digest.as_ref().map_or(&[], |digest| digest))
             .number(started_at.0)
             .number(ended_at.0)
             .bytes(&salt.0)
@@ -193,11 +212,7 @@ impl Evidence {
         Digest(digest.finish())
     }
 
-    /// What a worker promises in a seal: fixes the result for the whole evaluation, under whichever
-    /// lease, and says nothing about it before the salt is known.
-    #[must_use]
-    pub fn sealed(&self) -> Digest {
-        let metrics = self.metrics.as_ref().map(Metrics::digest);
+    fn sealed_with(&self, metrics_digest: Option<[u8; 32]>) -> Digest {
         let digest = DigestBuilder::new("assay/sealed-result/v1")
             .bytes(&self.genesis.0)
             .number(u64::from(self.netuid.0))
@@ -207,7 +222,7 @@ impl Evidence {
             .bytes(&self.worker.0)
             .bytes(self.ending.name().as_bytes())
             .bytes(self.ending.to_string().as_bytes())
-            .bytes(metrics.as_ref().map_or(&[], |digest| digest))
+            .bytes(metrics_digest.as_ref().map_or(&[], |digest| digest))
             .bytes(&self.salt.0);
         Digest(digest.finish())
     }
@@ -257,6 +272,7 @@ mod tests {
     #[test]
     fn a_promise_is_the_same_under_every_lease_and_another_for_each_result_worker_and_salt() {
         let promise = evidence().sealed();
+        assert_eq!(evidence().digest_and_sealed(), (evidence().digest(), promise));
         let again = Evidence {
             assignment: AssignmentId([0; 32]),
             lease: LeaseId([0; 32]),

@@ -2,12 +2,14 @@
 //!
 //! Every identity that two validators must agree on is a SHA-256 over a domain-separated,
 //! length-prefixed encoding, built by [`DigestBuilder`]. Text forms: hotkeys are SS58 with the
-//! chain's prefix 42, everything else is lower-case hex.
+//! chain's prefix 42, everything else is lower-case hex. Encodings that nobody reads hold the bytes
+//! themselves.
 
 use std::fmt;
 use std::str::FromStr;
 
 use blake2::digest::Digest as _;
+use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// SS58 address prefix of subtensor chains.
@@ -54,6 +56,58 @@ fn parse_hex<const N: usize>(text: &str) -> Result<[u8; N], IdError> {
     Ok(out)
 }
 
+/// Text where people may read it, else the bytes.
+fn write_id<S: Serializer>(
+    serializer: S,
+    text: &impl fmt::Display,
+    bytes: &[u8],
+) -> Result<S::Ok, S::Error> {
+    if serializer.is_human_readable() {
+        serializer.collect_str(text)
+    } else {
+        serializer.serialize_bytes(bytes)
+    }
+}
+
+/// Either form, wherever it stands: inside of a tagged enum, serde forgets which one was written.
+fn read_id<'de, D, T, const N: usize>(
+    deserializer: D,
+    of_text: fn(&str) -> Result<T, IdError>,
+    of_bytes: fn([u8; N]) -> T,
+) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let visitor = IdVisitor { of_text, of_bytes };
+    if deserializer.is_human_readable() {
+        deserializer.deserialize_str(visitor)
+    } else {
+        deserializer.deserialize_bytes(visitor)
+    }
+}
+
+struct IdVisitor<T, const N: usize> {
+    of_text: fn(&str) -> Result<T, IdError>,
+    of_bytes: fn([u8; N]) -> T,
+}
+
+impl<T, const N: usize> Visitor<'_> for IdVisitor<T, N> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.of_text)(text).map_err(E::custom)
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<T, E> {
+        let wrong_length = |_| E::invalid_length(bytes.len(), &format!("{N} bytes").as_str());
+        bytes.try_into().map(self.of_bytes).map_err(wrong_length)
+    }
+}
+
 macro_rules! hex_id {
     ($(#[$doc:meta])* $name:ident, $len:literal) => {
         $(#[$doc])*
@@ -69,7 +123,10 @@ macro_rules! hex_id {
         }
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&hex::encode(self.0))
+                // Rows have dozens of them: no string is made on the way.
+                let mut digits = [0; 2 * $len];
+                hex::encode_to_slice(self.0, &mut digits).map_err(|_| fmt::Error)?;
+                f.write_str(std::str::from_utf8(&digits).map_err(|_| fmt::Error)?)
             }
         }
         impl fmt::Debug for $name {
@@ -85,13 +142,12 @@ macro_rules! hex_id {
         }
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-                s.collect_str(self)
+                write_id(s, self, &self.0)
             }
         }
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(d)?;
-                text.parse().map_err(serde::de::Error::custom)
+                read_id(d, Self::from_str, Self)
             }
         }
     };
@@ -215,14 +271,13 @@ impl FromStr for Hotkey {
 
 impl Serialize for Hotkey {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        s.collect_str(self)
+        write_id(s, self, &self.0)
     }
 }
 
 impl<'de> Deserialize<'de> for Hotkey {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(d)?;
-        text.parse().map_err(serde::de::Error::custom)
+        read_id(d, Self::from_str, Self)
     }
 }
 
@@ -291,6 +346,19 @@ impl DigestBuilder {
         self.bytes(&number.to_le_bytes())
     }
 
+    /// Appends numbers, each as [`DigestBuilder::number`] does; for many of them, faster.
+    #[must_use]
+    pub fn numbers(mut self, numbers: impl IntoIterator<Item = u64>) -> Self {
+        let length = 8_u64.to_le_bytes();
+        let mut bytes = Vec::new();
+        for number in numbers {
+            bytes.extend_from_slice(&length);
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        self.0.update(bytes);
+        self
+    }
+
     /// The 32 bytes.
     #[must_use]
     pub fn finish(self) -> [u8; 32] {
@@ -343,6 +411,15 @@ mod tests {
     fn an_address_of_another_network_is_named_as_such() {
         let polkadot = "15oF4uVJwmo4TdGW7VfQxNLavjCXviqxT9S1MgbjMNHr6Sp5";
         assert!(matches!(polkadot.parse::<Hotkey>(), Err(IdError::WrongPrefix { got: 0, .. })));
+    }
+
+    #[test]
+    fn many_numbers_are_hashed_as_one_after_the_other() {
+        let numbers = [0, 1, u64::MAX, 1 << 40];
+        let start = || DigestBuilder::new("test").bytes(b"before");
+        let one_by_one = numbers.iter().fold(start(), |digest, number| digest.number(*number));
+        let end = |digest: DigestBuilder| digest.bytes(b"after").finish();
+        assert_eq!(end(start().numbers(numbers)), end(one_by_one));
     }
 
     #[test]

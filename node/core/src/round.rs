@@ -286,9 +286,14 @@ fn decided<'a>(
 
 /// Coordinators that were shown a result of somebody else before they had fixed their own.
 fn informed(receipts: &[&Receipt]) -> BTreeSet<Hotkey> {
+    let coordinators: BTreeSet<Hotkey> =
+        receipts.iter().map(|receipt| receipt.evidence.coordinator).collect();
     let mut fixed: BTreeMap<Hotkey, BTreeSet<Digest>> = BTreeMap::new();
     for receipt in receipts {
         let evidence = &receipt.evidence;
+        if !coordinators.contains(&evidence.worker) {
+            continue;
+        }
         fixed.entry(evidence.worker).or_default().insert(evidence.sealed());
     }
     let is_informed = |evidence: &&Evidence| {

@@ -5,6 +5,11 @@ use std::process::ExitCode;
 use node_daemon::cli::{self, Command};
 use node_daemon::output;
 
+/// Leases are many small pieces of memory that one thread takes and another gives back; with the
+/// system's allocator that is a sixth of their CPU time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let command = match cli::parse(std::env::args_os()) {
         Ok(command) => command,

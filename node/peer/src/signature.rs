@@ -3,6 +3,7 @@
 use node_core::evidence::Receipt;
 use node_core::id::{Hotkey, Signature, SignatureVerifier};
 use node_core::lease::Seal;
+use schnorrkel::signing_context;
 use sp_core::{sr25519, Pair};
 
 use crate::directory::NodeIdentity;
@@ -18,18 +19,86 @@ impl SignatureVerifier for Sr25519Verifier {
     }
 }
 
+/// The context of all signatures on the chain.
+const CONTEXT: &[u8] = b"substrate";
+
+/// Somebody's signature under a message, not checked yet.
+#[cfg_attr(test, derive(Clone))]
+struct Claim {
+    signer: Hotkey,
+    message: Vec<u8>,
+    signature: Signature,
+}
+
+impl Claim {
+    fn is_valid(&self) -> bool {
+        Sr25519Verifier.is_valid(&self.signer, &self.message, &self.signature)
+    }
+}
+
+/// Which claims are valid, in order. Several are checked with one equation, under random
+/// coefficients, at less than half the cost; only if that fails is each checked by itself. So who
+/// sends a bad one costs us about a third more than without this.
+fn which_are_valid(claims: &[Claim]) -> Vec<bool> {
+    if claims.len() > 1 && are_all_valid(claims) {
+        vec![true; claims.len()]
+    } else {
+        claims.iter().map(Claim::is_valid).collect()
+    }
+}
+
+fn are_all_valid(claims: &[Claim]) -> bool {
+    let mut known: Option<(Hotkey, schnorrkel::PublicKey)> = None;
+    let mut parse = |claim: &Claim| {
+        let signature = schnorrkel::Signature::from_bytes(&claim.signature.0).ok()?;
+        // The items of a call have one signer as a rule.
+        let key = match known {
+            Some((signer, key)) if signer == claim.signer => key,
+            _ => schnorrkel::PublicKey::from_bytes(&claim.signer.0).ok()?,
+        };
+        known = Some((claim.signer, key));
+        Some((signature, key))
+    };
+    let parsed: Option<(Vec<_>, Vec<_>)> = claims.iter().map(&mut parse).collect();
+    let Some((signatures, keys)) = parsed else { return false };
+    let context = signing_context(CONTEXT);
+    let transcripts = claims.iter().map(|claim| context.bytes(&claim.message));
+    schnorrkel::verify_batch(transcripts, &signatures, &keys, true).is_ok()
+}
+
+fn receipt_claim(receipt: &Receipt) -> Claim {
+    let evidence = &receipt.evidence;
+    let message = evidence.signing_message();
+    Claim { signer: evidence.worker, message, signature: receipt.signature }
+}
+
+fn seal_claim(identity: &NodeIdentity, seal: &Seal) -> Claim {
+    let Seal { held, worker, result, signature } = seal;
+    let NodeIdentity { genesis, netuid, .. } = identity;
+    let message = Seal::signing_message(genesis, *netuid, held, worker, result);
+    Claim { signer: *worker, message, signature: *signature }
+}
+
 /// Whether the receipt is signed by the worker that it names.
 pub(crate) fn is_signed_by_worker(receipt: &Receipt) -> bool {
-    let evidence = &receipt.evidence;
-    Sr25519Verifier.is_valid(&evidence.worker, &evidence.signing_message(), &receipt.signature)
+    receipt_claim(receipt).is_valid()
+}
+
+/// The same of each, in order.
+pub(crate) fn which_are_signed_by_worker(receipts: &[Receipt]) -> Vec<bool> {
+    let claims: Vec<Claim> = receipts.iter().map(receipt_claim).collect();
+    which_are_valid(&claims)
 }
 
 /// Whether the seal is signed by the worker that it names, for this node's chain and subnet.
 pub(crate) fn is_sealed_by_worker(identity: &NodeIdentity, seal: &Seal) -> bool {
-    let Seal { held, worker, result, signature } = seal;
-    let NodeIdentity { genesis, netuid, .. } = identity;
-    let message = Seal::signing_message(genesis, *netuid, held, worker, result);
-    Sr25519Verifier.is_valid(worker, &message, signature)
+    seal_claim(identity, seal).is_valid()
+}
+
+/// The same of each, in order.
+pub(crate) fn which_are_sealed_by_worker(identity: &NodeIdentity, seals: &[Seal]) -> Vec<bool> {
+    let claims: Vec<Claim> = seals.iter().map(|seal| seal_claim(identity, seal)).collect();
+    which_are_valid(&claims)
 }
 
 #[cfg(test)]
@@ -110,5 +179,64 @@ mod tests {
             let hotkey = Hotkey([byte; 32]);
             assert!(!Sr25519Verifier.is_valid(&hotkey, b"", &Signature([byte; 64])));
         }
+    }
+
+    /// As many claims as `signers`, each signed by its signer.
+    fn claims(signers: &[&str]) -> Vec<Claim> {
+        let claim = |(number, signer): (usize, &&str)| {
+            let key = sr25519::Pair::from_string(signer, None).unwrap();
+            let message = format!("message {number}").into_bytes();
+            let signature = Signature(key.sign(&message).0);
+            Claim { signer: Hotkey(key.public().0), message, signature }
+        };
+        signers.iter().enumerate().map(claim).collect()
+    }
+
+    #[test]
+    fn what_is_checked_at_once_is_what_is_valid_one_by_one() {
+        let signers = [["//Alice"; 3], ["//Bob"; 3], ["//Alice"; 3]].concat();
+        let valid = claims(&signers);
+        assert_eq!(which_are_valid(&valid), [true; 9]);
+        let spoil: [fn(&mut Claim); 6] = [
+            |claim| claim.message.push(0),
+            |claim| claim.signature.0[0] ^= 1,
+            |claim| claim.signature.0[32] ^= 1,
+            // The mark of the signature scheme, and a scalar above the group's order.
+            |claim| claim.signature.0[63] &= 0x7f,
+            |claim| claim.signature.0[32..].fill(0xff),
+            |claim| claim.signer = Hotkey([0xff; 32]),
+        ];
+        for (way, spoil) in spoil.iter().enumerate() {
+            for bad in 0..signers.len() {
+                let mut claims = valid.clone();
+                spoil(&mut claims[bad]);
+                let expected: Vec<bool> = (0..signers.len()).map(|n| n != bad).collect();
+                assert_eq!(which_are_valid(&claims), expected, "{bad} spoiled in way {way}");
+            }
+        }
+    }
+
+    #[test]
+    fn two_signatures_that_are_wrong_by_opposite_amounts_do_not_cancel_out() {
+        use curve25519_dalek::scalar::Scalar;
+        let mut claims = claims(&["//Alice"; 2]);
+        for (claim, is_more) in claims.iter_mut().zip([true, false]) {
+            let mut bytes: [u8; 32] = claim.signature.0[32..].try_into().unwrap();
+            bytes[31] &= 0x7f;
+            let scalar = Scalar::from_canonical_bytes(bytes).unwrap();
+            let moved = if is_more { scalar + Scalar::ONE } else { scalar - Scalar::ONE };
+            claim.signature.0[32..].copy_from_slice(moved.as_bytes());
+            claim.signature.0[63] |= 0x80;
+        }
+        assert_eq!(which_are_valid(&claims), [false; 2]);
+    }
+
+    #[test]
+    fn none_and_one_are_checked_too() {
+        assert_eq!(which_are_valid(&[]), Vec::<bool>::new());
+        assert_eq!(which_are_valid(&claims(&["//Alice"])), [true]);
+        let mut one = claims(&["//Alice"]);
+        one[0].message.clear();
+        assert_eq!(which_are_valid(&one), [false]);
     }
 }

@@ -33,12 +33,28 @@ fn checksum(version: u8, payload: &[u8]) -> u32 {
     hasher.finalize()
 }
 
+/// The beginning of a record: room for the header. The payload is written behind it, then
+/// [`close`]d.
+pub(crate) fn open(capacity: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(capacity.max(HEADER_BYTES));
+    bytes.extend_from_slice(&[0; HEADER_BYTES]);
+    bytes
+}
+
+/// Writes version and checksum into the room that [`open`] left.
+pub(crate) fn close(version: u8, bytes: &mut [u8]) {
+    let Some((header, payload)) = bytes.split_at_mut_checked(HEADER_BYTES) else { return };
+    let checksum = checksum(version, payload).to_le_bytes();
+    for (place, byte) in header.iter_mut().zip([version].into_iter().chain(checksum)) {
+        *place = byte;
+    }
+}
+
 /// Puts version and checksum in front of a payload.
 pub(crate) fn seal(version: u8, payload: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
-    bytes.push(version);
-    bytes.extend_from_slice(&checksum(version, payload).to_le_bytes());
+    let mut bytes = open(HEADER_BYTES + payload.len());
     bytes.extend_from_slice(payload);
+    close(version, &mut bytes);
     bytes
 }
 

@@ -175,7 +175,7 @@ pub enum CommitError {
         /// Bytes of the new lines.
         adds_bytes: u64,
     },
-    /// A value has no JSON. Nothing was written.
+    /// A value has no encoding. Nothing was written.
     #[error("a value of `{name}` cannot be encoded")]
     Encode {
         /// Its table or file.

@@ -14,7 +14,8 @@ use crate::store::{Loaded, Store};
 const ROWS_MAX: usize = 64;
 
 /// Bytes of one commit at most; what a line takes as a row too is counted in.
-const COMMIT_BYTES: usize = BATCH_BYTES_MAX / 4;
+const COMMIT_BYTES: usize = 1 << 20;
+const _: () = assert!(COMMIT_BYTES <= BATCH_BYTES_MAX / 4);
 
 /// Why nothing, or not everything, was written down. The same call again goes on.
 #[derive(Debug, thiserror::Error)]

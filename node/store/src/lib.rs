@@ -28,6 +28,7 @@ mod interchange;
 mod journal;
 mod mark;
 mod migration;
+mod packed;
 mod record;
 mod state;
 mod store;

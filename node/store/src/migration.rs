@@ -2,7 +2,8 @@
 //!
 //! A record keeps the version it was written with until it is written again; it is upgraded each
 //! time it is read. To change a row's encoding: raise its `Table::schema_version`, add a step from
-//! the old version here, and a record of the old version to the tests.
+//! the old version here, and a record of the old version to the tests. Ids are text in records that
+//! are JSON, and marked digits of their bytes in those that are packed; either is read.
 
 use node_core::rows::Table;
 use serde_json::Value;
@@ -29,9 +30,9 @@ pub enum MigrationError {
         /// Version of the record.
         from: u8,
     },
-    /// The payload is not JSON.
-    #[error("payload of version {from} of `{}` is not JSON", table.name())]
-    NotJson {
+    /// The payload is not what its version byte says.
+    #[error("payload of version {from} of `{}` cannot be parsed", table.name())]
+    Unreadable {
         /// The table.
         table: Table,
         /// Version of the record.
@@ -52,7 +53,7 @@ pub enum MigrationError {
     },
 }
 
-/// Upgrades a payload of version `from` to version `to`, step by step.
+/// Upgrades a parsed payload through all of `versions`, step by step.
 ///
 /// # Errors
 ///
@@ -61,14 +62,10 @@ pub(crate) fn upgrade(
     steps: &[Step],
     table: Table,
     versions: std::ops::Range<u8>,
-    payload: &[u8],
+    value: Result<Value, serde_json::Error>,
 ) -> Result<Value, MigrationError> {
     let from = versions.start;
-    let value = serde_json::from_slice(payload).map_err(|source| MigrationError::NotJson {
-        table,
-        from,
-        source,
-    })?;
+    let value = value.map_err(|source| MigrationError::Unreadable { table, from, source })?;
     versions.into_iter().try_fold(value, |value, from| {
         let step = steps
             .iter()
@@ -107,13 +104,13 @@ mod tests {
 
     #[test]
     fn an_old_payload_takes_every_step_in_order() {
-        let new = upgrade(&[RENAME, ADD], Table::Cursors, 1..3, br#"{"after":7}"#).unwrap();
+        let new = upgrade(&[RENAME, ADD], Table::Cursors, 1..3, Ok(json!({"after": 7}))).unwrap();
         assert_eq!(new, json!({"after": 7, "added": true, "seen": 7}));
     }
 
     #[test]
     fn a_missing_step_is_named() {
-        let error = upgrade(&[ADD], Table::Cursors, 1..3, b"{}").unwrap_err();
+        let error = upgrade(&[ADD], Table::Cursors, 1..3, Ok(json!({}))).unwrap_err();
         assert!(matches!(error, MigrationError::NoStep { table: Table::Cursors, from: 2 }));
     }
 

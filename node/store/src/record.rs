@@ -1,16 +1,25 @@
 //! Rows to records and back.
 //!
-//! A record's payload is the JSON of the row's inner value: its table says which type that is.
+//! A record's payload is the row's inner value: its table says which type that is. It is written
+//! packed, which the version byte says; records of older builds are JSON and stay readable.
 
 use node_core::rows::{Row, Table};
 use serde::de::DeserializeOwned;
 
 use crate::envelope::{self, EnvelopeError};
 use crate::migration::{self, MigrationError};
+use crate::packed;
+
+/// Beside the schema version: the payload is packed. Builds that know only JSON take it for a
+/// version that is too new for them, and say so.
+const PACKED: u8 = 0x80;
 
 /// Bytes of one record. Lower: an intent of a subnet with 4096 uids that was signed anew does not
 /// fit. Higher: sled keeps a page of 24 of them outside its log, in a file that it never syncs.
 pub const RECORD_BYTES_MAX: usize = 160 << 10;
+
+/// Bytes that most records fit into: room is made once.
+const RECORD_BYTES_USUAL: usize = 2 << 10;
 
 /// Why a record cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -69,20 +78,22 @@ pub struct DamagedRecord {
 ///
 /// # Errors
 ///
-/// Those of the JSON writer; no row of `node-core` has a value that it refuses.
+/// Those of the writer; no row of `node-core` has a value that it refuses.
 pub(crate) fn encode(row: &Row) -> Result<Vec<u8>, serde_json::Error> {
-    let payload = match row {
-        Row::Submission(inner) => serde_json::to_vec(inner),
-        Row::Verdict(inner) => serde_json::to_vec(inner),
-        Row::Lease(inner) => serde_json::to_vec(inner),
-        Row::Receipt(inner) => serde_json::to_vec(inner),
-        Row::Run(inner) => serde_json::to_vec(inner),
-        Row::Intent(inner) => serde_json::to_vec(inner),
-        Row::Cursor(inner) => serde_json::to_vec(inner),
-        Row::Measurement(inner) => serde_json::to_vec(inner),
-        Row::Strike(inner) => serde_json::to_vec(inner),
+    let mut record = envelope::open(RECORD_BYTES_USUAL);
+    match row {
+        Row::Submission(inner) => packed::write(inner, &mut record),
+        Row::Verdict(inner) => packed::write(inner, &mut record),
+        Row::Lease(inner) => packed::write(inner, &mut record),
+        Row::Receipt(inner) => packed::write(inner, &mut record),
+        Row::Run(inner) => packed::write(inner, &mut record),
+        Row::Intent(inner) => packed::write(inner, &mut record),
+        Row::Cursor(inner) => packed::write(inner, &mut record),
+        Row::Measurement(inner) => packed::write(inner, &mut record),
+        Row::Strike(inner) => packed::write(inner, &mut record),
     }?;
-    Ok(envelope::seal(row.table().schema_version(), &payload))
+    envelope::close(row.table().schema_version() | PACKED, &mut record);
+    Ok(record)
 }
 
 /// The row of a record that was found in `table` under `key`.
@@ -95,18 +106,20 @@ pub(crate) fn decode(table: Table, key: &[u8], bytes: &[u8]) -> Result<Row, Dama
 }
 
 fn read(table: Table, key: &[u8], bytes: &[u8]) -> Result<Row, RecordFault> {
-    let (version, payload) =
+    let (marked, payload) =
         envelope::unseal(bytes).map_err(|source| RecordFault::Damaged { source })?;
+    let (version, is_packed) = (marked & !PACKED, marked & PACKED != 0);
     let known = table.schema_version();
     if version > known {
         return Err(RecordFault::NewerSchema { got: version, known });
     }
-    let row = if version == known {
-        parse(table, payload)
-    } else {
-        let value = migration::upgrade(migration::STEPS, table, version..known, payload)
+    let row = if version < known {
+        let value = if is_packed { packed::to_json(payload) } else { from_json(payload) };
+        let upgraded = migration::upgrade(migration::STEPS, table, version..known, value)
             .map_err(|source| RecordFault::Migration { source })?;
-        parse(table, value.to_string().as_bytes())
+        packed::of_json(&upgraded).and_then(|payload| parse(table, &payload, true))
+    } else {
+        parse(table, payload, is_packed)
     }
     .map_err(|source| RecordFault::Payload { source })?;
     let row_key = row.key();
@@ -116,21 +129,38 @@ fn read(table: Table, key: &[u8], bytes: &[u8]) -> Result<Row, RecordFault> {
     Ok(row)
 }
 
-fn parse(table: Table, payload: &[u8]) -> Result<Row, serde_json::Error> {
-    fn inner<T: DeserializeOwned>(payload: &[u8]) -> Result<T, serde_json::Error> {
-        serde_json::from_slice(payload)
-    }
+fn from_json<T: DeserializeOwned>(payload: &[u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(payload)
+}
+
+fn parse(table: Table, payload: &[u8], is_packed: bool) -> Result<Row, serde_json::Error> {
+    let payload = Payload { bytes: payload, is_packed };
     Ok(match table {
-        Table::Submissions => Row::Submission(inner(payload)?),
-        Table::Verdicts => Row::Verdict(inner(payload)?),
-        Table::Leases => Row::Lease(Box::new(inner(payload)?)),
-        Table::Receipts => Row::Receipt(inner(payload)?),
-        Table::Runs => Row::Run(Box::new(inner(payload)?)),
-        Table::Intents => Row::Intent(inner(payload)?),
-        Table::Cursors => Row::Cursor(inner(payload)?),
-        Table::Measurements => Row::Measurement(Box::new(inner(payload)?)),
-        Table::Strikes => Row::Strike(inner(payload)?),
+        Table::Submissions => Row::Submission(payload.read()?),
+        Table::Verdicts => Row::Verdict(payload.read()?),
+        Table::Leases => Row::Lease(Box::new(payload.read()?)),
+        Table::Receipts => Row::Receipt(payload.read()?),
+        Table::Runs => Row::Run(Box::new(payload.read()?)),
+        Table::Intents => Row::Intent(payload.read()?),
+        Table::Cursors => Row::Cursor(payload.read()?),
+        Table::Measurements => Row::Measurement(Box::new(payload.read()?)),
+        Table::Strikes => Row::Strike(payload.read()?),
     })
+}
+
+struct Payload<'a> {
+    bytes: &'a [u8],
+    is_packed: bool,
+}
+
+impl Payload<'_> {
+    fn read<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        if self.is_packed {
+            packed::read(self.bytes)
+        } else {
+            from_json(self.bytes)
+        }
+    }
 }
 
 #[cfg(test)]
@@ -145,21 +175,31 @@ mod tests {
     }
 
     #[test]
-    fn payload_is_the_inner_value_with_fields_in_declared_order() {
+    fn payload_is_the_inner_value_with_the_names_of_its_fields() {
         let record = encode(&cursor(u64::MAX)).unwrap();
         let (version, payload) = envelope::unseal(&record).unwrap();
-        assert_eq!(version, 1);
-        let expected = format!(r#"{{"peer":"{}","after":18446744073709551615}}"#, Hotkey([7; 32]));
-        assert_eq!(std::str::from_utf8(payload).unwrap(), expected);
+        assert_eq!(version, 0x81);
+        let peer = [b"\xa4peer\xc4\x20".as_slice(), &[7; 32]].concat();
+        let after = [b"\xa5after\xcf".as_slice(), &[0xff; 8]].concat();
+        assert_eq!(payload, [b"\x82".as_slice(), &peer, &after].concat());
+    }
+
+    #[test]
+    fn a_record_of_a_build_that_wrote_json_is_read() {
+        let payload = format!(r#"{{"peer":"{}","after":5}}"#, Hotkey([7; 32]));
+        let record = envelope::seal(1, payload.as_bytes());
+        assert_eq!(decode(Table::Cursors, &[7; 32], &record).unwrap(), cursor(5));
     }
 
     #[test]
     fn a_record_of_a_newer_build_is_named_as_such() {
         let record = encode(&cursor(1)).unwrap();
         let (_, payload) = envelope::unseal(&record).unwrap();
-        let newer = envelope::seal(2, payload);
-        let damaged = decode(Table::Cursors, &[7; 32], &newer).unwrap_err();
-        assert!(matches!(damaged.fault, RecordFault::NewerSchema { got: 2, known: 1 }));
+        for version in [2, 0x82] {
+            let newer = envelope::seal(version, payload);
+            let damaged = decode(Table::Cursors, &[7; 32], &newer).unwrap_err();
+            assert!(matches!(damaged.fault, RecordFault::NewerSchema { got: 2, known: 1 }));
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::evaluation::Evaluation;
 use crate::evidence::Receipt;
-use crate::id::{AssignmentId, Attempt, Hotkey, SubmissionId};
+use crate::id::{AssignmentId, Attempt, Digest, Hotkey, LeaseId, SubmissionId};
 use crate::lease::{
     AcquireRequest, Explanation, Grant, HeldLease, HoldAnswer, LeaseAnswer, LeaseRefusal,
     LeaseState, PeerAnswer, PeerRequest, ReleaseReason, Renewal, ReplicaStanding, Seal,
@@ -158,13 +158,13 @@ impl Machine {
         if self.is_catching_up() {
             return;
         }
-        for mut row in self.receipts.unpublished(&self.config.hotkey, &id) {
+        for (digest, mut row) in self.receipts.unpublished(&self.config.hotkey, &id) {
             if is_secret && !self.receipts.is_public(&id, &row.receipt.evidence.worker) {
                 continue;
             }
             row.sequence = Some(self.take_number());
             out.put(Row::Receipt(Box::new(row.clone())));
-            self.receipts.put(row);
+            self.receipts.put_as(digest, row);
         }
     }
 
@@ -388,10 +388,10 @@ impl Machine {
             Ok(key) => key,
             Err(refusal) => return LeaseAnswer::Refused(refusal),
         };
-        let digest = evidence.digest();
-        match self.check_completion(key, peer, &receipt) {
+        let (digest, sealed) = evidence.digest_and_sealed();
+        match self.check_completion(key, peer, &receipt, &sealed) {
             Ok(()) => {}
-            Err(LeaseRefusal::AlreadySettled) if self.is_repeat(key, &receipt) => {
+            Err(LeaseRefusal::AlreadySettled) if self.is_repeat(key, evidence.lease, &digest) => {
                 return LeaseAnswer::AlreadyDone;
             }
             Err(refusal) => {
@@ -405,19 +405,19 @@ impl Machine {
         let lease = evidence.lease;
         self.change(key, out, |record| record.complete(lease, digest));
         let row = ReceiptRow { sequence: None, standing: ReceiptStanding::Counts, receipt };
-        self.keep_receipt(row, out);
+        self.keep_receipt(digest, row, out);
         self.to_settle.insert(key.0);
         self.settle_touched(now, out);
         LeaseAnswer::Accepted
     }
 
-    fn is_repeat(&self, (id, number): ReplicaKey, receipt: &Receipt) -> bool {
+    fn is_repeat(&self, (id, number): ReplicaKey, under: LeaseId, digest: &Digest) -> bool {
         let record = self.evaluations.get(&id).and_then(|evaluation| evaluation.replica(number));
         let Some(LeaseState::Complete { lease, evidence, .. }) = record.map(|r| &r.row().state)
         else {
             return false;
         };
-        *lease == receipt.evidence.lease && *evidence == receipt.evidence.digest()
+        *lease == under && evidence == digest
     }
 
     fn check_completion(
@@ -425,6 +425,7 @@ impl Machine {
         (id, number): ReplicaKey,
         peer: Hotkey,
         receipt: &Receipt,
+        sealed: &Digest,
     ) -> Result<(), LeaseRefusal> {
         let evidence = &receipt.evidence;
         if evidence.worker != peer || evidence.coordinator != self.config.hotkey {
@@ -445,7 +446,7 @@ impl Machine {
         let record = evaluation.replica(number).ok_or(LeaseRefusal::NotCoordinator)?;
         record.check_holder(&peer, &HeldLease::of(evidence))?;
         let seal = record.seal().ok_or(LeaseRefusal::NotSealed)?;
-        if seal.result == evidence.sealed() {
+        if seal.result == *sealed {
             Ok(())
         } else {
             Err(LeaseRefusal::SealMismatch)

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::evidence::Receipt;
-use crate::id::{Hotkey, RunId};
+use crate::id::{Digest, Hotkey, RunId};
 use crate::lease::{HoldAnswer, LeaseRefusal, PeerAnswer, PeerRequest};
 use crate::limits::{
     clip_detail, GONE_AFTER_MS, GONE_FAILURES_MIN, RECEIPTS_EVERY_MS, RECEIPTS_PER_PAGE_MAX,
@@ -404,15 +404,17 @@ impl Machine {
             false => Some(sequence),
         };
         let standing = ReceiptStanding::Counts;
-        self.keep_receipt(ReceiptRow { sequence, standing, receipt }, out);
+        let digest = receipt.evidence.digest();
+        self.keep_receipt(digest, ReceiptRow { sequence, standing, receipt }, out);
     }
 
-    pub(super) fn keep_receipt(&mut self, row: ReceiptRow, out: &mut Outcome) {
+    /// - `digest`: of the receipt's evidence.
+    pub(super) fn keep_receipt(&mut self, digest: Digest, row: ReceiptRow, out: &mut Outcome) {
         let evidence = &row.receipt.evidence;
         let (submission, worker) = (evidence.submission, evidence.worker);
         out.note(Note::ReceiptAccepted { submission, worker });
         out.put(Row::Receipt(Box::new(row.clone())));
-        self.receipts.put(row);
+        self.receipts.put_as(digest, row);
         self.took_part(&worker);
         self.to_settle.insert(submission);
     }

@@ -21,8 +21,13 @@ pub(super) struct Receipts {
 impl Receipts {
     /// Adds or replaces a row.
     pub(super) fn put(&mut self, row: ReceiptRow) {
+        self.put_as(row.receipt.evidence.digest(), row);
+    }
+
+    /// The same, where the digest of its evidence is known.
+    pub(super) fn put_as(&mut self, digest: Digest, row: ReceiptRow) {
         let evidence = &row.receipt.evidence;
-        let place = (evidence.submission, evidence.digest());
+        let place = (evidence.submission, digest);
         if let Some(sequence) = row.sequence {
             self.by_sequence.insert((evidence.coordinator, sequence), place);
         }
@@ -93,18 +98,19 @@ impl Receipts {
     }
 
     /// Those that `coordinator` accepted for this submission and that have no place in its
-    /// sequence yet.
+    /// sequence yet, with the digests of their evidence.
     pub(super) fn unpublished(
         &self,
         coordinator: &Hotkey,
         submission: &SubmissionId,
-    ) -> Vec<ReceiptRow> {
-        let is_waiting = |row: &&ReceiptRow| {
+    ) -> Vec<(Digest, ReceiptRow)> {
+        let is_waiting = |(_, row): &(&Digest, &ReceiptRow)| {
             row.sequence.is_none()
                 && row.standing == ReceiptStanding::Counts
                 && row.receipt.evidence.coordinator == *coordinator
         };
-        self.of(submission).filter(is_waiting).cloned().collect()
+        let rows = self.by_submission.get(submission).into_iter().flatten().filter(is_waiting);
+        rows.map(|(digest, row)| (*digest, row.clone())).collect()
     }
 
     /// The next page of a coordinator's sequence.

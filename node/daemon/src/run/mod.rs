@@ -12,6 +12,7 @@ pub(crate) mod certificate;
 mod chain_task;
 mod clock;
 mod contents;
+mod durable;
 mod evaluate;
 mod failpoint;
 mod fetch;
@@ -28,6 +29,7 @@ use crate::config::Config;
 use crate::exit::ExitReason;
 use crate::failure::Failure;
 
+pub use durable::{DurableMachine, NotDurable, PEER_CALLS_QUEUED_MAX, TICK};
 pub(crate) use report::mode_name;
 
 /// Runs the node until it is told to stop.

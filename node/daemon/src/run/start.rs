@@ -29,9 +29,10 @@ use super::certificate::{self, Endorser};
 use super::chain_task::{follow, ChainCommands, ChainFacts};
 use super::clock::{unix_now, Clock};
 use super::contents::Contents;
+use super::durable::{DurableMachine, PEER_CALLS_QUEUED_MAX};
 use super::evaluate::Evaluator;
 use super::fetch::{Fetcher, FETCHES_MAX};
-use super::heart::{Calls, Heart, HeartError, Sources};
+use super::heart::{Heart, HeartError, Sources};
 use super::identity::{claim, instance, Identity};
 use super::keep::{KeeperThread, Leases, RealDoors};
 use super::perform::Performer;
@@ -50,9 +51,6 @@ const GPU_PROBE_MAX: Duration = Duration::from_secs(20);
 
 /// Pause between two tries to read the subnet at the start.
 const SUBNET_READ_PAUSE: Duration = Duration::from_secs(3);
-
-/// Calls of peers that wait for the loop.
-const PEER_CALLS_QUEUED_MAX: usize = 256;
 
 /// Requests of the operator that wait for the loop.
 const OPERATOR_CALLS_QUEUED_MAX: usize = 8;
@@ -441,9 +439,7 @@ impl Parts<'_> {
         };
         let follower = tokio::spawn(follow(self.prepared.client.clone(), events, facts));
         let heart = Heart {
-            machine,
-            clock,
-            store: Arc::clone(&self.store),
+            durable: DurableMachine::with_clock(machine, clock, Arc::clone(&self.store)),
             performer,
             leases,
             keeper,
@@ -451,7 +447,6 @@ impl Parts<'_> {
             reporter,
             directory,
             certificates,
-            calls: Calls::default(),
             halted: None,
         };
         let sources = Sources { events: event_source, peers: call_source, operator, stop: signals };

@@ -95,11 +95,19 @@ impl Leases {
         &mut self,
         identity: &NodeIdentity,
         seals: &[Seal],
-        refused: impl FnMut(Unbelieved),
+        mut refused: impl FnMut(Unbelieved),
     ) -> Result<Vec<HoldAnswer>, AskError> {
         let request = sendable(convert::seal_request_to_wire(seals))?;
         let response = answered(self.0.seal(request).await)?;
-        holds(identity, seals.len(), response.answers, refused)
+        // Answers are in the order of the seals: who sealed does not check what it signed itself.
+        let mut own = seals.iter();
+        each(seals.len(), response.answers, |answer| {
+            let own = own.next();
+            convert::hold_answer_from_wire(answer, |seal| match seal {
+                Ok(seal) if own == Some(&seal) => Some(seal),
+                seal => believe(identity, seal).map_err(&mut refused).ok(),
+            })
+        })
     }
 
     pub(super) async fn complete(

@@ -7,10 +7,10 @@ use node_core::lease::{HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, PeerRe
 use proto::v1;
 use tonic::{async_trait, Request, Response, Status};
 
-use super::services::{bad, caller, wrong_variant, Services};
+use super::services::{bad, caller, put_and_wait, wrong_variant, Services};
 use crate::convert;
 use crate::refusal::ServeRefusal;
-use crate::signature::{is_sealed_by_worker, is_signed_by_worker};
+use crate::signature::{which_are_sealed_by_worker, which_are_signed_by_worker};
 
 impl Services {
     /// Asks the loop for each item that is signed, and gives one answer per item, in order; `None`
@@ -19,7 +19,7 @@ impl Services {
         &self,
         peer: Hotkey,
         items: Vec<T>,
-        is_signed: impl Fn(&T) -> bool,
+        which_are_signed: impl Fn(&[T]) -> Vec<bool>,
         request: impl Fn(T) -> PeerRequest,
     ) -> Result<Vec<Option<PeerAnswer>>, Status> {
         let is_batch = items.len() > 1;
@@ -27,10 +27,12 @@ impl Services {
         if matches!(place, Some(None)) {
             return Err(ServeRefusal::Busy.status());
         }
-        let signed: Vec<bool> = items.iter().map(is_signed).collect();
+        // Before the signatures: a busy node spends nothing on what it turns away.
+        let places = self.places(items.len())?;
+        let signed = which_are_signed(&items);
         let believed = items.into_iter().zip(&signed).filter(|(_, signed)| **signed);
-        let requests = believed.map(|(item, _)| request(item)).collect();
-        let mut answers = self.ask_node_each(peer, requests).await?.into_iter();
+        let requests = believed.map(|(item, _)| request(item));
+        let mut answers = put_and_wait(peer, places, requests).await?.into_iter();
         let answer = |signed: bool| if signed { answers.next() } else { None };
         Ok(signed.into_iter().map(answer).collect())
     }
@@ -73,9 +75,9 @@ impl v1::leases_server::Leases for Services {
     ) -> Result<Response<v1::SealResponse>, Status> {
         let peer = caller(&request)?;
         let seals = convert::seal_request_from_wire(request.into_inner()).map_err(bad)?;
-        let is_signed = |seal: &_| is_sealed_by_worker(self.identity(), seal);
+        let signed = |seals: &[_]| which_are_sealed_by_worker(self.identity(), seals);
         let ask = |seal| PeerRequest::Seal(Box::new(seal));
-        let answers = self.ask_signed(peer, seals, is_signed, ask).await?.into_iter();
+        let answers = self.ask_signed(peer, seals, signed, ask).await?.into_iter();
         let answers = answers.map(|answer| match answer {
             Some(PeerAnswer::Sealed(answer)) => Ok(convert::hold_answer_to_wire(&answer)),
             Some(_) => Err(wrong_variant()),
@@ -93,7 +95,8 @@ impl v1::leases_server::Leases for Services {
         let peer = caller(&request)?;
         let receipts = convert::complete_request_from_wire(request.into_inner()).map_err(bad)?;
         let ask = |receipt| PeerRequest::Complete(Box::new(receipt));
-        let answers = self.ask_signed(peer, receipts, is_signed_by_worker, ask).await?.into_iter();
+        let signed = which_are_signed_by_worker;
+        let answers = self.ask_signed(peer, receipts, signed, ask).await?.into_iter();
         let answers = answers.map(|answer| match answer {
             Some(PeerAnswer::Completed(answer)) => Ok(convert::answer_to_wire(answer)),
             Some(_) => Err(wrong_variant()),

@@ -9,6 +9,7 @@ use node_core::id::{sha256, Hotkey};
 use node_core::lease::{PeerAnswer, PeerRequest};
 use proto::v1;
 use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::mpsc::{Permit, PermitIterator};
 use tokio::sync::{mpsc, oneshot};
 use tonic::{async_trait, Request, Response, Status};
 
@@ -60,37 +61,41 @@ impl Services {
         peer: Hotkey,
         request: PeerRequest,
     ) -> Result<PeerAnswer, Status> {
-        let answers = self.ask_node_each(peer, vec![request]).await?;
+        let answers = put_and_wait(peer, self.places(1)?, [request]).await?;
         answers.into_iter().next().ok_or_else(|| ServeRefusal::Internal.status())
     }
 
-    /// Puts all requests before the daemon's loop or none, and waits for all answers, in order.
-    /// Without one of them none is given: every request may be repeated.
-    pub(super) async fn ask_node_each(
-        &self,
-        peer: Hotkey,
-        requests: Vec<PeerRequest>,
-    ) -> Result<Vec<PeerAnswer>, Status> {
-        let places =
-            self.handler.try_reserve_many(requests.len()).map_err(|error| match error {
-                TrySendError::Full(()) => ServeRefusal::Busy.status(),
-                TrySendError::Closed(()) => ServeRefusal::Stopping.status(),
-            })?;
-        let answered = places.zip(requests).map(|(place, request)| {
-            let (answer, answered) = oneshot::channel();
-            place.send(PeerCall { peer, request, answer });
-            answered
-        });
-        let all = try_join_all(answered);
-        match tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), all).await {
-            Ok(Ok(answers)) => Ok(answers),
-            Ok(Err(_)) => Err(ServeRefusal::Stopping.status()),
-            Err(_) => Err(ServeRefusal::NoAnswer.status()),
-        }
+    /// Places before the daemon's loop: all of them or none.
+    pub(super) fn places(&self, count: usize) -> Result<PermitIterator<'_, PeerCall>, Status> {
+        self.handler.try_reserve_many(count).map_err(|error| match error {
+            TrySendError::Full(()) => ServeRefusal::Busy.status(),
+            TrySendError::Closed(()) => ServeRefusal::Stopping.status(),
+        })
     }
 
     pub(super) fn identity(&self) -> &NodeIdentity {
         &self.identity
+    }
+}
+
+/// Puts each request into its place before the daemon's loop, and waits for all answers, in order.
+/// Without one of them none is given: every request may be repeated.
+pub(super) async fn put_and_wait(
+    peer: Hotkey,
+    places: PermitIterator<'_, PeerCall>,
+    requests: impl IntoIterator<Item = PeerRequest>,
+) -> Result<Vec<PeerAnswer>, Status> {
+    let put = |(place, request): (Permit<'_, PeerCall>, PeerRequest)| {
+        let (answer, answered) = oneshot::channel();
+        place.send(PeerCall { peer, request, answer });
+        answered
+    };
+    // Collected, so that places without a request are free again before the waiting begins.
+    let put: Vec<oneshot::Receiver<PeerAnswer>> = places.zip(requests).map(put).collect();
+    match tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), try_join_all(put)).await {
+        Ok(Ok(answers)) => Ok(answers),
+        Ok(Err(_)) => Err(ServeRefusal::Stopping.status()),
+        Err(_) => Err(ServeRefusal::NoAnswer.status()),
     }
 }
 

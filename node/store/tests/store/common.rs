@@ -148,7 +148,7 @@ pub fn run(number: u64) -> Row {
     }))
 }
 
-/// An intent for `uids` uids that was signed once; some 20 bytes per uid.
+/// An intent for `uids` uids that was signed once; some 15 bytes per uid.
 pub fn intent(slot: u64, epoch: u64, uids: u16) -> Row {
     let signed = SignedExtrinsic {
         bytes: (0..usize::from(uids) * 4).map(|byte| byte.to_le_bytes()[0]).collect(),

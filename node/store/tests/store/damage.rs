@@ -27,7 +27,7 @@ fn a_flipped_byte_in_a_record_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     store_after(dir.path(), 3);
     // The newest lease, so that no later page of the log covers it.
-    flip_byte_at(&dir.path().join("state/db"), b"\"attempt\":3,\"spent\"");
+    flip_byte_at(&dir.path().join("state/db"), b"\xa7attempt\x03\xa5spent");
     let (_, loaded) = Store::open(dir.path()).unwrap();
     assert!(!loaded.is_complete(), "an acknowledged lease is gone and nobody says so");
     assert_eq!(loaded.journal.len(), 3, "what was signed is known in any case");
@@ -61,7 +61,7 @@ fn a_state_that_does_not_open_is_moved_aside_and_the_journal_stays() {
 fn cut_short(dir: &Path) {
     let path = dir.join("state/db");
     let bytes = std::fs::read(&path).unwrap();
-    let needle = b"\"attempt\":3,\"spent\"";
+    let needle = b"\xa7attempt\x03\xa5spent";
     let at = bytes.windows(needle.len()).position(|window| window == needle).unwrap();
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
     file.set_len(at as u64).unwrap();

@@ -7,6 +7,7 @@
 use std::fs;
 use std::path::Path;
 
+use node_core::rows::Write;
 use node_store::Store;
 use proptest::prelude::RngExt as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
@@ -85,5 +86,39 @@ fn case_02_after_a_power_cut_the_state_is_a_prefix_with_every_acknowledged_write
             let newest = if is_journal_torn { acknowledged } else { n };
             assert!((acknowledged..=newest).contains(&found), "{acknowledged} {found} {newest}");
         }
+    }
+}
+
+/// Rows of 60 kB each that one commit writes: more than two of sled's log segments.
+const LARGE_COMMIT_ROWS: u64 = 600;
+
+#[test]
+fn case_02_after_a_power_cut_a_commit_of_several_log_segments_is_whole_or_not_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let [data, synced, image] = ["data", "synced", "image"].map(|name| dir.path().join(name));
+    let mut rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let (store, _) = Store::open(&data).unwrap();
+    store.commit(&common::history(1)).unwrap();
+    copy_files(&data, &synced);
+    let before = common::state_after(1).len();
+    let rows = (100..100 + LARGE_COMMIT_ROWS).map(|n| Write::Put(common::intent(n, 1, 4096)));
+    store.commit(&rows.collect::<Vec<_>>()).unwrap();
+    let with_all = before + usize::try_from(LARGE_COMMIT_ROWS).unwrap();
+    let old = fs::read(synced.join("state/db")).unwrap();
+    let new = fs::read(data.join("state/db")).unwrap();
+    assert!(new.len() > 32 << 20);
+    // Everything but one block, everything, and a mixture.
+    let mut all_but_one = new.clone();
+    let middle = new.len() / 2 / BLOCK_BYTES * BLOCK_BYTES;
+    all_but_one[middle..middle + BLOCK_BYTES].fill(0);
+    let mut images = vec![(all_but_one, before), (new.clone(), with_all)];
+    images.push((cut(&old, &new, &mut rng), before));
+    for (number, (db, expected)) in images.into_iter().enumerate() {
+        fs::remove_dir_all(&image).ok();
+        copy_files(&synced, &image);
+        fs::write(image.join("state/db"), db).unwrap();
+        let (_, loaded) = Store::open(&image).unwrap();
+        assert!(loaded.is_complete(), "image {number}: {:?}", loaded.rebuilt);
+        assert_eq!(loaded.rows.len(), expected, "image {number}");
     }
 }
