@@ -4,6 +4,8 @@
 //! [`Evidence::digest`], which covers every field, so the wire format can change without
 //! invalidating signatures.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::id::{
@@ -90,6 +92,10 @@ pub struct Evidence {
     /// What the coordinator had fixed as its own result when it was shown this one; `None` if
     /// nothing. Whoever is shown a result before fixing its own says nothing new about it.
     pub coordinator_sealed: Option<Digest>,
+    /// Other coordinators that were shown it before, likewise: one of them may have taken no receipt
+    /// for it, or may keep that to itself. At most
+    /// [`SHOWN_BEFORE_MAX`](crate::limits::SHOWN_BEFORE_MAX).
+    pub shown_before: BTreeMap<Hotkey, Option<Digest>>,
 }
 
 /// Evidence signed by the worker's hotkey.
@@ -186,6 +192,7 @@ impl Evidence {
             ended_at,
             salt,
             coordinator_sealed,
+            shown_before,
         } = self;
         let digest = DigestBuilder::new("assay/evidence/v1")
             .bytes(&genesis.0)
@@ -208,7 +215,11 @@ impl Evidence {
             .number(started_at.0)
             .number(ended_at.0)
             .bytes(&salt.0)
-            .bytes(coordinator_sealed.as_ref().map_or(&[], |sealed| &sealed.0));
+            .bytes(sealed_bytes(coordinator_sealed.as_ref()))
+            .number(shown_before.len() as u64);
+        let digest = shown_before.iter().fold(digest, |digest, (coordinator, sealed)| {
+            digest.bytes(&coordinator.0).bytes(sealed_bytes(sealed.as_ref()))
+        });
         Digest(digest.finish())
     }
 
@@ -227,6 +238,13 @@ impl Evidence {
         Digest(digest.finish())
     }
 
+    /// The coordinators that were shown it, its worker left out, and what each had fixed then.
+    pub fn shown_to(&self) -> impl Iterator<Item = (Hotkey, Option<Digest>)> + '_ {
+        let before = self.shown_before.iter().map(|(shown, sealed)| (*shown, *sealed));
+        let now = std::iter::once((self.coordinator, self.coordinator_sealed));
+        before.chain(now).filter(|(shown, _)| *shown != self.worker)
+    }
+
     /// Whether this is the same result, under whichever lease.
     #[must_use]
     pub fn says_the_same(&self, other: &Self) -> bool {
@@ -238,6 +256,10 @@ impl Evidence {
     pub fn signing_message(&self) -> Vec<u8> {
         [b"assay/receipt/v1".as_slice(), &self.digest().0].concat()
     }
+}
+
+fn sealed_bytes(sealed: Option<&Digest>) -> &[u8] {
+    sealed.map_or(&[], |sealed| &sealed.0)
 }
 
 #[cfg(test)]
@@ -266,6 +288,7 @@ mod tests {
             ended_at: UnixMs(15),
             salt: Salt([16; 32]),
             coordinator_sealed: None,
+            shown_before: BTreeMap::new(),
         }
     }
 
@@ -280,6 +303,7 @@ mod tests {
             run: RunId([0; 32]),
             coordinator: Hotkey([0; 32]),
             coordinator_sealed: Some(Digest([0; 32])),
+            shown_before: [(Hotkey([0; 32]), None)].into(),
             ..evidence()
         };
         assert_eq!(again.sealed(), promise);
@@ -302,5 +326,11 @@ mod tests {
         assert_ne!(Evidence { salt: Salt([0; 32]), ..evidence() }.digest(), digest);
         let sealed = Some(Digest([0; 32]));
         assert_ne!(Evidence { coordinator_sealed: sealed, ..evidence() }.digest(), digest);
+        let shown = |sealed| {
+            let shown_before = [(Hotkey([1; 32]), sealed)].into();
+            Evidence { shown_before, ..evidence() }.digest()
+        };
+        assert_ne!(shown(None), digest);
+        assert_ne!(shown(None), shown(sealed));
     }
 }

@@ -91,6 +91,10 @@ pub const NOT_STARTED_MAX: u32 = 10;
 /// few leaves it undecided. Higher: a submission that measures differently each time costs more.
 pub const REPLICAS_MAX: usize = 5;
 
+/// Earlier coordinators that a receipt names. Lower: who was shown a result and takes no receipt
+/// for it is forgotten sooner. Higher: receipts grow by 64 bytes each.
+pub const SHOWN_BEFORE_MAX: usize = 8;
+
 /// Numbers that replicas of one evaluation can have: those that count, and those whose worker lost
 /// its right to take part.
 pub const REPLICA_NUMBERS_MAX: u8 = 16;

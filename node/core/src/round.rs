@@ -284,7 +284,8 @@ fn decided<'a>(
     (is_enough && has_own).then(|| group.to_vec())
 }
 
-/// Coordinators that were shown a result of somebody else before they had fixed their own.
+/// Coordinators that were shown a result of somebody else before they had fixed their own. A worker
+/// names also those that were shown it before and took no receipt.
 fn informed(receipts: &[&Receipt]) -> BTreeSet<Hotkey> {
     let coordinators: BTreeSet<Hotkey> =
         receipts.iter().map(|receipt| receipt.evidence.coordinator).collect();
@@ -296,15 +297,15 @@ fn informed(receipts: &[&Receipt]) -> BTreeSet<Hotkey> {
         }
         fixed.entry(evidence.worker).or_default().insert(evidence.sealed());
     }
-    let is_informed = |evidence: &&Evidence| {
-        let theirs = fixed.get(&evidence.coordinator);
-        let is_fixed = evidence
-            .coordinator_sealed
-            .is_some_and(|sealed| theirs.is_none_or(|theirs| theirs.contains(&sealed)));
-        evidence.coordinator != evidence.worker && !is_fixed
+    let has_fixed = |coordinator: &Hotkey, sealed: Option<Digest>| {
+        let theirs = fixed.get(coordinator);
+        sealed.is_some_and(|sealed| theirs.is_none_or(|theirs| theirs.contains(&sealed)))
     };
-    let shown = receipts.iter().map(|receipt| &receipt.evidence).filter(is_informed);
-    shown.map(|evidence| evidence.coordinator).collect()
+    let shown = receipts.iter().flat_map(|receipt| receipt.evidence.shown_to());
+    shown
+        .filter(|(coordinator, sealed)| !has_fixed(coordinator, *sealed))
+        .map(|(coordinator, _)| coordinator)
+        .collect()
 }
 
 /// One claim per worker, ordered by what was found; and those who said different things.

@@ -75,6 +75,12 @@ pub enum ConvertError {
         /// Entries allowed.
         max: usize,
     },
+    /// A list is not in ascending order, or has an entry twice.
+    #[error("`{field}` is not in ascending order")]
+    Order {
+        /// Which.
+        field: &'static str,
+    },
     /// A text is too long.
     #[error("`{field}` has more than {max} characters")]
     TooLong {

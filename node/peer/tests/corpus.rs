@@ -77,6 +77,10 @@ fn receipt(is_scored: bool) -> v1::Receipt {
         ended_at_unix_ms: 1_700_000_600_000,
         salt: filler(15),
         coordinator_sealed: if is_scored { filler(16) } else { Vec::new() },
+        shown_before: vec![
+            v1::Shown { coordinator: filler(17), sealed: Vec::new() },
+            v1::Shown { coordinator: filler(18), sealed: filler(19) },
+        ],
     };
     v1::Receipt { evidence: Some(evidence), signature: [filler(13), filler(14)].concat() }
 }

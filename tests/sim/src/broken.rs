@@ -85,10 +85,15 @@ fn sealed_result<'a>(worker: &'a Machine, wanted: &Seal) -> Option<&'a Evidence>
 
 /// Lets a worker sign that its coordinator had fixed what it is going to copy.
 pub(crate) fn unmark(evidence: &mut Evidence) {
-    if evidence.coordinator_sealed.is_none() && evidence.coordinator != evidence.worker {
-        let (worker, salt) = (evidence.coordinator, SALT_OF_COPIERS);
-        let copy = Evidence { worker, salt, ..evidence.clone() };
-        evidence.coordinator_sealed = Some(copy.sealed());
+    let shown: Vec<_> = evidence.shown_to().filter(|(_, sealed)| sealed.is_none()).collect();
+    for (coordinator, _) in shown {
+        let (worker, salt) = (coordinator, SALT_OF_COPIERS);
+        let copy = Some(Evidence { worker, salt, ..evidence.clone() }.sealed());
+        if coordinator == evidence.coordinator {
+            evidence.coordinator_sealed = copy;
+        } else {
+            evidence.shown_before.insert(coordinator, copy);
+        }
     }
 }
 

@@ -32,6 +32,9 @@ pub(crate) const SALT_OF_COPIERS: Salt = Salt([0xc0; 32]);
 /// How long it takes to invent a result.
 const COPY_MS: u64 = 500;
 
+/// How long a coordinator waits for somebody to show it a result, beyond two runs.
+const PEEK_MS: u64 = 30_000;
+
 impl World {
     pub(crate) fn perform(&mut self, node: usize, effect: Effect) -> Result<(), Box<Violation>> {
         match effect {
@@ -50,10 +53,11 @@ impl World {
             Effect::StartRun(spec) => {
                 let (run, life) = (spec.run, self.hosts[node].life);
                 let submission = spec.assignment.submission;
+                let is_own = self.is_own_lease(node, spec.lease);
                 let container = Container { spec: *spec, life, has_ended: false, is_killed: false };
                 self.hosts[node].containers.insert(run, container);
                 if !self.rng.happens(self.faults.rate(Fault::RunHangs), 1_000) {
-                    let (ending, run_ms) = self.course_of_run(node, submission);
+                    let (ending, run_ms) = self.course_of_run(node, submission, is_own);
                     self.report_back(node, START_MS, Event::RunStarted { run });
                     let exited = Happening::ContainerExited { node, run, ending };
                     self.after(START_MS + run_ms, exited);
@@ -145,7 +149,14 @@ impl World {
     }
 
     /// How a run will end if nobody stops it, and after how long.
-    fn course_of_run(&mut self, node: usize, submission: SubmissionId) -> (Option<Ending>, u64) {
+    ///
+    /// - `is_own`: whether the node granted itself the lease.
+    fn course_of_run(
+        &mut self,
+        node: usize,
+        submission: SubmissionId,
+        is_own: bool,
+    ) -> (Option<Ending>, u64) {
         let run_ms = self.submissions.get(&submission).map_or(0, |index| self.works[*index].run_ms);
         if self.rng.happens(self.faults.rate(Fault::RunFails), 1_000) {
             let detail = "no space left on device".to_owned();
@@ -153,6 +164,8 @@ impl World {
         }
         match self.hosts[node].character {
             Character::Honest | Character::Liar => (None, run_ms + self.rng.below(run_ms / 10 + 1)),
+            // Who coordinates lets others run first: their results are shown to it.
+            Character::Copier if is_own => (None, 2 * run_ms + PEEK_MS),
             Character::Copier => (None, COPY_MS),
         }
     }

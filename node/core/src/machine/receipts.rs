@@ -74,6 +74,7 @@ impl Receipts {
             known.sealed() == evidence.sealed()
                 && known.coordinator == evidence.coordinator
                 && known.coordinator_sealed == evidence.coordinator_sealed
+                && known.shown_before == evidence.shown_before
         });
         let first = of_worker.first();
         let says_two_things =

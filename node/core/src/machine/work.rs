@@ -11,7 +11,7 @@ use crate::lease::{
 };
 use crate::limits::{
     ACQUIRE_EVERY_MS, LEASES_HELD_MAX, LEASES_PER_ACQUIRE_MAX, LEASE_TOTAL_MS_MAX,
-    REPLICA_NUMBERS_MAX, REVEAL_WAIT_MS, SEAL_WAIT_MS,
+    REPLICA_NUMBERS_MAX, REVEAL_WAIT_MS, SEAL_WAIT_MS, SHOWN_BEFORE_MAX,
 };
 use crate::machine::effect::{Effect, Note, Outcome, RunSpec};
 use crate::machine::event::Question;
@@ -331,6 +331,7 @@ impl Machine {
             run,
             coordinator: grant.coordinator,
             coordinator_sealed: None,
+            shown_before: BTreeMap::new(),
             ..known.clone()
         })
     }
@@ -431,8 +432,9 @@ impl Machine {
             return;
         }
         let sealed = self.fixed_by(&evidence.coordinator, submission, seals);
-        evidence.coordinator_sealed =
-            self.first_shown_with(submission, evidence.coordinator, sealed, out);
+        let mut shown_to = self.first_shown_with(submission, evidence.coordinator, sealed, out);
+        evidence.coordinator_sealed = shown_to.remove(&evidence.coordinator).flatten();
+        evidence.shown_before = shown_to;
         if let Some(run) = self.runs.get_mut(&id) {
             run.phase = Phase::Signing;
         }
@@ -456,22 +458,31 @@ impl Machine {
         shown.or_else(|| seals.iter().find(is_theirs).map(|seal| seal.result))
     }
 
-    /// What the coordinator had fixed when it was first shown this node's result: what it fixed
-    /// since, it may have copied. Stored before anything is shown.
+    /// Who was shown this node's result, the coordinator among them, and what each had fixed when it
+    /// first was: what it fixed since, it may have copied. Stored before anything is shown.
     fn first_shown_with(
         &mut self,
         submission: SubmissionId,
         coordinator: Hotkey,
         sealed: Option<Digest>,
         out: &mut Outcome,
-    ) -> Option<Digest> {
-        let Some(row) = self.measurements.get_mut(&submission) else { return sealed };
-        if let Some(first) = row.shown_to.get(&coordinator) {
-            return *first;
+    ) -> BTreeMap<Hotkey, Option<Digest>> {
+        let Some(row) = self.measurements.get_mut(&submission) else {
+            return BTreeMap::from([(coordinator, sealed)]);
+        };
+        if !row.shown_to.contains_key(&coordinator) {
+            if row.shown_to.len() > SHOWN_BEFORE_MAX {
+                // Who had fixed its result then confirms something, remembered or not.
+                let fixed = row.shown_to.iter().find(|(_, sealed)| sealed.is_some());
+                let least = fixed.or_else(|| row.shown_to.first_key_value());
+                if let Some(least) = least.map(|(coordinator, _)| *coordinator) {
+                    row.shown_to.remove(&least);
+                }
+            }
+            row.shown_to.insert(coordinator, sealed);
+            out.put(Row::Measurement(Box::new(row.clone())));
         }
-        row.shown_to.insert(coordinator, sealed);
-        out.put(Row::Measurement(Box::new(row.clone())));
-        sealed
+        row.shown_to.clone()
     }
 
     fn hand_in(&mut self, now: Now, id: RunId, state: RunState, out: &mut Outcome) {
@@ -583,6 +594,7 @@ impl Machine {
             ended_at: ended.ended_at,
             salt: ended.salt,
             coordinator_sealed: None,
+            shown_before: BTreeMap::new(),
         };
         let known = self.measurements.get(&assignment.submission).map(|row| &row.evidence);
         // The same result is fixed once, or it would look like two; by other rules it is another.

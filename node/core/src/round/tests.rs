@@ -65,6 +65,7 @@ pub(super) fn evidence() -> Evidence {
         ended_at: UnixMs(2),
         salt: Salt([0; 32]),
         coordinator_sealed: None,
+            shown_before: BTreeMap::new(),
     }
 }
 
@@ -251,6 +252,29 @@ fn case_35_who_saw_a_result_before_fixing_its_own_confirms_nothing() {
         let decision = third.decision.unwrap();
         assert_eq!((decision.worker, decision.alone), (Some(Hotkey([1; 32])), keys(&[])));
     }
+}
+
+#[test]
+fn case_35_who_was_shown_a_result_and_took_no_receipt_confirms_nothing_under_another_coordinator() {
+    let copy = shown_to(4, None, claim(3, BPB));
+    let own = claim(4, BPB);
+    for (sealed, is_decided) in [(None, false), (Some(copy.evidence.sealed()), true)] {
+        let mut honest = shown_to(4, Some(&own), claim(1, BPB));
+        honest.evidence.shown_before = [(Hotkey([3; 32]), sealed)].into();
+        let standing = settled(&jury(2, 4), &[honest, copy.clone()]);
+        assert_eq!(standing.decision.is_some(), is_decided, "{sealed:?}");
+    }
+}
+
+#[test]
+fn a_liar_that_names_everybody_is_outvoted_all_the_same() {
+    let mut liar = shown_to(2, None, claim(1, BPB / 2));
+    liar.evidence.shown_before = [3, 4].map(|other| (Hotkey([other; 32]), None)).into();
+    let asked = settled(&jury(2, 4), &[liar.clone(), claim(2, BPB)]);
+    assert_eq!((asked.decision, asked.needed), (None, 3), "one more is asked");
+    let decision = settled(&jury(2, 4), &[liar, claim(2, BPB), claim(3, BPB + 1)]).decision;
+    let decision = decision.unwrap();
+    assert_eq!((decision.worker, decision.alone), (Some(Hotkey([2; 32])), keys(&[1])));
 }
 
 #[test]

@@ -3,12 +3,14 @@
 //! A signature covers [`Evidence::digest`], so the conversion must be exact: a field that is
 //! shortened or defaulted here would turn a good receipt into a forged one.
 
+use std::collections::BTreeMap;
+
 use node_core::evidence::{Evidence, Metrics, Receipt};
 use node_core::id::{
     AssignmentId, Attempt, BlockHash, ContentDigest, Digest, Hotkey, LeaseId, RunId, Salt,
     Signature, SubmissionId,
 };
-use node_core::limits::LOSS_CURVE_POINTS_MAX;
+use node_core::limits::{LOSS_CURVE_POINTS_MAX, SHOWN_BEFORE_MAX};
 use node_core::unit::UnixMs;
 use proto::v1;
 
@@ -89,6 +91,14 @@ fn evidence_to_wire(evidence: &Evidence) -> v1::Evidence {
             .coordinator_sealed
             .map(|sealed| sealed.0.to_vec())
             .unwrap_or_default(),
+        shown_before: evidence
+            .shown_before
+            .iter()
+            .map(|(coordinator, sealed)| v1::Shown {
+                coordinator: coordinator.0.to_vec(),
+                sealed: sealed.map(|sealed| sealed.0.to_vec()).unwrap_or_default(),
+            })
+            .collect(),
     }
 }
 
@@ -113,11 +123,32 @@ fn evidence_from_wire(evidence: v1::Evidence) -> Result<Evidence, ConvertError> 
         started_at: UnixMs(evidence.started_at_unix_ms),
         ended_at: UnixMs(evidence.ended_at_unix_ms),
         salt: Salt(fixed("salt", &evidence.salt)?),
-        coordinator_sealed: match evidence.coordinator_sealed.as_slice() {
-            [] => None,
-            sealed => Some(Digest(fixed("coordinator_sealed", sealed)?)),
-        },
+        coordinator_sealed: sealed_from_wire("coordinator_sealed", &evidence.coordinator_sealed)?,
+        shown_before: shown_from_wire(&evidence.shown_before)?,
     })
+}
+
+fn sealed_from_wire(field: &'static str, sealed: &[u8]) -> Result<Option<Digest>, ConvertError> {
+    match sealed {
+        [] => Ok(None),
+        sealed => fixed(field, sealed).map(|sealed| Some(Digest(sealed))),
+    }
+}
+
+/// In ascending order, or the same evidence would have several forms.
+fn shown_from_wire(
+    shown: &[v1::Shown],
+) -> Result<BTreeMap<Hotkey, Option<Digest>>, ConvertError> {
+    at_most("shown_before", shown, SHOWN_BEFORE_MAX)?;
+    let mut read = BTreeMap::new();
+    for one in shown {
+        let coordinator = Hotkey(fixed("coordinator", &one.coordinator)?);
+        if read.last_key_value().is_some_and(|(last, _)| *last >= coordinator) {
+            return Err(ConvertError::Order { field: "shown_before" });
+        }
+        read.insert(coordinator, sealed_from_wire("sealed", &one.sealed)?);
+    }
+    Ok(read)
 }
 
 fn metrics_to_wire(metrics: &Metrics) -> v1::Metrics {

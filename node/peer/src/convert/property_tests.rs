@@ -118,6 +118,10 @@ fn receipt() -> impl Strategy<Value = Receipt> {
                 ended_at: UnixMs(ended_at),
                 salt: Salt(ids[11]),
                 coordinator_sealed: (attempt % 2 == 0).then_some(Digest(ids[12])),
+                shown_before: [(Hotkey(ids[11]), None), (Hotkey(ids[10]), Some(Digest(ids[9])))]
+                    .into_iter()
+                    .take((attempt % 3).try_into().unwrap())
+                    .collect(),
             };
             Receipt { evidence, signature }
         },

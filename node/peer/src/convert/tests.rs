@@ -85,6 +85,7 @@ fn receipt(ending: Ending, metrics: Option<Metrics>) -> Receipt {
         ended_at: UnixMs(14),
         salt: Salt([16; 32]),
         coordinator_sealed: Some(Digest([17; 32])),
+        shown_before: [(Hotkey([18; 32]), None), (Hotkey([19; 32]), Some(Digest([20; 32])))].into(),
     };
     Receipt { evidence, signature: Signature([15; 64]) }
 }

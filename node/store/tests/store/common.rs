@@ -101,6 +101,7 @@ fn receipt_row(slot: u64, sequence: u64) -> ReceiptRow {
         ended_at: UnixMs(2),
         salt: Salt(hash(11)),
         coordinator_sealed: Some(Digest(hash(12))),
+        shown_before: [(Hotkey(hash(8)), None)].into(),
     };
     ReceiptRow {
         sequence: Some(sequence),

@@ -178,9 +178,8 @@ pub(super) fn copies_confirm_nothing(scene: &Scene<'_>, sight: &Sight<'_>) -> Re
             if says(evidence, &row.state) {
                 confirm.insert(evidence.worker);
             }
-            if evidence.coordinator_sealed.is_none() {
-                last.insert(evidence.coordinator);
-            }
+            let shown = evidence.shown_to().filter(|(_, sealed)| sealed.is_none());
+            last.extend(shown.map(|(coordinator, _)| coordinator));
         }
         let independent = confirm.difference(&last).count();
         let is_anybody_left = left.difference(&last).next().is_some();

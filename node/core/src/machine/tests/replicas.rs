@@ -285,7 +285,11 @@ fn seal_of(worker: Hotkey, receipt: &Receipt) -> Seal {
 
 /// Says to node 1 in the name of its coordinator that it may show its result.
 fn reveal(world: &mut World, run: RunId, seals: Vec<Seal>) -> bool {
-    let (life, peer) = (world.hosts[1].life, validator(0));
+    reveal_by(world, validator(0), run, seals)
+}
+
+fn reveal_by(world: &mut World, peer: Hotkey, run: RunId, seals: Vec<Seal>) -> bool {
+    let life = world.hosts[1].life;
     let result = Ok(PeerAnswer::Sealed(HoldAnswer::Reveal(seals)));
     let question = Question::Seal(run);
     world.deliver(1, life, Event::PeerAnswered { peer, question, result });
@@ -331,26 +335,47 @@ fn case_35_a_result_says_what_its_coordinator_had_fixed_when_it_was_shown() {
     assert_eq!(coordinator_sealed(&world), None);
 }
 
+/// Node 1's coordinator refuses its result, and `coordinator` grants it the next attempt.
+fn regrant(world: &mut World, run: RunId, coordinator: Hotkey) {
+    let granted = world.hosts[1].machine().runs().find(|known| known.row.run == run);
+    let granted = granted.unwrap().row.grant.clone();
+    let life = world.hosts[1].life;
+    let refused = Ok(PeerAnswer::Completed(LeaseAnswer::Refused(LeaseRefusal::NotGranted)));
+    let (peer, question) = (granted.coordinator, Question::Complete(run));
+    world.deliver(1, life, Event::PeerAnswered { peer, question, result: refused });
+    let attempt = granted.attempt.next();
+    let lease = lease_id(&granted.assignment.id, &coordinator, attempt);
+    let grant = Grant { lease, attempt, coordinator, ..granted };
+    let now = world.hosts[1].now(world.now_ms).mono;
+    let peers = &mut world.hosts[1].machine_mut().peers;
+    peers.get_mut(&coordinator).unwrap().acquire_asked_at = Some(now);
+    let (peer, question) = (coordinator, Question::Acquire);
+    let result = Ok(PeerAnswer::Acquired(Ok(vec![grant])));
+    world.deliver(1, life, Event::PeerAnswered { peer, question, result });
+    world.run_for(SIGN_MS);
+}
+
+#[test]
+fn case_35_a_result_says_under_another_coordinator_who_was_shown_it_before() {
+    let (mut world, id, run, own) = sealed_at_node_1(34);
+    assert!(reveal(&mut world, run, vec![seal_of(validator(2), &own)]));
+    assert_eq!(coordinator_sealed(&world), None);
+    regrant(&mut world, run, validator(2));
+    let (run, _) = sealed_run(&world).unwrap();
+    assert!(reveal_by(&mut world, validator(2), run, vec![seal_of(validator(0), &own)]));
+    let shown = world.hosts[1].machine().runs().find_map(|run| match &run.row.state {
+        RunState::Completing { receipt } => Some(receipt.evidence.shown_before.clone()),
+        _ => None,
+    });
+    assert_eq!(shown, Some([(validator(0), None)].into()), "{id:?}");
+}
+
 #[test]
 fn case_35_what_a_coordinator_fixes_after_it_was_shown_a_result_is_known_to_come_later() {
     let (mut world, _, run, own) = sealed_at_node_1(32);
     assert!(reveal(&mut world, run, vec![seal_of(validator(2), &own)]));
     // It never acknowledges that result, and grants anew.
-    let (life, peer) = (world.hosts[1].life, validator(0));
-    let result = Ok(PeerAnswer::Completed(LeaseAnswer::Refused(LeaseRefusal::NotGranted)));
-    let question = Question::Complete(run);
-    let granted = world.hosts[1].machine().runs().find(|known| known.row.run == run);
-    let granted = granted.unwrap().row.grant.clone();
-    world.deliver(1, life, Event::PeerAnswered { peer, question, result });
-    let attempt = granted.attempt.next();
-    let lease = lease_id(&granted.assignment.id, &peer, attempt);
-    let grant = Grant { lease, attempt, ..granted };
-    world.run_until(60_000, "it asks for work", |world| {
-        world.hosts[1].machine().peers[&peer].acquire_asked_at.is_some()
-    });
-    let result = Ok(PeerAnswer::Acquired(Ok(vec![grant])));
-    world.deliver(1, life, Event::PeerAnswered { peer, question: Question::Acquire, result });
-    world.run_for(SIGN_MS);
+    regrant(&mut world, run, validator(0));
     let (run, again) = sealed_run(&world).unwrap();
     assert_eq!(again.evidence.sealed(), own.evidence.sealed(), "the same promise");
     let seals = [0, 2].map(|node| seal_of(validator(node), &own));

@@ -661,6 +661,7 @@ impl World {
             ended_at: now,
             salt: Salt(worker.0),
             coordinator_sealed: None,
+            shown_before: BTreeMap::new(),
         };
         Receipt { evidence, signature: Signature([1; 64]) }
     }
