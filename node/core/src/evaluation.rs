@@ -70,6 +70,7 @@ impl Evaluation {
                 attempt: Attempt(0),
                 spent: Spent::default(),
                 state: LeaseState::Open,
+                reopened: Vec::new(),
             };
             self.replicas.insert(*number, LeaseRecord::resume(row, now));
         }
@@ -86,18 +87,18 @@ impl Evaluation {
         !claimants.contains(peer) && !self.replicas.values().any(takes_part)
     }
 
-    /// Whether somebody may still fix a result.
+    /// Whether somebody could still hand in another result after seeing those that are here: who has
+    /// fixed none, and who has fixed one and not shown it, as its lease may end unshown and another
+    /// one may follow.
+    ///
+    /// - `is_given_out`: whether open replicas are still granted here.
     #[must_use]
-    pub fn has_running(&self) -> bool {
-        self.replicas.values().any(is_running)
-    }
-
-    /// Whether somebody holds a lease and has fixed nothing yet.
-    #[must_use]
-    pub fn has_granted(&self) -> bool {
-        let is_granted =
-            |record: &LeaseRecord| matches!(record.row().state, LeaseState::Granted { .. });
-        self.replicas.values().any(is_granted)
+    pub fn has_unshown(&self, is_given_out: bool) -> bool {
+        self.replicas.values().any(|record| match record.row().state {
+            LeaseState::Open => is_given_out,
+            LeaseState::Granted { .. } | LeaseState::Sealed { .. } => true,
+            LeaseState::Complete { .. } | LeaseState::Exhausted { .. } => false,
+        })
     }
 
     /// Removes the replicas that were never given to anybody, and returns them. Those that were
@@ -124,7 +125,7 @@ impl Evaluation {
         let sealed = self.replicas.values().filter_map(LeaseRecord::seal).map(|seal| seal.worker);
         let fixed: BTreeSet<Hotkey> = sealed.chain(claimants.iter().copied()).collect();
         // With nothing more to come there is nothing to wait for.
-        fixed.len() >= needed || !self.has_running()
+        fixed.len() >= needed || !self.replicas.values().any(is_running)
     }
 }
 
@@ -233,6 +234,19 @@ mod tests {
         seal(&mut evaluation, &second, B);
         assert!(evaluation.is_revealing(2, &nobody()));
         assert_eq!(evaluation.seals().iter().map(|seal| seal.worker).collect::<Vec<_>>(), [A, B]);
+    }
+
+    #[test]
+    fn what_is_sealed_and_not_shown_can_still_be_exchanged_for_something_else() {
+        let mut evaluation = opened(1);
+        assert!(evaluation.has_unshown(true));
+        assert!(!evaluation.has_unshown(false), "nobody gets it here any more");
+        let granted = grant(&mut evaluation, 0, A);
+        assert!(evaluation.has_unshown(false));
+        seal(&mut evaluation, &granted, A);
+        assert!(evaluation.has_unshown(false));
+        evaluation.replica_mut(0).unwrap().complete(granted.lease, Digest([0; 32]));
+        assert!(!evaluation.has_unshown(true));
     }
 
     #[test]

@@ -26,6 +26,7 @@ use crate::id::{
 };
 use crate::inventory::DeviceKind;
 use crate::outcome::Ending;
+use crate::unit::BlockNumber;
 
 /// A worker's request for work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -264,6 +265,58 @@ pub struct LeaseRow {
     pub spent: Spent,
     /// Where it stands.
     pub state: LeaseState,
+    /// When a person opened it again, the latest last; at most [`REOPENINGS_KEPT`].
+    ///
+    /// [`REOPENINGS_KEPT`]: crate::limits::REOPENINGS_KEPT
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reopened: Vec<Reopened>,
+}
+
+/// What stood there when a person opened an assignment again whose attempts were used up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reopened {
+    /// The latest finalized block.
+    pub block: BlockNumber,
+    /// The latest attempt; the next one has a higher number.
+    pub attempt: Attempt,
+    /// What was spent; nothing is any more.
+    pub spent: Spent,
+    /// How the latest attempt had ended.
+    pub last: String,
+}
+
+/// An assignment that a person opened again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reopening {
+    /// Which.
+    pub assignment: AssignmentId,
+    /// Of which submission.
+    pub submission: SubmissionId,
+    /// Of which of its replicas.
+    pub replica: u8,
+    /// Whether this node gives it out now; if not, whoever is on duty evaluates the submission.
+    pub is_on_duty: bool,
+    /// What stood there before.
+    #[serde(flatten)]
+    pub before: Reopened,
+}
+
+/// Why an assignment is not opened again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum NotReopened {
+    /// This node coordinates no such assignment.
+    #[error("this node coordinates no such assignment")]
+    Unknown,
+    /// Attempts are left, or one is under way, or it is complete.
+    #[error("its attempts are not used up")]
+    NotExhausted,
+    /// No result is missing: it is decided, or its commitment is gone from the chain.
+    #[error("its submission needs no result any more")]
+    Settled,
+    /// The node is stopping, or does not know yet what it gave out before.
+    #[error("the node gives nothing out now: it is stopping, starting or catching up")]
+    NotReady,
 }
 
 /// How often an assignment was given out in vain, by cause. Each has its own limit.

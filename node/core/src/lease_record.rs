@@ -13,14 +13,14 @@ use std::collections::BTreeMap;
 use crate::id::{Attempt, Digest, Hotkey, LeaseId};
 use crate::lease::{
     lease_id, Grant, HeldLease, HeldStage, LeaseAnswer, LeaseRefusal, LeaseRow, LeaseState,
-    ReleaseReason, Seal,
+    NotReopened, ReleaseReason, Reopened, Seal, Spent,
 };
 use crate::limits::{
     FAULTS_MAX, LEASE_START_MS_MAX, LEASE_TOTAL_MS_MAX, LEASE_TTL_MS, NOT_STARTED_MAX,
-    SEAL_WAIT_MS, WORKERS_LOST_MAX,
+    REOPENINGS_KEPT, SEAL_WAIT_MS, WORKERS_LOST_MAX,
 };
 use crate::outcome::Fault;
-use crate::unit::MonoMs;
+use crate::unit::{BlockNumber, MonoMs};
 
 /// A [`LeaseRow`] with its clocks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -300,6 +300,33 @@ impl LeaseRecord {
             if *count < most { LeaseState::Open } else { LeaseState::Exhausted { last } };
     }
 
+    /// Opens it again for a person, who says that what used its attempts up is mended: all budgets
+    /// start anew, attempts go on.
+    ///
+    /// # Errors
+    ///
+    /// [`NotReopened::NotExhausted`].
+    pub fn reopen_by_hand(
+        &mut self,
+        block: BlockNumber,
+        now: MonoMs,
+    ) -> Result<Reopened, NotReopened> {
+        let LeaseState::Exhausted { last } = &self.row.state else {
+            return Err(NotReopened::NotExhausted);
+        };
+        let (attempt, spent) = (self.row.attempt, self.row.spent);
+        let before = Reopened { block, attempt, spent, last: last.clone() };
+        let forgotten = self.row.reopened.len().saturating_add(1).saturating_sub(REOPENINGS_KEPT);
+        self.row.reopened.drain(..forgotten);
+        self.row.reopened.push(before.clone());
+        self.row.spent = Spent::default();
+        self.row.state = LeaseState::Open;
+        self.opened_at = now;
+        // Whoever failed may be who was mended.
+        (self.lost_by, self.declined) = (None, BTreeMap::new());
+        Ok(before)
+    }
+
     /// Numbers attempts from after `attempt`: those that were given before are not known any more.
     pub fn skip_to(&mut self, attempt: Attempt) {
         self.row.attempt = self.row.attempt.max(attempt);
@@ -311,7 +338,6 @@ mod tests {
     use super::*;
     use crate::assignment::Assignment;
     use crate::id::{AssignmentId, ContentDigest, LeaseId, Signature, SubmissionId};
-    use crate::lease::Spent;
     use crate::outcome::Ending;
 
     const COORDINATOR: Hotkey = Hotkey([1; 32]);
@@ -334,6 +360,7 @@ mod tests {
             attempt: Attempt(0),
             spent: Spent::default(),
             state: LeaseState::Open,
+            reopened: Vec::new(),
         };
         LeaseRecord::resume(row, START)
     }
@@ -440,6 +467,42 @@ mod tests {
             assert!(matches!(lease.row().state, LeaseState::Exhausted { .. }));
             assert_eq!(lease.grant(WORKER, COORDINATOR, START), None);
         }
+    }
+
+    fn exhaust(lease: &mut LeaseRecord) {
+        for _ in 0..FAULTS_MAX {
+            let grant = lease.grant(WORKER, COORDINATOR, START).unwrap();
+            let reason = ReleaseReason::RunEnded { ending: Ending::ImageMissing };
+            lease.release(&WORKER, &item(&grant), &reason, START);
+        }
+    }
+
+    #[test]
+    fn a_person_opens_what_is_exhausted_with_all_budgets_and_a_higher_attempt() {
+        let mut lease = record();
+        let block = BlockNumber(7);
+        assert_eq!(lease.reopen_by_hand(block, START), Err(NotReopened::NotExhausted));
+        exhaust(&mut lease);
+        let before = lease.reopen_by_hand(block, START).unwrap();
+        let spent = Spent { faults: FAULTS_MAX, ..Spent::default() };
+        let last = Ending::ImageMissing.to_string();
+        assert_eq!(before, Reopened { block, attempt: Attempt(FAULTS_MAX), spent, last });
+        assert_eq!((lease.row().spent, lease.open_since()), (Spent::default(), Some(START)));
+        assert_eq!(lease.reopen_by_hand(block, START), Err(NotReopened::NotExhausted));
+        assert!(!lease.was_lost_by(&WORKER), "it may be who was mended");
+        let grant = lease.grant(WORKER, COORDINATOR, START).unwrap();
+        assert_eq!(grant.attempt, Attempt(FAULTS_MAX + 1));
+    }
+
+    #[test]
+    fn the_latest_times_that_it_was_opened_again_are_remembered() {
+        let mut lease = record();
+        for block in 1..=REOPENINGS_KEPT as u64 + 3 {
+            exhaust(&mut lease);
+            lease.reopen_by_hand(BlockNumber(block), START).unwrap();
+        }
+        let blocks: Vec<u64> = lease.row().reopened.iter().map(|before| before.block.0).collect();
+        assert_eq!(blocks, (4..=REOPENINGS_KEPT as u64 + 3).collect::<Vec<_>>());
     }
 
     #[test]

@@ -109,6 +109,12 @@ pub const GONE_FAILURES_MIN: u32 = 2;
 /// keeps work for itself holds it up for longer.
 pub const STUCK_BLOCKS: u64 = 1_200;
 
+/// Blocks after which a node evaluates for itself what only its own result is missing for: others
+/// may have decided without it, and ask it for nothing. Lower: what somebody is about to offer it,
+/// or to publish, is handed in twice. Higher: a node that was away is without a result for longer.
+pub const FOR_ITSELF_AFTER_BLOCKS: u64 = 25;
+const _: () = assert!(FOR_ITSELF_AFTER_BLOCKS < STUCK_BLOCKS);
+
 /// Blocks by which an endpoint may be behind what was read of the chain before. A node that lost
 /// its rows grants nothing until it read more than so many. Lower: it may give attempts again where
 /// an endpoint is further behind. Higher: after lost rows it is without work for longer.
@@ -128,6 +134,10 @@ const _: () = assert!(REPLICAS_MAX < RECEIPTS_PER_SUBMISSION_MAX);
 
 /// Strikes with which a validator is granted nothing more here.
 pub const STRIKES_MAX: usize = 3;
+
+/// Times that a person opened an assignment again which are remembered. Lower: what was tried
+/// before is forgotten. Higher: the row grows with every try.
+pub const REOPENINGS_KEPT: usize = 8;
 
 /// Blocks for which a strike counts: a week of 12-second blocks.
 pub const STRIKES_KEPT_BLOCKS: u64 = 50_400;

@@ -6,10 +6,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use node_core::keeper::Figures;
 use node_core::machine::effect::Note;
 use node_core::unit::UnixMs;
+use node_peer::{PeerClient, Refused};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -63,6 +65,22 @@ const LAPSED: Declared = declared(
     "assay_runs_lapsed",
     "",
     "Runs stopped because their lease was not renewed, or they did not start, in time",
+);
+
+const REFUSED: &[&str] = &["bad_signature", "malformed"];
+
+const SEALS_REFUSED: Declared = labelled(
+    "assay_seals_refused",
+    "reason",
+    REFUSED,
+    "Seals in peers' answers that were dropped; the log line names the peer",
+);
+
+const RECEIPTS_REFUSED: Declared = labelled(
+    "assay_receipts_refused",
+    "reason",
+    REFUSED,
+    "Receipts in peers' answers that were skipped; the log line names the peer",
 );
 
 const RENEWAL_AGE: Declared = declared(
@@ -320,6 +338,30 @@ struct RenewalLabel {
     what: &'static str,
 }
 
+/// Why something that a peer sent is not believed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusedLabel {
+    reason: &'static str,
+}
+
+type RefusedFamily = Family<RefusedLabel, Counter>;
+
+/// Raises the counters of what was refused to what clients counted.
+fn raise_refused(family: &RefusedFamily, refused: impl Iterator<Item = Refused>) {
+    let (mut bad_signature, mut malformed) = (0_u64, 0_u64);
+    for one in refused {
+        bad_signature = bad_signature.saturating_add(one.bad_signature);
+        malformed = malformed.saturating_add(one.malformed);
+    }
+    for (reason, to) in REFUSED.iter().zip([bad_signature, malformed]) {
+        raise(&family.get_or_create(&RefusedLabel { reason }), to);
+    }
+}
+
+fn raise(counter: &Counter, to: u64) {
+    counter.inc_by(to.saturating_sub(counter.get()));
+}
+
 /// The node's metrics; shared, all methods may be called from anywhere.
 #[derive(Debug)]
 pub struct Metrics {
@@ -328,6 +370,10 @@ pub struct Metrics {
     renewals: Family<RenewalLabel, Counter>,
     lapsed: Counter,
     renewal_age: Gauge,
+    seals_refused: RefusedFamily,
+    receipts_refused: RefusedFamily,
+    /// They count themselves what they refuse.
+    clients: Mutex<Vec<Arc<PeerClient>>>,
     gauges: Vec<Family<Vec<(&'static str, &'static str)>, Gauge>>,
 }
 
@@ -351,6 +397,12 @@ impl Metrics {
         let (renewals, lapsed) = (Family::<RenewalLabel, Counter>::default(), Counter::default());
         registry.register(RENEWALS.name, RENEWALS.help, renewals.clone());
         registry.register(LAPSED.name, LAPSED.help, lapsed.clone());
+        let [seals_refused, receipts_refused] = [SEALS_REFUSED, RECEIPTS_REFUSED].map(|declared| {
+            let family = RefusedFamily::default();
+            raise_refused(&family, std::iter::empty());
+            registry.register(declared.name, declared.help, family.clone());
+            family
+        });
         let renewal_age = Gauge::default();
         let unit = Unit::Other(RENEWAL_AGE.unit.to_owned());
         registry.register_with_unit(RENEWAL_AGE.name, RENEWAL_AGE.help, unit, renewal_age.clone());
@@ -365,7 +417,17 @@ impl Metrics {
             }
             gauges.push(gauge);
         }
-        let metrics = Self { registry, notes, renewals, lapsed, renewal_age, gauges };
+        let metrics = Self {
+            registry,
+            notes,
+            renewals,
+            lapsed,
+            renewal_age,
+            seals_refused,
+            receipts_refused,
+            clients: Mutex::default(),
+            gauges,
+        };
         metrics.leases_kept(Figures::default(), 0);
         metrics
     }
@@ -375,14 +437,24 @@ impl Metrics {
     /// - `age_ms`: how long ago the oldest confirmed renewal was sent.
     pub(crate) fn leases_kept(&self, figures: Figures, age_ms: u64) {
         let Figures { sent, kept, refused, lost, lapsed } = figures;
-        let raise = |counter: &Counter, to: u64| {
-            counter.inc_by(to.saturating_sub(counter.get()));
-        };
         for (what, to) in [("sent", sent), ("kept", kept), ("refused", refused), ("lost", lost)] {
             raise(&self.renewals.get_or_create(&RenewalLabel { what }), to);
         }
         raise(&self.lapsed, lapsed);
         self.renewal_age.set(i64::try_from(age_ms / 1000).unwrap_or(i64::MAX));
+    }
+
+    /// Shows from now on what these clients refuse.
+    pub(crate) fn watch(&self, clients: impl IntoIterator<Item = Arc<PeerClient>>) {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner).extend(clients);
+    }
+
+    /// By one caller at a time, or a counter would be raised twice.
+    fn count_refused(&self) {
+        let clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        raise_refused(&self.seals_refused, clients.iter().map(|client| client.seals_refused()));
+        let receipts = clients.iter().map(|client| client.receipts_refused());
+        raise_refused(&self.receipts_refused, receipts);
     }
 
     /// Counts a note.
@@ -407,6 +479,7 @@ impl Metrics {
     ///
     /// [`fmt::Error`] if the encoder fails; it writes to memory and does not.
     pub fn encode(&self, report: &StatusReport, now: UnixMs) -> Result<String, fmt::Error> {
+        self.count_refused();
         for ((declared, read), gauge) in GAUGES.iter().zip(&self.gauges) {
             let values = read(report, now);
             // What is not known any more must not keep its last value.
@@ -440,7 +513,8 @@ report; `assay_status_age_seconds` says how old it is.
 #[must_use]
 pub fn reference() -> String {
     let mut out = REFERENCE_HEAD.to_owned();
-    let counters = [&NOTES, &RENEWALS, &LAPSED].map(|declared| (declared, "counter", "_total"));
+    let counters = [&NOTES, &RENEWALS, &LAPSED, &SEALS_REFUSED, &RECEIPTS_REFUSED];
+    let counters = counters.map(|declared| (declared, "counter", "_total"));
     let live = std::iter::once((&RENEWAL_AGE, "gauge", ""));
     let gauges = GAUGES.iter().map(|(declared, _)| (declared, "gauge", ""));
     for (declared, kind, suffix) in counters.into_iter().chain(live).chain(gauges) {
@@ -459,6 +533,18 @@ mod tests {
     use super::*;
     use crate::status::sample;
     use node_core::id::Hotkey;
+
+    #[test]
+    fn what_several_clients_refused_is_added_up_by_reason_and_never_falls() {
+        let family = RefusedFamily::default();
+        let count = |reason| family.get_or_create(&RefusedLabel { reason }).get();
+        let one = Refused { bad_signature: 2, malformed: 1 };
+        let other = Refused { bad_signature: 3, malformed: 0 };
+        raise_refused(&family, [one, other].into_iter());
+        assert_eq!((count("bad_signature"), count("malformed")), (5, 1));
+        raise_refused(&family, [one].into_iter());
+        assert_eq!((count("bad_signature"), count("malformed")), (5, 1));
+    }
 
     #[test]
     fn the_text_has_each_declared_metric_under_the_name_of_the_reference() {

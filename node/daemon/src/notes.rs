@@ -33,6 +33,7 @@ kinds! {
         SubmissionDisputed = "submission_disputed",
         LeaseGranted = "lease_granted",
         LeaseReleased = "lease_released",
+        LeaseReopened = "lease_reopened",
         ReceiptAccepted = "receipt_accepted",
         RunStarted = "run_started",
         RunEnded = "run_ended",

@@ -22,6 +22,8 @@ fn help_teaches_with_examples() {
     insta::assert_snapshot!("help_status", help(&["status", "-h"]));
     insta::assert_snapshot!("help_doctor", help(&["doctor", "-h"]));
     insta::assert_snapshot!("help_miner", help(&["miner", "--help"]));
+    insta::assert_snapshot!("help_leases", help(&["leases", "--help"]));
+    insta::assert_snapshot!("help_leases_reopen", help(&["leases", "reopen", "--help"]));
 }
 
 #[test]

@@ -7,13 +7,15 @@ mod support;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use node_core::unit::UnixMs;
-use node_daemon::admin::Admin;
+use node_core::id::{AssignmentId, Attempt, SubmissionId};
+use node_core::lease::{NotReopened, Reopened, Reopening, Spent};
+use node_core::unit::{BlockNumber, UnixMs};
+use node_daemon::admin::{Admin, OperatorCall};
 use node_daemon::config::DataDir;
 use node_daemon::metrics::Metrics;
 use node_daemon::status::{keep_snapshot, unix_now, CheckStatus, Readiness, StatusReport};
 use support::Operator;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 fn report(ready: bool) -> StatusReport {
@@ -42,6 +44,31 @@ fn report(ready: bool) -> StatusReport {
     .unwrap()
 }
 
+/// One assignment is exhausted; the others are what their first byte says.
+async fn answer_operator(mut asked: mpsc::Receiver<OperatorCall>) {
+    while let Some(OperatorCall { assignment, answer }) = asked.recv().await {
+        let said = match assignment.0[0] {
+            1 => Ok(Reopening {
+                assignment,
+                submission: SubmissionId([2; 32]),
+                replica: 0,
+                is_on_duty: true,
+                before: Reopened {
+                    block: BlockNumber(5),
+                    attempt: Attempt(4),
+                    spent: Spent { faults: 4, ..Spent::default() },
+                    last: "no disk".to_owned(),
+                },
+            }),
+            2 => Err(NotReopened::NotExhausted),
+            3 => Err(NotReopened::Settled),
+            4 => Err(NotReopened::NotReady),
+            _ => Err(NotReopened::Unknown),
+        };
+        answer.send(said).unwrap();
+    }
+}
+
 /// The parts of a running node that this crate's face needs, and nothing else.
 struct Node {
     reports: watch::Sender<StatusReport>,
@@ -60,9 +87,11 @@ impl Node {
         let address = admin.address();
         let stop = CancellationToken::new();
         let metrics = Arc::new(Metrics::new());
-        let serving = admin.serve(receiver.clone(), metrics, stop.clone());
+        let (operator, asked) = mpsc::channel(1);
+        let serving = admin.serve(receiver.clone(), metrics, operator, stop.clone());
         let tasks = vec![
             tokio::spawn(async move { serving.await.unwrap() }),
+            tokio::spawn(answer_operator(asked)),
             tokio::spawn(keep_snapshot(receiver, data_dir.status_file())),
         ];
         Self { reports, address, stop, tasks }
@@ -85,7 +114,11 @@ impl Node {
 }
 
 async fn status(operator: &Operator, arguments: &[&str]) -> support::Said {
-    let mut command = operator.command(&[&["status", "--data-dir", "data"], arguments].concat());
+    ask(operator, &[&["status", "--data-dir", "data"], arguments].concat()).await
+}
+
+async fn ask(operator: &Operator, arguments: &[&str]) -> support::Said {
+    let mut command = operator.command(arguments);
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     support::Said {
         code: output.status.code().unwrap(),
@@ -216,5 +249,68 @@ async fn watch_shows_the_status_again_and_again() {
     // Its reader is gone: it ends by itself, at the next second.
     let code = tokio::task::spawn_blocking(move || child.wait()).await.unwrap().unwrap();
     assert_eq!(code.code(), Some(0));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn reopen_says_what_was_opened_and_refuses_with_the_reason_and_a_next_step() {
+    let operator = Operator::new();
+    let id = |first: u8| AssignmentId([first; 32]).to_string();
+    let reopen = |first: u8| {
+        let id = id(first);
+        let operator = &operator;
+        async move { ask(operator, &["leases", "reopen", "--data-dir", "data", &id]).await }
+    };
+    let nobody = reopen(1).await;
+    assert_eq!(nobody.code, 3, "{nobody:?}");
+    let node = Node::start(&operator, report(true)).await;
+    let done = reopen(1).await;
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""));
+    assert!(done.stdout.contains("4 attempts, 4 faults; the last: no disk"), "{}", done.stdout);
+    let json = ["leases", "reopen", "--data-dir", "data", "--json", &id(1)];
+    let done = ask(&operator, &json).await;
+    let answer: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!((&answer["attempt"], &answer["last"]), (&4.into(), &"no disk".into()));
+    for (first, code, says) in [
+        (2, 1, "its attempts are not used up"),
+        (3, 1, "needs no result any more"),
+        (4, 3, "the node gives nothing out now"),
+        (5, 1, "coordinates no such assignment"),
+    ] {
+        let refused = reopen(first).await;
+        assert_eq!(refused.code, code, "{refused:?}");
+        assert!(refused.stderr.contains(says), "{refused:?}");
+        assert!(refused.stderr.contains("\n  hint: "), "{refused:?}");
+    }
+    let json = ["leases", "reopen", "--data-dir", "data", "--json", &id(2)];
+    let refused: serde_json::Value =
+        serde_json::from_str(&ask(&operator, &json).await.stdout).unwrap();
+    assert_eq!(refused["refused"], "not_exhausted");
+    let short = ask(&operator, &["leases", "reopen", "--data-dir", "data", "77"]).await;
+    assert!(short.code == 1 && short.stderr.contains("begins with `77`"), "{short:?}");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn nobody_reopens_who_cannot_read_the_address_file() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let operator = Operator::new();
+    let node = Node::start(&operator, report(true)).await;
+    let file = std::fs::metadata(operator.path("data/admin.addr")).unwrap();
+    assert_eq!(file.permissions().mode() & 0o777, 0o600);
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let post = |token: Option<&str>| {
+        let url = format!("http://{}/leases/reopen", node.address);
+        let body = format!("{{\"assignment\":\"{}\"}}", AssignmentId([1; 32]));
+        let request = client.post(url).header("content-type", "application/json").body(body);
+        let request = token.map(|t| request.try_clone().unwrap().header("assay-operator", t));
+        async move { request.unwrap().send().await.unwrap().status().as_u16() }
+    };
+    let url = format!("http://{}/leases/reopen", node.address);
+    assert_eq!(client.post(url).send().await.unwrap().status().as_u16(), 403);
+    assert_eq!(post(Some("")).await, 403);
+    assert_eq!(post(Some(&"0".repeat(64))).await, 403);
+    let text = std::fs::read_to_string(operator.path("data/admin.addr")).unwrap();
+    assert_eq!(post(text.lines().nth(2)).await, 200);
     node.stop().await;
 }

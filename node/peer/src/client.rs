@@ -10,13 +10,14 @@ mod error;
 mod fetch;
 mod leases;
 mod met;
+mod refused;
 
 pub use answer::AnswerError;
 pub use error::{AskError, FetchError};
 pub(crate) use fetch::Download;
+pub use refused::Refused;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ use answer::{Page, Unbelieved};
 use channels::{Channels, PeerChannel};
 use fetch::{may_go_on, pause_after};
 use leases::{single, Leases};
+use refused::RefusedCounter;
 
 /// A chunk with its tags and lengths, and what the archive is.
 const CHUNK_MESSAGE_BYTES_MAX: usize = CONTENT_CHUNK_BYTES + 80;
@@ -72,8 +74,8 @@ pub struct ClientParts {
 pub struct PeerClient {
     signer: CallSigner,
     channels: Channels,
-    receipts_refused: AtomicU64,
-    seals_refused: AtomicU64,
+    receipts_refused: RefusedCounter,
+    seals_refused: RefusedCounter,
 }
 
 type Signed = SignCalls<Channel>;
@@ -93,8 +95,8 @@ impl PeerClient {
         Self {
             signer: CallSigner { identity, signer, clock },
             channels: Channels::new(tls),
-            receipts_refused: AtomicU64::new(0),
-            seals_refused: AtomicU64::new(0),
+            receipts_refused: RefusedCounter::default(),
+            seals_refused: RefusedCounter::default(),
         }
     }
 
@@ -108,14 +110,14 @@ impl PeerClient {
     /// Receipts that peers sent and that were skipped, since the start: malformed, or not signed
     /// by their worker. Each is logged with the peer that sent it.
     #[must_use]
-    pub fn receipts_refused(&self) -> u64 {
-        self.receipts_refused.load(Ordering::Relaxed)
+    pub fn receipts_refused(&self) -> Refused {
+        self.receipts_refused.get()
     }
 
     /// Seals that peers sent in their answers and that were dropped, since the start, likewise.
     #[must_use]
-    pub fn seals_refused(&self) -> u64 {
-        self.seals_refused.load(Ordering::Relaxed)
+    pub fn seals_refused(&self) -> Refused {
+        self.seals_refused.get()
     }
 
     /// Asks `peer` at `endpoint`. The answer has the request's variant, one answer per item asked,
@@ -209,7 +211,7 @@ impl PeerClient {
     }
 
     fn drop_seal(&self, peer: Hotkey, reason: &Unbelieved) {
-        self.seals_refused.fetch_add(1, Ordering::Relaxed);
+        self.seals_refused.count(reason);
         tracing::warn!(%peer, %reason, "seal refused");
     }
 
@@ -330,7 +332,7 @@ impl PeerClient {
         let mut page = Page::after(after);
         while let Some(entry) = next(&mut stream).await? {
             if let Err(refused) = page.push(entry).map_err(AskError::MalformedAnswer)? {
-                self.receipts_refused.fetch_add(1, Ordering::Relaxed);
+                self.receipts_refused.count(&refused.reason);
                 tracing::warn!(%peer, sequence = refused.sequence, reason = %refused.reason,
                     "receipt refused");
             }

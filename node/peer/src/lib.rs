@@ -27,7 +27,7 @@ mod server;
 mod signature;
 mod tls;
 
-pub use client::{AnswerError, AskError, ClientParts, FetchError, PeerClient};
+pub use client::{AnswerError, AskError, ClientParts, FetchError, PeerClient, Refused};
 pub use clock::{SystemClock, WallClock};
 pub use convert::ConvertError;
 pub use directory::{NodeIdentity, NodeInfo, PeerDirectory};

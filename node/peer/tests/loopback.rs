@@ -18,7 +18,7 @@ use node_core::lease::{
 use node_core::limits::RECEIPTS_PER_PAGE_MAX;
 use node_core::outcome::Ending;
 use node_peer::limits::{BATCH_ITEMS_MAX, CONTENT_CHUNK_BYTES, RENEW_ITEMS_MAX};
-use node_peer::{AnswerError, AskError, CertificateRefusal, FetchError, ServeRefusal};
+use node_peer::{AnswerError, AskError, CertificateRefusal, FetchError, Refused, ServeRefusal};
 
 /// Asks `node` as `key` and lets the node answer; gives what the node saw and the caller got.
 async fn exchange(
@@ -205,7 +205,8 @@ async fn a_seal_that_is_not_its_workers_is_dropped_from_a_reveal_and_counted() {
             (client.ask(peer, address, request).await, client.seals_refused())
         });
         node.next_call().await.answer.send(told).unwrap();
-        assert_eq!(asked.await.unwrap(), (Ok(believed), 2));
+        let refused = Refused { bad_signature: 2, malformed: 0 };
+        assert_eq!(asked.await.unwrap(), (Ok(believed), refused));
     }
 }
 
@@ -297,7 +298,7 @@ async fn a_receipt_with_a_flipped_bit_in_a_stream_is_skipped_and_counted() {
     node.next_call().await.answer.send(PeerAnswer::Receipts(page)).unwrap();
     let (got, refused) = asked.await.unwrap();
     assert_eq!(got, Ok(PeerAnswer::Receipts(vec![(1, good.clone()), (3, good)])));
-    assert_eq!(refused, 1);
+    assert_eq!(refused, Refused { bad_signature: 1, malformed: 0 });
 }
 
 #[tokio::test]

@@ -12,6 +12,8 @@ use node_core::lease::{HeldLease, LeaseRow, LeaseState, PeerRequest, Seal};
 use node_core::machine::Machine;
 use node_core::rows::RunState;
 
+use crate::perform::SALT_OF_COPIERS;
+
 /// Makes a request of an old attempt look like one of the attempt that is held now.
 ///
 /// - `machine`: the coordinator's.
@@ -79,6 +81,15 @@ fn sealed_result<'a>(worker: &'a Machine, wanted: &Seal) -> Option<&'a Evidence>
         RunState::Sealing { evidence, seal } if seal == wanted => Some(&**evidence),
         _ => None,
     })
+}
+
+/// Lets a worker sign that its coordinator had fixed what it is going to copy.
+pub(crate) fn unmark(evidence: &mut Evidence) {
+    if evidence.coordinator_sealed.is_none() && evidence.coordinator != evidence.worker {
+        let (worker, salt) = (evidence.coordinator, SALT_OF_COPIERS);
+        let copy = Evidence { worker, salt, ..evidence.clone() };
+        evidence.coordinator_sealed = Some(copy.sealed());
+    }
 }
 
 fn disguised(evidence: &Evidence, now: &Current) -> Evidence {

@@ -70,7 +70,8 @@ faults! {
     Stall = "stall", 300;
     /// A worker reports better numbers than it measured.
     Lie = "lie", 30;
-    /// A worker runs nothing and reports what it knows of another one's result.
+    /// A node runs nothing and reports what it knows of another one's result; as a coordinator it
+    /// has results shown to it at once.
     Copy = "copy", 30;
     /// A node dies for good.
     Death = "death", 20;
@@ -90,6 +91,9 @@ faults! {
     RunFails = "run_fails", 150;
     /// A run never starts, and never ends by itself.
     RunHangs = "run_hangs", 60;
+    /// A loop waits, for its disk perhaps, for longer than a lease lasts; who keeps its leases goes
+    /// on.
+    LoopHangs = "loop_hangs", 300;
 }
 
 impl fmt::Display for Fault {
@@ -120,8 +124,12 @@ impl Faults {
     #[must_use]
     pub fn draw(rng: &mut Prng) -> Self {
         let share = u32::try_from(rng.below(101)).unwrap_or(0);
+        // What came last is drawn from a source of its own: a seed that does not have it keeps its
+        // history.
+        let mut apart = rng.apart();
         let mut drawn = BTreeMap::new();
         for fault in Fault::ALL {
+            let rng = if *fault == Fault::LoopHangs { &mut apart } else { &mut *rng };
             if rng.happens(share, 100) {
                 let most = u64::from(fault.rate_max());
                 let rate = rng.spread(most.div_ceil(20), most);

@@ -60,6 +60,8 @@ pub(crate) enum Spell {
     Cut { id: u64 },
     /// A process is stopped.
     Stall { node: usize, life: u32 },
+    /// A loop hangs.
+    LoopHang { node: usize, life: u32 },
     /// The chain stands.
     ChainStall,
     /// Finality is behind.
@@ -71,6 +73,16 @@ pub(crate) enum Spell {
 }
 
 impl Happening {
+    /// Whether a loop that hangs would have to do something about it; time and the answers to
+    /// renewals are for who keeps its leases.
+    pub(crate) fn is_for_the_loop(&self) -> bool {
+        match self {
+            Self::Ticked { .. } => false,
+            Self::QuestionEnded { asked, .. } => asked.question.is_some(),
+            _ => true,
+        }
+    }
+
     /// To whose process it happens.
     pub(crate) fn node(&self) -> Option<usize> {
         match self {

@@ -93,6 +93,10 @@ pub struct Container {
     pub spec: RunSpec,
     /// In which life of the process.
     pub life: u32,
+    /// Whether it has ended, and a loop that hangs was not told yet.
+    pub has_ended: bool,
+    /// Whether who keeps the leases has killed it.
+    pub(crate) is_killed: bool,
 }
 
 /// A host.
@@ -118,6 +122,8 @@ pub struct Host {
     pub is_gone: bool,
     /// Whether its process is stopped: everything that happens to it waits.
     pub is_stalled: bool,
+    /// Whether its loop hangs: everything waits for it but the keeping of its leases.
+    pub is_hung: bool,
     /// What waits for it, oldest first.
     pub(crate) backlog: VecDeque<Happening>,
     /// Since when its process has been running without a stop.
@@ -146,6 +152,7 @@ impl Host {
             devices,
             is_gone: false,
             is_stalled: false,
+            is_hung: false,
             backlog: VecDeque::new(),
             awake_since_ms: 0,
             is_blind: false,
@@ -175,6 +182,7 @@ impl Host {
         self.machine = None;
         self.backlog.clear();
         self.is_stalled = false;
+        self.is_hung = false;
     }
 
     /// What its clocks show.

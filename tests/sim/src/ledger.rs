@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use node_core::id::{AssignmentId, Digest, LeaseId, RunId, SubmissionId};
+use node_core::id::{AssignmentId, Digest, Hotkey, LeaseId, RunId, SubmissionId};
 use node_core::lease::{
     HeldLease, HeldStage, HoldAnswer, LeaseAnswer, LeaseRefusal, LeaseState, PeerAnswer,
     PeerRequest,
@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::happening::Asked;
 use crate::host::Host;
 use crate::invariants::Sight;
+use crate::plan::Character;
 
 /// The latest grant of an assignment that left its coordinator.
 #[derive(Clone, Debug)]
@@ -83,6 +84,10 @@ pub struct Ledger {
     pub accepted: BTreeMap<(usize, AssignmentId), Digest>,
     /// Results of submissions as stored, by node.
     pub settled: BTreeMap<(usize, SubmissionId), SubmissionState>,
+    /// Submissions that an honest node has decided.
+    pub decided: BTreeSet<SubmissionId>,
+    /// Whose results are copies that were made before that.
+    pub copied: BTreeSet<(SubmissionId, Hotkey)>,
     /// Submissions with an assignment that ran out of attempts.
     pub exhausted: BTreeSet<SubmissionId>,
     /// What there was of everything.
@@ -106,8 +111,14 @@ pub struct Counts {
     pub strikes: u64,
     /// Results that came too late and were kept.
     pub late: u64,
-    /// Results that were copied from somebody else, for somebody else.
+    /// Sealed results that a coordinator had shown to it before others were fixed.
+    pub peeks: u64,
+    /// Results that were copied from somebody else before anybody had decided.
     pub copies: u64,
+    /// Those of them that were reported under a lease of somebody else.
+    pub copies_for_others: u64,
+    /// Runs that were killed because the lease lapsed while the loop hung.
+    pub killed: u64,
     /// Evaluations that ended undecided on a node.
     pub disputes: u64,
 }
@@ -115,8 +126,8 @@ pub struct Counts {
 impl Counts {
     /// Adds up.
     pub fn add(&mut self, other: &Self) {
-        let Self { crashes, grants, takeovers, stale, seals, strikes, late, copies, disputes } =
-            other;
+        let Self { crashes, grants, takeovers, stale, seals, strikes, late, .. } = other;
+        let Self { peeks, copies, copies_for_others, killed, disputes, .. } = other;
         self.crashes += crashes;
         self.grants += grants;
         self.takeovers += takeovers;
@@ -124,7 +135,10 @@ impl Counts {
         self.seals += seals;
         self.strikes += strikes;
         self.late += late;
+        self.peeks += peeks;
         self.copies += copies;
+        self.copies_for_others += copies_for_others;
+        self.killed += killed;
         self.disputes += disputes;
     }
 }
@@ -146,6 +160,7 @@ impl Ledger {
                 let sealed_until_ms = now_ms + hosts[*node].in_world_ms(SEAL_WAIT_MS);
                 for write in *writes {
                     self.learn_write(*node, write, sealed_until_ms);
+                    self.learn_decision(&hosts[*node], write);
                 }
             }
             Sight::Answering { node, asked, answer } => {
@@ -199,6 +214,14 @@ impl Ledger {
     fn submission_of(&self, held: &HeldLease) -> Option<SubmissionId> {
         let granted = self.grants.get(&held.lease)?;
         self.held.get(&(granted.coordinator, granted.assignment)).map(|held| held.submission)
+    }
+
+    fn learn_decision(&mut self, host: &Host, write: &Write) {
+        let Write::Put(Row::Submission(row)) = write else { return };
+        let is_decided = is_settled(&row.state) && row.state != SubmissionState::Disputed;
+        if is_decided && host.character == Character::Honest {
+            self.decided.insert(row.id);
+        }
     }
 
     fn learn_write(&mut self, node: usize, write: &Write, sealed_until_ms: u64) {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use node_core::assignment::coordinators;
 use node_core::evidence::Metrics;
-use node_core::id::{Hotkey, RunId, Salt, SubmissionId};
+use node_core::id::{Hotkey, LeaseId, RunId, Salt, SubmissionId};
 use node_core::lease::{HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, PeerRequest, Seal};
 use node_core::machine::effect::{Effect, RunSpec};
 use node_core::machine::event::{CallId, Event, Question};
@@ -26,8 +26,14 @@ const START_MS: u64 = 400;
 const STOP_MS: u64 = 300;
 const REFUSED_MS: u64 = 10;
 
+/// Copiers have one, so that [`Broken::CopiesUnmarked`] can tell what they will have fixed.
+pub(crate) const SALT_OF_COPIERS: Salt = Salt([0xc0; 32]);
+
 /// How long it takes to invent a result.
 const COPY_MS: u64 = 500;
+
+/// How long a coordinator waits for somebody to show it a result, beyond two runs.
+const PEEK_MS: u64 = 30_000;
 
 impl World {
     pub(crate) fn perform(&mut self, node: usize, effect: Effect) -> Result<(), Box<Violation>> {
@@ -39,15 +45,19 @@ impl World {
             }
             Effect::Admit { submission, .. } => self.admit(node, submission),
             Effect::Answer { call, answer } => self.answer(node, call, answer)?,
+            // Nobody opens anything again here: what is exhausted is not demanded.
+            Effect::AnswerOperator { .. } => {}
             Effect::AskPeer { peer, question, request } => {
                 self.ask(node, &peer.hotkey, Some(question), request);
             }
             Effect::StartRun(spec) => {
                 let (run, life) = (spec.run, self.hosts[node].life);
                 let submission = spec.assignment.submission;
-                self.hosts[node].containers.insert(run, Container { spec: *spec, life });
+                let is_own = self.is_own_lease(node, spec.lease);
+                let container = Container { spec: *spec, life, has_ended: false, is_killed: false };
+                self.hosts[node].containers.insert(run, container);
                 if !self.rng.happens(self.faults.rate(Fault::RunHangs), 1_000) {
-                    let (ending, run_ms) = self.course_of_run(node, submission);
+                    let (ending, run_ms) = self.course_of_run(node, submission, is_own);
                     self.report_back(node, START_MS, Event::RunStarted { run });
                     let exited = Happening::ContainerExited { node, run, ending };
                     self.after(START_MS + run_ms, exited);
@@ -64,7 +74,13 @@ impl World {
                 let signature = self.keys.sign(&evidence.worker, &Seal::message_for(&evidence));
                 self.report_back(node, SIGN_MS, Event::SealSigned { run, evidence, signature });
             }
-            Effect::SignReceipt { run, evidence } => {
+            Effect::SignReceipt { run, mut evidence } => {
+                if self.plan.broken == Some(Broken::CopiesUnmarked) {
+                    let by = self.node_of(&evidence.coordinator).map(|node| &self.hosts[node]);
+                    if by.is_some_and(|host| host.character == Character::Copier) {
+                        crate::broken::unmark(&mut evidence);
+                    }
+                }
                 let receipt = Box::new(self.keys.sign_receipt(*evidence));
                 self.report_back(node, SIGN_MS, Event::ReceiptSigned { run, receipt });
             }
@@ -102,6 +118,25 @@ impl World {
         }
     }
 
+    /// The dead man's switch of a node whose loop hangs, as the daemon's thread has it.
+    pub(crate) fn kill_lapsed(&mut self, node: usize) {
+        let host = &mut self.hosts[node];
+        let now = host.now(self.now_ms).mono;
+        host.keeper.trip(now);
+        if self.plan.broken == Some(Broken::SwitchOff) {
+            return;
+        }
+        for run in host.keeper.to_stop().collect::<Vec<RunId>>() {
+            let host = &mut self.hosts[node];
+            let Some(container) = host.containers.get_mut(&run) else { continue };
+            if !container.has_ended && !std::mem::replace(&mut container.is_killed, true) {
+                self.ledger.counts.killed += 1;
+                let ending = Some(Ending::LeaseLost);
+                self.after(STOP_MS, Happening::ContainerExited { node, run, ending });
+            }
+        }
+    }
+
     fn report_back(&mut self, node: usize, after_ms: u64, event: Event) {
         let life = self.hosts[node].life;
         self.after(after_ms, Happening::Reported { node, life, event: Box::new(event) });
@@ -114,7 +149,14 @@ impl World {
     }
 
     /// How a run will end if nobody stops it, and after how long.
-    fn course_of_run(&mut self, node: usize, submission: SubmissionId) -> (Option<Ending>, u64) {
+    ///
+    /// - `is_own`: whether the node granted itself the lease.
+    fn course_of_run(
+        &mut self,
+        node: usize,
+        submission: SubmissionId,
+        is_own: bool,
+    ) -> (Option<Ending>, u64) {
         let run_ms = self.submissions.get(&submission).map_or(0, |index| self.works[*index].run_ms);
         if self.rng.happens(self.faults.rate(Fault::RunFails), 1_000) {
             let detail = "no space left on device".to_owned();
@@ -122,6 +164,8 @@ impl World {
         }
         match self.hosts[node].character {
             Character::Honest | Character::Liar => (None, run_ms + self.rng.below(run_ms / 10 + 1)),
+            // Who coordinates lets others run first: their results are shown to it.
+            Character::Copier if is_own => (None, 2 * run_ms + PEEK_MS),
             Character::Copier => (None, COPY_MS),
         }
     }
@@ -145,8 +189,11 @@ impl World {
             Some(ending) => (ending, None),
             None => self.result_of(node, &container.spec),
         };
-        // Nobody in this world guesses.
-        let salt = Salt(run.0);
+        // Nobody in this world guesses; who copies need not hide it.
+        let salt = match self.hosts[node].character {
+            Character::Copier => SALT_OF_COPIERS,
+            Character::Honest | Character::Liar => Salt(run.0),
+        };
         self.deliver(node, life, Event::RunEnded { run, ending, metrics, ended_at, salt }, None)
     }
 
@@ -162,13 +209,20 @@ impl World {
             Character::Liar => work.lie(node),
             Character::Copier => {
                 let copied = self.copied(node, submission);
-                // Who is granted nothing runs for itself, when all is public.
-                let granted = self.ledger.grants.get(&spec.lease);
-                let is_asked = granted.is_some_and(|granted| granted.coordinator != node);
-                self.ledger.counts.copies += u64::from(is_asked && copied.is_some());
+                // What somebody has decided from others' results is for everybody to see.
+                if copied.is_some() && !self.ledger.decided.contains(&submission) {
+                    let is_own = self.is_own_lease(node, spec.lease);
+                    self.ledger.counts.copies += 1;
+                    self.ledger.counts.copies_for_others += u64::from(!is_own);
+                    self.ledger.copied.insert((submission, validator(node)));
+                }
                 copied.unwrap_or_else(|| work.lie(node))
             }
         }
+    }
+
+    fn is_own_lease(&self, node: usize, lease: LeaseId) -> bool {
+        self.ledger.grants.get(&lease).is_some_and(|granted| granted.coordinator == node)
     }
 
     /// The result of somebody else, if this node has it by now.
@@ -209,6 +263,10 @@ impl World {
         answer: PeerAnswer,
     ) -> Result<(), Box<Violation>> {
         let Some(asked) = self.network.close_call(call.0) else { return Ok(()) };
+        let answer = match self.hosts[node].character {
+            Character::Copier => self.peek(node, &asked, answer),
+            Character::Honest | Character::Liar => answer,
+        };
         self.look(&Sight::Answering { node, asked: &asked, answer: &answer })?;
         if let PeerAnswer::Acquired(Ok(grants)) = &answer {
             for grant in grants {
@@ -217,6 +275,38 @@ impl World {
         }
         self.send_back(&asked, answer);
         Ok(())
+    }
+
+    /// What a coordinator that copies makes of an answer: it has every sealed result shown to it at
+    /// once, and proves that by the seals that it has.
+    fn peek(&mut self, node: usize, asked: &Asked, answer: PeerAnswer) -> PeerAnswer {
+        let Some(machine) = &self.hosts[node].machine else { return answer };
+        let sealed = || machine.leases().filter_map(|record| Some((record.row(), record.seal()?)));
+        let mut peeks = 0;
+        let mut peek = |lease: LeaseId, answer: HoldAnswer| {
+            let of = sealed().find(|(_, seal)| seal.held.lease == lease);
+            match (of.map(|(row, _)| row.assignment.submission), answer) {
+                (Some(of), HoldAnswer::Kept) => {
+                    peeks += 1;
+                    let all = sealed().filter(|(row, _)| row.assignment.submission == of);
+                    HoldAnswer::Reveal(all.map(|(_, seal)| *seal).collect())
+                }
+                (_, answer) => answer,
+            }
+        };
+        let answer = match (&asked.request, answer) {
+            (PeerRequest::Seal(seal), PeerAnswer::Sealed(answer)) => {
+                PeerAnswer::Sealed(peek(seal.held.lease, answer))
+            }
+            (PeerRequest::Renew(items), PeerAnswer::Renewed(answers)) => {
+                let each = items.iter().zip(answers);
+                let each = each.map(|(item, answer)| peek(item.held.lease, answer));
+                PeerAnswer::Renewed(each.collect())
+            }
+            (_, answer) => answer,
+        };
+        self.ledger.counts.peeks += peeks;
+        answer
     }
 
     /// Whether somebody ranks before the node that just granted a lease.
@@ -247,6 +337,15 @@ impl World {
         let is_there = host.is_up() && host.life == asked.life;
         if !self.network.end(asked.id) || !is_there {
             return Ok(());
+        }
+        // An answer to the keeper itself is for it to judge. Any other one is given to the machine
+        // after what the keeper had to tell by then, and only then has it reached its worker.
+        if asked.question.is_some() {
+            self.tell_news(asked.from, asked.life)?;
+            let host = &self.hosts[asked.from];
+            if !host.is_up() || host.life != asked.life {
+                return Ok(());
+            }
         }
         let result = match result {
             Ok(answer) => {

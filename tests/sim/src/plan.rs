@@ -23,6 +23,10 @@ pub enum Broken {
     FencingOff,
     /// Effects are performed before the writes are committed.
     EffectsBeforeCommit,
+    /// Workers sign that a coordinator that copies had fixed its result before it was shown theirs.
+    CopiesUnmarked,
+    /// Who keeps the leases of a loop that hangs stops no run.
+    SwitchOff,
 }
 
 /// What kind of worker a node is. Its machine is honest in any case: the host around it is not.
@@ -33,7 +37,8 @@ pub enum Character {
     Honest,
     /// Reports better numbers.
     Liar,
-    /// Runs nothing, and reports what it knows of another one's result, or invents one.
+    /// Runs nothing, and reports what it knows of another one's result, or invents one. Tells the
+    /// workers of its leases to show their results before enough others are fixed.
     Copier,
 }
 

@@ -20,6 +20,12 @@ impl Prng {
         mixed ^ (mixed >> 31)
     }
 
+    /// A source of its own that is decided by this one, which goes on as if nothing had been drawn.
+    #[must_use]
+    pub fn apart(&self) -> Self {
+        Self(self.0 ^ 0xa9a7_0000_a9a7_0000)
+    }
+
     /// A number below `bound`; zero if `bound` is.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.draw().checked_rem(bound).unwrap_or(0)

@@ -97,12 +97,28 @@ impl World {
                 self.remark(Some(node), || format!("the process is stopped for {lasts_ms} ms"));
             }
         }
+        self.hang_a_loop();
         if self.begins(Fault::WallJump) {
             let node = self.any_node();
             let jump = i64::try_from(self.rng.below(2 * HOUR_MS)).unwrap_or(0);
             let by_ms = jump - i64::try_from(HOUR_MS).unwrap_or(0);
             self.hosts[node].wall_offset_ms += by_ms;
             self.remark(Some(node), || format!("the wall clock jumps by {by_ms} ms"));
+        }
+    }
+
+    fn hang_a_loop(&mut self) {
+        if !self.begins(Fault::LoopHangs) {
+            return;
+        }
+        let node = self.any_node();
+        let host = &mut self.hosts[node];
+        if host.is_up() && !host.is_stalled && !host.is_hung {
+            host.is_hung = true;
+            let life = host.life;
+            let lasts_ms = self.rng.spread(5_000, 240_000);
+            self.end_later(lasts_ms, Spell::LoopHang { node, life });
+            self.remark(Some(node), || format!("the loop hangs for {lasts_ms} ms"));
         }
     }
 
@@ -151,6 +167,11 @@ impl World {
                     return self.wake(node);
                 }
             }
+            Spell::LoopHang { node, life } => {
+                if self.hosts[node].life == life {
+                    return self.unhang(node);
+                }
+            }
             Spell::ChainStall => self.is_chain_stalled = false,
             Spell::FinalityLag => self.chain.finality_lag = 2,
             Spell::Blindness { node } => {
@@ -173,6 +194,7 @@ impl World {
             self.end_spell(Spell::Blindness { node })?;
             self.end_spell(Spell::PermitLost { node })?;
             self.wake(node)?;
+            self.unhang(node)?;
             self.start(node)?;
         }
         Ok(())

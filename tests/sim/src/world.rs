@@ -300,7 +300,7 @@ impl World {
         let Some((at_ms, happening)) = self.queue.next() else { return Ok(()) };
         self.now_ms = at_ms;
         if let Some(node) = happening.node() {
-            if self.hosts[node].is_stalled {
+            if self.has_to_wait(node, &happening) {
                 self.hosts[node].backlog.push_back(happening);
                 return Ok(());
             }
@@ -316,7 +316,11 @@ impl World {
                     return Ok(());
                 }
                 self.after(self.plan.tick_ms, Happening::Ticked { node, life });
-                self.deliver(node, life, Event::Ticked, None)?;
+                if self.hosts[node].is_hung {
+                    self.kill_lapsed(node);
+                } else {
+                    self.deliver(node, life, Event::Ticked, None)?;
+                }
                 self.renew_leases(node, life);
                 Ok(())
             }
@@ -419,7 +423,7 @@ impl World {
     /// The dead man's switch, and what the keeper of a node's leases has to tell.
     pub(crate) fn tell_news(&mut self, node: usize, life: u32) -> Result<(), Box<Violation>> {
         let host = &mut self.hosts[node];
-        if host.life != life || !host.is_up() {
+        if host.life != life || !host.is_up() || host.is_hung {
             return Ok(());
         }
         let now = host.now(self.now_ms).mono;
@@ -576,6 +580,32 @@ impl World {
         })
     }
 
+    /// Whether something that happens to a node waits until its process, or its loop, goes on.
+    fn has_to_wait(&mut self, node: usize, happening: &Happening) -> bool {
+        let host = &mut self.hosts[node];
+        if host.is_stalled {
+            return true;
+        }
+        let waits = host.is_hung && happening.is_for_the_loop();
+        if let (true, Happening::ContainerExited { run, .. }) = (waits, happening) {
+            if let Some(container) = host.containers.get_mut(run) {
+                container.has_ended = true;
+            }
+        }
+        waits
+    }
+
+    /// A loop that hung goes on with what waited for it, in its order.
+    pub(crate) fn unhang(&mut self, node: usize) -> Result<(), Box<Violation>> {
+        let host = &mut self.hosts[node];
+        if !std::mem::take(&mut host.is_hung) || host.is_stalled {
+            return Ok(());
+        }
+        let backlog = std::mem::take(&mut host.backlog);
+        self.remark(Some(node), || "the loop goes on".to_owned());
+        backlog.into_iter().try_for_each(|happening| self.happen(happening))
+    }
+
     /// A process that was stopped goes on: time first, as in the daemon, then what waited.
     pub(crate) fn wake(&mut self, node: usize) -> Result<(), Box<Violation>> {
         if !self.hosts[node].is_stalled {
@@ -583,6 +613,7 @@ impl World {
         }
         let host = &mut self.hosts[node];
         host.is_stalled = false;
+        host.is_hung = false;
         host.awake_since_ms = self.now_ms;
         let backlog = std::mem::take(&mut host.backlog);
         let current = host.life;

@@ -10,6 +10,7 @@ use sim::shrink::Effort;
 
 const ORDER: &str = "effects_follow_their_commit";
 const SEALS: &str = "seals_are_of_their_holders";
+const SHOWN: &str = "results_are_shown_after_enough_seals";
 
 /// The names of the invariants that these plans break, without repeats.
 fn broken_by(plans: impl Iterator<Item = Plan>) -> Vec<String> {
@@ -23,6 +24,16 @@ fn broken_by(plans: impl Iterator<Item = Plan>) -> Vec<String> {
 /// Workers are stopped for longer than their leases last, and then hand their results in.
 fn stalled(seed: u64) -> Plan {
     Plan::of_size(seed, 5, 20).calm().with(Fault::Stall, 1_000)
+}
+
+/// A coordinator copies.
+fn copying(seed: u64) -> Plan {
+    Plan::of_size(seed, 5, 20).calm().with_copier(4).with_replicas(2)
+}
+
+/// Loops hang for longer than their leases last.
+fn hanging(seed: u64) -> Plan {
+    Plan::of_size(seed, 5, 20).calm().with(Fault::LoopHangs, 1_000)
 }
 
 /// Processes die a lot.
@@ -41,6 +52,24 @@ fn a_coordinator_that_cannot_tell_old_attempts_is_found_out_by_the_result_that_i
     let plans = (0..10).map(|seed| stalled(seed).breaking(Broken::FencingOff).ignoring(SEALS));
     let broken = broken_by(plans);
     assert!(broken.iter().any(|name| name == "results_are_of_live_attempts"), "{broken:?}");
+}
+
+#[test]
+fn workers_that_hide_what_a_coordinator_saw_are_found_out_by_what_they_sign() {
+    let plans = (0..5).map(|seed| copying(seed).breaking(Broken::CopiesUnmarked));
+    assert_eq!(broken_by(plans), [SHOWN]);
+}
+
+#[test]
+fn workers_that_hide_what_a_coordinator_saw_are_found_out_by_the_copy_that_confirms() {
+    let plans = (0..5).map(|seed| copying(seed).breaking(Broken::CopiesUnmarked).ignoring(SHOWN));
+    assert_eq!(broken_by(plans), ["copies_confirm_nothing"]);
+}
+
+#[test]
+fn a_keeper_that_stops_nothing_is_found_out_when_its_lease_is_given_away() {
+    let plans = (0..10).map(|seed| hanging(seed).breaking(Broken::SwitchOff));
+    assert_eq!(broken_by(plans), ["holders_stop_before_others_start"]);
 }
 
 #[test]

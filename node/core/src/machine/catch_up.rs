@@ -32,12 +32,21 @@ pub(super) struct CatchingUp {
 }
 
 impl Machine {
-    pub(super) fn start_catching_up(&mut self) {
+    pub(super) fn start_catching_up(&mut self, out: &mut Outcome) {
         self.catching_up = Some(CatchingUp::default());
         // A cursor may have survived the receipts that it stands for.
-        for peer in self.peers.values_mut() {
-            peer.after = 0;
+        for (peer, state) in &mut self.peers {
+            let row = Row::Cursor(CursorRow { peer: *peer, after: state.after });
+            out.writes.push(Write::Delete(row.table(), row.key()));
+            state.after = 0;
         }
+    }
+
+    /// Rows were lost in an earlier life, and nobody waits any more. Who has a cursor has told what
+    /// it had: until then none is stored. The others are asked in this life too.
+    pub(super) fn go_on_catching_up(&mut self) {
+        let returned = self.peers.keys().copied().collect();
+        self.catching_up = Some(CatchingUp { returned, is_over: true, ..CatchingUp::default() });
     }
 
     /// Peers remember how far they read our receipts: numbers given again would be skipped. Of

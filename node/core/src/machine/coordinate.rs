@@ -105,21 +105,14 @@ impl Machine {
             None => self.close_unused(id, out),
         }
         self.place_all(id);
-        // Off duty nothing more is granted; who holds a lease may still fix a result.
-        let is_secret = self.evaluations.get(&id).is_some_and(|evaluation| {
-            if is_on_duty {
-                evaluation.has_running()
-            } else {
-                evaluation.has_granted()
-            }
-        });
+        // Off duty nothing more is granted.
+        let evaluation = self.evaluations.get(&id);
+        let is_secret = evaluation.is_some_and(|evaluation| evaluation.has_unshown(is_on_duty));
         // What was decided once is public; who opens the question again has to be heard of.
         let was_decided = self.submissions.get(&id).is_some_and(|submission| {
             submission.state.is_admitted() && submission.state != SubmissionState::Admitted
         });
-        if pending.is_none() || was_decided || !is_secret {
-            self.publish(id, out);
-        }
+        self.publish(id, pending.is_some() && !was_decided && is_secret, out);
     }
 
     fn on_opened(&mut self, evaluation: &Evaluation, number: u8, out: &mut Outcome) {
@@ -158,12 +151,17 @@ impl Machine {
     }
 
     /// Gives the receipts that this node accepted for a submission their places in its sequence.
-    fn publish(&mut self, id: SubmissionId, out: &mut Outcome) {
+    /// Where they are secret only those of workers that are known: others settle without what such
+    /// a receipt says of its coordinator, and know nothing more of the result by it.
+    fn publish(&mut self, id: SubmissionId, is_secret: bool, out: &mut Outcome) {
         // Which numbers were given is not known before.
         if self.is_catching_up() {
             return;
         }
         for (digest, mut row) in self.receipts.unpublished(&self.config.hotkey, &id) {
+            if is_secret && !self.receipts.is_public(&id, &row.receipt.evidence.worker) {
+                continue;
+            }
             row.sequence = Some(self.take_number());
             out.put(Row::Receipt(Box::new(row.clone())));
             self.receipts.put_as(digest, row);
@@ -230,6 +228,10 @@ impl Machine {
         if self.is_barred(peer, id) || !evaluation.may_take(peer, &pending.claimants) {
             return false;
         }
+        // Somebody offered it all the same.
+        if *peer == self.config.hotkey && pending.for_itself && self.is_at_work_on(id) {
+            return false;
+        }
         let Some(record) = evaluation.replica(*number) else { return false };
         let Some(open_since) = record.open_since() else { return false };
         let open_for_ms = now.since_ms(open_since);
@@ -251,7 +253,7 @@ impl Machine {
     }
 
     /// Changes one record, stores it and puts it where it belongs. `None` if there is none.
-    fn change<T>(
+    pub(super) fn change<T>(
         &mut self,
         key: ReplicaKey,
         out: &mut Outcome,

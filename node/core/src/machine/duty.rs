@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assignment::coordinators_among;
 use crate::id::{Hotkey, SubmissionId};
-use crate::limits::{STUCK_BLOCKS, UNABLE_AFTER_BLOCKS};
+use crate::limits::{FOR_ITSELF_AFTER_BLOCKS, STUCK_BLOCKS, UNABLE_AFTER_BLOCKS};
 use crate::machine::settle::Pending;
 use crate::machine::Machine;
 use crate::submission::Submission;
@@ -179,13 +179,16 @@ impl Machine {
     }
 
     /// Plans those evaluations again that stand unsettled for so long that one more validator
-    /// coordinates them.
+    /// coordinates them, or this node for itself.
     pub(super) fn take_over_stuck(&mut self) {
         let Some(view) = &self.view else { return };
         for (id, pending) in &mut self.pending {
             let helpers = view.number.since(pending.since).0 / STUCK_BLOCKS;
-            if helpers != pending.helpers {
-                pending.helpers = helpers;
+            let missing_since = pending.ours_missing_since.unwrap_or(view.number);
+            let for_itself =
+                view.number.since(missing_since) >= BlockCount(FOR_ITSELF_AFTER_BLOCKS);
+            if (helpers, for_itself) != (pending.helpers, pending.for_itself) {
+                (pending.helpers, pending.for_itself) = (helpers, for_itself);
                 self.to_settle.insert(*id);
             }
         }

@@ -12,7 +12,7 @@ use crate::commitment::Location;
 use crate::evidence::Evidence;
 use crate::id::{ContentDigest, Digest, Hotkey, IntentId, Netuid, RunId, SubmissionId, Uid};
 use crate::inventory::Device;
-use crate::lease::{PeerAnswer, PeerRequest};
+use crate::lease::{NotReopened, PeerAnswer, PeerRequest, Reopening};
 use crate::machine::event::{CallId, Question};
 use crate::outcome::Ending;
 use crate::rows::Write;
@@ -66,6 +66,13 @@ pub enum Effect {
         call: CallId,
         /// With what.
         answer: PeerAnswer,
+    },
+    /// Answer the operator's waiting call.
+    AnswerOperator {
+        /// Which.
+        call: CallId,
+        /// What was done, or why nothing was.
+        answer: Result<Reopening, NotReopened>,
     },
     /// Ask a validator, possibly ourselves.
     AskPeer {
@@ -253,6 +260,10 @@ pub enum Note {
     LeaseExhausted {
         submission: SubmissionId,
         holder: Hotkey,
+    },
+    LeaseReopened {
+        submission: SubmissionId,
+        attempt: u32,
     },
     LeaseRefused {
         peer: Hotkey,

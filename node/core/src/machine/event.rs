@@ -2,7 +2,7 @@
 
 use crate::admission::{Rejection, Verdict};
 use crate::evidence::{Evidence, Metrics, Receipt};
-use crate::id::{Digest, Hotkey, IntentId, RunId, Salt, Signature, SubmissionId};
+use crate::id::{AssignmentId, Digest, Hotkey, IntentId, RunId, Salt, Signature, SubmissionId};
 use crate::inventory::Device;
 use crate::keeper::Lapse;
 use crate::lease::{HoldAnswer, PeerAnswer, PeerRequest};
@@ -59,6 +59,13 @@ pub enum Event {
         peer: Hotkey,
         /// What.
         request: PeerRequest,
+    },
+    /// The operator says that what used up the attempts of an assignment is mended.
+    ReopenAsked {
+        /// The waiting call.
+        call: CallId,
+        /// Of which assignment.
+        assignment: AssignmentId,
     },
     /// A question of ours was answered, or was not.
     PeerAnswered {

@@ -273,6 +273,9 @@ impl Machine {
         for (sequence, receipt) in page {
             self.file(of, sequence, receipt, out);
         }
+        if of == self.config.hotkey {
+            self.put_cursor(mirror, out);
+        }
         self.settle_touched(now, out);
     }
 
@@ -416,10 +419,15 @@ impl Machine {
         self.to_settle.insert(submission);
     }
 
-    /// The stored cursor stays before the first orphan, so that a restart fetches it again.
+    /// The stored cursor stays before the first orphan, so that a restart fetches it again. While
+    /// this node has still to be told what it had accepted itself, or cannot judge it yet, there is
+    /// none: a restart asks for that again.
     fn put_cursor(&mut self, peer: Hotkey, out: &mut Outcome) {
+        let own = self.config.hotkey;
+        let is_told = !self.has_own_receipts(&peer)
+            && self.orphans.iter().all(|(coordinator, _, _)| *coordinator != own);
         // Our own row says how far our own sequence went.
-        if peer == self.config.hotkey {
+        if peer == own || !is_told {
             return;
         }
         let Some(state) = self.peers.get(&peer) else { return };

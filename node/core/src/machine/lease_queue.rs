@@ -121,6 +121,7 @@ mod tests {
                 attempt: Attempt(0),
                 spent: Spent::default(),
                 state: LeaseState::Open,
+                reopened: Vec::new(),
             };
             queue.place(&LeaseRecord::resume(row, MonoMs(0)), Some(committed_at));
             keys.push((submission.id, 0));

@@ -5,6 +5,7 @@
 //!
 //! The machine composes smaller parts, a file each: `restart` (what was and what is), `intake`
 //! (from commitment to verdict), `duty` (who coordinates what), `coordinate` (leases granted),
+//! `operator` (what a person asks for),
 //! `work` (leases held), `exchange` (receipts), `settle` (from receipts to results), `weights`
 //! (from points to the chain).
 
@@ -16,6 +17,7 @@ pub mod event;
 mod exchange;
 mod intake;
 mod lease_queue;
+mod operator;
 mod receipts;
 mod restart;
 mod settle;
@@ -240,6 +242,9 @@ impl Machine {
             Event::PeerAsked { call, peer, request } => {
                 self.on_asked(now, call, peer, request, &mut out);
             }
+            Event::ReopenAsked { call, assignment } => {
+                self.on_reopen_asked(now, call, assignment, &mut out);
+            }
             Event::PeerAnswered { peer, question, result } => {
                 self.on_answered(now, peer, question, result, &mut out);
             }
@@ -369,6 +374,12 @@ impl Machine {
     #[must_use]
     pub fn needs_results(&self, id: &SubmissionId) -> bool {
         self.pending.contains_key(id)
+    }
+
+    /// Who can be asked for a result of a submission, as this node sees it, or has one.
+    #[must_use]
+    pub fn eligible(&self, id: &SubmissionId) -> BTreeSet<Hotkey> {
+        self.jury(id).eligible
     }
 
     /// Leases that this node coordinates, or did.

@@ -18,11 +18,17 @@ use crate::unit::Now;
 impl Machine {
     pub(super) fn on_restarted(&mut self, now: Now, found: Restarted, out: &mut Outcome) {
         self.devices = found.devices;
+        let own = self.config.hotkey;
+        // Such a row is written at the end of the wait for what was lost.
+        let has_waited =
+            found.rows.iter().any(|row| matches!(row, Row::Cursor(row) if row.peer == own));
         for row in found.rows {
             self.load(now, row, out);
         }
         if found.has_lost_rows {
-            self.start_catching_up();
+            self.start_catching_up(out);
+        } else if has_waited {
+            self.go_on_catching_up();
         }
         let replicas = self.evaluations.values().flat_map(Evaluation::replicas);
         for record in replicas {

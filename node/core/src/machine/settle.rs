@@ -31,13 +31,22 @@ pub(super) struct Pending {
     pub(super) needed: usize,
     /// Workers that have one.
     pub(super) claimants: BTreeSet<Hotkey>,
-    /// Only this node's own claim is missing, for nobody but itself.
+    /// Since when this node's own claim is the only one that is missing: others, who may have
+    /// decided without it, know all that they ask for.
+    pub(super) ours_missing_since: Option<BlockNumber>,
+    /// For so long that nobody is expected to offer it to this node any more.
     pub(super) for_itself: bool,
 }
 
 /// Whether a strike counts at this block.
 pub(super) fn counts_at(number: BlockNumber, row: &StrikeRow) -> bool {
     number.since(row.block) < BlockCount(STRIKES_KEPT_BLOCKS)
+}
+
+/// Whether of those who can be asked only this node is not among `claimants`, and there are some.
+fn is_only_missing(jury: &Jury, claimants: &BTreeSet<Hotkey>) -> bool {
+    let missing = jury.eligible.difference(claimants);
+    jury.own.is_some() && !claimants.is_empty() && missing.eq(&jury.own)
 }
 
 impl Machine {
@@ -138,7 +147,8 @@ impl Machine {
             .receipts
             .counting(&id)
             .filter(|receipt| self.check_receipt(submission, receipt).is_ok());
-        let standing = settle(&self.jury(&id), counting);
+        let jury = self.jury(&id);
+        let standing = settle(&jury, counting);
         let is_undecided = submission.state == SubmissionState::Admitted;
         let is_wanted = standing.decision.is_none()
             && !self.retired.contains(&id)
@@ -149,7 +159,8 @@ impl Machine {
         if let Some(decision) = &standing.decision {
             self.apply_decision(id, decision, out);
         }
-        self.put_pending(id, standing, is_wanted);
+        let is_ours_missing = is_only_missing(&jury, &standing.claimants);
+        self.put_pending(id, standing, is_ours_missing, is_wanted);
         self.asked_for_work = None;
         self.plan_replicas(now, id, out);
     }
@@ -160,16 +171,30 @@ impl Machine {
         self.pending.contains_key(id) || self.evaluations.contains_key(id)
     }
 
-    fn put_pending(&mut self, id: SubmissionId, standing: Standing, is_wanted: bool) {
+    fn put_pending(
+        &mut self,
+        id: SubmissionId,
+        standing: Standing,
+        is_ours_missing: bool,
+        is_wanted: bool,
+    ) {
         if !is_wanted {
             self.pending.remove(&id);
             return;
         }
         let number = self.view.as_ref().map(|view| view.number).unwrap_or_default();
-        let Standing { claimants, needed, for_itself, .. } = standing;
-        let (since, helpers) =
-            self.pending.get(&id).map_or((number, 0), |pending| (pending.since, pending.helpers));
-        self.pending.insert(id, Pending { since, helpers, needed, claimants, for_itself });
+        let Standing { claimants, needed, .. } = standing;
+        let known = self.pending.get(&id);
+        let missing_since = known.and_then(|known| known.ours_missing_since).unwrap_or(number);
+        let pending = Pending {
+            since: known.map_or(number, |known| known.since),
+            helpers: known.map_or(0, |known| known.helpers),
+            needed,
+            claimants,
+            ours_missing_since: is_ours_missing.then_some(missing_since),
+            for_itself: is_ours_missing && known.is_some_and(|known| known.for_itself),
+        };
+        self.pending.insert(id, pending);
     }
 
     fn apply_decision(&mut self, id: SubmissionId, decision: &Decision, out: &mut Outcome) {

@@ -214,6 +214,13 @@ impl Machine {
         }
     }
 
+    /// Whether this node evaluates the submission for a coordinator that is there.
+    pub(super) fn is_at_work_on(&self, id: &SubmissionId) -> bool {
+        self.runs.values().map(|run| &run.row.grant).any(|grant| {
+            grant.assignment.submission == *id && !self.duties.is_gone(&grant.coordinator)
+        })
+    }
+
     /// A grant is taken only for an assignment that this node derived and admitted itself.
     fn check_grant(&self, peer: &Hotkey, grant: &Grant) -> Result<(), &'static str> {
         if grant.coordinator != *peer {
@@ -578,16 +585,17 @@ impl Machine {
             coordinator_sealed: None,
         };
         let known = self.measurements.get(&assignment.submission).map(|row| &row.evidence);
-        // The same result is fixed once, or it would look like two.
-        let salt = known.filter(|known| known.says_the_same(&evidence)).map(|known| known.salt);
-        Some(Evidence { salt: salt.unwrap_or(evidence.salt), ..evidence })
+        // The same result is fixed once, or it would look like two; by other rules it is another.
+        let again = known.map(|known| Evidence { salt: known.salt, ..evidence.clone() });
+        let is_fixed = |again: &Evidence| known.map(Evidence::sealed) == Some(again.sealed());
+        Some(again.filter(is_fixed).unwrap_or(evidence))
     }
 
     pub(super) fn on_seal_signed(
         &mut self,
         now: Now,
         run: RunId,
-        mut evidence: Evidence,
+        evidence: Evidence,
         signature: Signature,
         out: &mut Outcome,
     ) {
@@ -597,7 +605,6 @@ impl Machine {
         let seal = Seal::of(&evidence, signature);
         run.show_at = now.mono.plus_ms(SEAL_WAIT_MS);
         let id = run.row.run;
-        evidence.coordinator_sealed = None;
         self.remember_result(&evidence, seal, out);
         let state = RunState::Sealing { evidence: Box::new(evidence), seal };
         self.hand_in(now, id, state, out);

@@ -1,10 +1,7 @@
 //! What holds of settling whatever receipts there are: receipts chosen by chance.
 
 use super::*;
-use crate::evidence::Metrics;
-use crate::id::SubmissionId;
-use crate::id::{AssignmentId, Attempt, ContentDigest, LeaseId, RunId, Salt, Signature};
-use crate::unit::UnixMs;
+use crate::id::{Salt, Signature};
 
 const TOLERANCE: u64 = 5_000_000;
 const CASES: u64 = 20_000;
@@ -27,52 +24,19 @@ fn hotkey(number: usize) -> Hotkey {
     Hotkey([u8::try_from(number).unwrap() + 1; 32])
 }
 
-fn metrics(sum_nll_nanonats: u64) -> Metrics {
-    Metrics {
-        sum_nll_nanonats,
-        covered_bytes: 200_000,
-        tokens: 200_000,
-        batches: 195,
-        bad_batches: 0,
-        audits: 5,
-        step0_loss_nanonats: 5_545_177_444,
-        vocabulary: 256,
-        heldout_init_nanobpb: 8_000_000_000,
-        heldout_nanobpb: 2_000_000_000,
-        last_tenth_nanobpb: 2_000_000_000,
-        parameters: 1_000,
-        peak_memory_bytes: 0,
-        loss_curve_microbpb: Vec::new(),
-    }
-}
-
 /// A result of `worker`; the last `choice` is a failure, those before differ by most of the
 /// tolerance or by much.
 fn evidence(worker: usize, choice: usize, salt: u8) -> Evidence {
     let nll = [400, 401, 402, 300, 200].map(|sum| sum * 1_000_000_000_000_u64);
-    let measured = nll.get(choice).map(|sum| metrics(*sum));
+    let measured = nll.get(choice).map(|sum| tests::metrics(*sum));
     let failed = Ending::NotCausal { batch: 1 };
     Evidence {
-        genesis: BlockHash([0; 32]),
-        netuid: Netuid(1),
-        assignment: AssignmentId([1; 32]),
-        submission: SubmissionId([2; 32]),
-        content: ContentDigest([3; 32]),
-        lease: LeaseId([4; 32]),
-        attempt: Attempt(1),
-        run: RunId([5; 32]),
         coordinator: hotkey(worker),
         worker: hotkey(worker),
-        policy: Digest([6; 32]),
-        dataset: Digest([7; 32]),
-        image: Digest([8; 32]),
-        device: "cpu_slot (one CPU)".to_owned(),
         ending: if measured.is_some() { Ending::Completed } else { failed },
         metrics: measured,
-        started_at: UnixMs(1),
-        ended_at: UnixMs(2),
         salt: Salt([salt; 32]),
-        coordinator_sealed: None,
+        ..tests::evidence()
     }
 }
 
@@ -151,7 +115,7 @@ fn the_order_of_receipts_changes_nothing() {
 #[test]
 fn more_are_needed_unless_it_is_decided_and_somebody_can_be_asked() {
     for_all(|case, standing, _| {
-        let Standing { claimants, needed, decision, equivocal, .. } = standing;
+        let Standing { claimants, needed, decision, equivocal } = standing;
         if decision.is_some() {
             assert_eq!(*needed, claimants.len());
             return;

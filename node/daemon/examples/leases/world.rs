@@ -94,6 +94,7 @@ impl World {
                 attempt: Attempt(0),
                 spent: Spent::default(),
                 state: LeaseState::Open,
+                reopened: Vec::new(),
             }))
         };
         let rows = |submission| [Row::Submission(Submission::clone(submission)), lease(submission)];

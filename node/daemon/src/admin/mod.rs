@@ -4,11 +4,14 @@
 //! - `/readyz`: 200 when the node does its work, else 503; the reasons as JSON.
 //! - `/metrics`: OpenMetrics text, see `docs/metrics.md`.
 //! - `/status`: the latest [`StatusReport`](crate::status::StatusReport) as JSON.
+//! - `POST /leases/reopen`: gives an assignment new attempts; only for the operator.
 //!
-//! No authentication: loopback by default, read-only, and nothing secret in any answer. Not here:
-//! what the answers say (`status`, `metrics`).
+//! What only tells has no authentication: loopback by default, and nothing secret in any answer.
+//! What changes something asks for the token in the address file. Not here: what the answers say
+//! (`status`, `metrics`), and what is changed (the machine).
 
 mod address;
+mod operator;
 mod routes;
 
 use std::io;
@@ -17,13 +20,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 use crate::status::StatusReport;
 
 pub use address::{AddressFile, AddressFileError};
+pub use operator::{OperatorCall, OperatorRefusal, OperatorToken, ReopenRequest, TOKEN_HEADER};
 
 /// Header of every answer with the instance's name, see [`AddressFile`].
 pub const INSTANCE_HEADER: &str = "assay-instance";
@@ -63,6 +67,8 @@ struct AdminState {
     reports: watch::Receiver<StatusReport>,
     metrics: Arc<Metrics>,
     instance: Arc<str>,
+    operator: mpsc::Sender<OperatorCall>,
+    token: Option<OperatorToken>,
 }
 
 impl Admin {
@@ -92,6 +98,8 @@ impl Admin {
 
     /// Answers requests until `stop` is cancelled; then removes the address file.
     ///
+    /// - `operator`: to the loop, with what only the operator may ask for.
+    ///
     /// # Errors
     ///
     /// [`AdminError::Serve`] if the listener breaks.
@@ -99,10 +107,13 @@ impl Admin {
         self,
         reports: watch::Receiver<StatusReport>,
         metrics: Arc<Metrics>,
+        operator: mpsc::Sender<OperatorCall>,
         stop: CancellationToken,
     ) -> Result<(), AdminError> {
         let instance = Arc::from(self.file.instance.as_str());
-        let routes = routes::routes(AdminState { reports, metrics, instance });
+        let token = self.file.token.clone();
+        let state = AdminState { reports, metrics, instance, operator, token };
+        let routes = routes::routes(state);
         // Connections that are kept open must not delay the exit, so there is no waiting for them.
         let served = tokio::select! {
             served = async { axum::serve(self.listener, routes).await } => served,

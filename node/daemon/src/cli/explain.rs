@@ -2,7 +2,7 @@
 
 use clap::Args;
 use node_core::id::{Attempt, Hotkey, LeaseId};
-use node_core::lease::{lease_id, ReplicaStanding};
+use node_core::lease::{lease_id, Reopened, ReplicaStanding};
 use serde::Serialize;
 
 use super::report::{ask, Asked};
@@ -221,6 +221,21 @@ fn render(answer: &Answer<'_>) -> String {
         let text =
             format!("{} attempt {attempt}, {}{holder}", replica.assignment.short(), replica.state);
         line(&format!("replica {}", replica.replica), &text);
+    }
+    for before in answer.evaluation.iter().flat_map(|evaluation| &evaluation.reopened) {
+        let Reopened { block, attempt, last, .. } = &before.before;
+        let block = grouped(block.0);
+        line(
+            "reopened",
+            &format!(
+                "replica {} in block {block}, after attempt {attempt}: {last}",
+                before.replica
+            ),
+        );
+    }
+    for exhausted in answer.evaluation.iter().flat_map(|evaluation| &evaluation.exhausted) {
+        let id = exhausted.short();
+        line("next step", &format!("mend what failed, then `assay leases reopen {id}`"));
     }
     for receipt in &answer.receipts {
         let points = receipt.points.map(|points| format!(", {} points", grouped(points)));

@@ -1,6 +1,8 @@
 //! `assay leases`.
 
-use clap::Args;
+mod reopen;
+
+use clap::{Args, Subcommand};
 use node_core::id::Hotkey;
 use serde::Serialize;
 
@@ -16,13 +18,17 @@ Examples:
   assay leases                  leases that this node gave and holds, and what it refused lately
   assay leases --all            completed ones too
   assay leases --json | jq '.held[].state'
+  assay leases reopen 3fa1c07e  give one whose attempts are used up new ones
 
 Exit codes: 0 shown; 3 not running or not answering (what is shown is the last snapshot).";
 
 /// Show the leases that this node gave and the ones it holds.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct LeasesCommand {
+    #[command(subcommand)]
+    command: Option<LeasesSubcommand>,
+
     /// Show completed leases too
     #[arg(long)]
     all: bool,
@@ -35,6 +41,11 @@ pub struct LeasesCommand {
     flags: ConfigFlags,
 }
 
+#[derive(Debug, Subcommand)]
+enum LeasesSubcommand {
+    Reopen(Box<reopen::ReopenCommand>),
+}
+
 #[derive(Serialize)]
 struct Answer<'a> {
     given: Vec<&'a EvaluationStatus>,
@@ -43,12 +54,15 @@ struct Answer<'a> {
 }
 
 impl LeasesCommand {
-    /// Prints them.
+    /// Prints them, or does what the subcommand says.
     ///
     /// # Errors
     ///
     /// A [`Failure`] if there is nothing to show.
     pub fn execute(self) -> Result<ExitReason, Failure> {
+        if let Some(LeasesSubcommand::Reopen(reopen)) = self.command {
+            return reopen.execute();
+        }
         let Asked { report, headline, exit } = ask(&self.flags)?;
         let answer = Answer {
             given: given(&report, self.all),
@@ -144,7 +158,12 @@ mod tests {
         };
         let replicas = (0..).zip(states).map(replica).collect();
         let explanation = Explanation { replicas, ..Explanation::default() };
-        EvaluationStatus { submission: SubmissionId([7; 32]), explanation }
+        EvaluationStatus {
+            submission: SubmissionId([7; 32]),
+            explanation,
+            exhausted: Vec::new(),
+            reopened: Vec::new(),
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use node_core::lease::PeerAnswer;
+use node_core::lease::{NotReopened, PeerAnswer, Reopening};
 use node_core::machine::effect::Outcome;
 use node_core::machine::event::{CallId, Event};
 use node_core::machine::Machine;
@@ -15,6 +15,7 @@ use node_store::{CommitError, Store};
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
+use crate::admin::OperatorCall;
 
 /// How often the machine sees time pass. Lower: an idle node works for nothing. Higher: leases
 /// and retries are late by that much, which must stay small beside their limits.
@@ -53,11 +54,12 @@ pub struct DurableMachine {
     calls: Calls,
 }
 
-/// Peers that wait for an answer.
+/// Peers and operators that wait for an answer.
 #[derive(Debug, Default)]
 struct Calls {
     next: u64,
     waiting: BTreeMap<CallId, oneshot::Sender<PeerAnswer>>,
+    operators: BTreeMap<CallId, oneshot::Sender<Result<Reopening, NotReopened>>>,
 }
 
 impl Calls {
@@ -72,6 +74,21 @@ impl Calls {
             self.waiting.insert(id, answer);
         }
         id
+    }
+
+    /// One at a time is in the loop, and each is answered there.
+    fn open_operator(&mut self, answer: oneshot::Sender<Result<Reopening, NotReopened>>) -> CallId {
+        let id = CallId(self.next);
+        self.next = self.next.wrapping_add(1);
+        self.operators.insert(id, answer);
+        id
+    }
+
+    fn answer_operator(&mut self, id: CallId, answer: Result<Reopening, NotReopened>) {
+        if let Some(waiting) = self.operators.remove(&id) {
+            // Who hung up finds it in the status.
+            drop(waiting.send(answer));
+        }
     }
 
     fn answer(&mut self, id: CallId, answer: PeerAnswer) {
@@ -113,6 +130,15 @@ impl DurableMachine {
     pub fn asked(&mut self, call: PeerCall) -> Event {
         let PeerCall { peer, request, answer } = call;
         Event::PeerAsked { call: self.calls.open(answer), peer, request }
+    }
+
+    /// What the operator asks, as an event. Nothing for who hung up: it was told that nothing was
+    /// done.
+    pub(crate) fn asked_by_operator(&mut self, call: OperatorCall) -> Option<Event> {
+        let OperatorCall { assignment, answer } = call;
+        let is_waiting = !answer.is_closed();
+        is_waiting
+            .then(|| Event::ReopenAsked { call: self.calls.open_operator(answer), assignment })
     }
 
     /// Adds what came in meanwhile to `batch`, which is bounded: everything that is decided
@@ -170,5 +196,14 @@ impl DurableMachine {
     /// Answers a peer that waits; one that hung up will ask again.
     pub fn answer(&mut self, call: CallId, answer: PeerAnswer) {
         self.calls.answer(call, answer);
+    }
+
+    /// Answers an operator that waits.
+    pub(crate) fn answer_operator(
+        &mut self,
+        call: CallId,
+        answer: Result<Reopening, NotReopened>,
+    ) {
+        self.calls.answer_operator(call, answer);
     }
 }

@@ -17,6 +17,7 @@ use super::perform::Performer;
 use super::published::Certificates;
 use super::report::Reporter;
 use super::stop::{StopStep, Stopping};
+use crate::admin::OperatorCall;
 use crate::exit::ExitReason;
 use crate::metrics::Metrics;
 
@@ -52,6 +53,7 @@ pub(crate) struct Heart {
 pub(crate) struct Sources {
     pub(crate) events: mpsc::Receiver<Event>,
     pub(crate) peers: mpsc::Receiver<PeerCall>,
+    pub(crate) operator: mpsc::Receiver<OperatorCall>,
     pub(crate) stop: mpsc::Receiver<StopStep>,
 }
 
@@ -94,6 +96,7 @@ impl Heart {
                 () = self.leases.heard() => None,
                 Some(event) = sources.events.recv() => Some(event),
                 Some(call) = sources.peers.recv() => Some(self.durable.asked(call)),
+                Some(call) = sources.operator.recv() => self.durable.asked_by_operator(call),
             };
             if !self.keeper.is_alive() {
                 return Err(HeartError::KeeperThread);
@@ -165,6 +168,9 @@ impl Heart {
         }
         match effect {
             Effect::Answer { call, answer } => self.durable.answer(call, answer),
+            Effect::AnswerOperator { call, answer } => {
+                self.durable.answer_operator(call, answer);
+            }
             Effect::Halt(Halt::OtherSigner { block }) => {
                 tracing::error!(
                     block = block.0,

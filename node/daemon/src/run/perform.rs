@@ -51,7 +51,7 @@ pub(crate) struct LiveRun {
 }
 
 impl Performer {
-    /// Starts what an effect asks for. [`Effect::Answer`] and [`Effect::Halt`]
+    /// Starts what an effect asks for. [`Effect::Answer`], [`Effect::AnswerOperator`] and [`Effect::Halt`]
     /// belong to the loop and are not for here.
     pub(crate) fn perform(&mut self, effect: Effect) {
         match effect {
@@ -88,7 +88,7 @@ impl Performer {
             Effect::TraceWeights { intent, hashes, after, until } => {
                 self.chain.send(ChainCommand::Trace { intent, hashes, after, until });
             }
-            Effect::Answer { .. } | Effect::Halt(_) => {}
+            Effect::Answer { .. } | Effect::AnswerOperator { .. } | Effect::Halt(_) => {}
         }
     }
 

@@ -39,7 +39,7 @@ use super::perform::Performer;
 use super::published::{keep_read, Certificates};
 use super::report::{mode_name, starting, Reporter};
 use super::stop::{listen, Stopping};
-use crate::admin::{Admin, AdminError};
+use crate::admin::{Admin, AdminError, OperatorCall};
 use crate::config::{Config, GpuUse, WeightsMode};
 use crate::exit::ExitReason;
 use crate::failure::Failure;
@@ -51,6 +51,9 @@ const GPU_PROBE_MAX: Duration = Duration::from_secs(20);
 
 /// Pause between two tries to read the subnet at the start.
 const SUBNET_READ_PAUSE: Duration = Duration::from_secs(3);
+
+/// Requests of the operator that wait for the loop.
+const OPERATOR_CALLS_QUEUED_MAX: usize = 8;
 
 /// Bytes of a Unix socket's path, without the final zero.
 const SOCKET_PATH_MAX: usize = 107;
@@ -67,7 +70,8 @@ pub(crate) async fn live(config: Config, keypair: Keypair) -> Result<ExitReason,
     let keypair = Arc::new(keypair);
     let (store, loaded) = open_store(&config)?;
     let store = Arc::new(store);
-    let faces = Faces::open(&config, &keypair).await?;
+    let (operator, operators) = mpsc::channel(OPERATOR_CALLS_QUEUED_MAX);
+    let faces = Faces::open(&config, &keypair, operator).await?;
     let prepared = tokio::select! {
         prepared = prepare(&config, &keypair) => prepared.map(Some),
         // Nothing has begun yet that would have to be finished.
@@ -78,7 +82,7 @@ pub(crate) async fn live(config: Config, keypair: Keypair) -> Result<ExitReason,
         Ok(None) => Ok(ExitReason::Done),
         Ok(Some(prepared)) => {
             let parts = Parts { config: &config, prepared, keypair, store, loaded };
-            parts.live(&faces, signals).await
+            parts.live(&faces, signals, operators).await
         }
     };
     faces.close().await;
@@ -98,7 +102,11 @@ struct Faces {
 }
 
 impl Faces {
-    async fn open(config: &Config, keypair: &Keypair) -> Result<Self, Failure> {
+    async fn open(
+        config: &Config,
+        keypair: &Keypair,
+        operator: mpsc::Sender<OperatorCall>,
+    ) -> Result<Self, Failure> {
         let stop = CancellationToken::new();
         let metrics = Arc::new(Metrics::new());
         let (reports, watched) =
@@ -113,7 +121,7 @@ impl Faces {
             admin = %admin.address(),
             "starting"
         );
-        let served = admin.serve(watched.clone(), Arc::clone(&metrics), stop.clone());
+        let served = admin.serve(watched.clone(), Arc::clone(&metrics), operator, stop.clone());
         let admin = tokio::spawn(served);
         let snapshot = tokio::spawn(keep_snapshot(watched, config.data_dir.status_file()));
         Ok(Self { reports, metrics, stop, admin, snapshot })
@@ -376,8 +384,9 @@ impl Parts<'_> {
         self,
         faces: &Faces,
         signals: mpsc::Receiver<super::stop::StopStep>,
+        operator: mpsc::Receiver<OperatorCall>,
     ) -> Result<ExitReason, Failure> {
-        let assembled = self.assemble(faces, signals).await?;
+        let assembled = self.assemble(faces, signals, operator).await?;
         assembled.live().await.map_err(Failure::unexpected)
     }
 
@@ -385,6 +394,7 @@ impl Parts<'_> {
         self,
         faces: &Faces,
         signals: mpsc::Receiver<super::stop::StopStep>,
+        operator: mpsc::Receiver<OperatorCall>,
     ) -> Result<Assembled, Failure> {
         let (events, event_source) = mpsc::channel(EVENTS_QUEUED_MAX);
         let (calls, call_source) = mpsc::channel(PEER_CALLS_QUEUED_MAX);
@@ -408,8 +418,10 @@ impl Parts<'_> {
         let machine = Machine::new(self.machine_config(server.local_addr()));
         let clock = Clock::start();
         let leases = Arc::new(Leases::new(Arc::new(clock), Arc::clone(&faces.metrics)));
-        let keeper = self.keep(&leases, &shown)?;
-        let performer = self.performer(events.clone(), contents, &shown, &leases)?;
+        let (peers, keepers) = (self.peer_client(&shown), self.peer_client(&shown));
+        faces.metrics.watch([Arc::clone(&peers), Arc::clone(&keepers)]);
+        let keeper = self.keep(&leases, keepers)?;
+        let performer = self.performer(events.clone(), contents, peers, &leases)?;
         let (certificates, publisher) = self.keep_certificates(certificate, &shown);
         let reporter = Reporter {
             reports: faces.reports.clone(),
@@ -437,7 +449,7 @@ impl Parts<'_> {
             certificates,
             halted: None,
         };
-        let sources = Sources { events: event_source, peers: call_source, stop: signals };
+        let sources = Sources { events: event_source, peers: call_source, operator, stop: signals };
         let stopping = Stopping::new(self.config.stop.grace);
         Ok(Assembled { heart, first, sources, stopping, server, follower, publisher })
     }
@@ -446,10 +458,9 @@ impl Parts<'_> {
         &self,
         events: mpsc::Sender<Event>,
         contents: Contents,
-        shown: &Shown,
+        peers: Arc<PeerClient>,
         leases: &Arc<Leases>,
     ) -> Result<Performer, Failure> {
-        let peers = self.peer_client(shown);
         Ok(Performer {
             events: events.clone(),
             signer: Arc::clone(&self.keypair) as Arc<dyn HotkeySigner>,
@@ -517,8 +528,8 @@ impl Parts<'_> {
     }
 
     /// Keeps leases, with connections that nobody else uses.
-    fn keep(&self, leases: &Arc<Leases>, shown: &Shown) -> Result<KeeperThread, Failure> {
-        let (peers, engine) = (self.peer_client(shown), self.prepared.host.engine.clone());
+    fn keep(&self, leases: &Arc<Leases>, peers: Arc<PeerClient>) -> Result<KeeperThread, Failure> {
+        let engine = self.prepared.host.engine.clone();
         let doors = Arc::new(RealDoors { peers, engine });
         KeeperThread::start(Arc::clone(leases), doors).map_err(Failure::unexpected)
     }

@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use node_chain::EndpointState;
 use node_core::evidence::{Evidence, Metrics};
 use node_core::id::{AssignmentId, Attempt, Hotkey, RunId, SubmissionId};
-use node_core::lease::{LeaseRow, LeaseState};
+use node_core::lease::{LeaseRow, LeaseState, Reopened};
+use node_core::lease_record::LeaseRecord;
 use node_core::machine::Machine;
 use node_core::points::{bits_per_byte, points};
 use node_core::preflight::Preflight;
@@ -23,8 +24,8 @@ use super::certificate::own_key_check;
 use super::journal::JournalStatus;
 use super::report::{
     AttemptStatus, ChainStatus, DeviceStatus, EvaluationStatus, LeaseCounts, MetricsStatus,
-    NodeStatus, PeerStatus, Readiness, ReceiptStatus, RefusalStatus, RevealStatus, RunStatus,
-    StatusReport, SubmissionCounts, SubmissionStage, SubmissionStatus, WeightsIntent,
+    NodeStatus, PeerStatus, Readiness, ReceiptStatus, RefusalStatus, ReopenedStatus, RevealStatus,
+    RunStatus, StatusReport, SubmissionCounts, SubmissionStage, SubmissionStatus, WeightsIntent,
     WeightsStatus, ROWS_MAX, SCHEMA,
 };
 use super::watch::{checks, endpoints, CheckStatus, WatchStatus};
@@ -450,11 +451,33 @@ fn evaluations(machine: &Machine, submissions: &[SubmissionStatus]) -> Vec<Evalu
             SubmissionStage::Committed | SubmissionStage::Fetched | SubmissionStage::Rejected
         )
     };
-    submissions
-        .iter()
-        .filter(is_evaluated)
-        .map(|row| EvaluationStatus { submission: row.id, explanation: machine.explain(&row.id) })
-        .collect()
+    let mut leases: BTreeMap<SubmissionId, Vec<&LeaseRow>> = BTreeMap::new();
+    let is_told = |row: &&LeaseRow| !row.reopened.is_empty() || is_exhausted(row);
+    for row in machine.leases().map(LeaseRecord::row).filter(is_told) {
+        leases.entry(row.assignment.submission).or_default().push(row);
+    }
+    let evaluation = |row: &SubmissionStatus| {
+        let leases = leases.remove(&row.id).unwrap_or_default();
+        let exhausted = leases.iter().filter(|row| is_exhausted(row));
+        EvaluationStatus {
+            submission: row.id,
+            explanation: machine.explain(&row.id),
+            exhausted: exhausted.map(|row| row.assignment.id).collect(),
+            reopened: leases.into_iter().flat_map(reopened).collect(),
+        }
+    };
+    submissions.iter().filter(is_evaluated).map(evaluation).collect()
+}
+
+fn is_exhausted(row: &LeaseRow) -> bool {
+    matches!(row.state, LeaseState::Exhausted { .. })
+}
+
+fn reopened(row: &LeaseRow) -> impl Iterator<Item = ReopenedStatus> + '_ {
+    let (assignment, replica) = (row.assignment.id, row.assignment.replica);
+    let told =
+        move |before: &Reopened| ReopenedStatus { assignment, replica, before: before.clone() };
+    row.reopened.iter().map(told)
 }
 
 fn receipts(machine: &Machine) -> Vec<ReceiptStatus> {
@@ -614,7 +637,8 @@ mod tests {
             let mut status = submission_status(&submission, None, None);
             let assignment = assignment.clone();
             let (attempt, spent) = (Attempt(attempt), Spent::default());
-            add_lease(&mut status, &LeaseRow { assignment, attempt, spent, state });
+            let reopened = Vec::new();
+            add_lease(&mut status, &LeaseRow { assignment, attempt, spent, state, reopened });
             (status.detail, status.worker)
         };
         let holder = Hotkey([9; 32]);

@@ -31,8 +31,8 @@ pub use render::render;
 pub(crate) use render::{blocks, table};
 pub use report::{
     AttemptStatus, ChainStatus, DeviceStatus, EvaluationStatus, LeaseCounts, MetricsStatus,
-    NodeStatus, PeerStatus, Readiness, ReceiptStatus, RefusalStatus, RevealStatus, RunStatus,
-    StatusReport, SubmissionCounts, SubmissionStage, SubmissionStatus, WeightsIntent,
+    NodeStatus, PeerStatus, Readiness, ReceiptStatus, RefusalStatus, ReopenedStatus, RevealStatus,
+    RunStatus, StatusReport, SubmissionCounts, SubmissionStage, SubmissionStatus, WeightsIntent,
     WeightsStatus, ROWS_MAX, SCHEMA, STALE_MS,
 };
 pub use snapshot::{keep_snapshot, SnapshotError};

@@ -11,7 +11,7 @@ use node_core::id::{
     Uid,
 };
 use node_core::inventory::DeviceId;
-use node_core::lease::Explanation;
+use node_core::lease::{Explanation, Reopened};
 use node_core::publish::KeyStanding;
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 use serde::{Deserialize, Serialize};
@@ -417,6 +417,25 @@ pub struct EvaluationStatus {
     /// Replicas, results and how many have to agree.
     #[serde(flatten)]
     pub explanation: Explanation,
+    /// Assignments of this node's whose attempts are used up; `assay leases reopen` gives them new
+    /// ones.
+    #[serde(default)]
+    pub exhausted: Vec<AssignmentId>,
+    /// When the operator did that, oldest first.
+    #[serde(default)]
+    pub reopened: Vec<ReopenedStatus>,
+}
+
+/// An assignment that the operator opened again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReopenedStatus {
+    /// Which.
+    pub assignment: AssignmentId,
+    /// Which replica of its evaluation.
+    pub replica: u8,
+    /// When, and what stood there before.
+    #[serde(flatten)]
+    pub before: Reopened,
 }
 
 /// Something that this node refused a peer.

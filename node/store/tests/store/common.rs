@@ -55,6 +55,7 @@ pub fn lease(slot: u64, attempt: u32) -> Row {
         attempt: Attempt(attempt),
         spent: Spent { workers_lost: 1, faults: 2, not_started: 3 },
         state,
+        reopened: Vec::new(),
     }))
 }
 

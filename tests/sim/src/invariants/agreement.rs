@@ -38,12 +38,6 @@ fn is_excused(scene: &Scene<'_>, submission: &Submission) -> bool {
     scene.ledger.exhausted.contains(&submission.id)
 }
 
-/// Whether somebody asks for one more result because those that came since its verdict disagree.
-/// Until it comes each node keeps the verdict that it reached.
-fn is_disputed(scene: &Scene<'_>, submission: &Submission) -> bool {
-    living(scene).any(|(_, machine)| machine.needs_results(&submission.id))
-}
-
 /// What is still to be done, in a sentence; `None` once everything is done.
 pub(crate) fn unfinished(scene: &Scene<'_>) -> Option<Breach> {
     living(scene).find_map(|(node, machine)| {
@@ -60,6 +54,15 @@ pub(crate) fn unfinished(scene: &Scene<'_>) -> Option<Breach> {
         };
         if let Some(open) = machine.submissions().find(is_open) {
             let detail = format!("node {node} still has {} as {:?}", open.id, open.state);
+            return Some(Breach { detail, nodes: vec![node] });
+        }
+        // A verdict may stand while those results that came since disagree with it.
+        let is_asked_for = |submission: &&Submission| {
+            let is_owed = can_agree(scene) && !is_excused(scene, submission);
+            is_owed && machine.needs_results(&submission.id)
+        };
+        if let Some(open) = machine.submissions().find(is_asked_for) {
+            let detail = format!("node {node} asks for one more result of {}", open.id);
             return Some(Breach { detail, nodes: vec![node] });
         }
         receipts_agree(scene, &Sight::Ended).err()
@@ -123,7 +126,7 @@ pub(super) fn scores_agree(scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), B
     let scores = |machine: &Machine| -> BTreeMap<SubmissionId, SubmissionState> {
         machine
             .submissions()
-            .filter(|submission| !is_excused(scene, submission) && !is_disputed(scene, submission))
+            .filter(|submission| !is_excused(scene, submission))
             .map(|submission| (submission.id, submission.state.clone()))
             .collect()
     };
@@ -139,10 +142,8 @@ pub(super) fn scores_agree(scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), B
 /// See the list. Where something is excused, nodes may know more or less of it.
 pub(super) fn vectors_agree(scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), Breach> {
     let Sight::Ended = sight else { return Ok(()) };
-    let excused = living(scene).any(|(_, machine)| {
-        let mut submissions = machine.submissions();
-        submissions.any(|one| is_excused(scene, one) || is_disputed(scene, one))
-    });
+    let excused = living(scene)
+        .any(|(_, machine)| machine.submissions().any(|submission| is_excused(scene, submission)));
     let Some(view) = living(scene).find_map(|(_, machine)| machine.view()) else { return Ok(()) };
     let vector = |machine: &Machine| -> Option<Vec<(Uid, u16)>> { machine.vector(view).ok() };
     match differ(scene, vector).filter(|_| !excused && can_agree(scene)) {
@@ -162,8 +163,7 @@ pub(super) fn scores_are_true(scene: &Scene<'_>, sight: &Sight<'_>) -> Result<()
     living(scene).try_for_each(|(node, machine)| {
         machine.submissions().try_for_each(|submission| {
             let Some(index) = scene.submissions.get(&submission.id) else { return Ok(()) };
-            let is_open = is_excused(scene, submission) || is_disputed(scene, submission);
-            let is_over = is_settled(&submission.state) && !is_open;
+            let is_over = is_settled(&submission.state) && !is_excused(scene, submission);
             let work = &scene.works[*index];
             ensure(!is_over || is_true(work, &submission.state), &[node], || {
                 format!("{} is {:?}, and {:?}", submission.id, submission.state, work.fate)

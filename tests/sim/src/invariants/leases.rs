@@ -129,7 +129,8 @@ pub(super) fn holders_stop_before_others_start(
         host.is_up() && !host.is_stalled && is_settled_in
     });
     for (node, host) in awake {
-        for container in host.containers.values().filter(|own| own.life == host.life) {
+        let minded = host.containers.values().filter(|own| own.life == host.life);
+        for container in minded.filter(|own| !own.has_ended) {
             let granted_by = scene.ledger.grants.get(&container.spec.lease);
             let is_known = !scene.ledger.forgotten.contains(&container.spec.lease);
             let is_from_here =

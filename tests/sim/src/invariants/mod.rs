@@ -179,6 +179,8 @@ invariants! {
         "A submission that has a result on a node keeps it, unless others agree on another one.";
     results::lies_are_not_scored:
         "No honest node that can evaluate scores what was not measured.";
+    results::copies_confirm_nothing:
+        "A score rests on enough results that are no copies, unless nobody else can be asked.";
     agreement::receipts_agree:
         "In the end every node has the same measurements of the same workers.";
     agreement::scores_agree:

@@ -1,6 +1,9 @@
 //! Receipts and scores.
 
-use node_core::id::Digest;
+use std::collections::BTreeSet;
+
+use node_core::evidence::Evidence;
+use node_core::id::{Digest, Hotkey};
 use node_core::lease::{PeerAnswer, PeerRequest};
 use node_core::points::points;
 use node_core::rows::{ReceiptRow, ReceiptStanding, Row, Table, Write};
@@ -144,6 +147,58 @@ pub(super) fn is_true(work: &Work, state: &SubmissionState) -> bool {
             work.honest(0).1.map(|metrics| points(&metrics)) == Some(Ok(*scored))
         }
         (SubmissionState::Failed { ending }, Fate::Ends(real)) => ending == real,
+        _ => false,
+    }
+}
+
+/// See the list. A coordinator can have results shown to it before its own is fixed; its own is then
+/// no confirmation. It is asked last, as is everybody of whom some worker says the same.
+pub(super) fn copies_confirm_nothing(scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), Breach> {
+    let Sight::Committed { node, writes, .. } = sight else { return Ok(()) };
+    let host = &scene.hosts[*node];
+    let Some(machine) = host.machine.as_ref().filter(|_| host.character == Character::Honest)
+    else {
+        return Ok(());
+    };
+    writes.iter().try_for_each(|write| {
+        let Write::Put(Row::Submission(row)) = write else { return Ok(()) };
+        let copied = (row.id, Hotkey([0; 32]))..=(row.id, Hotkey([255; 32]));
+        let copiers: BTreeSet<Hotkey> =
+            scene.ledger.copied.range(copied).map(|(_, worker)| *worker).collect();
+        let is_claim = is_settled(&row.state) && row.state != SubmissionState::Disputed;
+        if copiers.is_empty() || !is_claim {
+            return Ok(());
+        }
+        let known = machine.receipts().filter(|own| own.standing == ReceiptStanding::Counts);
+        let known = known.map(|own| &own.receipt.evidence).filter(|own| own.submission == row.id);
+        let (mut confirm, mut last) = (BTreeSet::new(), copiers);
+        let mut left = machine.eligible(&row.id);
+        for evidence in known {
+            left.remove(&evidence.worker);
+            if says(evidence, &row.state) {
+                confirm.insert(evidence.worker);
+            }
+            if evidence.coordinator_sealed.is_none() {
+                last.insert(evidence.coordinator);
+            }
+        }
+        let independent = confirm.difference(&last).count();
+        let is_anybody_left = left.difference(&last).next().is_some();
+        let required = machine.explain(&row.id).required;
+        let is_enough = independent >= usize::try_from(required).unwrap_or(usize::MAX);
+        ensure(is_enough || !is_anybody_left, &[*node], || {
+            let left: Vec<&Hotkey> = left.difference(&last).collect();
+            format!("{} rests on {independent} of {required}; {left:?} were not asked", row.id)
+        })
+    })
+}
+
+/// Whether evidence alone would lead to this state.
+fn says(evidence: &Evidence, state: &SubmissionState) -> bool {
+    let own = evidence.metrics.as_ref().map(points);
+    match state {
+        SubmissionState::Scored { points } => own == Some(Ok(*points)),
+        SubmissionState::Failed { .. } => own.is_none(),
         _ => false,
     }
 }

@@ -64,6 +64,7 @@ impl World {
                 let result = Ok(self.chain.trace(&hashes, after, until));
                 self.report(node, LATENCY_MS, Event::WeightsTraced { intent, result });
             }
+            Effect::AnswerOperator { answer, .. } => self.operator_answers.push(answer),
             Effect::Halt(halt) => panic!("node {node} halts: {halt:?}"),
         }
     }

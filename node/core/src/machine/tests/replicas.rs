@@ -141,11 +141,37 @@ fn case_35_receipts_are_public_only_once_their_evaluation_is_decided() {
     };
     assert_eq!(sequences(&world), [None]);
     world.seal_at(0, &receipts[1]);
+    world.run_for(5_000);
+    assert_eq!(sequences(&world), [None], "the other one could still seal anew");
     assert_eq!(world.complete_at(0, &receipts[1]), LeaseAnswer::Accepted);
     let mut public = sequences(&world);
     public.sort_unstable();
     assert_eq!(public, [Some(1), Some(2)]);
     assert!(matches!(world.state(0, id), Some(SubmissionState::Scored { .. })));
+}
+
+#[test]
+fn a_result_that_is_public_elsewhere_is_not_kept_from_others_here() {
+    let (mut world, id) = open_at_node_0(43, 3, 3);
+    let receipts = [1, 2].map(|worker| {
+        let grant = world.acquire(worker, 0);
+        world.receipt_saying(worker, &grant, NLL)
+    });
+    for receipt in &receipts {
+        world.seal_at(0, receipt);
+    }
+    assert_eq!(world.complete_at(0, &receipts[0]), LeaseAnswer::Accepted);
+    let own_rows = |world: &World| -> Vec<Option<u64>> {
+        let rows = world.hosts[0].machine().receipts();
+        let own = rows.filter(|row| row.receipt.evidence.coordinator == validator(0));
+        own.map(|row| row.sequence).collect()
+    };
+    assert_eq!(own_rows(&world), [None], "the other one is not shown");
+    let elsewhere = world.granted_before(id, 1);
+    let same = world.receipt_saying(1, &elsewhere, NLL);
+    world.give_receipts(0, 1, 1, vec![(1, same)]);
+    // What it says of node 0 is what others have to know to settle as it does.
+    assert_eq!(own_rows(&world), [Some(1)]);
 }
 
 #[test]
@@ -561,6 +587,29 @@ fn a_validator_without_a_device_is_waited_for_once_and_not_again() {
         (0..2).all(|node| world.claimants_at(node, last) == [0, 1])
     });
     world.run_until(120_000, "second opinions", |world| world.claimants_at(0, next) == [0, 1]);
+    world.check_scores();
+}
+
+#[test]
+fn who_brings_the_last_result_that_is_missing_does_not_wait_for_those_who_decided_without_it() {
+    let mut world = World::with_replicas(42, 2, 1, 2);
+    let restart = |world: &mut World, devices: usize| {
+        world.hosts[1].devices = devices;
+        world.kill(1);
+        world.start(1);
+    };
+    restart(&mut world, 0);
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.tick_ms = 3_000;
+    world.run_until((UNABLE_AFTER_BLOCKS + 60) * BLOCK_MS, "settled without it", |world| {
+        world.is_settled_everywhere(id)
+    });
+    world.tick_ms = 1_000;
+    restart(&mut world, 1);
+    world.run_until(240_000, "both results are everywhere", |world| {
+        (0..2).all(|node| world.claimants_at(node, id) == [0, 1])
+    });
+    assert_eq!(world.runs_started(), 2);
     world.check_scores();
 }
 

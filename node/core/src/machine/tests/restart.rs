@@ -1,7 +1,10 @@
 //! Claims about crashes: at any point, in any node, nothing is lost and nothing happens twice.
 
-use super::host::CrashPoint;
+use std::collections::BTreeMap;
+
+use super::host::{CrashPoint, Host};
 use super::world::{miner, Fate, PlannedCrash, World};
+use crate::id::{Digest, Salt};
 use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::event::Event;
 use crate::rows::{Row, RunState, Write};
@@ -217,4 +220,27 @@ fn open_leases_of_other_rules_are_not_given_out() {
     world.run_until(120_000, "settled by the new rules", |world| world.is_settled_everywhere(id));
     assert_eq!(world.runs_started(), 1);
     world.check_scores();
+}
+
+#[test]
+fn the_same_result_by_other_rules_has_a_salt_of_its_own() {
+    let mut world = World::new(7, 2, 1);
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(120_000, "settled", |world| world.is_settled_everywhere(id));
+    let salts = |world: &World| -> BTreeMap<Digest, Salt> {
+        let machines = world.hosts.iter().map(Host::machine);
+        let receipts = machines.flat_map(|machine| machine.receipts());
+        let evidence = receipts.map(|row| &row.receipt.evidence);
+        evidence.map(|evidence| (evidence.policy, evidence.salt)).collect()
+    };
+    let before = salts(&world);
+    for node in 0..2 {
+        world.kill(node);
+        world.hosts[node].config.policy.run.wall_ms += 1;
+        world.start(node);
+    }
+    world.run_until(240_000, "measured by the new rules", |world| salts(world).len() == 2);
+    let (after, old) = (salts(&world), before.into_iter().next().unwrap());
+    // The old one is public: a promise with it hides nothing from who guesses that little changed.
+    assert!(after.into_iter().all(|(policy, salt)| (policy == old.0) == (salt == old.1)));
 }

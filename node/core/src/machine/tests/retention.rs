@@ -143,6 +143,54 @@ fn what_a_node_lost_is_told_by_a_peer_that_comes_back_late() {
     assert_eq!(world.state(0, id), world.state(1, id));
 }
 
+#[test]
+fn what_a_node_lost_is_told_after_one_more_start_by_a_peer_that_comes_back_late() {
+    let mut world = World::with_replicas(13, 2, 1, 2);
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(120_000, "settled", |world| world.is_settled_everywhere(id));
+    world.run_for(10_000);
+    world.lose_rows(0);
+    world.hosts[0].devices = 0;
+    // Nobody else is a validator for as long as it waits.
+    world.chain.neuron_mut(&validator(1)).validator_permit = false;
+    world.kill(1);
+    world.start(0);
+    caught_up(&mut world, 0);
+    world.kill(0);
+    world.start(0);
+    world.run_for(10_000);
+    world.chain.neuron_mut(&validator(1)).validator_permit = true;
+    world.start(1);
+    world.run_until(90_000, "it is told", |world| world.claimants_at(0, id) == [0, 1]);
+    assert_eq!(world.state(0, id), world.state(1, id));
+}
+
+#[test]
+fn what_a_node_lost_and_could_not_judge_when_it_was_told_is_told_again_after_one_more_start() {
+    let mut world = World::new(14, 3, 1);
+    for node in [0, 2] {
+        world.hosts[node].devices = 0;
+        world.kill(node);
+        world.start(node);
+    }
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(120_000, "settled", |world| world.is_settled_everywhere(id));
+    world.run_for(10_000);
+    world.lose_rows(0);
+    // Its worker is no validator when node 2 tells of it.
+    world.chain.neuron_mut(&validator(1)).validator_permit = false;
+    world.kill(1);
+    world.run_for(30_000);
+    world.start(0);
+    caught_up(&mut world, 0);
+    assert_eq!(world.claimants_at(0, id), [0; 0]);
+    world.kill(0);
+    world.start(0);
+    world.chain.neuron_mut(&validator(1)).validator_permit = true;
+    world.run_until(90_000, "it is told again", |world| world.claimants_at(0, id) == [1]);
+    assert_eq!(world.runs_started(), 1);
+}
+
 fn caught_up(world: &mut World, node: usize) {
     world.run_until(200_000, "caught up", |world| !world.hosts[node].machine().is_catching_up());
 }

@@ -17,7 +17,10 @@ use crate::id::{
     AssignmentId, ContentDigest, Digest, DigestBuilder, Hotkey, RunId, Salt, Signature,
     SubmissionId,
 };
-use crate::lease::{Grant, HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, PeerRequest, Seal};
+use crate::lease::{
+    Grant, HoldAnswer, LeaseAnswer, LeaseRefusal, NotReopened, PeerAnswer, PeerRequest, Reopening,
+    Seal,
+};
 use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::event::{CallId, Event, Question};
 use crate::machine::{MachineConfig, WeightsMode};
@@ -108,6 +111,8 @@ pub(super) struct World {
     pub(super) tick_ms: u64,
     /// The next answers to these questions of these nodes make no sense.
     pub(super) nonsense: Vec<(usize, Option<Question>)>,
+    /// What the operator was answered.
+    pub(super) operator_answers: Vec<Result<Reopening, NotReopened>>,
     queue: BTreeMap<(u64, u64), Happening>,
     sequence: u64,
     /// A node lost rows: it may grant again what somebody still runs.
@@ -184,6 +189,7 @@ impl World {
             questions_asked: 0,
             tick_ms: 1_000,
             nonsense: Vec::new(),
+            operator_answers: Vec::new(),
             queue: BTreeMap::new(),
             sequence: 0,
             was_forgetful: false,

@@ -3,23 +3,32 @@
 mod livez;
 mod metrics;
 mod readyz;
+mod reopen;
 mod status;
 
-use axum::extract::{Request, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::HeaderValue;
 use axum::middleware::{from_fn_with_state, Next};
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::Router;
 
 use super::{AdminState, INSTANCE_HEADER};
 
+/// Bytes of what the operator sends: one id.
+const BODY_BYTES_MAX: usize = 1024;
+
 pub(super) fn routes(state: AdminState) -> Router {
+    let operator = Router::new()
+        .route("/leases/reopen", post(reopen::reopen))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .route_layer(from_fn_with_state(state.clone(), reopen::only_the_operator));
     Router::new()
         .route("/livez", get(livez::livez))
         .route("/readyz", get(readyz::readyz))
         .route("/metrics", get(metrics::metrics))
         .route("/status", get(status::status))
+        .merge(operator)
         .layer(from_fn_with_state(state.clone(), name_instance))
         .with_state(state)
 }

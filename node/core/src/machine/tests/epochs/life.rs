@@ -450,6 +450,7 @@ impl Life {
             Effect::FetchContent { .. }
             | Effect::Admit { .. }
             | Effect::Answer { .. }
+            | Effect::AnswerOperator { .. }
             | Effect::AskPeer { .. }
             | Effect::StartRun(_)
             | Effect::StopRun { .. }
