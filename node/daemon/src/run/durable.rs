@@ -199,11 +199,7 @@ impl DurableMachine {
     }
 
     /// Answers an operator that waits.
-    pub(crate) fn answer_operator(
-        &mut self,
-        call: CallId,
-        answer: Result<Reopening, NotReopened>,
-    ) {
+    pub(crate) fn answer_operator(&mut self, call: CallId, answer: Result<Reopening, NotReopened>) {
         self.calls.answer_operator(call, answer);
     }
 }
