@@ -6,7 +6,8 @@ use node_daemon::cli::{self, Command};
 use node_daemon::output;
 
 /// Leases are many small pieces of memory that one thread takes and another gives back; with the
-/// system's allocator that is a sixth of their CPU time.
+/// system's allocator that is a sixth of their CPU time. It asks for no huge pages: clearing them
+/// took another sixth, and a third more memory.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
