@@ -126,8 +126,8 @@ fn case_35_copies_confirm_nothing_where_there_is_nobody_else_to_ask() {
 
 #[test]
 fn a_loop_that_hangs_past_its_ttl_runs_nothing_beside_others_and_scores_nothing_twice() {
-    let sum = live(only(10, (4, 20), &[(Fault::LoopHangs, 600)]));
-    assert!(sum.counts.killed > 0, "nothing was killed: {sum:?}");
+    let sum = live(only(20, (4, 40), &[(Fault::LoopHangs, 3_000)]));
+    assert!(sum.counts.killed > 5, "hardly anything was killed: {sum:?}");
     assert!(sum.counts.stale > 0, "nobody came too late: {sum:?}");
 }
 

@@ -65,7 +65,7 @@ pub(super) fn evidence() -> Evidence {
         ended_at: UnixMs(2),
         salt: Salt([0; 32]),
         coordinator_sealed: None,
-            shown_before: BTreeMap::new(),
+        shown_before: BTreeMap::new(),
     }
 }
 

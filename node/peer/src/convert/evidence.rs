@@ -136,9 +136,7 @@ fn sealed_from_wire(field: &'static str, sealed: &[u8]) -> Result<Option<Digest>
 }
 
 /// In ascending order, or the same evidence would have several forms.
-fn shown_from_wire(
-    shown: &[v1::Shown],
-) -> Result<BTreeMap<Hotkey, Option<Digest>>, ConvertError> {
+fn shown_from_wire(shown: &[v1::Shown]) -> Result<BTreeMap<Hotkey, Option<Digest>>, ConvertError> {
     at_most("shown_before", shown, SHOWN_BEFORE_MAX)?;
     let mut read = BTreeMap::new();
     for one in shown {

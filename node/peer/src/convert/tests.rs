@@ -194,6 +194,19 @@ fn numbers_texts_and_lists_are_held_to_their_limits() {
     });
     assert!(matches!(curve, Err(ConvertError::TooMany { field: "loss_curve_microbpb", .. })));
 
+    let shown = |coordinators: &[u8]| {
+        changed_evidence(|evidence| {
+            let to = |byte: &u8| v1::Shown { coordinator: vec![*byte; 32], sealed: Vec::new() };
+            evidence.shown_before = coordinators.iter().map(to).collect();
+        })
+    };
+    let many: Vec<u8> = (0..=8).collect();
+    assert!(matches!(shown(&many), Err(ConvertError::TooMany { field: "shown_before", .. })));
+    for disordered in [[2, 1], [2, 2]] {
+        assert_eq!(shown(&disordered), Err(ConvertError::Order { field: "shown_before" }));
+    }
+    assert!(shown(&[1, 2]).is_ok());
+
     let renew = renew_request_from_wire(renew_request_to_wire(&[renewal(); RENEW_ITEMS_MAX + 1]));
     assert!(matches!(renew, Err(ConvertError::TooMany { field: "renewals", .. })));
 }

@@ -254,7 +254,7 @@ pub(crate) fn receipt(worker: &Arc<DevKey>, coordinator: Hotkey) -> Receipt {
         ended_at: UnixMs(SetClock::START + 600_000),
         salt: Salt([0x5a; 32]),
         coordinator_sealed: None,
-            shown_before: BTreeMap::new(),
+        shown_before: BTreeMap::new(),
     };
     let signature = worker.sign(&evidence.signing_message());
     Receipt { evidence, signature }
