@@ -88,16 +88,18 @@ impl Evaluation {
     }
 
     /// Whether somebody could still hand in another result after seeing those that are here: who has
-    /// fixed none, and who has fixed one and not shown it, as its lease may end unshown and another
-    /// one may follow.
+    /// fixed none; who has fixed one and not shown it, as its lease may end unshown and another one
+    /// may follow; and who gets elsewhere, or later, what is exhausted here.
     ///
     /// - `is_given_out`: whether open replicas are still granted here.
     #[must_use]
     pub fn has_unshown(&self, is_given_out: bool) -> bool {
         self.replicas.values().any(|record| match record.row().state {
             LeaseState::Open => is_given_out,
-            LeaseState::Granted { .. } | LeaseState::Sealed { .. } => true,
-            LeaseState::Complete { .. } | LeaseState::Exhausted { .. } => false,
+            LeaseState::Granted { .. }
+            | LeaseState::Sealed { .. }
+            | LeaseState::Exhausted { .. } => true,
+            LeaseState::Complete { .. } => false,
         })
     }
 
@@ -247,6 +249,22 @@ mod tests {
         assert!(evaluation.has_unshown(false));
         evaluation.replica_mut(0).unwrap().complete(granted.lease, Digest([0; 32]));
         assert!(!evaluation.has_unshown(true));
+    }
+
+    #[test]
+    fn what_is_exhausted_here_somebody_may_still_get_elsewhere() {
+        let mut evaluation = Evaluation::default();
+        evaluation.insert(LeaseRecord::resume(
+            LeaseRow {
+                assignment: assignment(0),
+                attempt: Attempt(5),
+                spent: Spent::default(),
+                state: LeaseState::Exhausted { last: "worker_lost".to_owned() },
+                reopened: Vec::new(),
+            },
+            NOW,
+        ));
+        assert!(evaluation.has_unshown(true) && evaluation.has_unshown(false));
     }
 
     #[test]

@@ -197,6 +197,7 @@ pub(crate) fn result(key: &Keypair, grant: &Grant) -> (Evidence, Seal) {
         ended_at: UnixMs(1_700_000_060_000),
         salt: Salt(run),
         coordinator_sealed: None,
+        shown_before: BTreeMap::new(),
     };
     let signature = key.sign(&Seal::message_for(&evidence));
     let seal = Seal::of(&evidence, signature);
