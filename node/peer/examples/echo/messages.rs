@@ -102,5 +102,6 @@ fn evidence() -> v1::Evidence {
         ended_at_unix_ms: 1_700_000_060_000,
         salt: id(),
         coordinator_sealed: Vec::new(),
+        shown_before: Vec::new(),
     }
 }

@@ -4,7 +4,7 @@
 use super::asking::held;
 use super::perform::SIGN_MS;
 use super::world::{miner, validator, Fate, World, BLOCK_MS};
-use crate::evidence::Receipt;
+use crate::evidence::{Evidence, Receipt};
 use crate::id::{Digest, Hotkey, RunId, Signature, SubmissionId};
 use crate::lease::{
     lease_id, Grant, HeldStage, HoldAnswer, LeaseAnswer, LeaseRefusal, LeaseState, PeerAnswer,
@@ -315,13 +315,18 @@ fn case_35_a_coordinator_cannot_make_a_worker_show_its_result_before_others_fixe
     assert!(reveal(&mut world, run, vec![seal_of(validator(2), &own)]));
 }
 
-/// What the result of node 1 says that its coordinator had fixed when it was shown.
-fn coordinator_sealed(world: &World) -> Option<Digest> {
+/// The result of node 1 as it shows it.
+fn shown_by_node_1(world: &World) -> Evidence {
     let shown = world.hosts[1].machine().runs().find_map(|run| match &run.row.state {
-        RunState::Completing { receipt } => Some(receipt.evidence.coordinator_sealed),
+        RunState::Completing { receipt } => Some(receipt.evidence.clone()),
         RunState::Started | RunState::Sealing { .. } | RunState::Releasing { .. } => None,
     });
     shown.unwrap()
+}
+
+/// What it says that its coordinator had fixed then.
+fn coordinator_sealed(world: &World) -> Option<Digest> {
+    shown_by_node_1(world).coordinator_sealed
 }
 
 #[test]
@@ -357,17 +362,13 @@ fn regrant(world: &mut World, run: RunId, coordinator: Hotkey) {
 
 #[test]
 fn case_35_a_result_says_under_another_coordinator_who_was_shown_it_before() {
-    let (mut world, id, run, own) = sealed_at_node_1(34);
+    let (mut world, _, run, own) = sealed_at_node_1(34);
     assert!(reveal(&mut world, run, vec![seal_of(validator(2), &own)]));
     assert_eq!(coordinator_sealed(&world), None);
     regrant(&mut world, run, validator(2));
     let (run, _) = sealed_run(&world).unwrap();
     assert!(reveal_by(&mut world, validator(2), run, vec![seal_of(validator(0), &own)]));
-    let shown = world.hosts[1].machine().runs().find_map(|run| match &run.row.state {
-        RunState::Completing { receipt } => Some(receipt.evidence.shown_before.clone()),
-        _ => None,
-    });
-    assert_eq!(shown, Some([(validator(0), None)].into()), "{id:?}");
+    assert_eq!(shown_by_node_1(&world).shown_before, [(validator(0), None)].into());
 }
 
 #[test]
