@@ -87,9 +87,9 @@ impl Evaluation {
         !claimants.contains(peer) && !self.replicas.values().any(takes_part)
     }
 
-    /// Whether somebody could still hand in another result after seeing those that are here: who has
-    /// fixed none; who has fixed one and not shown it, as its lease may end unshown and another one
-    /// may follow; and who gets elsewhere, or later, what is exhausted here.
+    /// Whether somebody could still hand in another result after seeing those that are here: who
+    /// has fixed none; who has fixed one and not shown it, as its lease may end unshown and another
+    /// one may follow; and who gets elsewhere, or later, what is exhausted here.
     ///
     /// - `is_given_out`: whether open replicas are still granted here.
     #[must_use]

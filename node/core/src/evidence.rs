@@ -92,8 +92,8 @@ pub struct Evidence {
     /// What the coordinator had fixed as its own result when it was shown this one; `None` if
     /// nothing. Whoever is shown a result before fixing its own says nothing new about it.
     pub coordinator_sealed: Option<Digest>,
-    /// Other coordinators that were shown it before, likewise: one of them may have taken no receipt
-    /// for it, or may keep that to itself. At most
+    /// Other coordinators that were shown it before, likewise: one of them may have taken no
+    /// receipt for it, or may keep that to itself. At most
     /// [`SHOWN_BEFORE_MAX`](crate::limits::SHOWN_BEFORE_MAX).
     pub shown_before: BTreeMap<Hotkey, Option<Digest>>,
 }

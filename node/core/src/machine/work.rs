@@ -458,8 +458,8 @@ impl Machine {
         shown.or_else(|| seals.iter().find(is_theirs).map(|seal| seal.result))
     }
 
-    /// Who was shown this node's result, the coordinator among them, and what each had fixed when it
-    /// first was: what it fixed since, it may have copied. Stored before anything is shown.
+    /// Who was shown this node's result, the coordinator among them, and what each had fixed when
+    /// it first was: what it fixed since, it may have copied. Stored before anything is shown.
     fn first_shown_with(
         &mut self,
         submission: SubmissionId,

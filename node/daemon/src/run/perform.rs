@@ -51,8 +51,8 @@ pub(crate) struct LiveRun {
 }
 
 impl Performer {
-    /// Starts what an effect asks for. [`Effect::Answer`], [`Effect::AnswerOperator`] and [`Effect::Halt`]
-    /// belong to the loop and are not for here.
+    /// Starts what an effect asks for. [`Effect::Answer`], [`Effect::AnswerOperator`] and
+    /// [`Effect::Halt`] belong to the loop and are not for here.
     pub(crate) fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::FetchContent { submission, content, location, peers } => {

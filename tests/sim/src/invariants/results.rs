@@ -151,8 +151,8 @@ pub(super) fn is_true(work: &Work, state: &SubmissionState) -> bool {
     }
 }
 
-/// See the list. A coordinator can have results shown to it before its own is fixed; its own is then
-/// no confirmation. It is asked last, as is everybody of whom some worker says the same.
+/// See the list. A coordinator can have results shown to it before its own is fixed; its own is
+/// then no confirmation. It is asked last, as is everybody of whom some worker says the same.
 pub(super) fn copies_confirm_nothing(scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), Breach> {
     let Sight::Committed { node, writes, .. } = sight else { return Ok(()) };
     let host = &scene.hosts[*node];

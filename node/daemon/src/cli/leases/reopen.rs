@@ -29,7 +29,7 @@ and gives the assignment out again under the next attempt. Late results of earli
 refused. When it was done, and what stood there before, is kept: `assay explain` shows it.
 
 Exit codes: 0 opened; 1 refused: no such assignment, attempts are left, or no result is missing;
-3 not running or not answering. When there was no answer, `assay explain` says whether it was done.";
+3 not running or not answering. Without an answer, `assay explain` says whether it was done.";
 
 /// Longer than the node waits for its loop.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
