@@ -86,8 +86,8 @@ pub struct Ledger {
     pub settled: BTreeMap<(usize, SubmissionId), SubmissionState>,
     /// Submissions that an honest node has decided.
     pub decided: BTreeSet<SubmissionId>,
-    /// Whose results are copies that were made before that.
-    pub copied: BTreeSet<(SubmissionId, Hotkey)>,
+    /// Whose results are copies that were made before that, and whose results they copied.
+    pub copied: BTreeMap<(SubmissionId, Hotkey), Hotkey>,
     /// Submissions with an assignment that ran out of attempts.
     pub exhausted: BTreeSet<SubmissionId>,
     /// What there was of everything.

@@ -210,13 +210,14 @@ impl World {
             Character::Copier => {
                 let copied = self.copied(node, submission);
                 // What somebody has decided from others' results is for everybody to see.
-                if copied.is_some() && !self.ledger.decided.contains(&submission) {
+                let Some((of, ending, metrics)) = copied else { return work.lie(node) };
+                if !self.ledger.decided.contains(&submission) {
                     let is_own = self.is_own_lease(node, spec.lease);
                     self.ledger.counts.copies += 1;
                     self.ledger.counts.copies_for_others += u64::from(!is_own);
-                    self.ledger.copied.insert((submission, validator(node)));
+                    self.ledger.copied.entry((submission, validator(node))).or_insert(of);
                 }
-                copied.unwrap_or_else(|| work.lie(node))
+                (ending, metrics)
             }
         }
     }
@@ -225,13 +226,17 @@ impl World {
         self.ledger.grants.get(&lease).is_some_and(|granted| granted.coordinator == node)
     }
 
-    /// The result of somebody else, if this node has it by now.
-    fn copied(&self, node: usize, submission: SubmissionId) -> Option<(Ending, Option<Metrics>)> {
+    /// The result of somebody else, if this node has it by now, and whose it is.
+    fn copied(
+        &self,
+        node: usize,
+        submission: SubmissionId,
+    ) -> Option<(Hotkey, Ending, Option<Metrics>)> {
         let own = validator(node);
         let machine = self.hosts[node].machine.as_ref()?;
         let mut known = machine.receipts().map(|row| &row.receipt.evidence);
         let other = known.find(|e| e.submission == submission && e.worker != own)?;
-        Some((other.ending.clone(), other.metrics.clone()))
+        Some((other.worker, other.ending.clone(), other.metrics.clone()))
     }
 
     /// A request reaches a host: past the door, then to the machine.

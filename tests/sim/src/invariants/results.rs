@@ -1,6 +1,6 @@
 //! Receipts and scores.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use node_core::evidence::Evidence;
 use node_core::id::{Digest, Hotkey};
@@ -163,15 +163,17 @@ pub(super) fn copies_confirm_nothing(scene: &Scene<'_>, sight: &Sight<'_>) -> Re
     writes.iter().try_for_each(|write| {
         let Write::Put(Row::Submission(row)) = write else { return Ok(()) };
         let copied = (row.id, Hotkey([0; 32]))..=(row.id, Hotkey([255; 32]));
-        let copiers: BTreeSet<Hotkey> =
-            scene.ledger.copied.range(copied).map(|(_, worker)| *worker).collect();
+        let copied = scene.ledger.copied.range(copied);
+        let copied: BTreeMap<Hotkey, Hotkey> =
+            copied.map(|((_, worker), of)| (*worker, *of)).collect();
+        let copiers: BTreeSet<Hotkey> = copied.keys().copied().collect();
         let is_claim = is_settled(&row.state) && row.state != SubmissionState::Disputed;
         if copiers.is_empty() || !is_claim {
             return Ok(());
         }
         let known = machine.receipts().filter(|own| own.standing == ReceiptStanding::Counts);
         let known = known.map(|own| &own.receipt.evidence).filter(|own| own.submission == row.id);
-        let (mut confirm, mut last) = (BTreeSet::new(), copiers);
+        let (mut confirm, mut informed) = (BTreeSet::new(), BTreeSet::new());
         let mut left = machine.eligible(&row.id);
         for evidence in known {
             left.remove(&evidence.worker);
@@ -179,9 +181,13 @@ pub(super) fn copies_confirm_nothing(scene: &Scene<'_>, sight: &Sight<'_>) -> Re
                 confirm.insert(evidence.worker);
             }
             let shown = evidence.shown_to().filter(|(_, sealed)| sealed.is_none());
-            last.extend(shown.map(|(coordinator, _)| coordinator));
+            informed.extend(shown.map(|(coordinator, _)| coordinator));
         }
-        let independent = confirm.difference(&last).count();
+        // A copy of what nobody else hands in here stands for it.
+        let counted = confirm.difference(&informed);
+        let measured: BTreeSet<Hotkey> =
+            counted.map(|worker| *copied.get(worker).unwrap_or(worker)).collect();
+        let (independent, last) = (measured.len(), &informed | &copiers);
         let is_anybody_left = left.difference(&last).next().is_some();
         let required = machine.explain(&row.id).required;
         let is_enough = independent >= usize::try_from(required).unwrap_or(usize::MAX);
