@@ -133,7 +133,7 @@ impl Serialize for Packable<'_> {
         match self.0 {
             Value::Null => serializer.serialize_unit(),
             Value::Bool(value) => serializer.serialize_bool(*value),
-            Value::Number(value) => value.serialize(serializer),
+            Value::Number(number) => write_number(number, serializer),
             Value::String(text) => PackableText(text).serialize(serializer),
             Value::Array(values) => {
                 let mut items = serializer.serialize_seq(Some(values.len()))?;
@@ -150,6 +150,20 @@ impl Serialize for Packable<'_> {
                 entries.end()
             }
         }
+    }
+}
+
+/// By value: a number that serialises itself is a map where another crate of the build asks
+/// `serde_json` for numbers of any precision.
+fn write_number<S: Serializer>(number: &Number, serializer: S) -> Result<S::Ok, S::Error> {
+    if let Some(value) = number.as_u64() {
+        serializer.serialize_u64(value)
+    } else if let Some(value) = number.as_i64() {
+        serializer.serialize_i64(value)
+    } else if let Some(value) = number.as_f64() {
+        serializer.serialize_f64(value)
+    } else {
+        Err(serde::ser::Error::custom("a number is neither of 64 bits nor a fraction"))
     }
 }
 
