@@ -287,25 +287,24 @@ fn decided<'a>(
 /// Coordinators that were shown a result of somebody else before they had fixed their own. A worker
 /// names also those that were shown it before and took no receipt.
 fn informed(receipts: &[&Receipt]) -> BTreeSet<Hotkey> {
-    let coordinators: BTreeSet<Hotkey> =
-        receipts.iter().map(|receipt| receipt.evidence.coordinator).collect();
-    let mut fixed: BTreeMap<Hotkey, BTreeSet<Digest>> = BTreeMap::new();
+    let shown: BTreeSet<(Hotkey, Option<Digest>)> =
+        receipts.iter().flat_map(|receipt| receipt.evidence.shown_to()).collect();
+    let mut fixed: BTreeMap<Hotkey, BTreeSet<Digest>> =
+        shown.iter().map(|(coordinator, _)| (*coordinator, BTreeSet::new())).collect();
     for receipt in receipts {
-        let evidence = &receipt.evidence;
-        if !coordinators.contains(&evidence.worker) {
-            continue;
+        // What others fixed is asked of nobody, and takes long to compute.
+        if let Some(theirs) = fixed.get_mut(&receipt.evidence.worker) {
+            theirs.insert(receipt.evidence.sealed());
         }
-        fixed.entry(evidence.worker).or_default().insert(evidence.sealed());
     }
-    let has_fixed = |coordinator: &Hotkey, sealed: Option<Digest>| {
+    // Whose result is not here yet may still bring what it had fixed.
+    let has_fixed = |(coordinator, sealed): &(Hotkey, Option<Digest>)| {
         let theirs = fixed.get(coordinator);
-        sealed.is_some_and(|sealed| theirs.is_none_or(|theirs| theirs.contains(&sealed)))
+        let can_be = |sealed| theirs.is_none_or(|t| t.is_empty() || t.contains(&sealed));
+        sealed.is_some_and(can_be)
     };
-    let shown = receipts.iter().flat_map(|receipt| receipt.evidence.shown_to());
-    shown
-        .filter(|(coordinator, sealed)| !has_fixed(coordinator, *sealed))
-        .map(|(coordinator, _)| coordinator)
-        .collect()
+    let informed = shown.iter().filter(|shown| !has_fixed(shown));
+    informed.map(|(coordinator, _)| *coordinator).collect()
 }
 
 /// One claim per worker, ordered by what was found; and those who said different things.

@@ -258,7 +258,10 @@ fn case_35_who_saw_a_result_before_fixing_its_own_confirms_nothing() {
 fn case_35_who_was_shown_a_result_and_took_no_receipt_confirms_nothing_under_another_coordinator() {
     let copy = shown_to(4, None, claim(3, BPB));
     let own = claim(4, BPB);
-    for (sealed, is_decided) in [(None, false), (Some(copy.evidence.sealed()), true)] {
+    // Nothing, something else, and what it brings now.
+    let something = claim(3, BPB + 1).evidence.sealed();
+    let copied = copy.evidence.sealed();
+    for (sealed, is_decided) in [(None, false), (Some(something), false), (Some(copied), true)] {
         let mut honest = shown_to(4, Some(&own), claim(1, BPB));
         honest.evidence.shown_before = [(Hotkey([3; 32]), sealed)].into();
         let standing = settled(&jury(2, 4), &[honest, copy.clone()]);
