@@ -95,6 +95,7 @@ pub struct Evidence {
     /// Other coordinators that were shown it before, likewise: one of them may have taken no
     /// receipt for it, or may keep that to itself. At most
     /// [`SHOWN_BEFORE_MAX`](crate::limits::SHOWN_BEFORE_MAX).
+    #[serde(default)]
     pub shown_before: BTreeMap<Hotkey, Option<Digest>>,
 }
 
@@ -215,8 +216,9 @@ impl Evidence {
             .number(started_at.0)
             .number(ended_at.0)
             .bytes(&salt.0)
-            .bytes(sealed_bytes(coordinator_sealed.as_ref()))
-            .number(shown_before.len() as u64);
+            .bytes(sealed_bytes(coordinator_sealed.as_ref()));
+        // The last of all, so their number need not be there: where there are none the digest is
+        // that of evidence from before there was such a field.
         let digest = shown_before.iter().fold(digest, |digest, (coordinator, sealed)| {
             digest.bytes(&coordinator.0).bytes(sealed_bytes(sealed.as_ref()))
         });
