@@ -265,8 +265,28 @@ fn sealed_bytes(sealed: Option<&Digest>) -> &[u8] {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A run of the development policy with this sum of losses.
+    pub(crate) fn metrics(sum_nll_nanonats: u64) -> Metrics {
+        Metrics {
+            sum_nll_nanonats,
+            covered_bytes: 200_000,
+            tokens: 200_000,
+            batches: 195,
+            bad_batches: 0,
+            audits: 5,
+            step0_loss_nanonats: 5_545_177_444,
+            vocabulary: 256,
+            heldout_init_nanobpb: 8_000_000_000,
+            heldout_nanobpb: 2_000_000_000,
+            last_tenth_nanobpb: 2_000_000_000,
+            parameters: 1000,
+            peak_memory_bytes: 0,
+            loss_curve_microbpb: Vec::new(),
+        }
+    }
 
     fn evidence() -> Evidence {
         Evidence {

@@ -108,25 +108,15 @@ fn floor_to_points(score: f64) -> u64 {
 )]
 mod tests {
     use super::*;
+    use crate::evidence::tests as evidence;
     use proptest::prelude::*;
 
     pub(crate) fn metrics(bpb: f64) -> Metrics {
         let nll = bpb * core::f64::consts::LN_2 * 200_000.0 * 1e9;
         Metrics {
-            sum_nll_nanonats: nll as u64,
-            covered_bytes: 200_000,
-            tokens: 200_000,
-            batches: 195,
-            bad_batches: 0,
-            audits: 5,
-            step0_loss_nanonats: 5_545_177_444,
-            vocabulary: 256,
-            heldout_init_nanobpb: 8_000_000_000,
             heldout_nanobpb: (bpb * 1e9) as u64,
             last_tenth_nanobpb: (bpb * 1e9) as u64,
-            parameters: 1000,
-            peak_memory_bytes: 0,
-            loss_curve_microbpb: vec![],
+            ..evidence::metrics(nll as u64)
         }
     }
 

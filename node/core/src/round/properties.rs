@@ -1,6 +1,7 @@
 //! What holds of settling whatever receipts there are: receipts chosen by chance.
 
 use super::*;
+use crate::evidence::tests::metrics;
 use crate::id::{Salt, Signature};
 
 const TOLERANCE: u64 = 5_000_000;
@@ -28,7 +29,7 @@ fn hotkey(number: usize) -> Hotkey {
 /// tolerance or by much.
 fn evidence(worker: usize, choice: usize, salt: u8) -> Evidence {
     let nll = [400, 401, 402, 300, 200].map(|sum| sum * 1_000_000_000_000_u64);
-    let measured = nll.get(choice).map(|sum| tests::metrics(*sum));
+    let measured = nll.get(choice).map(|sum| metrics(*sum));
     let failed = Ending::NotCausal { batch: 1 };
     Evidence {
         coordinator: hotkey(worker),

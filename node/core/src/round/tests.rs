@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::commitment::Location;
-use crate::evidence::Metrics;
+use crate::evidence::tests::metrics;
 use crate::id::{Attempt, ContentDigest, LeaseId, RunId, Salt, Signature};
 use crate::submission::Submission;
 use crate::unit::{BlockNumber, UnixMs};
@@ -21,25 +21,6 @@ fn assignment() -> Assignment {
         BlockHash([5; 32]),
     );
     Assignment::derive(&submission, 1, 0, Digest([7; 32]))
-}
-
-pub(super) fn metrics(sum_nll_nanonats: u64) -> Metrics {
-    Metrics {
-        sum_nll_nanonats,
-        covered_bytes: 200_000,
-        tokens: 200_000,
-        batches: 195,
-        bad_batches: 0,
-        audits: 5,
-        step0_loss_nanonats: 5_545_177_444,
-        vocabulary: 256,
-        heldout_init_nanobpb: 8_000_000_000,
-        heldout_nanobpb: 2_000_000_000,
-        last_tenth_nanobpb: 2_000_000_000,
-        parameters: 1000,
-        peak_memory_bytes: 0,
-        loss_curve_microbpb: Vec::new(),
-    }
 }
 
 pub(super) fn evidence() -> Evidence {

@@ -12,7 +12,8 @@ use super::prng::Prng;
 use crate::admission::{Rejection, Rule, Verdict};
 use crate::assignment::coordinators;
 use crate::commitment::{Commitment, Location};
-use crate::evidence::{Evidence, Metrics, Receipt};
+pub(super) use crate::evidence::tests::metrics;
+use crate::evidence::{Evidence, Receipt};
 use crate::id::{
     AssignmentId, ContentDigest, Digest, DigestBuilder, Hotkey, RunId, Salt, Signature,
     SubmissionId,
@@ -686,23 +687,4 @@ impl World {
 /// One that differs from run to run.
 pub(super) fn salt(run: &RunId) -> Salt {
     Salt(run.0)
-}
-
-pub(super) fn metrics(nll_nanonats: u64) -> Metrics {
-    Metrics {
-        sum_nll_nanonats: nll_nanonats,
-        covered_bytes: 200_000,
-        tokens: 200_000,
-        batches: 195,
-        bad_batches: 0,
-        audits: 5,
-        step0_loss_nanonats: 5_545_177_444,
-        vocabulary: 256,
-        heldout_init_nanobpb: 8_000_000_000,
-        heldout_nanobpb: 2_000_000_000,
-        last_tenth_nanobpb: 2_000_000_000,
-        parameters: 1_000,
-        peak_memory_bytes: 0,
-        loss_curve_microbpb: Vec::new(),
-    }
 }
