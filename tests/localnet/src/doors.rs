@@ -61,6 +61,10 @@ pub(crate) async fn keep(door: Door, stop: StopHandle) {
             },
         };
         let faults = door.switch.watch();
+        if faults.borrow().faults.down {
+            // Before anything is read, or a handshake could be answered first.
+            continue;
+        }
         if let Some(status) = faults.borrow().faults.handshake_status {
             tokio::spawn(refuse(socket, status));
             continue;

@@ -163,6 +163,8 @@ fn announce(localnet: &Localnet, ready_file: Option<&Path>) -> Result<(), Failur
     let listening = urls.iter().map(|url| format!("listening on {url}"));
     let lines: Vec<String> =
         listening.chain(control.iter().map(|url| format!("control on {url}"))).collect();
+    // In one write, so that a reader who leaves after the first line has left all of them.
+    let said = format!("{}\n", lines.join("\n"));
     let mut stdout = io::stdout();
-    writeln!(stdout, "{}", lines.join("\n")).and_then(|()| stdout.flush()).map_err(Failure::Output)
+    stdout.write_all(said.as_bytes()).and_then(|()| stdout.flush()).map_err(Failure::Output)
 }

@@ -33,9 +33,8 @@ impl Process {
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
             for line in stdout.lines().map_while(Result::ok) {
-                if sender.send(line).is_err() {
-                    return;
-                }
+                // Read to the end, whoever still listens: a pipe closed early ends the process.
+                let _unheard = sender.send(line);
             }
         });
         let line = lines.recv_timeout(PATIENCE).expect("no first line");
