@@ -34,6 +34,7 @@ pub mod limits;
 
 pub mod epoch;
 
+pub mod health;
 pub mod inventory;
 pub mod view;
 

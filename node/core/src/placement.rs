@@ -43,7 +43,7 @@ impl fmt::Display for PlacementRefusal {
 fn fits(device: &Device, limits: &RunLimits) -> bool {
     let has_memory = match device.kind {
         DeviceKind::CpuSlot => device.memory_mib >= limits.memory_mib,
-        DeviceKind::Gpu => true,
+        DeviceKind::Gpu | DeviceKind::MigSlice => true,
     };
     device.kind == limits.device && has_memory
 }
@@ -92,12 +92,7 @@ mod tests {
     use crate::policy::Policy;
 
     fn slot(name: &str, memory_mib: u64) -> Device {
-        Device {
-            id: DeviceId(name.to_owned()),
-            kind: DeviceKind::CpuSlot,
-            label: "one CPU".to_owned(),
-            memory_mib,
-        }
+        Device::new(DeviceId(name.to_owned()), DeviceKind::CpuSlot, "one CPU", memory_mib)
     }
 
     #[test]

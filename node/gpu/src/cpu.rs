@@ -7,11 +7,9 @@ use node_core::inventory::{Device, DeviceId, DeviceKind};
 #[must_use]
 pub fn cpu_slots(count: usize, memory_mib_each: u64) -> Vec<Device> {
     (0..count)
-        .map(|slot| Device {
-            id: DeviceId(format!("cpu-{slot}")),
-            kind: DeviceKind::CpuSlot,
-            label: format!("CPU slot {slot}"),
-            memory_mib: memory_mib_each,
+        .map(|slot| {
+            let id = DeviceId(format!("cpu-{slot}"));
+            Device::new(id, DeviceKind::CpuSlot, format!("CPU slot {slot}"), memory_mib_each)
         })
         .collect()
 }

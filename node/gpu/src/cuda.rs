@@ -62,12 +62,8 @@ fn describe(ordinal: i32) -> Result<Device, GpuFault> {
     let uuid = result::device::get_uuid(device).map_err(|error| fault("cuDeviceGetUuid", error))?;
     let name = result::device::get_name(device).map_err(|error| fault("cuDeviceGetName", error))?;
     let bytes = total_bytes(device).map_err(|error| fault("cuDeviceTotalMem", error))?;
-    Ok(Device {
-        id: DeviceId(uuid_text(uuid.bytes.map(|byte| byte.to_ne_bytes()[0]))),
-        kind: DeviceKind::Gpu,
-        label: clip_detail(&name),
-        memory_mib: (bytes as u64) >> 20,
-    })
+    let id = DeviceId(uuid_text(uuid.bytes.map(|byte| byte.to_ne_bytes()[0])));
+    Ok(Device::new(id, DeviceKind::Gpu, clip_detail(&name), (bytes as u64) >> 20))
 }
 
 /// A UUID as `nvidia-smi -L` prints it and container engines take it.

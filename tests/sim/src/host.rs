@@ -202,11 +202,9 @@ impl Host {
     }
 
     pub(crate) fn inventory(&self) -> Vec<Device> {
-        let slot = |index| Device {
-            id: DeviceId(format!("cpu-{index}")),
-            kind: DeviceKind::CpuSlot,
-            label: "one CPU".to_owned(),
-            memory_mib: 4096,
+        let slot = |index| {
+            let id = DeviceId(format!("cpu-{index}"));
+            Device::new(id, DeviceKind::CpuSlot, "one CPU", 4096)
         };
         (0..self.devices).map(slot).collect()
     }

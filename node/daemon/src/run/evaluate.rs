@@ -221,7 +221,7 @@ impl Evaluator {
     fn sandbox(&self, spec: &RunSpec, binds: Vec<ReadOnlyBind>) -> SandboxSpec {
         let gpus = match spec.device.kind {
             DeviceKind::CpuSlot => Vec::new(),
-            DeviceKind::Gpu => vec![spec.device.id.to_string()],
+            DeviceKind::Gpu | DeviceKind::MigSlice => vec![spec.device.id.to_string()],
         };
         SandboxSpec {
             run: spec.run,

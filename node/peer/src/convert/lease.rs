@@ -16,6 +16,7 @@ fn device_to_wire(device: DeviceKind) -> v1::DeviceKind {
     match device {
         DeviceKind::CpuSlot => v1::DeviceKind::CpuSlot,
         DeviceKind::Gpu => v1::DeviceKind::Gpu,
+        DeviceKind::MigSlice => v1::DeviceKind::MigSlice,
     }
 }
 
@@ -23,6 +24,7 @@ fn device_from_wire(device: i32) -> Result<DeviceKind, ConvertError> {
     match v1::DeviceKind::try_from(device) {
         Ok(v1::DeviceKind::CpuSlot) => Ok(DeviceKind::CpuSlot),
         Ok(v1::DeviceKind::Gpu) => Ok(DeviceKind::Gpu),
+        Ok(v1::DeviceKind::MigSlice) => Ok(DeviceKind::MigSlice),
         Ok(v1::DeviceKind::Unspecified) | Err(_) => {
             Err(ConvertError::UnknownValue { field: "device", got: device.to_string() })
         }

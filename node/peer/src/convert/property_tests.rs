@@ -180,7 +180,7 @@ fn reason() -> impl Strategy<Value = ReleaseReason> {
 }
 
 fn wanted() -> impl Strategy<Value = AcquireRequest> {
-    let device = select(vec![DeviceKind::CpuSlot, DeviceKind::Gpu]);
+    let device = select(vec![DeviceKind::CpuSlot, DeviceKind::Gpu, DeviceKind::MigSlice]);
     (device, any::<u32>(), any::<[[u8; 32]; 3]>()).prop_map(|(device, leases_max, ids)| {
         AcquireRequest {
             device,

@@ -1,0 +1,3 @@
+//! Whether a device can be trusted with a run.
+
+pub mod observation;
