@@ -181,6 +181,64 @@ const _: () = assert!(LOSS_CURVE_POINTS_MAX * 16 < PEER_MESSAGE_BYTES_MAX);
 /// Characters of an explanation that travels in evidence (an exception's text, for example).
 pub const DETAIL_CHARS_MAX: usize = 400;
 
+/// Requests that wait for devices. Lower: work is refused though it could wait. Higher: more memory
+/// (some 300 bytes each), and what waits longest waits for days.
+pub const REQUESTS_WAITING_MAX: usize = 131_072;
+
+/// Devices of one run. Lower: large models do not fit. Higher: more than a host has; a run never
+/// spans hosts.
+pub const GANG_DEVICES_MAX: u8 = 8;
+
+/// Devices of one kind and size in one host. Lower: large hosts do not fit. Higher: a set of them
+/// is no longer one machine word of 128 bits.
+pub const POOL_DEVICES_MAX: usize = 128;
+const _: () = assert!(GANG_DEVICES_MAX as usize <= POOL_DEVICES_MAX);
+
+/// Hosts that one planner knows. Lower: large fleets do not fit. Higher: each look at a set of
+/// hosts, one bit each, takes longer.
+pub const HOSTS_MAX: usize = 16_384;
+
+/// Sizes of devices, each a kind with its memory. Lower: mixed fleets do not fit. Higher: a request
+/// that any of them suffices for is looked for in each.
+pub const DEVICE_CLASSES_MAX: usize = 32;
+
+/// Images, and as many contents, that are known to be somewhere. Lower: what a host has is
+/// forgotten. Higher: a set of hosts is kept for each.
+pub const CACHED_ITEMS_MAX: usize = 4_096;
+
+/// Different needs (kind, memory, count, image) among what waits. Lower: a challenge with many
+/// images is refused. Higher: each is looked at when a device becomes free.
+pub const SHAPES_MAX: usize = 256;
+
+/// Challenges that share devices. Lower: one is refused. Higher: each is looked at when a device
+/// becomes free.
+pub const SHARES_MAX: usize = 64;
+
+/// Hosts kept for waiting runs at once, one per challenge at most. Lower: the first gang of a
+/// challenge may be overtaken for as long as others are served. Higher: more devices idle while
+/// their hosts empty.
+pub const RESERVATIONS_MAX: usize = 8;
+
+/// Hosts that fit equally well of which the one with the nearest devices is looked for. Lower: a
+/// gang's devices are farther apart than need be. Higher: each choice takes longer.
+pub const HOSTS_RANKED_MAX: usize = 8;
+
+/// Requests with nearly the same time limit of which the first that ends in time is looked for, when
+/// devices are kept for another. Lower: one that just fits is passed over. Higher: each look at a
+/// kept host takes longer.
+pub const BACKFILL_LOOKED_AT_MAX: usize = 64;
+
+/// The highest priority of a request; 0 is the lowest.
+pub const PRIORITY_MAX: u8 = 10;
+
+/// The head start of a request over one of the next lower priority. Lower: priorities mean nothing.
+/// Higher: a low one waits longer, at most `PRIORITY_MAX` times this behind whatever comes later.
+pub const PRIORITY_STEP_MS: u64 = 30 * 60 * 1000;
+
+/// Longest time limit of a run that is placed: its lease ends by then. Lower: long evaluations are
+/// refused. Higher: a gang may wait that much longer for its host.
+pub const RUN_LIMIT_MS_MAX: u64 = LEASE_TOTAL_MS_MAX;
+
 /// Events waiting for the machine. Lower: adapters wait on bursts. Higher: what the machine
 /// decides is older than the world it decides for.
 pub const EVENTS_QUEUED_MAX: usize = 1024;

@@ -1,13 +1,15 @@
-//! Which device a lease runs on. First form: a whole free device of the wanted kind, in the
-//! inventory's order; never two runs on one device.
+//! One run on one device of one host: a whole free device of the wanted kind that suffices, the
+//! smallest first and else in the inventory's order; never two runs on one device.
 //!
-//! Not here: gangs, ranking, back-fill and health.
+//! Not here: gangs, waiting, shares and health (`planner`).
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::inventory::{Device, DeviceId, DeviceKind};
 use crate::policy::RunLimits;
+
+use super::fleet::cut_boards;
 
 /// Why no device was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,16 @@ fn fits(device: &Device, limits: &RunLimits) -> bool {
     device.kind == limits.device && has_memory
 }
 
+/// The devices that runs with these limits fit on, busy or not. A GPU that is cut into slices runs
+/// nothing itself.
+fn fitting<'a>(
+    devices: &'a [Device],
+    limits: &RunLimits,
+) -> impl Iterator<Item = &'a Device> + use<'a> {
+    let (limits, cut) = (limits.clone(), cut_boards(devices));
+    devices.iter().filter(move |device| fits(device, &limits) && !cut.contains(&device.id))
+}
+
 /// Chooses a device that is not `busy` for a run with these limits.
 ///
 /// # Errors
@@ -59,9 +71,9 @@ pub fn choose<'a>(
     limits: &RunLimits,
 ) -> Result<&'a Device, PlacementRefusal> {
     check_host(devices, limits)?;
-    let mut fitting = devices.iter().filter(|device| fits(device, limits));
-    fitting
-        .find(|device| !busy.contains(&device.id))
+    fitting(devices, limits)
+        .filter(|device| !busy.contains(&device.id))
+        .min_by_key(|device| device.memory_mib)
         .ok_or(PlacementRefusal::AllBusy(limits.device))
 }
 
@@ -74,7 +86,7 @@ pub fn check_host(devices: &[Device], limits: &RunLimits) -> Result<(), Placemen
     if !devices.iter().any(|device| device.kind == limits.device) {
         return Err(PlacementRefusal::NoneOfKind(limits.device));
     }
-    if !devices.iter().any(|device| fits(device, limits)) {
+    if fitting(devices, limits).next().is_none() {
         return Err(PlacementRefusal::TooSmall { wanted_mib: limits.memory_mib });
     }
     Ok(())
@@ -83,7 +95,7 @@ pub fn check_host(devices: &[Device], limits: &RunLimits) -> Result<(), Placemen
 /// How many devices are free for runs with these limits.
 #[must_use]
 pub fn free_count(devices: &[Device], busy: &BTreeSet<DeviceId>, limits: &RunLimits) -> usize {
-    devices.iter().filter(|device| fits(device, limits) && !busy.contains(&device.id)).count()
+    fitting(devices, limits).filter(|device| !busy.contains(&device.id)).count()
 }
 
 #[cfg(test)]
@@ -109,6 +121,15 @@ mod tests {
         let on_gpus = RunLimits { device: DeviceKind::Gpu, ..limits };
         let refusal = choose(&devices, &busy, &on_gpus).unwrap_err();
         assert_eq!(refusal, PlacementRefusal::NoneOfKind(DeviceKind::Gpu));
+    }
+
+    #[test]
+    fn the_smallest_device_that_suffices_is_chosen() {
+        let limits = Policy::dev().run;
+        let wanted = limits.memory_mib;
+        let devices = [slot("cpu-0", 4 * wanted), slot("cpu-1", wanted), slot("cpu-2", wanted)];
+        let chosen = choose(&devices, &BTreeSet::new(), &limits).unwrap();
+        assert_eq!(chosen.id.0, "cpu-1");
     }
 
     #[test]

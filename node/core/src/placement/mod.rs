@@ -1,0 +1,48 @@
+//! Which run gets which devices.
+//!
+//! ```text
+//!  requests ──> queue: shares, priorities, ageing (`lane`, `share`, `line`)
+//!                 │ who is next
+//!                 v
+//!  devices ──> filter: kind, memory, count, usable, image, free (`fleet`)
+//!              rank: smallest that suffices, fullest host, nearest devices, content (`fleet`,
+//!                 │                                                        `topology`)
+//!                 v
+//!              choose: all devices of a run at once, on one host, or none
+//!                 │
+//!                 v
+//!              plan (a value) ──> check ──> diff against what runs ──> carried out as it is
+//! ```
+//!
+//! A [`Planner`] holds all of it and decides one start at a time; [`Planner::explain`] says for
+//! each device why a request is not on it. A node with one host and one device per run needs no
+//! queue: [`choose`] is the same filter and rank for it.
+//!
+//! Not here: which device is healthy (`health`); what a run does there (`outcome`).
+
+mod bits;
+mod check;
+mod explain;
+mod fleet;
+mod lane;
+mod line;
+mod one_host;
+mod plan;
+mod planner;
+mod pool;
+mod request;
+mod shape;
+mod share;
+mod topology;
+
+pub use check::{check, Facts, PlanRefused};
+pub use explain::{DeviceVerdict, Explanation, HostVerdict, Verdict, WaitsFor};
+pub use fleet::{FleetError, Host, HostId};
+pub use one_host::{check_host, choose, free_count, PlacementRefusal};
+pub use plan::{diff, Diff, Plan, Seat};
+pub use planner::{AdoptRefused, Planner, Reservation, Start};
+pub use pool::Condition;
+pub use request::{Needs, Request, RequestRefused, ShareId, Ticket};
+
+#[cfg(test)]
+mod tests;
