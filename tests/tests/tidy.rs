@@ -108,6 +108,7 @@ const INTERNAL: &[(&str, &[&str])] = &[
     ("node-runner", &["node-core"]),
     ("node-store", &["node-core"]),
     ("node-subtensor-runtime", &["local-beacon"]),
+    ("placement-trace", &["node-core"]),
     ("proto", &[]),
     ("sim", &["node-core", "node-history"]),
 ];
