@@ -2,6 +2,7 @@
 //! compute rightly.
 //!
 //! - [`inventory_within`]: GPUs and MIG slices as NVML and CUDA list them; [`cpu_slots`].
+//! - [`Watcher`]: sensors and events of each, as they come.
 //!
 //! The driver's libraries are looked for at run time, so one binary serves machines with and
 //! without GPUs. Absence is a value, not an error. A driver that hangs is given up after a
@@ -13,13 +14,17 @@
 mod cpu;
 mod cuda;
 mod deadline;
+mod events;
 mod inventory;
 mod nvml;
+mod sensors;
+mod watch;
 
 use std::time::Duration;
 
 pub use cpu::cpu_slots;
 pub use inventory::{inventory_within, probe_gpus_within, GpuFault, GpuInventory};
+pub use watch::{Pace, WatchError, Watcher};
 
 /// A driver that answers at all does so in a few seconds, the first time after boot included.
 /// Lower: a cold driver counts as a broken one. Higher: the node starts that much later beside a

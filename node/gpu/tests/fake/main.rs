@@ -6,9 +6,9 @@
 #![allow(clippy::unwrap_used, reason = "a test states facts; a broken one should stop at once")]
 
 mod inventory;
+mod watch;
 
-use std::io::{BufRead as _, BufReader, Lines};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use fake_driver::FakeDriver;
