@@ -3,6 +3,7 @@
 //!
 //! - [`inventory_within`]: GPUs and MIG slices as NVML and CUDA list them; [`cpu_slots`].
 //! - [`Watcher`]: sensors and events of each, as they come.
+//! - [`Prober`], [`probe_here`]: whether a device computes rightly, and how fast.
 //!
 //! The driver's libraries are looked for at run time, so one binary serves machines with and
 //! without GPUs. Absence is a value, not an error. A driver that hangs is given up after a
@@ -17,6 +18,7 @@ mod deadline;
 mod events;
 mod inventory;
 mod nvml;
+mod probe;
 mod sensors;
 mod watch;
 
@@ -24,6 +26,7 @@ use std::time::Duration;
 
 pub use cpu::cpu_slots;
 pub use inventory::{inventory_within, probe_gpus_within, GpuFault, GpuInventory};
+pub use probe::{probe_here, Prober};
 pub use watch::{Pace, WatchError, Watcher};
 
 /// A driver that answers at all does so in a few seconds, the first time after boot included.
