@@ -7,6 +7,7 @@
 mod chain;
 mod config;
 mod dataset;
+mod device_probe;
 mod doctor;
 mod explain;
 mod flags;
@@ -75,6 +76,8 @@ pub enum Command {
     Dataset(dataset::DatasetCommand),
     Replay(replay::ReplayCommand),
     Version(version::VersionCommand),
+    #[command(hide = true)]
+    DeviceProbe(device_probe::DeviceProbeCommand),
     #[command(hide = true)]
     Reference(reference::ReferenceCommand),
 }

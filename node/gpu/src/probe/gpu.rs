@@ -1,7 +1,7 @@
 //! One GPU at work, through CUDA's driver library: memory, kernels, time.
 //!
-//! Everything happens on one thread and in one process that ends soon after, so what is taken is
-//! not given back one by one. Work runs in the order in which it is asked for.
+//! Everything happens on one thread and in one process that ends soon after, so most
+//! of what is taken is not given back. Work runs in the order in which it is asked for.
 
 #![allow(unsafe_code, reason = "cudarc marks the calls that the driver cannot check as unsafe")]
 
@@ -81,6 +81,13 @@ impl Gpu {
         // SAFETY: nothing is read from it before it is written, and never as anything but numbers.
         let address = unsafe { result::malloc_sync(bytes) };
         Ok(Buffer { address: address.map_err(|error| ("cuMemAlloc", error))?, bytes })
+    }
+
+    /// Gives memory back, after all work so far.
+    pub(crate) fn give_back(&self, buffer: Buffer) -> Result<(), Failure> {
+        self.finish()?;
+        // SAFETY: the buffer is alive, nothing works on it any more, and it ends here.
+        unsafe { result::free_sync(buffer.address) }.map_err(|error| ("cuMemFree", error))
     }
 
     /// Takes memory and puts `values` there.

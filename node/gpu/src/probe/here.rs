@@ -179,6 +179,7 @@ impl Run {
         let out = self.gpu.take(KNOWN_WORDS as usize * 4)?;
         self.kernels.known(&out, KNOWN_WORDS, KNOWN_SEED)?;
         let words: Vec<u32> = self.gpu.get(&out, KNOWN_WORDS as usize)?;
+        self.gpu.give_back(out)?;
         let is_wrong = |(at, word): &(u32, &u32)| known(*at, KNOWN_SEED) != **word;
         let wrong: Vec<_> = (0..).zip(&words).filter(is_wrong).collect();
         match wrong.first() {
@@ -195,11 +196,11 @@ impl Run {
 
     /// Tests memory, and returns it, filled with the second pattern.
     fn memory(&self) -> Result<Vec<Buffer>, Found> {
-        let bad = self.gpu.put(&[0, NO_WORD])?;
         let free = self.gpu.free_bytes()?;
         if free < FREE_BYTES_MIN {
             return Err(Found::Wrong(format!("only {} MiB are free", free >> 20)));
         }
+        let bad = self.gpu.put(&[0, NO_WORD])?;
         let wanted = free / TESTED_DENOMINATOR * TESTED_NUMERATOR;
         let pieces = self.take_pieces(wanted)?;
         for pattern in PATTERNS {
