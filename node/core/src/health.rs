@@ -20,7 +20,7 @@ mod cause;
 mod finding;
 pub mod observation;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub mod xid;
 
 use std::fmt;
@@ -219,6 +219,7 @@ pub struct DeviceHealth {
     probed_at: Option<MonoMs>,
     /// What the newest probe found.
     probe: Option<ProbeResult>,
+    probes_ended: u64,
     memory: Memory,
     throttled_samples: u32,
 }
@@ -258,6 +259,7 @@ impl DeviceHealth {
             probe_asked_at: None,
             probed_at: None,
             probe: None,
+            probes_ended: 0,
             memory: Memory::Free,
             throttled_samples: 0,
         }
@@ -279,6 +281,18 @@ impl DeviceHealth {
     #[must_use]
     pub fn probe(&self) -> Option<&ProbeResult> {
         self.probe.as_ref()
+    }
+
+    /// Whether there is anything that a probe could look at.
+    #[must_use]
+    pub fn can_be_probed(&self) -> bool {
+        self.kind != DeviceKind::CpuSlot
+    }
+
+    /// How many probes ended in this life of the node.
+    #[must_use]
+    pub fn probes_ended(&self) -> u64 {
+        self.probes_ended
     }
 
     /// Whether it may be given a run.
@@ -614,6 +628,7 @@ impl DeviceHealth {
         let mut found = Vec::new();
         let was_asked = self.probe_asked_at.take().is_some();
         self.probe = Some(result.clone());
+        self.probes_ended = self.probes_ended.saturating_add(1);
         if self.row.standing != Standing::Probing || !was_asked {
             return found;
         }

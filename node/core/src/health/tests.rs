@@ -3,7 +3,7 @@ use crate::health::observation::{Reading, Recovery, Throttle};
 
 const RUN: RunId = RunId([1; 32]);
 
-pub(super) fn sound_sample() -> Sample {
+pub(crate) fn sound_sample() -> Sample {
     Sample {
         temperature_c: Reading::Value(40),
         slowdown_c: Reading::Value(90),
