@@ -26,6 +26,24 @@ pub enum Level {
     Critical,
 }
 
+impl Level {
+    /// Every one, from best to worst.
+    pub const ALL: [Self; 5] =
+        [Self::Pass, Self::Info, Self::Unknown, Self::Warning, Self::Critical];
+
+    /// Its name in metrics.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Info => "info",
+            Self::Unknown => "unknown",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
 impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::health::observation::Observation;
-use crate::health::{xid, Consequence, DeviceHealth, DeviceRow, Order, Running};
+use crate::health::{xid, Cause, Consequence, DeviceHealth, DeviceRow, Order, Running, Standing};
 use crate::id::RunId;
 use crate::inventory::{Device, DeviceId, DeviceKind};
 use crate::limits::{clip_detail, ORDER_REASON_CHARS_MAX};
@@ -176,10 +176,13 @@ impl Machine {
         let row = health.row();
         let order = row.order.as_ref().map(|order| format!("ordered: {}", order.reason));
         let cause = row.cause.as_ref().map(ToString::to_string);
-        out.note(Note::DeviceChanged {
-            device: device.to_string(),
-            standing: row.standing.name(),
-            reason: order.or(cause).unwrap_or_default(),
+        let reason = order.or(cause).unwrap_or_default();
+        let (device, standing) = (device.to_string(), row.standing.name());
+        let is_failure = row.cause.as_ref().is_some_and(Cause::is_failure);
+        out.note(if is_failure && row.standing != Standing::Probing {
+            Note::DeviceDistrusted { device, standing, reason }
+        } else {
+            Note::DeviceChanged { device, standing, reason }
         });
     }
 }

@@ -315,6 +315,11 @@ pub enum Note {
         standing: &'static str,
         reason: String,
     },
+    DeviceDistrusted {
+        device: String,
+        standing: &'static str,
+        reason: String,
+    },
     RunAbandoned {
         run: RunId,
         reason: String,
