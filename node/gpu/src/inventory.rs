@@ -279,7 +279,9 @@ impl Told {
             match &seen.gpu.slices {
                 None => inventory.devices.push(board),
                 Some(slices) => {
-                    if slices.is_empty() {
+                    let faults = seen.gpu.slice_faults.iter();
+                    inventory.faults.extend(faults.map(|detail| GpuFault::of(&board.id, detail)));
+                    if slices.is_empty() && seen.gpu.slice_faults.is_empty() {
                         let detail = "MIG is on and there is no slice: make some, or switch it off";
                         inventory.faults.push(GpuFault::of(&board.id, detail));
                     }

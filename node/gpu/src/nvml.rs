@@ -81,6 +81,8 @@ pub(crate) struct Found {
     pub(crate) links: Links,
     /// `None` if it is whole.
     pub(crate) slices: Option<Vec<FoundSlice>>,
+    /// What is wrong with slices that are not among those.
+    pub(crate) slice_faults: Vec<String>,
 }
 
 /// A MIG slice as NVML describes it.
@@ -117,6 +119,9 @@ pub(crate) fn describe(nvml: &Nvml, index: u32) -> Result<Found, String> {
     let capability = device
         .cuda_compute_capability()
         .map_err(|error| said("nvmlDeviceGetCudaComputeCapability", &error))?;
+    let slices = slices(nvml, &device)?;
+    let (slices, slice_faults) =
+        slices.map_or((None, Vec::new()), |(found, faults)| (Some(found), faults));
     Ok(Found {
         id: DeviceId(clip_detail(&uuid)),
         name: clip_detail(&name),
@@ -128,7 +133,8 @@ pub(crate) fn describe(nvml: &Nvml, index: u32) -> Result<Found, String> {
         pci_address: device.pci_info().ok().map(|pci| address(&pci.bus_id)),
         numa_node: numa_node(&device),
         links: links(nvml, &device),
-        slices: slices(nvml, &device)?,
+        slices,
+        slice_faults,
     })
 }
 
@@ -177,8 +183,10 @@ fn ends_at_switch(nvml: &Nvml, device: &Device<'_>, link: u32) -> bool {
     answer.is_ok() && kind == SWITCH
 }
 
-/// `None` if the GPU is whole.
-fn slices(nvml: &Nvml, device: &Device<'_>) -> Result<Option<Vec<FoundSlice>>, String> {
+/// A GPU's slices, and what is wrong with others; `None` if the GPU is whole.
+type Slices = Option<(Vec<FoundSlice>, Vec<String>)>;
+
+fn slices(nvml: &Nvml, device: &Device<'_>) -> Result<Slices, String> {
     const IS_ON: u32 = 1;
     match device.mig_mode() {
         Ok(mode) if mode.current == IS_ON => {}
@@ -189,16 +197,20 @@ fn slices(nvml: &Nvml, device: &Device<'_>) -> Result<Option<Vec<FoundSlice>>, S
     let places = device
         .mig_device_count()
         .map_err(|error| said("nvmlDeviceGetMaxMigDeviceCount", &error))?;
-    let mut found = Vec::new();
+    let (mut found, mut faults) = (Vec::new(), Vec::new());
     for place in 0..places.min(SLICES_MAX) {
-        match device.mig_device_by_index(place) {
-            Ok(slice) => found.push(describe_slice(nvml, &slice)?),
+        let described = match device.mig_device_by_index(place) {
+            Ok(slice) => describe_slice(nvml, &slice),
             // An empty place.
-            Err(NvmlError::NotFound | NvmlError::InvalidArg) => {}
-            Err(error) => return Err(said("nvmlDeviceGetMigDeviceHandleByIndex", &error)),
+            Err(NvmlError::NotFound | NvmlError::InvalidArg) => continue,
+            Err(error) => Err(said("nvmlDeviceGetMigDeviceHandleByIndex", &error)),
+        };
+        match described {
+            Ok(slice) => found.push(slice),
+            Err(detail) => faults.push(format!("slice {place}: {detail}")),
         }
     }
-    Ok(Some(found))
+    Ok(Some((found, faults)))
 }
 
 fn describe_slice(nvml: &Nvml, slice: &Device<'_>) -> Result<FoundSlice, String> {

@@ -5,6 +5,7 @@
 //! program.
 
 #![allow(clippy::unwrap_used, reason = "a test states facts; a broken one should stop at once")]
+#![allow(clippy::print_stdout, reason = "figures of a real GPU are to be seen")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};

@@ -138,12 +138,11 @@ fn ask(call: &str, device: Handle, then: impl FnOnce(&Gpu, Option<&Slice>) -> Re
     if gpu.is_lost {
         return GPU_IS_LOST;
     }
-    match slice {
-        None => then(gpu, None),
-        Some(slice) => match gpu.slices.iter().flatten().nth(slice) {
-            Some(slice) => then(gpu, Some(slice)),
-            None => NOT_FOUND,
-        },
+    let Some(slice) = slice else { return then(gpu, None) };
+    let Some(slice) = gpu.slices.iter().flatten().nth(slice) else { return NOT_FOUND };
+    match obey(&format!("{call} {}", slice.uuid), Some(index)) {
+        Err(number) => number,
+        Ok(()) => then(gpu, Some(slice)),
     }
 }
 

@@ -143,7 +143,8 @@ pub struct Gpu {
     /// Whether it is off the bus: every call about it fails, with the number for that.
     pub is_lost: bool,
     /// What calls about it answer, by the function's name, for example
-    /// `nvmlDeviceGetTemperature`, by `field 230` for that field, or by a kernel's name.
+    /// `nvmlDeviceGetTemperature`, by `field 230` for that field, or by a kernel's name. Behind
+    /// the function's name the UUID of a slice: what it answers about that slice alone.
     pub calls: BTreeMap<String, Answer>,
 
     /// Degrees Celsius.

@@ -164,6 +164,20 @@ fn a_gpu_with_mig_on_and_no_slice_is_a_fault_that_says_what_to_do() {
 }
 
 #[test]
+fn a_slice_that_cannot_be_described_hides_no_other() {
+    let mut script = Script::with_gpus(1);
+    script.devices[0].cut(3, 9_856);
+    let slices: Vec<String> =
+        script.devices[0].slices.iter().flatten().map(|slice| slice.uuid.clone()).collect();
+    let call = format!("nvmlDeviceGetComputeInstanceId {}", slices[1]);
+    script.devices[0].answer(&call, Answer::Error(NVML_UNKNOWN));
+    let said = listed_from(&script);
+    assert_eq!(ids(&said["devices"]), [&slices[0], &slices[2]]);
+    let problem = "slice 1: the instances of a slice: an internal driver error occurred";
+    assert_eq!(said["faults"], json!([format!("{}: {problem}", uuid(0))]));
+}
+
+#[test]
 fn what_only_one_library_lists_is_a_fault_and_no_device() {
     let mut script = Script::with_gpus(3);
     script.devices[0].is_in_cuda = false;

@@ -9,7 +9,7 @@ use node_core::inventory::DeviceId;
 use node_gpu::{Pace, Watcher};
 use serde_json::{json, Value};
 
-use crate::{child, say, spoken, LIMIT};
+use crate::{all_said, child, say, spoken, LIMIT};
 
 const NVML_NOT_SUPPORTED: u32 = 3;
 const NVML_UNKNOWN: u32 = 999;
@@ -38,6 +38,35 @@ fn child_watches() {
     }
 }
 
+/// Says how many threads of the watcher there are, with it and after it.
+#[test]
+#[ignore = "the child of the test of a watcher that is dropped"]
+fn child_drops_its_watcher() {
+    let devices = node_gpu::inventory_within(LIMIT).unwrap().devices;
+    let (sender, seen) = std::sync::mpsc::channel();
+    let report = move |device, _| drop(sender.send(device));
+    let watcher = Watcher::start(&devices, PACE, report).unwrap();
+    for _ in 0..8 {
+        seen.recv_timeout(LIMIT).unwrap();
+    }
+    say(&json!(threads()));
+    drop(watcher);
+    while threads() > 0 {
+        std::thread::yield_now();
+    }
+    // With the threads what they report to is gone.
+    while seen.try_recv().is_ok() {}
+    assert_eq!(seen.try_recv(), Err(std::sync::mpsc::TryRecvError::Disconnected));
+    say(&json!(threads()));
+}
+
+/// Threads of this process that the door to the GPU has started.
+fn threads() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().map_while(Result::ok);
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok());
+    names.filter(|name| name.starts_with("gpu ")).count()
+}
+
 /// A child that watches.
 struct Watching {
     driver: FakeDriver,
@@ -55,7 +84,10 @@ impl Drop for Watching {
 
 impl Watching {
     fn start(script: &Script) -> Self {
-        let driver = FakeDriver::install(script).unwrap();
+        Self::on(FakeDriver::install(script).unwrap())
+    }
+
+    fn on(driver: FakeDriver) -> Self {
         let mut command = child("watch::child_watches", &driver);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -328,4 +360,23 @@ fn one_gpu_that_hangs_when_its_events_are_asked_for_keeps_no_other_from_being_he
     let mut watching = Watching::start(&script);
     let (device, seen) = watching.until(|_, seen| seen["observation"] == "xid");
     assert_eq!((device, &seen["code"]), (uuid(1), &json!(94)));
+}
+
+#[test]
+fn without_the_management_library_every_sensor_is_unreadable_and_says_why() {
+    let driver = FakeDriver::install_without_nvml(&Script::with_gpus(1)).unwrap();
+    let seen = Watching::on(driver).sample(&uuid(0), |_| true);
+    let sensors = seen.as_object().unwrap().iter().filter(|(key, _)| *key != "observation");
+    for (sensor, reading) in sensors {
+        let detail = reading["unreadable"]["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains("libnvidia-ml"), "{sensor}: {reading}");
+    }
+}
+
+#[test]
+fn a_watcher_that_is_dropped_ends_its_threads() {
+    let driver = FakeDriver::install(&Script::with_gpus(4)).unwrap();
+    let said = all_said(&mut child("watch::child_drops_its_watcher", &driver));
+    // Two for each GPU, and one to which they report.
+    assert_eq!(said, [json!(9), json!(0)]);
 }
