@@ -188,10 +188,10 @@ async fn first_step(world: &World, number: u64) -> Duration {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement: scripts/benchmark-runs"]
 async fn from_granted_to_the_first_optimizer_step() {
-    let none = World::new("step-cold", false, 1000).await;
+    let none = World::new("step-cold", false, 300).await;
     none.evaluator.close().await;
-    let created = World::new("step-created", false, 1000).await;
-    let warm = World::new("step-warm", true, 1000).await;
+    let created = World::new("step-created", false, 300).await;
+    let warm = World::new("step-warm", true, 300).await;
     let mut times: [Vec<Duration>; 3] = Default::default();
     for number in 0..u64::try_from(rounds(100)).unwrap() {
         times[0].push(first_step(&none, number).await);
@@ -221,7 +221,7 @@ async fn the_idle_gap_between_two_runs() {
         [("gap-none", false, false), ("gap-created", false, true), ("gap-warm", true, true)]
     {
         // Long enough for the next container to be made meanwhile.
-        let world = World::new(name, warm_start, 1000).await;
+        let world = World::new(name, warm_start, 300).await;
         if !is_ahead {
             world.evaluator.close().await;
         }
