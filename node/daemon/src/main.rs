@@ -22,6 +22,8 @@ fn main() -> ExitCode {
         Command::Explain(explain) => explain.execute(),
         Command::Leases(leases) => leases.execute(),
         Command::Peers(peers) => peers.execute(),
+        Command::Devices(devices) => devices.execute(),
+        Command::Device(device) => device.execute(),
         Command::Config(config) => config.execute(),
         Command::Chain(chain) => chain.execute(),
         Command::Doctor(doctor) => doctor.execute(),

@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use node_core::health::{Level, Standing};
 use node_core::keeper::Figures;
 use node_core::machine::effect::Note;
 use node_core::unit::UnixMs;
@@ -21,7 +22,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::notes;
 use crate::run::IdleGaps;
-use crate::status::{EndpointStatus, StatusReport, WatchStatus};
+use crate::status::{EndpointStatus, HealthStatus, StatusReport, WatchStatus};
 
 /// Content type of what [`Metrics::encode`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -261,6 +262,31 @@ const GAUGES: &[(Declared, Read)] = &[
         let busy = report.devices.iter().filter(|device| device.run.is_some()).count() as u64;
         vec![("free", report.devices.len() as u64 - busy), ("busy", busy)]
     }),
+    (
+        labelled(
+            "assay_devices_standing",
+            "standing",
+            &["healthy", "suspect", "cordoned", "probing", "failed"],
+            "Devices of this host by how they stand; alert above 0 of failed",
+        ),
+        |report, _| standings(report),
+    ),
+    (
+        labelled(
+            "assay_devices_health",
+            "level",
+            &["pass", "info", "unknown", "warning", "critical"],
+            "Devices of this host by the most serious thing known of each",
+        ),
+        |report, _| levels(report),
+    ),
+    (
+        declared("assay_devices_ordered", "", "Devices that an operator cordoned or drained"),
+        |report, _| {
+            let ordered = healths(report).filter(|health| health.order.is_some());
+            vec![(PLAIN, ordered.count() as u64)]
+        },
+    ),
     (declared("assay_runs", "", "Runs of this node that are not acknowledged yet"), |report, _| {
         vec![(PLAIN, report.runs.len() as u64)]
     }),
@@ -319,6 +345,20 @@ fn watched(
     value: impl Fn(&WatchStatus) -> Option<u64>,
 ) -> Vec<(&'static str, u64)> {
     one(report.watch.as_ref().and_then(value))
+}
+
+fn healths(report: &StatusReport) -> impl Iterator<Item = &HealthStatus> {
+    report.devices.iter().filter_map(|device| device.health.as_ref())
+}
+
+fn standings(report: &StatusReport) -> Vec<(&'static str, u64)> {
+    let count = |standing| healths(report).filter(|health| health.standing == standing).count();
+    Standing::ALL.map(|standing| (standing.name(), count(standing) as u64)).to_vec()
+}
+
+fn levels(report: &StatusReport) -> Vec<(&'static str, u64)> {
+    let count = |level| healths(report).filter(|health| health.level == level).count() as u64;
+    Level::ALL.map(|level| (level.name(), count(level))).to_vec()
 }
 
 /// A value of each endpoint that has a place of its own.

@@ -46,7 +46,9 @@ impl World {
             Effect::Admit { submission, .. } => self.admit(node, submission),
             Effect::Answer { call, answer } => self.answer(node, call, answer)?,
             // Nobody opens anything again here: what is exhausted is not demanded.
-            Effect::AnswerOperator { .. } => {}
+            Effect::AnswerOperator { .. }
+            | Effect::ReadDevice { .. }
+            | Effect::ProbeDevice { .. } => {}
             Effect::AskPeer { peer, question, request } => {
                 self.ask(node, &peer.hotkey, Some(question), request);
             }

@@ -16,6 +16,7 @@ mod durable;
 mod evaluate;
 mod failpoint;
 mod fetch;
+mod gpus;
 mod heart;
 pub(crate) mod identity;
 mod keep;

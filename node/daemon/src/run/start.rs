@@ -32,6 +32,7 @@ use super::contents::Contents;
 use super::durable::{DurableMachine, PEER_CALLS_QUEUED_MAX};
 use super::evaluate::{Evaluator, EvaluatorParts};
 use super::fetch::{Fetcher, FETCHES_MAX};
+use super::gpus::Gpus;
 use super::heart::{Heart, HeartError, Sources};
 use super::identity::{claim, instance, Identity};
 use super::keep::{KeeperThread, Leases, RealDoors};
@@ -466,6 +467,7 @@ impl Parts<'_> {
         peers: Arc<PeerClient>,
         leases: &Arc<Leases>,
     ) -> Result<Performer, Failure> {
+        let gpus = Gpus { events: events.clone() };
         Ok(Performer {
             events: events.clone(),
             signer: Arc::clone(&self.keypair) as Arc<dyn HotkeySigner>,
@@ -485,6 +487,7 @@ impl Parts<'_> {
                 at_once: Arc::new(Semaphore::new(FETCHES_MAX)),
             },
             evaluator: Arc::new(self.evaluator()?),
+            gpus,
             leases: Arc::clone(leases),
             runs: BTreeMap::new(),
         })
