@@ -222,3 +222,35 @@ impl fmt::Display for Ending {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_about_another_try_is_what_happens() {
+        let detail = String::new;
+        let tried_again = [
+            Ending::EngineFailed { detail: detail() },
+            Ending::DeviceFailed { detail: detail() },
+            Ending::ImageMissing,
+            Ending::DatasetMissing,
+            Ending::ProfileMismatch { detail: detail() },
+            Ending::WorkerRestarted,
+            Ending::LeaseLost,
+            Ending::Stopped,
+        ];
+        for ending in tried_again {
+            assert!(matches!(ending.fault(), Fault::Infrastructure | Fault::Worker), "{ending:?}");
+            assert!(ending.consequence().contains("given"), "{ending:?}");
+        }
+        for ending in [
+            Ending::OutOfDeviceMemory,
+            Ending::TooMuchCpuTime { used_ms: 1 },
+            Ending::Killed { exit_code: 1 },
+        ] {
+            assert_eq!(ending.fault(), Fault::Submission);
+            assert!(ending.consequence().contains("not tried again"), "{ending:?}");
+        }
+    }
+}

@@ -34,6 +34,9 @@ const PIDS_EVERY: Duration = Duration::from_millis(10);
 /// Every how many of those looks all counters are read, which costs the kernel more.
 const SAMPLE_EVERY_LOOKS: u32 = 10;
 
+/// The same for all counters of a container that waits for its run. What it executes is ours.
+const WAITING_EVERY: Duration = Duration::from_secs(1);
+
 /// How long a killed container may take to be gone. Higher: a process stuck in the kernel holds
 /// the report, and with it the lease, for longer.
 const EXIT_WAIT_MAX: Duration = Duration::from_secs(10);
@@ -382,7 +385,7 @@ impl Watched {
                         ),
                     };
                 }
-                sample = next_sample(&mut self.counters) => self.sample = self.sample.max(sample),
+                sample = next_sample(&mut self.counters, is_waiting) => self.sample = self.sample.max(sample),
                 chunk = next_chunk(&mut self.output) => match chunk {
                     Some(chunk) => self.meter.push(&chunk),
                     None => self.output = None,
@@ -472,8 +475,12 @@ async fn find_counters(docker: &Docker, id: &str) -> Counters {
 }
 
 /// The next counters; pending for ever once there are none.
-async fn next_sample(counters: &mut Counters) -> Sample {
+async fn next_sample(counters: &mut Counters, is_waiting: bool) -> Sample {
     let sample = match counters {
+        Counters::Kernel { cgroup, .. } if is_waiting => {
+            tokio::time::sleep(WAITING_EVERY).await;
+            cgroup.read()
+        }
         Counters::Kernel { cgroup, ticks, looks } => {
             ticks.tick().await;
             let is_full = *looks % SAMPLE_EVERY_LOOKS == 0;

@@ -13,8 +13,6 @@
 mod ahead;
 mod directory;
 mod idle;
-#[cfg(test)]
-mod measure;
 mod shelf;
 #[cfg(test)]
 mod tests;
@@ -48,8 +46,8 @@ use self::shelf::Shelf;
 use self::verdict::combine;
 use super::perform::describe;
 
-pub(crate) use self::idle::IdleGaps;
-pub(crate) use node_evaluator::meter::Progress;
+pub use self::idle::{IdleGap, IdleGaps};
+pub use node_evaluator::meter::Progress;
 
 /// Pause before a container that could not be removed is tried again.
 const REMOVE_AGAIN: Duration = Duration::from_secs(5);
@@ -65,7 +63,7 @@ const LAST_WORDS_MAX: Duration = Duration::from_secs(5);
 
 /// Runs assignments on this host.
 #[derive(Debug)]
-pub(crate) struct Evaluator {
+pub struct Evaluator {
     engine: Engine,
     image: Digest,
     policy: Policy,
@@ -81,19 +79,25 @@ pub(crate) struct Evaluator {
 
 /// What an evaluator needs.
 #[derive(Debug)]
-pub(crate) struct EvaluatorParts {
-    pub(crate) engine: Engine,
-    pub(crate) image: Digest,
-    pub(crate) policy: Policy,
-    pub(crate) dataset: Arc<Dataset>,
+pub struct EvaluatorParts {
+    /// Makes and starts containers.
+    pub engine: Engine,
+    /// The evaluator image.
+    pub image: Digest,
+    /// What is measured, within which limits.
+    pub policy: Policy,
+    /// On which text.
+    pub dataset: Arc<Dataset>,
     /// Holds one directory per container.
-    pub(crate) runs_dir: PathBuf,
+    pub runs_dir: PathBuf,
     /// Containers of an earlier life, by run.
-    pub(crate) leftovers: BTreeMap<RunId, Leftover>,
+    pub leftovers: BTreeMap<RunId, Leftover>,
 }
 
 impl Evaluator {
-    pub(crate) fn new(parts: EvaluatorParts) -> Self {
+    /// One that has no container yet: see [`Evaluator::prepare`].
+    #[must_use]
+    pub fn new(parts: EvaluatorParts) -> Self {
         let EvaluatorParts { engine, image, policy, dataset, runs_dir, leftovers } = parts;
         let ahead = Ahead::new(engine.clone(), runs_dir.clone(), policy.run.warm_start);
         Self {
@@ -110,13 +114,14 @@ impl Evaluator {
     }
 
     /// How long each device stood idle between its runs.
-    pub(crate) fn idle_gaps(&self) -> Arc<IdleGaps> {
+    #[must_use]
+    pub fn idle_gaps(&self) -> Arc<IdleGaps> {
         Arc::clone(&self.idle)
     }
 
     /// Has a container made for the first run of each device that the policy's runs fit on, once
     /// nothing of an earlier life is left on any of them.
-    pub(crate) async fn prepare(&self, devices: &[Device]) {
+    pub async fn prepare(&self, devices: &[Device]) {
         self.remove_leftovers().await;
         for device in devices.iter().filter(|device| device.kind == self.policy.run.device) {
             self.ahead.prepare(&device.id, &self.template(device));
@@ -124,14 +129,14 @@ impl Evaluator {
     }
 
     /// Removes what was made ahead, and makes no more.
-    pub(crate) async fn close(&self) {
+    pub async fn close(&self) {
         if tokio::time::timeout(CLOSE_MAX, self.ahead.close()).await.is_err() {
             tracing::warn!("containers made ahead are left; the next start removes them");
         }
     }
 
     /// Judges an archive before anything of it runs. One that is admitted stays in memory.
-    pub(crate) async fn admit(&self, bytes: Vec<u8>, content: ContentDigest) -> Verdict {
+    pub async fn admit(&self, bytes: Vec<u8>, content: ContentDigest) -> Verdict {
         let policy = self.policy.clone();
         let judged = tokio::task::spawn_blocking(move || admit(&bytes, &content, &policy)).await;
         let (verdict, archive) = judged.unwrap_or_else(|error| {
@@ -194,7 +199,7 @@ impl Evaluator {
     /// - `content`: the submission's archive, `None` if it is not here, or in memory.
     /// - `stopped`: asks for an early end, with its name.
     /// - `started`: is told when the container runs.
-    pub(crate) async fn run(
+    pub async fn run(
         &self,
         spec: RunSpec,
         content: Option<Vec<u8>>,

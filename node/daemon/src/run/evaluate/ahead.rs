@@ -28,8 +28,9 @@ use tokio::task::JoinHandle;
 use super::directory::RunDirectory;
 use crate::run::perform::describe;
 
-/// How long a container that is to wait may take until it connects.
-const CONNECT_MAX: Duration = Duration::from_secs(60);
+/// How long a container that is to wait may take until it connects. Lower: a busy host has none.
+/// Higher: a run that comes meanwhile waits for it in vain for that long.
+const CONNECT_MAX: Duration = Duration::from_secs(15);
 
 /// What decides whether a container fits a run: everything but whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]

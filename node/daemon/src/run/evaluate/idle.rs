@@ -18,15 +18,15 @@ const GAPS_KEPT: usize = 100;
 
 /// The latest gaps of one device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct IdleGap {
+pub struct IdleGap {
     /// The latest.
-    pub(crate) last: Duration,
+    pub last: Duration,
     /// Half of those kept were no longer.
-    pub(crate) p50: Duration,
+    pub p50: Duration,
     /// Nineteen of twenty were no longer.
-    pub(crate) p95: Duration,
+    pub p95: Duration,
     /// How many are kept, at most 100.
-    pub(crate) count: usize,
+    pub count: usize,
 }
 
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ struct Track {
 
 /// The gaps of all devices.
 #[derive(Debug, Default)]
-pub(crate) struct IdleGaps {
+pub struct IdleGaps {
     // Held for an operation on the map, never across an await.
     devices: Mutex<BTreeMap<DeviceId, Track>>,
 }
@@ -79,7 +79,8 @@ impl IdleGaps {
     }
 
     /// The gaps of every device that has had one.
-    pub(crate) fn figures(&self) -> BTreeMap<DeviceId, IdleGap> {
+    #[must_use]
+    pub fn figures(&self) -> BTreeMap<DeviceId, IdleGap> {
         let devices = self.devices();
         let of = |track: &Track| {
             let last = *track.gaps.front()?;

@@ -12,44 +12,13 @@ use super::*;
 
 const IMAGE: &str = "assay-evaluator:cpu";
 
-const ARCHITECTURE: &str = "\
-import torch
-
-
-class Bigram(torch.nn.Module):
-    def __init__(self, size):
-        super().__init__()
-        self.table = torch.nn.Embedding(size, 32)
-        self.out = torch.nn.Linear(32, size)
-
-    def forward(self, ids):
-        return self.out(self.table(ids))
-
-
-def build_model(ctx):
-    return Bigram(ctx.vocab_size)
-";
-
-const TRAINING: &str = "\
-import torch
-
-
-def train(ctx):
-    model = ctx.build_model()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
-    for batch in ctx.train_batches(model):
-        logits = model(batch.inputs)
-        loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.targets.flatten())
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return model
-";
+/// A submission that learns how often a byte follows another.
+const SUBMISSION: &str = "../../tests/fixtures/submissions/bigram";
 
 /// An evaluator of its own, with a submission that was admitted to it.
-pub(super) struct World {
-    pub(super) evaluator: Arc<Evaluator>,
-    pub(super) engine: Engine,
+struct World {
+    evaluator: Arc<Evaluator>,
+    engine: Engine,
     content: ContentDigest,
     name: &'static str,
     _dir: tempfile::TempDir,
@@ -58,7 +27,7 @@ pub(super) struct World {
 impl World {
     /// - `name`: of the node; its containers are told apart by it.
     /// - `batches`: of the training budget.
-    pub(super) async fn new(name: &'static str, warm_start: bool, batches: u64) -> Self {
+    async fn new(name: &'static str, warm_start: bool, batches: u64) -> Self {
         let node = sha256(name.as_bytes()).to_string();
         let config = EngineConfig { host: None, runtime: None, node };
         let engine = Engine::connect(config).await.expect("run scripts/engine ensure --install");
@@ -80,21 +49,18 @@ impl World {
             runs_dir: dir.path().join("runs"),
             leftovers: BTreeMap::new(),
         }));
-        let source = dir.path().join("submission");
-        std::fs::create_dir(&source).unwrap();
-        std::fs::write(source.join("architecture.py"), ARCHITECTURE).unwrap();
-        std::fs::write(source.join("training.py"), TRAINING).unwrap();
+        let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(SUBMISSION);
         let packed = pack(&source, &policy.archive).unwrap();
         let verdict = evaluator.admit(packed.bytes, packed.digest).await;
         assert!(matches!(verdict, Verdict::Admitted { .. }), "{verdict:?}");
         Self { evaluator, engine, content: packed.digest, name, _dir: dir }
     }
 
-    pub(super) fn device() -> Device {
+    fn device() -> Device {
         Device::new(DeviceId("cpu-0".to_owned()), DeviceKind::CpuSlot, "one CPU", 8192)
     }
 
-    pub(super) fn spec(&self, number: u64) -> RunSpec {
+    fn spec(&self, number: u64) -> RunSpec {
         let unique = format!("{} {number} {}", self.name, std::process::id());
         let assignment = node_core::assignment::Assignment {
             id: AssignmentId([1; 32]),
@@ -115,7 +81,7 @@ impl World {
     }
 
     /// Runs the submission to its end.
-    pub(super) async fn run(&self, number: u64) -> (Ending, Option<Metrics>) {
+    async fn run(&self, number: u64) -> (Ending, Option<Metrics>) {
         let (_stop, stopped) = oneshot::channel();
         let (started, _events) = mpsc::channel(1);
         let progress = watch::Sender::new(Progress::default());
@@ -123,12 +89,12 @@ impl World {
     }
 
     /// Makes a container ahead and waits until it is there.
-    pub(super) async fn prepare(&self) {
+    async fn prepare(&self) {
         self.evaluator.prepare(&[Self::device()]).await;
         self.wait_for(|left| left.len() == 1).await;
     }
 
-    pub(super) async fn wait_for(&self, is_so: impl Fn(&[Leftover]) -> bool) {
+    async fn wait_for(&self, is_so: impl Fn(&[Leftover]) -> bool) {
         let give_up = Instant::now() + Duration::from_secs(30);
         loop {
             let left = self.engine.leftovers().await.unwrap();
