@@ -149,7 +149,7 @@ impl Machine {
                 }
                 Consequence::EndRun { cause } => {
                     let detail = clip_detail(&format!("device {device}: {cause}"));
-                    self.stop_run_on(device, Ending::EngineFailed { detail }, out);
+                    self.stop_run_on(device, Ending::DeviceFailed { detail }, out);
                 }
                 Consequence::Read { run } => {
                     out.perform(Effect::ReadDevice { device: device.clone(), run });

@@ -101,7 +101,8 @@ pub(super) fn render(report: &StatusReport) -> String {
     if report.devices.is_empty() {
         return "this host has no device: see `devices.cpu_slots` and `devices.gpus`\n".to_owned();
     }
-    let mut table = table(&["device", "what", "state", "health", "heat", "memory", "run"]);
+    let mut table =
+        table(&["device", "what", "state", "health", "heat", "memory", "idle gap", "run"]);
     for device in &report.devices {
         table.add_row([
             short(device),
@@ -110,6 +111,7 @@ pub(super) fn render(report: &StatusReport) -> String {
             health(device).map_or_else(String::new, |health| health.level.to_string()),
             heat(device),
             memory(device),
+            idle_gap(device),
             run(device, report),
         ]);
     }
@@ -143,6 +145,11 @@ fn memory(device: &DeviceStatus) -> String {
         Some(used) => format!("{} of {all}", grouped(*used)),
         None => all,
     }
+}
+
+/// Half of the times between two of its runs were no longer.
+fn idle_gap(device: &DeviceStatus) -> String {
+    device.idle_gap.map_or_else(String::new, |gap| format!("{} ms", grouped(gap.p50_ms)))
 }
 
 fn run(device: &DeviceStatus, report: &StatusReport) -> String {
@@ -199,6 +206,7 @@ mod tests {
         assert!(text.contains("cordoned"), "{text}");
         assert!(text.contains("40000 MiB of its memory are held and no run is on it"), "{text}");
         assert!(text.contains("-> end the process that holds its memory"), "{text}");
+        assert!(text.contains("1 250 ms"), "{text}");
         assert!(text.contains("41 °C") && text.contains("40 500 of 81 559 MiB"), "{text}");
     }
 

@@ -31,6 +31,7 @@ use crate::exit::ExitReason;
 use crate::failure::Failure;
 
 pub use durable::{DurableMachine, NotDurable, PEER_CALLS_QUEUED_MAX, TICK};
+pub use evaluate::{Evaluator, EvaluatorParts, IdleGap, IdleGaps, Progress};
 pub(crate) use report::mode_name;
 
 /// Runs the node until it is told to stop.

@@ -347,7 +347,7 @@ fn submission_status(
         SubmissionState::Failed { ending } => {
             status.stage = SubmissionStage::Failed;
             status.ending = Some(ending.name().to_owned());
-            status.detail = Some(ending.to_string());
+            status.detail = Some(format!("{ending}; {}", ending.consequence()));
         }
         SubmissionState::Disputed => {
             status.stage = SubmissionStage::Disputed;

@@ -2,6 +2,8 @@
 //!
 //! Part of the schema in `report`: fields are added, never renamed.
 
+use std::time::Duration;
+
 use node_core::health::observation::{ProbeFigures, ProbeResult, Sample};
 use node_core::health::{DeviceHealth, Failure, Finding, Level, Order, Standing};
 use node_core::id::RunId;
@@ -9,6 +11,8 @@ use node_core::inventory::{Device, DeviceId, Place, SliceFacts};
 use node_core::machine::Machine;
 use node_core::unit::UnixMs;
 use serde::{Deserialize, Serialize};
+
+use crate::run::IdleGap;
 
 /// A device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +33,30 @@ pub struct DeviceStatus {
     /// How it stands, and why.
     #[serde(default)]
     pub health: Option<HealthStatus>,
+    /// How long it stood idle between runs that waited for it; `null` before the second one.
+    #[serde(default)]
+    pub idle_gap: Option<IdleGapStatus>,
+}
+
+/// The latest times from the end of a run to the first instruction of the next, at most 100.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdleGapStatus {
+    /// The latest, in milliseconds.
+    pub last_ms: u64,
+    /// Half were no longer, in milliseconds.
+    pub p50_ms: u64,
+    /// Nineteen of twenty were no longer, in milliseconds.
+    pub p95_ms: u64,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl From<IdleGap> for IdleGapStatus {
+    fn from(gap: IdleGap) -> Self {
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let IdleGap { last, p50, p95, count } = gap;
+        Self { last_ms: ms(last), p50_ms: ms(p50), p95_ms: ms(p95), count }
+    }
 }
 
 /// What a driver says of a GPU or a slice of one.
@@ -113,5 +141,7 @@ fn describe(machine: &Machine, device: &Device) -> DeviceStatus {
         run,
         gpu,
         health: health.map(|(_, health)| health.into()),
+        // The machine does not know.
+        idle_gap: None,
     }
 }

@@ -26,7 +26,7 @@ mod watch;
 pub use age::{clock_time, date_time, grouped, span, unix_now};
 pub use certificate::own_key;
 pub use describe::{describe, HostFacts};
-pub use device::{DeviceStatus, GpuStatus, HealthStatus};
+pub use device::{DeviceStatus, GpuStatus, HealthStatus, IdleGapStatus};
 pub use find::{find, Found, FoundStatus, NotFound};
 pub use journal::JournalStatus;
 pub use render::render;

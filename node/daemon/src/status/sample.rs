@@ -10,7 +10,7 @@ use node_core::inventory::DeviceId;
 use node_core::publish::KeyStanding;
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 
-use super::device::{DeviceStatus, HealthStatus};
+use super::device::{DeviceStatus, HealthStatus, IdleGapStatus};
 use super::journal::JournalStatus;
 use super::report::*;
 use super::watch::{CheckStatus, EndpointStatus, PendingCommitStatus, WatchStatus};
@@ -298,6 +298,7 @@ fn device(id: &str, run: Option<RunId>) -> DeviceStatus {
         run,
         gpu: None,
         health: None,
+        idle_gap: None,
     }
 }
 
@@ -334,6 +335,7 @@ pub(crate) fn gpu_with_held_memory() -> DeviceStatus {
             probes: 1,
             baseline: None,
         }),
+        idle_gap: Some(IdleGapStatus { last_ms: 260, p50_ms: 1_250, p95_ms: 2_400, count: 9 }),
         ..device(id, None)
     }
 }
