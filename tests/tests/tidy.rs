@@ -84,6 +84,7 @@ const DOORS: &[(&str, &[&str])] = &[
 /// Which of our crates each of them may use outside its tests.
 const INTERNAL: &[(&str, &[&str])] = &[
     ("chain-metadata", &[]),
+    ("fake-driver", &[]),
     ("local-beacon", &[]),
     ("localnet", &["node-subtensor-runtime"]),
     ("node-chain", &["chain-metadata", "node-core"]),
@@ -526,10 +527,13 @@ fn endings() -> Vec<Ending> {
         Ending::TooManyParameters { parameters: 0 },
         Ending::TooSlow { ran_ms: 0 },
         Ending::OutOfMemory,
+        Ending::OutOfDeviceMemory,
         Ending::OutOfPids,
         Ending::TooMuchOutput,
+        Ending::TooMuchCpuTime { used_ms: 0 },
         Ending::Killed { exit_code: 0 },
         Ending::EngineFailed { detail: detail() },
+        Ending::DeviceFailed { detail: detail() },
         Ending::ImageMissing,
         Ending::DatasetMissing,
         Ending::ProfileMismatch { detail: detail() },
@@ -546,10 +550,13 @@ fn endings() -> Vec<Ending> {
             | Ending::TooManyParameters { .. }
             | Ending::TooSlow { .. }
             | Ending::OutOfMemory
+            | Ending::OutOfDeviceMemory
             | Ending::OutOfPids
             | Ending::TooMuchOutput
+            | Ending::TooMuchCpuTime { .. }
             | Ending::Killed { .. }
             | Ending::EngineFailed { .. }
+            | Ending::DeviceFailed { .. }
             | Ending::ImageMissing
             | Ending::DatasetMissing
             | Ending::ProfileMismatch { .. }
@@ -590,6 +597,17 @@ fn public_names() -> BTreeSet<String> {
         }
     }
     names
+}
+
+#[test]
+fn every_ending_of_a_run_is_explained_to_operators() {
+    let page = std::fs::read_to_string(root().join("docs/operating.md")).unwrap();
+    let missing: Vec<String> = endings()
+        .iter()
+        .map(|ending| format!("| `{}` |", ending.name()))
+        .filter(|row| !page.contains(row.as_str()))
+        .collect();
+    none("docs/operating.md has no row for an ending", &missing);
 }
 
 /// `package.Service/Method` of each method in a `.proto` file.

@@ -274,6 +274,54 @@ pub const SETTLING_BLOCKS: u64 = 64;
 /// Most uids a subnet can have.
 pub const UIDS_MAX: usize = 4096;
 
+/// Failures of a device in a day after which only a person gives it back. Lower: one bad evening
+/// takes a device away. Higher: a device that fails again and again keeps spoiling runs.
+pub const FAILURES_IN_A_DAY_MAX: usize = 3;
+
+/// How long a device rests after its first failure of a day; after the second twice as long.
+/// Lower: heat and driver have no time to recover. Higher: a passing fault costs more work.
+pub const COOL_DOWN_MS: u64 = 5 * 60 * 1000;
+
+/// How long a driver may take to give back what an ended run held. Lower: a slow driver costs the
+/// device a cool-down. Higher: memory that is really held is noticed that much later.
+pub const MEMORY_FREE_WAIT_MS: u64 = 10_000;
+
+/// How long a reading after a run is waited for before it is asked for again. Lower: a slow device
+/// is asked again and again. Higher: the next run begins that much later.
+pub const READ_AGAIN_MS: u64 = 1_000;
+const _: () = assert!(READ_AGAIN_MS * 4 < MEMORY_FREE_WAIT_MS);
+
+/// Memory by which an idle device's use varies, MiB. Lower: drivers' own needs count as held.
+/// Higher: a small leftover is not noticed; a process with a context holds more than this.
+pub const MEMORY_SLACK_MIB: u64 = 128;
+
+/// How long a device that should be read goes without a reading. Lower: a slow driver costs the
+/// device. Higher: a hanging one is noticed that much later.
+pub const SAMPLE_LATE_MS: u64 = 30_000;
+
+/// How often an idle device is probed. Lower: probes cost work. Higher: a device that computes
+/// wrongly spoils more runs.
+pub const PROBE_EVERY_MS: u64 = 10 * 60 * 1000;
+
+/// How long a probe that was asked for is waited for before it is asked for again. Longer than any
+/// probe lives.
+pub const PROBE_AGAIN_MS: u64 = 2 * 60 * 1000;
+
+/// How fast a probe has to be, of the best that this device reached, percent. Lower: a device at
+/// half its speed hits submissions' time limits. Higher: devices vary by a few percent.
+pub const SLOWER_PERCENT: u64 = 80;
+
+/// Readings in a row that may show clocks held back. Lower: one hot moment costs the device.
+/// Higher: it stays slow for longer.
+pub const THROTTLED_SAMPLES_MAX: u32 = 5;
+
+/// Submissions remembered against which an error of a device counted. Two of them already count
+/// against the device.
+pub const XID_BLAMED_MAX: usize = 8;
+
+/// Characters of an operator's reason.
+pub const ORDER_REASON_CHARS_MAX: usize = 200;
+
 /// Shortens a foreign text to what evidence may carry.
 #[must_use]
 pub fn clip_detail(text: &str) -> String {

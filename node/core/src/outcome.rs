@@ -37,10 +37,17 @@ pub enum Ending {
     },
     /// The kernel killed it for memory.
     OutOfMemory,
+    /// Its device's memory did not suffice, as the container's side says.
+    OutOfDeviceMemory,
     /// It hit its limit of processes and threads.
     OutOfPids,
     /// It wrote more to stdout and stderr than allowed.
     TooMuchOutput,
+    /// It used more CPU time than the policy allows.
+    TooMuchCpuTime {
+        /// Milliseconds used when it was seen.
+        used_ms: u64,
+    },
     /// Something in the container killed the evaluation from inside.
     Killed {
         /// Exit code of the container.
@@ -49,6 +56,11 @@ pub enum Ending {
     /// The container engine went away or refused.
     EngineFailed {
         /// What it said.
+        detail: String,
+    },
+    /// The device failed, or the container did not get the one that was meant for it.
+    DeviceFailed {
+        /// What was seen.
         detail: String,
     },
     /// The evaluator image is not on this host.
@@ -94,14 +106,53 @@ impl Ending {
             | Self::TooManyParameters { .. }
             | Self::TooSlow { .. }
             | Self::OutOfMemory
+            | Self::OutOfDeviceMemory
             | Self::OutOfPids
             | Self::TooMuchOutput
+            | Self::TooMuchCpuTime { .. }
             | Self::Killed { .. } => Fault::Submission,
             Self::EngineFailed { .. }
+            | Self::DeviceFailed { .. }
             | Self::ImageMissing
             | Self::DatasetMissing
             | Self::ProfileMismatch { .. } => Fault::Infrastructure,
             Self::WorkerRestarted | Self::LeaseLost | Self::Stopped => Fault::Worker,
+        }
+    }
+
+    /// What a node does after such an ending, for whoever reads about it: a sentence without its
+    /// full stop, that goes behind the ending's own.
+    #[must_use]
+    pub fn consequence(&self) -> &'static str {
+        match self {
+            Self::ImageMissing => {
+                "given back and tried elsewhere; this node needs `scripts/images evaluator`"
+            }
+            Self::DatasetMissing => {
+                "given back and tried elsewhere; this node needs `challenge.nas.dataset`"
+            }
+            Self::ProfileMismatch { .. } => {
+                "not started, given back and tried elsewhere; `assay doctor` looks at the engine"
+            }
+            Self::EngineFailed { .. } => {
+                "given back and tried again; `scripts/engine status` tells what the engine says"
+            }
+            Self::DeviceFailed { .. } => "given back and tried again on another device",
+            Self::WorkerRestarted | Self::LeaseLost | Self::Stopped => {
+                "its container was removed; the lease is given out again"
+            }
+            Self::Completed => "the result counts",
+            Self::NotCausal { .. }
+            | Self::SubmissionFailed { .. }
+            | Self::ContractViolated { .. }
+            | Self::TooManyParameters { .. }
+            | Self::TooSlow { .. }
+            | Self::OutOfMemory
+            | Self::OutOfDeviceMemory
+            | Self::OutOfPids
+            | Self::TooMuchOutput
+            | Self::TooMuchCpuTime { .. }
+            | Self::Killed { .. } => "the submission's own doing: not tried again",
         }
     }
 
@@ -116,10 +167,13 @@ impl Ending {
             Self::TooManyParameters { .. } => "too_many_parameters",
             Self::TooSlow { .. } => "too_slow",
             Self::OutOfMemory => "out_of_memory",
+            Self::OutOfDeviceMemory => "out_of_device_memory",
             Self::OutOfPids => "out_of_pids",
             Self::TooMuchOutput => "too_much_output",
+            Self::TooMuchCpuTime { .. } => "too_much_cpu_time",
             Self::Killed { .. } => "killed",
             Self::EngineFailed { .. } => "engine_failed",
+            Self::DeviceFailed { .. } => "device_failed",
             Self::ImageMissing => "image_missing",
             Self::DatasetMissing => "dataset_missing",
             Self::ProfileMismatch { .. } => "profile_mismatch",
@@ -130,6 +184,8 @@ impl Ending {
     }
 }
 
+/// The sentences are part of what workers sign: changing one makes receipts that are kept
+/// unreadable as signed. What is to be said better goes into [`Ending::consequence`].
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -144,12 +200,17 @@ impl fmt::Display for Ending {
             }
             Self::TooSlow { ran_ms } => write!(f, "TooSlow: stopped after {ran_ms} ms"),
             Self::OutOfMemory => f.write_str("out of memory"),
+            Self::OutOfDeviceMemory => f.write_str("out of the device's memory"),
             Self::OutOfPids => f.write_str("too many processes or threads"),
             Self::TooMuchOutput => f.write_str("too much output"),
+            Self::TooMuchCpuTime { used_ms } => {
+                write!(f, "too much CPU time: stopped after {used_ms} ms of it")
+            }
             Self::Killed { exit_code } => {
                 write!(f, "killed from inside the container (exit code {exit_code})")
             }
             Self::EngineFailed { detail } => write!(f, "the container engine failed: {detail}"),
+            Self::DeviceFailed { detail } => write!(f, "the device failed: {detail}"),
             Self::ImageMissing => f.write_str("the evaluator image is not on this host"),
             Self::DatasetMissing => f.write_str("the data set is not on this host"),
             Self::ProfileMismatch { detail } => {
@@ -158,6 +219,38 @@ impl fmt::Display for Ending {
             Self::WorkerRestarted => f.write_str("the node was restarted"),
             Self::LeaseLost => f.write_str("the lease could not be renewed"),
             Self::Stopped => f.write_str("stopped by the operator"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_about_another_try_is_what_happens() {
+        let detail = String::new;
+        let tried_again = [
+            Ending::EngineFailed { detail: detail() },
+            Ending::DeviceFailed { detail: detail() },
+            Ending::ImageMissing,
+            Ending::DatasetMissing,
+            Ending::ProfileMismatch { detail: detail() },
+            Ending::WorkerRestarted,
+            Ending::LeaseLost,
+            Ending::Stopped,
+        ];
+        for ending in tried_again {
+            assert!(matches!(ending.fault(), Fault::Infrastructure | Fault::Worker), "{ending:?}");
+            assert!(ending.consequence().contains("given"), "{ending:?}");
+        }
+        for ending in [
+            Ending::OutOfDeviceMemory,
+            Ending::TooMuchCpuTime { used_ms: 1 },
+            Ending::Killed { exit_code: 1 },
+        ] {
+            assert_eq!(ending.fault(), Fault::Submission);
+            assert!(ending.consequence().contains("not tried again"), "{ending:?}");
         }
     }
 }

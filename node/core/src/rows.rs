@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admission::Verdict;
 use crate::evidence::{Evidence, Receipt};
+use crate::health::DeviceRow;
 use crate::id::{ContentDigest, Digest, Hotkey, IntentId, Netuid, RunId, SubmissionId, Uid};
 use crate::inventory::DeviceId;
 use crate::lease::{Grant, LeaseRow, Seal};
@@ -50,6 +51,8 @@ pub enum Table {
     Measurements,
     /// [`StrikeRow`]s by validator, submission and cause.
     Strikes,
+    /// [`DeviceRow`]s by device.
+    Devices,
 }
 
 impl Table {
@@ -64,6 +67,7 @@ impl Table {
         Self::Cursors,
         Self::Measurements,
         Self::Strikes,
+        Self::Devices,
     ];
 
     /// Its public name.
@@ -79,6 +83,7 @@ impl Table {
             Self::Cursors => "cursors",
             Self::Measurements => "measurements",
             Self::Strikes => "strikes",
+            Self::Devices => "devices",
         }
     }
 
@@ -94,7 +99,8 @@ impl Table {
             | Self::Intents
             | Self::Cursors
             | Self::Measurements
-            | Self::Strikes => 1,
+            | Self::Strikes
+            | Self::Devices => 1,
         }
     }
 }
@@ -121,6 +127,8 @@ pub enum Row {
     Measurement(Box<MeasurementRow>),
     /// Of [`Table::Strikes`].
     Strike(StrikeRow),
+    /// Of [`Table::Devices`].
+    Device(Box<DeviceRow>),
 }
 
 impl Row {
@@ -137,6 +145,7 @@ impl Row {
             Self::Cursor(_) => Table::Cursors,
             Self::Measurement(_) => Table::Measurements,
             Self::Strike(_) => Table::Strikes,
+            Self::Device(_) => Table::Devices,
         }
     }
 
@@ -156,6 +165,7 @@ impl Row {
                 let cause = row.cause.name().as_bytes();
                 [row.validator.0.as_slice(), &row.submission.0, cause].concat()
             }
+            Self::Device(row) => row.device.0.as_bytes().to_vec(),
         }
     }
 }

@@ -22,6 +22,8 @@ fn main() -> ExitCode {
         Command::Explain(explain) => explain.execute(),
         Command::Leases(leases) => leases.execute(),
         Command::Peers(peers) => peers.execute(),
+        Command::Devices(devices) => devices.execute(),
+        Command::Device(device) => device.execute(),
         Command::Config(config) => config.execute(),
         Command::Chain(chain) => chain.execute(),
         Command::Doctor(doctor) => doctor.execute(),
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         Command::Dataset(dataset) => dataset.execute(),
         Command::Replay(replay) => replay.execute(),
         Command::Version(version) => version.execute(),
+        Command::DeviceProbe(probe) => probe.execute(),
         Command::Reference(reference) => reference.execute(),
     };
     match result {

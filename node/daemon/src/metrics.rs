@@ -6,8 +6,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use node_core::health::{Level, Standing};
 use node_core::keeper::Figures;
 use node_core::machine::effect::Note;
 use node_core::unit::UnixMs;
@@ -19,7 +21,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::notes;
-use crate::status::{EndpointStatus, StatusReport, WatchStatus};
+use crate::run::IdleGaps;
+use crate::status::{EndpointStatus, HealthStatus, StatusReport, WatchStatus};
 
 /// Content type of what [`Metrics::encode`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -90,6 +93,15 @@ const RENEWAL_AGE: Declared = declared(
      runs; not from the report, so right while the node hangs; above 40 two were lost, at 48 the \
      run is stopped",
 );
+
+const IDLE_GAP: Declared = Declared {
+    name: "assay_device_idle_gap",
+    unit: "seconds",
+    label: Some(("device", &["its id; the label `what` is last, p50 or p95"])),
+    help:
+        "Time from the removal of a run's container to the first instruction of the next run that \
+           waited for the device; percentiles of the last 100; not from the report",
+};
 
 /// How a gauge is read from a report.
 type Read = fn(&StatusReport, UnixMs) -> Vec<(&'static str, u64)>;
@@ -250,6 +262,31 @@ const GAUGES: &[(Declared, Read)] = &[
         let busy = report.devices.iter().filter(|device| device.run.is_some()).count() as u64;
         vec![("free", report.devices.len() as u64 - busy), ("busy", busy)]
     }),
+    (
+        labelled(
+            "assay_devices_standing",
+            "standing",
+            &["healthy", "suspect", "cordoned", "probing", "failed"],
+            "Devices of this host by how they stand; alert above 0 of failed",
+        ),
+        |report, _| standings(report),
+    ),
+    (
+        labelled(
+            "assay_devices_health",
+            "level",
+            &["pass", "info", "unknown", "warning", "critical"],
+            "Devices of this host by the most serious thing known of each",
+        ),
+        |report, _| levels(report),
+    ),
+    (
+        declared("assay_devices_ordered", "", "Devices that an operator cordoned or drained"),
+        |report, _| {
+            let ordered = healths(report).filter(|health| health.order.is_some());
+            vec![(PLAIN, ordered.count() as u64)]
+        },
+    ),
     (declared("assay_runs", "", "Runs of this node that are not acknowledged yet"), |report, _| {
         vec![(PLAIN, report.runs.len() as u64)]
     }),
@@ -310,6 +347,20 @@ fn watched(
     one(report.watch.as_ref().and_then(value))
 }
 
+fn healths(report: &StatusReport) -> impl Iterator<Item = &HealthStatus> {
+    report.devices.iter().filter_map(|device| device.health.as_ref())
+}
+
+fn standings(report: &StatusReport) -> Vec<(&'static str, u64)> {
+    let count = |standing| healths(report).filter(|health| health.standing == standing).count();
+    Standing::ALL.map(|standing| (standing.name(), count(standing) as u64)).to_vec()
+}
+
+fn levels(report: &StatusReport) -> Vec<(&'static str, u64)> {
+    let count = |level| healths(report).filter(|health| health.level == level).count() as u64;
+    Level::ALL.map(|level| (level.name(), count(level))).to_vec()
+}
+
 /// A value of each endpoint that has a place of its own.
 fn by_place(
     report: &StatusReport,
@@ -344,6 +395,15 @@ struct RefusedLabel {
     reason: &'static str,
 }
 
+/// Devices of one host: their number is bounded, their ids are not known before.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct IdleLabel {
+    device: String,
+    what: &'static str,
+}
+
+type IdleFamily = Family<IdleLabel, Gauge<f64, AtomicU64>>;
+
 type RefusedFamily = Family<RefusedLabel, Counter>;
 
 /// Raises the counters of what was refused to what clients counted.
@@ -370,6 +430,9 @@ pub struct Metrics {
     renewals: Family<RenewalLabel, Counter>,
     lapsed: Counter,
     renewal_age: Gauge,
+    idle_gap: IdleFamily,
+    /// Told by the evaluator.
+    idle_gaps: Mutex<Option<Arc<IdleGaps>>>,
     seals_refused: RefusedFamily,
     receipts_refused: RefusedFamily,
     /// They count themselves what they refuse.
@@ -406,6 +469,9 @@ impl Metrics {
         let renewal_age = Gauge::default();
         let unit = Unit::Other(RENEWAL_AGE.unit.to_owned());
         registry.register_with_unit(RENEWAL_AGE.name, RENEWAL_AGE.help, unit, renewal_age.clone());
+        let idle_gap = IdleFamily::default();
+        let unit = Unit::Other(IDLE_GAP.unit.to_owned());
+        registry.register_with_unit(IDLE_GAP.name, IDLE_GAP.help, unit, idle_gap.clone());
         let mut gauges = Vec::with_capacity(GAUGES.len());
         for (declared, _) in GAUGES {
             let gauge = Family::<Vec<(&'static str, &'static str)>, Gauge>::default();
@@ -423,6 +489,8 @@ impl Metrics {
             renewals,
             lapsed,
             renewal_age,
+            idle_gap,
+            idle_gaps: Mutex::default(),
             seals_refused,
             receipts_refused,
             clients: Mutex::default(),
@@ -442,6 +510,22 @@ impl Metrics {
         }
         raise(&self.lapsed, lapsed);
         self.renewal_age.set(i64::try_from(age_ms / 1000).unwrap_or(i64::MAX));
+    }
+
+    /// Shows from now on how long devices stand idle between two runs.
+    pub(crate) fn watch_idle(&self, gaps: Arc<IdleGaps>) {
+        *self.idle_gaps.lock().unwrap_or_else(PoisonError::into_inner) = Some(gaps);
+    }
+
+    fn show_idle_gaps(&self) {
+        let gaps = self.idle_gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        let figures = gaps.iter().flat_map(|gaps| gaps.figures());
+        for (device, gap) in figures {
+            for (what, value) in [("last", gap.last), ("p50", gap.p50), ("p95", gap.p95)] {
+                let label = IdleLabel { device: device.to_string(), what };
+                self.idle_gap.get_or_create(&label).set(value.as_secs_f64());
+            }
+        }
     }
 
     /// Shows from now on what these clients refuse.
@@ -480,6 +564,7 @@ impl Metrics {
     /// [`fmt::Error`] if the encoder fails; it writes to memory and does not.
     pub fn encode(&self, report: &StatusReport, now: UnixMs) -> Result<String, fmt::Error> {
         self.count_refused();
+        self.show_idle_gaps();
         for ((declared, read), gauge) in GAUGES.iter().zip(&self.gauges) {
             let values = read(report, now);
             // What is not known any more must not keep its last value.
@@ -515,7 +600,7 @@ pub fn reference() -> String {
     let mut out = REFERENCE_HEAD.to_owned();
     let counters = [&NOTES, &RENEWALS, &LAPSED, &SEALS_REFUSED, &RECEIPTS_REFUSED];
     let counters = counters.map(|declared| (declared, "counter", "_total"));
-    let live = std::iter::once((&RENEWAL_AGE, "gauge", ""));
+    let live = [&RENEWAL_AGE, &IDLE_GAP].map(|declared| (declared, "gauge", ""));
     let gauges = GAUGES.iter().map(|(declared, _)| (declared, "gauge", ""));
     for (declared, kind, suffix) in counters.into_iter().chain(live).chain(gauges) {
         let unit = if declared.unit.is_empty() { "" } else { "_" };
@@ -549,6 +634,7 @@ mod tests {
     #[test]
     fn the_text_has_each_declared_metric_under_the_name_of_the_reference() {
         let metrics = Metrics::new();
+        metrics.watch_idle(Arc::new(IdleGaps::sample()));
         metrics.count(&Note::UnexpectedAnswer { peer: Hotkey([1; 32]) });
         let mut report = sample::healthy();
         report.weights.reveal_due = Some(crate::status::RevealStatus {
@@ -564,6 +650,8 @@ mod tests {
             assert!(text.lines().any(|line| line.starts_with(name)), "{name} not in:\n{text}");
         }
         assert!(text.contains("assay_reveal_left_blocks 28"), "{text}");
+        let gap = "assay_device_idle_gap_seconds{device=\"cpu-0\",what=\"p95\"} 0.25";
+        assert!(text.contains(gap), "{text}");
         assert!(text.contains("assay_notes_total{kind=\"unexpected_answer\"} 1\n"));
         assert_eq!(metrics.counts(), BTreeMap::from([("unexpected_answer".to_owned(), 1)]));
     }

@@ -46,6 +46,7 @@ kinds! {
         RevealSigned = "reveal_signed",
         WeightsNotSafe = "weights_not_safe",
         CaughtUp = "caught_up",
+        DeviceChanged = "device_changed",
     }
     DEBUG {
         CommitmentUnreadable = "commitment_unreadable",
@@ -77,6 +78,7 @@ kinds! {
         HotkeyAdopted = "hotkey_adopted",
         OtherSigner = "other_signer",
         UnexpectedAnswer = "unexpected_answer",
+        DeviceDistrusted = "device_distrusted",
     }
 }
 
@@ -95,6 +97,7 @@ pub fn log(note: &Note) {
                 submission = id("submission"),
                 run = id("run"),
                 device = id("device"),
+                standing = id("standing"),
                 attempt = number("attempt"),
                 hotkey = id("hotkey"),
                 worker = id("worker"),

@@ -23,6 +23,8 @@ fn help_teaches_with_examples() {
     insta::assert_snapshot!("help_doctor", help(&["doctor", "-h"]));
     insta::assert_snapshot!("help_miner", help(&["miner", "--help"]));
     insta::assert_snapshot!("help_leases", help(&["leases", "--help"]));
+    insta::assert_snapshot!("help_devices", help(&["devices", "--help"]));
+    insta::assert_snapshot!("help_device", help(&["device", "--help"]));
     insta::assert_snapshot!("help_leases_reopen", help(&["leases", "reopen", "--help"]));
 }
 

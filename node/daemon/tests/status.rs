@@ -7,8 +7,11 @@ mod support;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use node_core::health::{DeviceRow, Order, Standing};
 use node_core::id::{AssignmentId, Attempt, SubmissionId};
+use node_core::inventory::DeviceId;
 use node_core::lease::{NotReopened, Reopened, Reopening, Spent};
+use node_core::machine::operator::{DeviceOrder, OperatorAnswer, OperatorRequest, OrderRefused};
 use node_core::unit::{BlockNumber, UnixMs};
 use node_daemon::admin::{Admin, OperatorCall};
 use node_daemon::config::DataDir;
@@ -44,9 +47,38 @@ fn report(ready: bool) -> StatusReport {
     .unwrap()
 }
 
+/// A CPU slot that does as it is told, and has nothing to probe.
+fn ordered(device: DeviceId, order: DeviceOrder) -> Result<Box<DeviceRow>, OrderRefused> {
+    let at = UnixMs(1);
+    let order = match order {
+        DeviceOrder::Cordon { reason } => Some(Order { is_drain: false, reason, at }),
+        DeviceOrder::Drain { reason } => Some(Order { is_drain: true, reason, at }),
+        DeviceOrder::Uncordon => None,
+        DeviceOrder::Probe => return Err(OrderRefused::NothingToProbe),
+    };
+    Ok(Box::new(DeviceRow {
+        device,
+        standing: Standing::Healthy,
+        cause: None,
+        since: at,
+        order,
+        failures: Vec::new(),
+        blamed: Vec::new(),
+        baseline: None,
+        idle_memory_mib: None,
+    }))
+}
+
 /// One assignment is exhausted; the others are what their first byte says.
 async fn answer_operator(mut asked: mpsc::Receiver<OperatorCall>) {
-    while let Some(OperatorCall { assignment, answer }) = asked.recv().await {
+    while let Some(OperatorCall { request, answer }) = asked.recv().await {
+        let assignment = match request {
+            OperatorRequest::Reopen { assignment } => assignment,
+            OperatorRequest::Order { device, order } => {
+                answer.send(OperatorAnswer::Ordered(ordered(device, order))).unwrap();
+                continue;
+            }
+        };
         let said = match assignment.0[0] {
             1 => Ok(Reopening {
                 assignment,
@@ -65,7 +97,7 @@ async fn answer_operator(mut asked: mpsc::Receiver<OperatorCall>) {
             4 => Err(NotReopened::NotReady),
             _ => Err(NotReopened::Unknown),
         };
-        answer.send(said).unwrap();
+        answer.send(OperatorAnswer::Reopened(said)).unwrap();
     }
 }
 
@@ -289,6 +321,47 @@ async fn reopen_says_what_was_opened_and_refuses_with_the_reason_and_a_next_step
     let short = ask(&operator, &["leases", "reopen", "--data-dir", "data", "77"]).await;
     assert!(short.code == 1 && short.stderr.contains("begins with `77`"), "{short:?}");
     node.stop().await;
+}
+
+#[tokio::test]
+async fn a_device_is_cordoned_drained_and_returned_by_the_beginning_of_its_name() {
+    let operator = Operator::new();
+    let mut report = report(true);
+    report.devices = vec![serde_json::from_value(serde_json::json!({
+        "id": "cpu-0", "label": "CPU slot 0", "kind": "cpu_slot", "memory_mib": 4096, "run": null
+    }))
+    .unwrap()];
+    let node = Node::start(&operator, report).await;
+    let device = |arguments: &'static [&'static str]| {
+        let operator = &operator;
+        async move {
+            let all = [&["device"], arguments, &["--data-dir", "data"]].concat();
+            ask(operator, &all).await
+        }
+    };
+    let done = device(&["cordon", "cpu", "--reason", "disk swap"]).await;
+    assert_eq!((done.code, done.stderr.as_str()), (0, ""));
+    assert_eq!(done.stdout, "cordoned   cpu-0: disk swap\n");
+    let done = device(&["drain", "cpu-0", "--reason", "noise", "--json"]).await;
+    let row: serde_json::Value = serde_json::from_str(&done.stdout).unwrap();
+    assert_eq!(
+        (&row["order"]["is_drain"], &row["order"]["reason"]),
+        (&true.into(), &"noise".into())
+    );
+    let done = device(&["uncordon", "cpu-0"]).await;
+    assert_eq!(done.stdout, "returned   cpu-0 may be given runs\n");
+    let refused = device(&["probe", "cpu-0"]).await;
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains("nothing that could be probed"), "{refused:?}");
+    let unknown = device(&["uncordon", "GPU-7"]).await;
+    assert!(unknown.code == 1 && unknown.stderr.contains("begins with `GPU-7`"), "{unknown:?}");
+    let silent = device(&["cordon", "cpu-0"]).await;
+    assert!(silent.code == 64 && silent.stderr.contains("--reason"), "{silent:?}");
+    let listed = ask(&operator, &["devices", "--data-dir", "data"]).await;
+    assert!(listed.code == 0 && listed.stdout.contains("cpu-0"), "{listed:?}");
+    node.stop().await;
+    let nobody = device(&["uncordon", "cpu-0"]).await;
+    assert_eq!(nobody.code, 3, "{nobody:?}");
 }
 
 #[tokio::test]

@@ -4,6 +4,9 @@ Called as `python3 -I -u assay_shim.py [socket]`. Connects to the meter's Unix s
 the submission and the numbers of the policy, and answers with predictions. Targets of a batch
 arrive only after its predictions have left.
 
+It connects at once, imports torch and what a first optimizer step needs, says hello, and waits. The
+node may start it ahead of its run: then it waits here, with nothing of a submission in it.
+
 Nothing here is trusted. The submission shares this process and can change anything in it; the
 meter outside treats every byte that comes from here as hostile and computes all results itself.
 
@@ -31,6 +34,7 @@ Frames in both directions: kind (1 byte), length (4 bytes, little endian), paylo
 payloads: see `wire.rs` in node/evaluator, the other end.
 """
 
+import ctypes
 import importlib
 import json
 import math
@@ -41,16 +45,18 @@ import struct
 import sys
 import traceback
 import types
+import uuid
 from typing import NamedTuple
 
-PROTOCOL = 1
+PROTOCOL = 2
 START, ASK, TRAIN, TARGETS, END, FINISH = 1, 2, 3, 4, 5, 6
-HELLO, READY, PREDICTIONS, NEXT, TRAINED, LOG, ERROR = 17, 18, 19, 20, 21, 22, 23
+HELLO, READY, PREDICTIONS, NEXT, TRAINED, LOG, ERROR, NO_MEMORY = 17, 18, 19, 20, 21, 22, 23, 24
 
 SOCKET_DEFAULT = "/assay/meter.sock"
 SUBMISSION_DIR = "/tmp/submission"
 ARTIFACTS_DIR = "/tmp/artifacts"
 ERROR_BYTES_MAX = 4096
+CUDA_ERROR_NO_DEVICE = 100
 LOG_VALUES_MAX = 16
 LOG_BYTES_MAX = 1024
 
@@ -233,6 +239,40 @@ def to_ids(ctx, payload, sequences, tokens):
     return ids.view(sequences, tokens).to(ctx.device)
 
 
+def warm_up():
+    """Does what every submission's first optimizer step would do first: import 900 modules."""
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    parameter.grad = torch.zeros(1)
+    torch.optim.AdamW([parameter]).step()
+
+
+def seen_devices():
+    """UUIDs of the GPUs or slices in this container, as the driver tells them.
+
+    Asked of the driver itself: torch would name the GPU of a slice, and make a context on it.
+    """
+    try:
+        driver = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return []
+    code = driver.cuInit(0)
+    if code == CUDA_ERROR_NO_DEVICE:
+        return []
+    if code != 0:
+        return [f"error {code} of the driver"]
+    count = ctypes.c_int(0)
+    driver.cuDeviceGetCount(ctypes.byref(count))
+    # The newer call names slices, the older one their GPU.
+    name = getattr(driver, "cuDeviceGetUuid_v2", None) or driver.cuDeviceGetUuid
+    found = []
+    for index in range(count.value):
+        device, raw = ctypes.c_int(0), ctypes.create_string_buffer(16)
+        driver.cuDeviceGet(ctypes.byref(device), index)
+        name(raw, device)
+        found.append(str(uuid.UUID(bytes=raw.raw)))
+    return found
+
+
 def unpack(files):
     for path, text in files.items():
         target = os.path.join(SUBMISSION_DIR, path)
@@ -279,11 +319,10 @@ def last_words(error):
     return text.encode("utf-8", "replace")[:ERROR_BYTES_MAX]
 
 
-def main():
-    arguments = sys.argv[1:]
-    path = arguments[0] if arguments else os.environ.get("ASSAY_METER_SOCKET", SOCKET_DEFAULT)
-    link = Link(path)
-    link.send(HELLO, struct.pack("<I", PROTOCOL))
+def main(link):
+    # Resolved now: the submission may replace the name.
+    out_of_device_memory = torch.cuda.OutOfMemoryError
+    link.send(HELLO, struct.pack("<I", PROTOCOL), "\n".join(seen_devices()).encode())
     code = 0
     try:
         _, payload = link.receive(START)
@@ -291,8 +330,10 @@ def main():
     # SystemExit and KeyboardInterrupt too: leaving early is the submission's doing.
     except BaseException as error:
         code = 1
+        # A claim, as everything from here: who makes it falsely only fails by another name.
+        kind = NO_MEMORY if isinstance(error, out_of_device_memory) else ERROR
         try:
-            link.send(ERROR, last_words(error))
+            link.send(kind, last_words(error))
         except OSError:
             pass
     # Torch needs up to two seconds for an orderly exit, and the result has left already.
@@ -300,10 +341,14 @@ def main():
 
 
 if __name__ == "__main__":
+    # Before the slow imports: this is how the node learns that the container runs.
+    channel = Link((sys.argv[1:] or [SOCKET_DEFAULT])[0])
+
     import numpy
     import torch
 
     torch.set_num_threads(1)
     torch.set_num_interop_threads(1)
     torch.use_deterministic_algorithms(True)
-    main()
+    warm_up()
+    main(channel)

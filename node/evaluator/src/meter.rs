@@ -48,7 +48,8 @@ use crate::archive::Archive;
 
 pub use plan::{MeterPlan, PlanError};
 pub use wire::{
-    ERROR_BYTES_MAX, LOG_BYTES_MAX, LOG_FRAMES_MAX, PREDICTION_BYTES_MAX, PROTOCOL_VERSION,
+    DEVICES_BYTES_MAX, ERROR_BYTES_MAX, LOG_BYTES_MAX, LOG_FRAMES_MAX, PREDICTION_BYTES_MAX,
+    PROTOCOL_VERSION,
 };
 
 /// Entries of the byte vocabulary.

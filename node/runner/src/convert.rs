@@ -4,7 +4,7 @@
 //! against are the same value: [`create_body`] writes it, [`wanted`] and [`found`] turn it and
 //! what the engine made of it into comparable [`Settings`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, ContainerStatsResponse, ContainerSummary,
@@ -19,7 +19,7 @@ use serde_json::{json, Value};
 use crate::cgroup::Sample;
 use crate::leftover::Leftover;
 use crate::profile::Settings;
-use crate::spec::SandboxSpec;
+use crate::spec::{Owner, SandboxSpec};
 use crate::EngineFault;
 
 /// Label with the node's hotkey.
@@ -28,16 +28,30 @@ const LABEL_RUN: &str = "assay.run";
 const LABEL_ATTEMPT: &str = "assay.attempt";
 const LABEL_ASSIGNMENT: &str = "assay.assignment";
 const LABEL_LEASE: &str = "assay.lease";
+/// Label of a container made ahead: the device that it was made for.
+const LABEL_AHEAD: &str = "assay.ahead";
+/// Before a run's id in the name of its container.
+const NAME_PREFIX: &str = "assay-";
 
 /// Nobody, in every image.
 const USER: &str = "65534:65534";
 const NANO_CPUS: i64 = 1_000_000_000;
 const SHM_BYTES: i64 = 64 << 20;
+/// CUDA libraries exchange buffers through it. Counts as the container's memory once it is used.
+const SHM_BYTES_GPU: i64 = 1 << 30;
+/// Fewer are not enough where the driver, or a runtime that is a kernel of its own, starts threads
+/// beside those of the submission.
+const PIDS_CROWDED_MIN: u32 = 512;
 const OPEN_FILES_MAX: i64 = 1024;
 /// When the host itself runs out of memory, an evaluation goes before the node does.
 const OOM_SCORE: i64 = 500;
-/// What the engine keeps of the output on disk; the run's own limit is held by the supervisor.
-const LOG_FILE_BYTES: &str = "1m";
+/// The engine keeps nothing of the output: the supervisor reads it, and holds its limit.
+const LOG_DRIVER: &str = "none";
+/// Files and directories in its tmpfs. An empty file takes none of the size that is allowed, but a
+/// kilobyte of the kernel's memory.
+const TMPFS_FILES_MAX: u32 = 16_384;
+/// Before a GPU's name in the container device interface.
+const CDI_GPU: &str = "nvidia.com/gpu=";
 const APP_ARMOR_PROFILE: &str = "docker-default";
 
 /// Kernel interfaces that tell about the host or reach into it. Named rather than left to the
@@ -69,8 +83,10 @@ const ENV: [(&str, &str); 6] = [
 ];
 /// CUDA sums in a fixed order only with a fixed workspace.
 const ENV_GPU: (&str, &str) = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
-/// An image made for GPUs may ask the GPU runtime for all of them.
-const ENV_CPU: (&str, &str) = ("NVIDIA_VISIBLE_DEVICES", "void");
+/// What an older GPU runtime hook gives to a container. An image may ask for all of them.
+const ENV_VISIBLE: &str = "NVIDIA_VISIBLE_DEVICES";
+/// In [`ENV_VISIBLE`]: nothing by this way.
+const VISIBLE_NONE: &str = "void";
 
 /// What an image brings along that ends up in its containers.
 #[derive(Debug, Clone, Default)]
@@ -88,6 +104,8 @@ pub(crate) struct EngineFacts {
     pub(crate) storage_driver: String,
     pub(crate) runtimes: Vec<String>,
     pub(crate) app_armor: bool,
+    /// GPUs and slices that the engine can give by CDI, by UUID.
+    pub(crate) cdi_gpus: BTreeSet<String>,
     /// Limits that would silently not hold.
     pub(crate) missing: Vec<String>,
     pub(crate) warnings: Vec<String>,
@@ -99,6 +117,20 @@ pub(crate) struct Surround {
     pub(crate) node: String,
     pub(crate) runtime: String,
     pub(crate) app_armor: bool,
+    /// GPUs and slices that the engine can give by CDI, by UUID.
+    pub(crate) cdi_gpus: BTreeSet<String>,
+}
+
+impl Surround {
+    /// Whether these devices are given by CDI: only if the engine has found each by its UUID. A
+    /// list that is older than the last change of slices names none of them.
+    fn gives_by_cdi(&self, gpus: &[String]) -> bool {
+        !gpus.is_empty() && gpus.iter().all(|uuid| self.cdi_gpus.contains(uuid))
+    }
+
+    fn is_crowded(&self, spec: &SandboxSpec) -> bool {
+        !spec.gpus.is_empty() || self.runtime.starts_with("runsc")
+    }
 }
 
 pub(crate) fn fault(error: bollard::errors::Error) -> EngineFault {
@@ -172,12 +204,17 @@ pub(crate) fn engine_facts(info: SystemInfo, api: &ClientVersion) -> EngineFacts
                 .to_owned(),
         );
     }
+    let found = info.discovered_devices.unwrap_or_default();
+    let found = found.into_iter().filter(|device| device.source.as_deref() == Some("cdi"));
+    let cdi_gpus =
+        found.filter_map(|device| Some(device.id?.strip_prefix(CDI_GPU)?.to_owned())).collect();
     let mut runtimes: Vec<_> = info.runtimes.unwrap_or_default().into_keys().collect();
     runtimes.sort();
     EngineFacts {
         version: info.server_version.unwrap_or_default(),
         api: format!("{}.{}", api.major_version, api.minor_version),
         app_armor: has("name=apparmor"),
+        cdi_gpus,
         missing: missing.map(|(_, name)| (*name).to_owned()).collect(),
         cgroup_version,
         storage_driver,
@@ -188,7 +225,12 @@ pub(crate) fn engine_facts(info: SystemInfo, api: &ClientVersion) -> EngineFacts
 
 /// The container's name: a run has one container, and asking twice must not make two.
 pub(crate) fn container_name(run: &RunId) -> String {
-    format!("assay-{run}")
+    format!("{NAME_PREFIX}{run}")
+}
+
+/// The run that a container's name stands for.
+fn run_of_name(name: &str) -> Option<RunId> {
+    name.trim_start_matches('/').strip_prefix(NAME_PREFIX)?.parse().ok()
 }
 
 /// The request that creates the container, with every setting of the profile.
@@ -204,7 +246,7 @@ pub(crate) fn create_body(
         entrypoint: Some(command),
         cmd: Some(arguments),
         user: Some(USER.to_owned()),
-        env: Some(env(spec, image)),
+        env: Some(env(spec, around, image)),
         labels: Some(labels(spec, around, image)),
         hostname: Some("evaluation".to_owned()),
         working_dir: Some("/tmp".to_owned()),
@@ -221,13 +263,12 @@ pub(crate) fn create_body(
 fn host_config(spec: &SandboxSpec, around: &Surround) -> HostConfig {
     let limits = &spec.limits;
     let memory = signed(limits.memory_mib << 20);
-    let log = [("max-size", LOG_FILE_BYTES), ("max-file", "1")];
     let strings = |texts: &[&str]| Some(texts.iter().map(|text| (*text).to_owned()).collect());
     HostConfig {
         network_mode: Some("none".to_owned()),
         readonly_rootfs: Some(true),
         tmpfs: Some(HashMap::from([("/tmp".to_owned(), tmpfs_options(limits.tmpfs_mib))])),
-        shm_size: Some(SHM_BYTES),
+        shm_size: Some(if spec.gpus.is_empty() { SHM_BYTES } else { SHM_BYTES_GPU }),
         mounts: Some(spec.binds.iter().map(mount).collect()),
         cap_drop: strings(&["ALL"]),
         security_opt: strings(&["no-new-privileges:true"]),
@@ -237,25 +278,42 @@ fn host_config(spec: &SandboxSpec, around: &Surround) -> HostConfig {
         cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
         memory: Some(memory),
         memory_swap: Some(memory),
-        pids_limit: Some(i64::from(limits.pids)),
+        pids_limit: Some(i64::from(pids_limit(spec, around))),
         nano_cpus: Some(NANO_CPUS),
         oom_score_adj: Some(OOM_SCORE),
         ulimits: Some(vec![ulimit("core", 0), ulimit("nofile", OPEN_FILES_MAX)]),
         log_config: Some(HostConfigLogConfig {
-            typ: Some("json-file".to_owned()),
-            config: Some(log.map(|(key, value)| (key.to_owned(), value.to_owned())).into()),
+            typ: Some(LOG_DRIVER.to_owned()),
+            // Engines write an empty one where none was given.
+            config: Some(HashMap::new()),
         }),
         restart_policy: Some(RestartPolicy {
             name: Some(RestartPolicyNameEnum::NO),
             maximum_retry_count: None,
         }),
         runtime: Some(around.runtime.clone()),
-        device_requests: gpu_requests(&spec.gpus),
+        device_requests: gpu_requests(&spec.gpus, around),
         ..HostConfig::default()
     }
 }
 
-fn gpu_requests(uuids: &[String]) -> Option<Vec<DeviceRequest>> {
+/// Processes and threads it may have.
+fn pids_limit(spec: &SandboxSpec, around: &Surround) -> u32 {
+    if around.is_crowded(spec) {
+        spec.limits.pids.max(PIDS_CROWDED_MIN)
+    } else {
+        spec.limits.pids
+    }
+}
+
+fn gpu_requests(uuids: &[String], around: &Surround) -> Option<Vec<DeviceRequest>> {
+    if around.gives_by_cdi(uuids) {
+        return Some(vec![DeviceRequest {
+            driver: Some("cdi".to_owned()),
+            device_ids: Some(uuids.iter().map(|uuid| format!("{CDI_GPU}{uuid}")).collect()),
+            ..DeviceRequest::default()
+        }]);
+    }
     let capabilities = ["gpu", "compute", "utility"].map(str::to_owned).to_vec();
     let request = || DeviceRequest {
         driver: Some("nvidia".to_owned()),
@@ -282,7 +340,11 @@ fn mount(bind: &crate::ReadOnlyBind) -> Mount {
 
 fn tmpfs_options(mib: u64) -> String {
     // Owned by the user of the container: runtimes keep the mode of the image's own directory.
-    format!("rw,nosuid,nodev,noexec,uid=65534,gid=65534,mode=1777,size={}", mib << 20)
+    let size = mib << 20;
+    format!(
+        "rw,nosuid,nodev,noexec,uid=65534,gid=65534,mode=1777,size={size},\
+         nr_inodes={TMPFS_FILES_MAX}"
+    )
 }
 
 fn ulimit(name: &str, value: i64) -> ResourcesUlimits {
@@ -295,24 +357,33 @@ fn signed(value: u64) -> i64 {
 }
 
 /// The image's variables with ours over them, by name.
-fn env(spec: &SandboxSpec, image: &ImageFacts) -> Vec<String> {
-    let own = if spec.gpus.is_empty() { ENV_CPU } else { ENV_GPU };
+fn env(spec: &SandboxSpec, around: &Surround, image: &ImageFacts) -> Vec<String> {
     let mut merged: BTreeMap<&str, &str> =
         image.env.iter().filter_map(|pair| pair.split_once('=')).collect();
-    merged.extend(ENV.iter().copied().chain([own]));
+    merged.extend(ENV);
+    let uuids = spec.gpus.join(",");
+    if !spec.gpus.is_empty() {
+        merged.extend([ENV_GPU]);
+    }
+    // The hook path reads it; a list of ours must not meet another one from the image.
+    let by_hook = !spec.gpus.is_empty() && !around.gives_by_cdi(&spec.gpus);
+    merged.insert(ENV_VISIBLE, if by_hook { &uuids } else { VISIBLE_NONE });
     merged.iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
 fn labels(spec: &SandboxSpec, around: &Surround, image: &ImageFacts) -> HashMap<String, String> {
-    let own = [
-        (LABEL_NODE, around.node.clone()),
-        (LABEL_RUN, spec.run.to_string()),
-        (LABEL_ATTEMPT, spec.attempt.to_string()),
-        (LABEL_ASSIGNMENT, spec.assignment.to_string()),
-        (LABEL_LEASE, spec.lease.to_string()),
-    ];
+    let mut own = vec![(LABEL_NODE, around.node.clone())];
+    match &spec.owner {
+        Owner::Run(labels) => own.extend([
+            (LABEL_RUN, labels.run.to_string()),
+            (LABEL_ATTEMPT, labels.attempt.to_string()),
+            (LABEL_ASSIGNMENT, labels.assignment.to_string()),
+            (LABEL_LEASE, labels.lease.to_string()),
+        ]),
+        Owner::Ahead { device } => own.push((LABEL_AHEAD, device.to_string())),
+    }
     let mut labels = image.labels.clone();
-    labels.extend(own.map(|(name, value)| (name.to_owned(), value)));
+    labels.extend(own.into_iter().map(|(name, value)| (name.to_owned(), value)));
     labels
 }
 
@@ -392,8 +463,11 @@ pub(crate) fn leftover(container: ContainerSummary) -> Option<Leftover> {
                 | ContainerSummaryStateEnum::DEAD
         )
     });
+    // One made ahead has no such label; once a run has it, its name says which.
+    let named = container.names.iter().flatten().find_map(|name| run_of_name(name));
     Some(Leftover {
-        run: labels.get(LABEL_RUN).and_then(|text| text.parse().ok()),
+        run: labels.get(LABEL_RUN).and_then(|text| text.parse().ok()).or(named),
+        is_ahead: labels.contains_key(LABEL_AHEAD),
         attempt: labels
             .get(LABEL_ATTEMPT)
             .and_then(|text| text.parse().ok())

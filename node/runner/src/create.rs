@@ -1,7 +1,9 @@
 //! Making a container, holding it against the profile, and starting it.
 
 use bollard::models::ContainerCreateBody;
-use bollard::query_parameters::{AttachContainerOptions, CreateContainerOptions};
+use bollard::query_parameters::{
+    AttachContainerOptions, CreateContainerOptions, RenameContainerOptions,
+};
 use bollard::Docker;
 use node_core::id::{Digest, RunId};
 use node_core::limits::clip_detail;
@@ -10,8 +12,9 @@ use node_core::policy::RunLimits;
 
 use crate::engine::Engine;
 use crate::profile::{difference, ProfileDifference};
-use crate::spec::{SandboxSpec, SpecRefused};
+use crate::spec::{Owner, SandboxSpec, SpecRefused};
 use crate::supervise::{self, EarlyLook, Run, Watched};
+use crate::waiting::Waiting;
 use crate::{convert, teardown, EngineFault};
 
 /// Why there is no container.
@@ -60,9 +63,22 @@ pub enum CreateError {
 pub struct StartError {
     /// What was being done.
     pub step: &'static str,
+    /// Whether the engine could not give it its GPUs.
+    pub lacks_device: bool,
     /// What the engine said.
     #[source]
     pub source: EngineFault,
+}
+
+/// Words in an engine's refusal that are about devices.
+const DEVICE_WORDS: [&str; 4] = ["device driver", "nvidia", "cdi", "gpu"];
+
+impl StartError {
+    fn new(step: &'static str, source: EngineFault, has_gpus: bool) -> Self {
+        let text = source.to_string().to_lowercase();
+        let lacks_device = has_gpus && DEVICE_WORDS.iter().any(|word| text.contains(word));
+        Self { step, lacks_device, source }
+    }
 }
 
 impl CreateError {
@@ -87,6 +103,10 @@ impl StartError {
     /// How the run ended that wanted this container.
     #[must_use]
     pub fn ending(&self) -> Ending {
+        if self.lacks_device {
+            let detail = clip_detail(&format!("{self}: {}", self.source));
+            return Ending::DeviceFailed { detail };
+        }
         engine_failed(self, &self.source)
     }
 }
@@ -102,6 +122,7 @@ pub struct Container {
     docker: Docker,
     id: String,
     limits: RunLimits,
+    has_gpus: bool,
     /// Cleared when the supervisor takes over the duty to remove it.
     owned: bool,
 }
@@ -132,14 +153,13 @@ impl Engine {
     ) -> Result<Container, CreateError> {
         spec.check(self.endpoint().socket())
             .map_err(|source| CreateError::SpecRefused { source })?;
-        let image = self.inspect_image(&spec.image).await?;
-        let around = convert::Surround {
-            node: self.node().to_owned(),
-            runtime: self.info().runtime.clone(),
-            app_armor: self.app_armor(),
-        };
-        let body = convert::create_body(&spec, &around, &image);
-        let wanted = convert::wanted(&body, &around);
+        let image = self
+            .image_facts(&spec.image)
+            .await
+            .map_err(|source| CreateError::Engine { step: "find the image of", source })?;
+        let image = image.ok_or(CreateError::ImageMissing { image: spec.image })?;
+        let body = convert::create_body(&spec, self.around(), &image);
+        let wanted = convert::wanted(&body, self.around());
         let mut asked = body;
         alter(&mut asked);
         let container = self.request(&spec, asked).await?;
@@ -160,37 +180,34 @@ impl Engine {
         }
     }
 
-    async fn inspect_image(&self, image: &Digest) -> Result<convert::ImageFacts, CreateError> {
-        let inspected = self.docker().inspect_image(&convert::image_id(image)).await;
-        match inspected.map_err(convert::fault) {
-            Ok(inspected) => Ok(convert::image_facts(inspected)),
-            Err(EngineFault::Answered { status: 404, .. }) => {
-                Err(CreateError::ImageMissing { image: *image })
-            }
-            Err(source) => Err(CreateError::Engine { step: "find the image of", source }),
-        }
-    }
-
     async fn request(
         &self,
         spec: &SandboxSpec,
         body: ContainerCreateBody,
     ) -> Result<Container, CreateError> {
-        let options = CreateContainerOptions {
-            name: Some(convert::container_name(&spec.run)),
-            ..CreateContainerOptions::default()
+        // The engine names one that is nobody's yet.
+        let run = match &spec.owner {
+            Owner::Run(labels) => Some(labels.run),
+            Owner::Ahead { .. } => None,
         };
+        let name = run.as_ref().map(convert::container_name);
+        let options = CreateContainerOptions { name, ..CreateContainerOptions::default() };
         let created = self.docker().create_container(Some(options), body).await;
-        let created = created.map_err(|error| match convert::fault(error) {
-            EngineFault::Answered { status: 409, .. } => {
-                CreateError::AlreadyExists { run: spec.run }
+        let created = created.map_err(|error| match (convert::fault(error), run) {
+            (EngineFault::Answered { status: 409, .. }, Some(run)) => {
+                CreateError::AlreadyExists { run }
             }
-            source => CreateError::Engine { step: "create", source },
+            (EngineFault::Answered { status: 404, .. }, _) => {
+                self.forget_image(&spec.image);
+                CreateError::ImageMissing { image: spec.image }
+            }
+            (source, _) => CreateError::Engine { step: "create", source },
         })?;
         Ok(Container {
             docker: self.docker().clone(),
             id: created.id,
             limits: spec.limits.clone(),
+            has_gpus: !spec.gpus.is_empty(),
             owned: true,
         })
     }
@@ -203,16 +220,47 @@ impl Container {
         &self.id
     }
 
+    /// Gives a container that was made ahead to a run, before its start: from here on it is found
+    /// by the run's name.
+    ///
+    /// # Errors
+    ///
+    /// [`CreateError::AlreadyExists`] or [`CreateError::Engine`]; the container is as it was.
+    pub async fn assign(&self, run: &RunId) -> Result<(), CreateError> {
+        rename(&self.docker, &self.id, run).await
+    }
+
     /// Starts it under supervision. The wall clock of its limits runs from here.
     ///
     /// # Errors
     ///
     /// [`StartError`]; the container is removed.
-    pub async fn start(mut self) -> Result<Run, StartError> {
+    pub async fn start(self) -> Result<Run, StartError> {
+        Ok(supervise::spawn(self.begin_or_discard().await?))
+    }
+
+    /// Starts one that was made ahead, to wait for a run: the wall clock of its limits runs once
+    /// it is given to one. Every other limit holds from here.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`]; the container is removed.
+    pub async fn start_waiting(self) -> Result<Waiting, StartError> {
+        let (docker, id) = (self.docker.clone(), self.id.clone());
+        let watched = self.begin_or_discard().await?;
+        Ok(Waiting::new(docker, id, watched))
+    }
+
+    /// Removes one that is not needed, and waits until it is gone.
+    pub async fn remove(self) {
+        self.discard().await;
+    }
+
+    async fn begin_or_discard(mut self) -> Result<Watched, StartError> {
         match self.begin().await {
             Ok(watched) => {
                 self.owned = false;
-                Ok(supervise::spawn(watched))
+                Ok(watched)
             }
             Err(error) => {
                 self.discard().await;
@@ -222,8 +270,10 @@ impl Container {
     }
 
     async fn begin(&self) -> Result<Watched, StartError> {
-        let failed =
-            |step: &'static str| move |error| StartError { step, source: convert::fault(error) };
+        let has_gpus = self.has_gpus;
+        let failed = |step: &'static str| {
+            move |error| StartError::new(step, convert::fault(error), has_gpus)
+        };
         // Attached before the start, so that the first byte already counts.
         let attach = AttachContainerOptions {
             stream: true,
@@ -246,6 +296,16 @@ impl Container {
             tracing::warn!(container = self.id, %fault, "container not removed");
         }
     }
+}
+
+/// Gives a container the name by which a run's container is found and killed.
+pub(crate) async fn rename(docker: &Docker, id: &str, run: &RunId) -> Result<(), CreateError> {
+    let options = RenameContainerOptions { name: convert::container_name(run) };
+    let renamed = docker.rename_container(id, options).await;
+    renamed.map_err(|error| match convert::fault(error) {
+        EngineFault::Answered { status: 409, .. } => CreateError::AlreadyExists { run: *run },
+        source => CreateError::Engine { step: "rename", source },
+    })
 }
 
 impl Drop for Container {
@@ -271,7 +331,7 @@ mod tests {
     use bollard::models::HostConfig;
 
     use super::*;
-    use crate::spec::tests::sample;
+    use crate::spec::tests::{owner, sample};
     use crate::EngineConfig;
 
     type Alter = fn(&mut HostConfig);
@@ -312,7 +372,7 @@ mod tests {
         // With the shell itself these are as many as it may have.
         let script = "for i in 1 2 3 4 5 6 7; do sleep 1000 & done; wait";
         let command = ["sh", "-c", script].map(str::to_owned).to_vec();
-        let mut spec = SandboxSpec { run: RunId([0x6f; 32]), image, command, ..sample() };
+        let mut spec = SandboxSpec { owner: owner(0x6f), image, command, ..sample() };
         spec.limits.pids = 8;
         spec.limits.wall_ms = 20_000;
         let mut container = engine.create(spec).await.unwrap();
@@ -324,12 +384,26 @@ mod tests {
         assert!(report.usage.peak_memory_bytes > 0, "{report:?}");
     }
 
+    #[test]
+    fn an_engine_that_cannot_give_a_gpu_names_the_device_and_not_itself() {
+        let said =
+            |message: &str| EngineFault::Answered { status: 500, message: message.to_owned() };
+        let no_driver = "could not select device driver \"nvidia\" with capabilities: [[gpu]]";
+        let device = StartError::new("start", said(no_driver), true).ending();
+        assert!(matches!(device, Ending::DeviceFailed { .. }), "{device:?}");
+        for (text, has_gpus) in [(no_driver, false), ("no space left", true)] {
+            let engine = StartError::new("start", said(text), has_gpus).ending();
+            assert!(matches!(engine, Ending::EngineFailed { .. }), "{engine:?}");
+        }
+    }
+
     #[tokio::test]
     async fn a_created_container_with_any_weaker_setting_is_noticed_and_removed() {
         let (engine, image) = engine_and_image().await;
         for (index, (setting, weaken)) in WEAKER.into_iter().enumerate() {
-            let run = RunId([0x70 + u8::try_from(index).unwrap(); 32]);
-            let spec = SandboxSpec { run, image, ..sample() };
+            let number = 0x70 + u8::try_from(index).unwrap();
+            let run = RunId([number; 32]);
+            let spec = SandboxSpec { owner: owner(number), image, ..sample() };
             let made = engine.create_with(spec, |body| {
                 weaken(body.host_config.as_mut().expect("the profile has host settings"));
             });

@@ -1,10 +1,12 @@
 //! The connection to the engine, made only if the engine can hold the limits of a run.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bollard::{Docker, API_DEFAULT_VERSION};
 use node_core::id::Digest;
 
+use crate::convert::{ImageFacts, Surround};
 use crate::endpoint::{candidates, Endpoint, Surroundings};
 use crate::{convert, EngineFault, ENGINE_CALL_MAX, ENGINE_PING_MAX};
 
@@ -158,8 +160,9 @@ pub struct Engine {
 struct Shared {
     info: EngineInfo,
     endpoint: Endpoint,
-    node: String,
-    app_armor: bool,
+    around: Surround,
+    /// What images bring along, as far as asked.
+    images: Mutex<BTreeMap<Digest, ImageFacts>>,
 }
 
 impl Engine {
@@ -220,7 +223,13 @@ impl Engine {
             runtime,
             warnings: facts.warnings,
         };
-        let shared = Shared { info, endpoint, node: config.node, app_armor: facts.app_armor };
+        let around = Surround {
+            node: config.node,
+            runtime: info.runtime.clone(),
+            app_armor: facts.app_armor,
+            cdi_gpus: facts.cdi_gpus,
+        };
+        let shared = Shared { info, endpoint, around, images: Mutex::default() };
         Ok(Self { docker, shared: Arc::new(shared) })
     }
 
@@ -265,16 +274,45 @@ impl Engine {
     }
 
     pub(crate) fn node(&self) -> &str {
-        &self.shared.node
+        &self.shared.around.node
     }
 
     pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.shared.endpoint
     }
 
-    /// Whether containers get the engine's AppArmor profile.
-    pub(crate) fn app_armor(&self) -> bool {
-        self.shared.app_armor
+    pub(crate) fn around(&self) -> &Surround {
+        &self.shared.around
+    }
+
+    /// What an image brings along. Asked once: an ID names its content.
+    pub(crate) async fn image_facts(
+        &self,
+        image: &Digest,
+    ) -> Result<Option<ImageFacts>, EngineFault> {
+        if let Some(known) = self.images().get(image) {
+            return Ok(Some(known.clone()));
+        }
+        let inspected = self.docker.inspect_image(&convert::image_id(image)).await;
+        match inspected.map_err(convert::fault) {
+            Ok(inspected) => {
+                let facts = convert::image_facts(inspected);
+                self.images().insert(*image, facts.clone());
+                Ok(Some(facts))
+            }
+            Err(EngineFault::Answered { status: 404, .. }) => Ok(None),
+            Err(source) => Err(source),
+        }
+    }
+
+    /// Somebody removed the image: the next container asks for it again.
+    pub(crate) fn forget_image(&self, image: &Digest) {
+        self.images().remove(image);
+    }
+
+    fn images(&self) -> MutexGuard<'_, BTreeMap<Digest, ImageFacts>> {
+        // Held for an operation on the map, never across an await.
+        self.shared.images.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

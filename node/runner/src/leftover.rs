@@ -11,8 +11,11 @@ use crate::{convert, teardown, EngineFault};
 /// A container with this node's label.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftover {
-    /// Whose run it was; `None` if its label cannot be read.
+    /// Whose run it was; `None` if neither its label nor its name tells, as of one that was made
+    /// ahead and given to no run.
     pub run: Option<RunId>,
+    /// Whether it was made ahead of its run.
+    pub is_ahead: bool,
     /// Under which attempt; `None` if its label cannot be read.
     pub attempt: Option<Attempt>,
     /// The engine's name for it.

@@ -7,6 +7,10 @@
 //!                       | on the container | a task of its own|
 //! ```
 //!
+//! A container can be made ahead, for a device and for nobody's run yet: `Container::assign` gives
+//! it to a run before its start. One that was started to wait (`Container::start_waiting`) is given
+//! to a run by `Waiting::assign`, and only then its wall clock runs.
+//!
 //! A container whose settings differ from the profile in any way is removed and never started. A
 //! started one is killed and removed whatever happens to its [`Run`]; only the death of the whole
 //! process leaves one behind, and [`Engine::leftovers`] finds it by its labels.
@@ -27,13 +31,15 @@ mod spec;
 mod supervise;
 mod teardown;
 mod verdict;
+mod waiting;
 
 pub use create::{Container, CreateError, StartError};
 pub use engine::{Engine, EngineConfig, EngineError, EngineInfo, ImageError};
 pub use leftover::{Leftover, LeftoverError};
 pub use profile::ProfileDifference;
-pub use spec::{ReadOnlyBind, SandboxSpec, SpecRefused};
+pub use spec::{Owner, ReadOnlyBind, RunLabels, SandboxSpec, SpecRefused};
 pub use supervise::{Run, RunReport, Usage};
+pub use waiting::Waiting;
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use node_core::id::{AssignmentId, Attempt, Digest, LeaseId, RunId};
+use node_core::inventory::DeviceId;
 use node_core::policy::RunLimits;
 
 /// Where binds may appear in a container. Nothing else of the image can be covered by one.
@@ -11,17 +12,11 @@ const BIND_ROOT: &str = "/assay";
 /// Binds of one container. Higher: nothing needs more than the shim, a channel and a data file.
 const BINDS_MAX: usize = 8;
 
-/// One run's container.
+/// One container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SandboxSpec {
-    /// The execution; one container exists per run.
-    pub run: RunId,
-    /// The assignment it serves, a label.
-    pub assignment: AssignmentId,
-    /// The lease it runs under, a label.
-    pub lease: LeaseId,
-    /// The lease's fencing token, a label.
-    pub attempt: Attempt,
+    /// Whose it is.
+    pub owner: Owner,
     /// The image, by ID. It must be on the host; nothing is ever pulled.
     pub image: Digest,
     /// Program and arguments; the image's own entry point is not used.
@@ -32,6 +27,32 @@ pub struct SandboxSpec {
     pub limits: RunLimits,
     /// UUIDs of the GPUs or MIG slices it gets; empty for the CPU.
     pub gpus: Vec<String>,
+}
+
+/// Whose container it is: its name and its labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// A run's; one container exists per run.
+    Run(RunLabels),
+    /// Nobody's yet: made ahead for whatever runs next on a device. It belongs to a run once
+    /// [`crate::Container::assign`] or [`crate::Waiting::assign`] gave it the run's name.
+    Ahead {
+        /// The device, a label.
+        device: DeviceId,
+    },
+}
+
+/// What a run's container is labelled with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunLabels {
+    /// The execution.
+    pub run: RunId,
+    /// The assignment it serves.
+    pub assignment: AssignmentId,
+    /// The lease it runs under.
+    pub lease: LeaseId,
+    /// The lease's fencing token.
+    pub attempt: Attempt,
 }
 
 /// A file or directory of the host, readable in the container. A socket in it can be connected to.
@@ -112,8 +133,16 @@ impl SandboxSpec {
     }
 
     fn check_limits(&self) -> Result<(), SpecRefused> {
-        let RunLimits { device: _, memory_mib, pids, tmpfs_mib, output_bytes, wall_ms } =
-            &self.limits;
+        let RunLimits {
+            device: _,
+            memory_mib,
+            pids,
+            tmpfs_mib,
+            output_bytes,
+            cpu_ms,
+            wall_ms,
+            warm_start: _,
+        } = &self.limits;
         // In bytes they must fit the engine's signed numbers.
         let mib_max = (i64::MAX.unsigned_abs()) >> 20;
         let bounded = [
@@ -121,6 +150,7 @@ impl SandboxSpec {
             ("pids", u64::from(*pids), u64::MAX),
             ("tmpfs_mib", *tmpfs_mib, mib_max),
             ("output_bytes", *output_bytes, u64::MAX),
+            ("cpu_ms", *cpu_ms, u64::MAX),
             ("wall_ms", *wall_ms, u64::MAX),
         ];
         match bounded.into_iter().find(|(_, value, max)| *value == 0 || value > max) {
@@ -157,12 +187,18 @@ pub(crate) mod tests {
     use super::*;
     use node_core::policy::Policy;
 
-    pub(crate) fn sample() -> SandboxSpec {
-        SandboxSpec {
-            run: RunId([1; 32]),
+    pub(crate) fn owner(run: u8) -> Owner {
+        Owner::Run(RunLabels {
+            run: RunId([run; 32]),
             assignment: AssignmentId([2; 32]),
             lease: LeaseId([3; 32]),
             attempt: Attempt(4),
+        })
+    }
+
+    pub(crate) fn sample() -> SandboxSpec {
+        SandboxSpec {
+            owner: owner(1),
             image: Digest([5; 32]),
             command: ["sh", "-c", "true"].map(str::to_owned).to_vec(),
             binds: Vec::new(),

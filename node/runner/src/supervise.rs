@@ -1,9 +1,9 @@
 //! Watching a running container until it ends or has to end, and then ending it.
 //!
 //! The supervisor is a task of its own. It holds the limits that the engine does not: the wall
-//! clock, the amount of output, and that a container which hit its process or memory limit stops
-//! there. Whatever it sees first, the rest is the same: last counters, kill, exit, rest of the
-//! output, inspect, remove, report.
+//! clock, CPU time, the amount of output, and that a container which hit its process or memory
+//! limit stops there. Whatever it sees first, the rest is the same: last counters, kill, exit, rest
+//! of the output, inspect, remove, report.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -33,6 +33,9 @@ const PIDS_EVERY: Duration = Duration::from_millis(10);
 
 /// Every how many of those looks all counters are read, which costs the kernel more.
 const SAMPLE_EVERY_LOOKS: u32 = 10;
+
+/// The same for all counters of a container that waits for its run. What it executes is ours.
+const WAITING_EVERY: Duration = Duration::from_secs(1);
 
 /// How long a killed container may take to be gone. Higher: a process stuck in the kernel holds
 /// the report, and with it the lease, for longer.
@@ -104,6 +107,12 @@ impl Run {
             }
             is_first
         });
+    }
+
+    /// Whether the container has ended and is removed.
+    pub(crate) fn has_ended(&self) -> bool {
+        // Without a supervisor nobody watches it any more.
+        self.report.borrow().is_some() || self.report.has_changed().is_err()
     }
 
     /// Waits until the container has ended and is removed. Can be cancelled and asked again.
@@ -231,6 +240,8 @@ pub(crate) struct Watched {
     sample: Sample,
     started: Instant,
     started_at: UnixMs,
+    /// Of a container that waits for its run: whether it got it.
+    begun: Option<watch::Receiver<bool>>,
 }
 
 impl Watched {
@@ -249,7 +260,24 @@ impl Watched {
             None => early.during(&id, find_counters(&docker, &id)).await,
         };
         let EarlyLook { sample, output, meter, .. } = early;
-        Self { docker, id, limits, exit, output, meter, counters, sample, started, started_at }
+        Self {
+            docker,
+            id,
+            limits,
+            exit,
+            output,
+            meter,
+            counters,
+            sample,
+            started,
+            started_at,
+            begun: None,
+        }
+    }
+
+    /// Lets the wall clock run only once the container got its run.
+    pub(crate) fn waits_for(self, begun: watch::Receiver<bool>) -> Self {
+        Self { begun: Some(begun), ..self }
     }
 
     #[cfg(test)]
@@ -269,6 +297,7 @@ impl Watched {
             oom_killed,
             pids_refused: self.sample.pids_refused > 0,
             output_over: self.meter.is_over(),
+            cpu_over_ms: self.cpu_over_ms(),
             own_exit,
             ran_ms,
         };
@@ -332,13 +361,19 @@ impl Watched {
         let deadline = tokio::time::sleep_until(self.started + wall);
         tokio::pin!(deadline);
         loop {
+            let is_waiting = self.begun.is_some();
             tokio::select! {
                 biased;
                 // An error means that the handle was dropped: nobody wants the run any more.
                 asked = asked.wait_for(Option::is_some) => {
                     return Cause::Asked(asked.ok().and_then(|ending| ending.clone().flatten()));
                 }
-                () = &mut deadline => return Cause::Deadline,
+                () = given(&mut self.begun), if is_waiting => {
+                    self.begun = None;
+                    (self.started, self.started_at) = (Instant::now(), unix_now());
+                    deadline.as_mut().reset(self.started + wall);
+                }
+                () = &mut deadline, if !is_waiting => return Cause::Deadline,
                 answer = self.exit.next() => {
                     return match answer.ok_or(None).and_then(|a| exit_of(a).map_err(Some)) {
                         Ok(code) => {
@@ -350,17 +385,23 @@ impl Watched {
                         ),
                     };
                 }
-                sample = next_sample(&mut self.counters) => self.sample = self.sample.max(sample),
+                sample = next_sample(&mut self.counters, is_waiting) => self.sample = self.sample.max(sample),
                 chunk = next_chunk(&mut self.output) => match chunk {
                     Some(chunk) => self.meter.push(&chunk),
                     None => self.output = None,
                 },
             }
             let over = self.sample.oom_kills > 0 || self.sample.pids_refused > 0;
-            if over || self.meter.is_over() {
+            if over || self.meter.is_over() || self.cpu_over_ms().is_some() {
                 return Cause::OverLimit;
             }
         }
+    }
+
+    /// The CPU time used, if it is more than allowed.
+    fn cpu_over_ms(&self) -> Option<u64> {
+        let used_ms = self.sample.cpu_ns / 1_000_000;
+        (used_ms > self.limits.cpu_ms).then_some(used_ms)
     }
 
     /// Takes what is still on its way, until the end of the output or its limit.
@@ -434,8 +475,12 @@ async fn find_counters(docker: &Docker, id: &str) -> Counters {
 }
 
 /// The next counters; pending for ever once there are none.
-async fn next_sample(counters: &mut Counters) -> Sample {
+async fn next_sample(counters: &mut Counters, is_waiting: bool) -> Sample {
     let sample = match counters {
+        Counters::Kernel { cgroup, .. } if is_waiting => {
+            tokio::time::sleep(WAITING_EVERY).await;
+            cgroup.read()
+        }
         Counters::Kernel { cgroup, ticks, looks } => {
             ticks.tick().await;
             let is_full = *looks % SAMPLE_EVERY_LOOKS == 0;
@@ -456,6 +501,17 @@ async fn next_sample(counters: &mut Counters) -> Sample {
         *counters = Counters::Absent;
     }
     sample.unwrap_or_default()
+}
+
+/// Returns once a waiting container got its run; pending for ever if nobody can give it any more,
+/// because then the run's handle is dropped too.
+async fn given(begun: &mut Option<watch::Receiver<bool>>) {
+    if let Some(begun) = begun {
+        if begun.wait_for(|begun| *begun).await.is_ok() {
+            return;
+        }
+    }
+    std::future::pending().await
 }
 
 /// The next piece of output; `None` at its end, pending for ever after that.

@@ -30,6 +30,8 @@ pub(crate) struct Aftermath {
     pub(crate) pids_refused: bool,
     /// More was printed than allowed.
     pub(crate) output_over: bool,
+    /// CPU time used, if it is more than allowed.
+    pub(crate) cpu_over_ms: Option<u64>,
     /// Exit code, if the container ended by itself.
     pub(crate) own_exit: Option<i64>,
     /// How long it ran.
@@ -58,7 +60,7 @@ fn over_limit(after: &Aftermath) -> Option<Ending> {
     } else if after.output_over {
         Some(Ending::TooMuchOutput)
     } else {
-        None
+        after.cpu_over_ms.map(|used_ms| Ending::TooMuchCpuTime { used_ms })
     }
 }
 
@@ -75,7 +77,10 @@ mod tests {
         let oom = Aftermath { oom_killed: true, ..exited(1) };
         let pids = Aftermath { pids_refused: true, ..exited(1) };
         let output = Aftermath { output_over: true, ..exited(1) };
+        let cpu = Aftermath { cpu_over_ms: Some(9), ..exited(1) };
         for cause in [Cause::Exited, Cause::Asked(None), Cause::OverLimit] {
+            let too_much = Some(Ending::TooMuchCpuTime { used_ms: 9 });
+            assert_eq!(ending(cause.clone(), &cpu), too_much);
             assert_eq!(ending(cause.clone(), &oom), Some(Ending::OutOfMemory));
             assert_eq!(ending(cause.clone(), &pids), Some(Ending::OutOfPids));
             assert_eq!(ending(cause, &output), Some(Ending::TooMuchOutput));

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use node_core::id::{Attempt, Digest};
 use node_core::outcome::Ending;
-use node_runner::{CreateError, SpecRefused};
-use support::Sandbox;
+use node_runner::{CreateError, Owner, SpecRefused};
+use support::{run_of, Sandbox};
 use tokio::net::{UnixListener, UnixStream};
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn a_run_gets_one_container_however_often_it_is_asked_for() {
     let spec = sandbox.spec("true");
     let first = sandbox.engine.create(spec.clone()).await.unwrap();
     let again = sandbox.engine.create(spec.clone()).await.unwrap_err();
-    assert_eq!(again, CreateError::AlreadyExists { run: spec.run });
+    assert_eq!(again, CreateError::AlreadyExists { run: run_of(&spec) });
     assert_eq!(sandbox.engine.leftovers().await.unwrap().len(), 1);
     drop(first);
     sandbox.wait_until_nothing_is_left(Duration::from_secs(10)).await;
@@ -70,8 +70,10 @@ fn a_run_that_outlived_its_node_is_found_by_label_and_removed() {
     let (run_id, run) = before.block_on(async {
         let sandbox = Sandbox::new("crash").await;
         let mut spec = sandbox.spec("sleep 1000");
-        spec.attempt = Attempt(7);
-        let run_id = spec.run;
+        let run_id = run_of(&spec);
+        if let Owner::Run(labels) = &mut spec.owner {
+            labels.attempt = Attempt(7);
+        }
         (run_id, sandbox.engine.create(spec).await.unwrap().start().await.unwrap())
     });
     before.shutdown_background();
@@ -87,6 +89,66 @@ fn a_run_that_outlived_its_node_is_found_by_label_and_removed() {
         sandbox.engine.remove_leftover(&left[0]).await.unwrap();
         sandbox.assert_nothing_left().await;
     });
+}
+
+#[tokio::test]
+async fn a_container_made_ahead_is_nobodys_until_a_run_gets_it_with_its_name() {
+    let sandbox = Sandbox::new("ahead").await;
+    let run = run_of(&sandbox.spec("true"));
+    let container = sandbox.engine.create(sandbox.ahead("echo served")).await.unwrap();
+    let left = sandbox.engine.leftovers().await.unwrap();
+    assert_eq!((left[0].run, left[0].is_ahead, left[0].running), (None, true, false));
+
+    container.assign(&run).await.unwrap();
+    let left = sandbox.engine.leftovers().await.unwrap();
+    assert_eq!((left[0].run, left[0].is_ahead), (Some(run), true));
+    let other = sandbox.engine.create(sandbox.ahead("true")).await.unwrap();
+    assert_eq!(other.assign(&run).await, Err(CreateError::AlreadyExists { run }));
+    drop(other);
+
+    let report = container.start().await.unwrap().finished().await;
+    assert_eq!((report.ending, report.output_tail.as_str()), (None, "served\n"));
+    sandbox.wait_until_nothing_is_left(Duration::from_secs(10)).await;
+}
+
+#[tokio::test]
+async fn a_waiting_container_keeps_its_limits_and_its_wall_clock_runs_from_its_run_on() {
+    let sandbox = Sandbox::new("waiting").await;
+    let wall_ms = 1_500;
+    let mut spec = sandbox.ahead("sleep 1000");
+    spec.limits.wall_ms = wall_ms;
+    let run = run_of(&sandbox.spec("true"));
+    let waiting = sandbox.engine.create(spec).await.unwrap().start_waiting().await.unwrap();
+    // Longer than its wall clock: what is asserted is that nothing happens.
+    tokio::time::sleep(Duration::from_millis(2 * wall_ms)).await;
+    assert!(!waiting.has_ended());
+    let mut run_handle = waiting.assign(&run).await.unwrap();
+    assert_eq!(sandbox.engine.leftovers().await.unwrap()[0].run, Some(run));
+    let report = run_handle.finished().await;
+    let Some(Ending::TooSlow { ran_ms }) = report.ending else { panic!("{report:?}") };
+    assert!((wall_ms..wall_ms + 2_000).contains(&ran_ms), "{ran_ms} ms");
+
+    let bomb = sandbox.ahead("bomb() { bomb | bomb & }; bomb; sleep 30");
+    let waiting = sandbox.engine.create(bomb).await.unwrap().start_waiting().await.unwrap();
+    let give_up = std::time::Instant::now() + Duration::from_secs(10);
+    while !waiting.has_ended() {
+        assert!(std::time::Instant::now() < give_up, "it still waits");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    sandbox.assert_nothing_left().await;
+}
+
+#[tokio::test]
+async fn a_waiting_container_that_nobody_wants_is_removed() {
+    let sandbox = Sandbox::new("unwanted").await;
+    let start = || async {
+        let container = sandbox.engine.create(sandbox.ahead("sleep 1000")).await.unwrap();
+        container.start_waiting().await.unwrap()
+    };
+    start().await.remove().await;
+    sandbox.assert_nothing_left().await;
+    drop(start().await);
+    sandbox.wait_until_nothing_is_left(Duration::from_secs(10)).await;
 }
 
 /// Passes connections on to the engine at `socket` until it is aborted, with all of them.

@@ -91,6 +91,7 @@ pub(crate) fn encode(row: &Row) -> Result<Vec<u8>, serde_json::Error> {
         Row::Cursor(inner) => packed::write(inner, &mut record),
         Row::Measurement(inner) => packed::write(inner, &mut record),
         Row::Strike(inner) => packed::write(inner, &mut record),
+        Row::Device(inner) => packed::write(inner, &mut record),
     }?;
     envelope::close(row.table().schema_version() | PACKED, &mut record);
     Ok(record)
@@ -145,6 +146,7 @@ fn parse(table: Table, payload: &[u8], is_packed: bool) -> Result<Row, serde_jso
         Table::Cursors => Row::Cursor(payload.read()?),
         Table::Measurements => Row::Measurement(Box::new(payload.read()?)),
         Table::Strikes => Row::Strike(payload.read()?),
+        Table::Devices => Row::Device(Box::new(payload.read()?)),
     })
 }
 

@@ -265,7 +265,8 @@ impl Ledger {
             | Row::Verdict(_)
             | Row::Intent(_)
             | Row::Measurement(_)
-            | Row::Cursor(_) => {}
+            | Row::Cursor(_)
+            | Row::Device(_) => {}
         }
     }
 

@@ -160,6 +160,20 @@ pub enum ProbeStep {
     Matrix,
 }
 
+impl ProbeStep {
+    /// Its public name, the same as when it is serialised.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Context => "context",
+            Self::Kernel => "kernel",
+            Self::Memory => "memory",
+            Self::Bandwidth => "bandwidth",
+            Self::Matrix => "matrix",
+        }
+    }
+}
+
 /// What a probe measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeFigures {

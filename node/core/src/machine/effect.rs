@@ -11,9 +11,10 @@ use crate::assignment::Assignment;
 use crate::commitment::Location;
 use crate::evidence::Evidence;
 use crate::id::{ContentDigest, Digest, Hotkey, IntentId, Netuid, RunId, SubmissionId, Uid};
-use crate::inventory::Device;
-use crate::lease::{NotReopened, PeerAnswer, PeerRequest, Reopening};
+use crate::inventory::{Device, DeviceId};
+use crate::lease::{PeerAnswer, PeerRequest};
 use crate::machine::event::{CallId, Question};
+use crate::machine::operator::OperatorAnswer;
 use crate::outcome::Ending;
 use crate::rows::Write;
 use crate::submit_guard::{Binding, WeightsForm};
@@ -72,7 +73,7 @@ pub enum Effect {
         /// Which.
         call: CallId,
         /// What was done, or why nothing was.
-        answer: Result<Reopening, NotReopened>,
+        answer: OperatorAnswer,
     },
     /// Ask a validator, possibly ourselves.
     AskPeer {
@@ -96,6 +97,18 @@ pub enum Effect {
     RemoveLeftover {
         /// Which.
         run: RunId,
+    },
+    /// Read a device's sensors now, and say that it was for this run.
+    ReadDevice {
+        /// Which.
+        device: DeviceId,
+        /// The run that ended on it.
+        run: RunId,
+    },
+    /// Probe a device in a process of its own.
+    ProbeDevice {
+        /// Which.
+        device: DeviceId,
     },
     /// Sign the seal of a result with the hotkey.
     SignSeal {
@@ -296,6 +309,16 @@ pub enum Note {
     },
     RunUnknown {
         run: RunId,
+    },
+    DeviceChanged {
+        device: String,
+        standing: &'static str,
+        reason: String,
+    },
+    DeviceDistrusted {
+        device: String,
+        standing: &'static str,
+        reason: String,
     },
     RunAbandoned {
         run: RunId,

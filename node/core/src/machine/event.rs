@@ -2,10 +2,12 @@
 
 use crate::admission::{Rejection, Verdict};
 use crate::evidence::{Evidence, Metrics, Receipt};
-use crate::id::{AssignmentId, Digest, Hotkey, IntentId, RunId, Salt, Signature, SubmissionId};
-use crate::inventory::Device;
+use crate::health::observation::Observation;
+use crate::id::{Digest, Hotkey, IntentId, RunId, Salt, Signature, SubmissionId};
+use crate::inventory::{Device, DeviceId};
 use crate::keeper::Lapse;
 use crate::lease::{HoldAnswer, PeerAnswer, PeerRequest};
+use crate::machine::operator::OperatorRequest;
 use crate::outcome::Ending;
 use crate::rows::{JournalEntry, Row, SignedExtrinsic};
 use crate::unit::{BlockNumber, UnixMs};
@@ -60,12 +62,30 @@ pub enum Event {
         /// What.
         request: PeerRequest,
     },
-    /// The operator says that what used up the attempts of an assignment is mended.
-    ReopenAsked {
+    /// The operator asks for something.
+    OperatorAsked {
         /// The waiting call.
         call: CallId,
-        /// Of which assignment.
-        assignment: AssignmentId,
+        /// What.
+        request: OperatorRequest,
+    },
+    /// Something was seen of a device.
+    DeviceSeen {
+        /// Which.
+        device: DeviceId,
+        /// What.
+        observation: Box<Observation>,
+    },
+    /// A device was read after a run, as [`Effect::ReadDevice`] asked.
+    ///
+    /// [`Effect::ReadDevice`]: crate::machine::effect::Effect::ReadDevice
+    DeviceRead {
+        /// Which.
+        device: DeviceId,
+        /// After which run.
+        run: RunId,
+        /// What was seen.
+        observation: Box<Observation>,
     },
     /// A question of ours was answered, or was not.
     PeerAnswered {

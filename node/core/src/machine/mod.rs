@@ -4,20 +4,21 @@
 //! to say. It is synchronous and deterministic: the same events give the same outcomes.
 //!
 //! The machine composes smaller parts, a file each: `restart` (what was and what is), `intake`
-//! (from commitment to verdict), `duty` (who coordinates what), `coordinate` (leases granted),
+//! (from commitment to verdict), `devices` (what may be given runs), `duty` (who coordinates what), `coordinate` (leases granted),
 //! `operator` (what a person asks for),
 //! `work` (leases held), `exchange` (receipts), `settle` (from receipts to results), `weights`
 //! (from points to the chain).
 
 mod catch_up;
 mod coordinate;
+mod devices;
 mod duty;
 pub mod effect;
 pub mod event;
 mod exchange;
 mod intake;
 mod lease_queue;
-mod operator;
+pub mod operator;
 mod receipts;
 mod restart;
 mod settle;
@@ -32,6 +33,7 @@ use std::net::SocketAddr;
 use crate::admission::Verdict;
 use crate::evaluation::Evaluation;
 use crate::evidence::Receipt;
+use crate::health::DeviceHealth;
 use crate::id::{
     AssignmentId, Attempt, ContentDigest, Digest, Hotkey, IntentId, Netuid, RunId, SubmissionId,
 };
@@ -104,6 +106,7 @@ pub struct Machine {
     is_stopping: bool,
     catching_up: Option<CatchingUp>,
     devices: Vec<Device>,
+    health: BTreeMap<DeviceId, DeviceHealth>,
     submissions: BTreeMap<SubmissionId, Submission>,
     verdicts: BTreeMap<(ContentDigest, Digest), Verdict>,
     /// Contents whose verdict was asked for in this life.
@@ -178,6 +181,7 @@ impl Machine {
             is_stopping: false,
             catching_up: None,
             devices: Vec::new(),
+            health: BTreeMap::new(),
             submissions: BTreeMap::new(),
             verdicts: BTreeMap::new(),
             judging: BTreeSet::new(),
@@ -242,8 +246,14 @@ impl Machine {
             Event::PeerAsked { call, peer, request } => {
                 self.on_asked(now, call, peer, request, &mut out);
             }
-            Event::ReopenAsked { call, assignment } => {
-                self.on_reopen_asked(now, call, assignment, &mut out);
+            Event::OperatorAsked { call, request } => {
+                self.on_operator_asked(now, call, request, &mut out);
+            }
+            Event::DeviceSeen { device, observation } => {
+                self.on_device_seen(now, &device, *observation, &mut out);
+            }
+            Event::DeviceRead { device, run, observation } => {
+                self.on_device_read(now, &device, run, *observation, &mut out);
             }
             Event::PeerAnswered { peer, question, result } => {
                 self.on_answered(now, peer, question, result, &mut out);
@@ -308,6 +318,7 @@ impl Machine {
         self.expire_leases(now, out);
         self.show_overdue(now, out);
         self.report_results(now, out);
+        self.watch_devices(now, out);
         self.acquire_work(now, out);
         self.ask_for_receipts(now, out);
     }

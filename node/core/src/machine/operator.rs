@@ -1,21 +1,114 @@
 //! What a person asks of a node that runs.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::health::DeviceRow;
 use crate::id::AssignmentId;
+use crate::inventory::DeviceId;
 use crate::lease::{NotReopened, Reopening};
 use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::event::CallId;
 use crate::machine::Machine;
 use crate::unit::Now;
 
+/// What an operator asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OperatorRequest {
+    /// What used up the attempts of an assignment is mended.
+    Reopen {
+        /// Which assignment.
+        assignment: AssignmentId,
+    },
+    /// Something about a device.
+    Order {
+        /// Which.
+        device: DeviceId,
+        /// What.
+        order: DeviceOrder,
+    },
+}
+
+/// What an operator orders for a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "order", deny_unknown_fields)]
+pub enum DeviceOrder {
+    /// No run begins on it; one that is on it goes on.
+    Cordon {
+        /// Why.
+        reason: String,
+    },
+    /// No run begins on it; one that is on it is stopped and its lease given back.
+    Drain {
+        /// Why.
+        reason: String,
+    },
+    /// It may be given runs again, once it passed a probe.
+    Uncordon,
+    /// It is probed now.
+    Probe,
+}
+
+/// Why an order was not carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderRefused {
+    /// The host has no such device.
+    Unknown,
+    /// A run is on it.
+    Busy,
+    /// A CPU slot has nothing that could be probed.
+    NothingToProbe,
+}
+
+impl OrderRefused {
+    /// Its public name, the same as when it is serialised.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Busy => "busy",
+            Self::NothingToProbe => "nothing_to_probe",
+        }
+    }
+}
+
+impl fmt::Display for OrderRefused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "this host has no such device",
+            Self::Busy => "a run is on it; `assay device drain` gives that back first",
+            Self::NothingToProbe => "a CPU slot has nothing that could be probed",
+        })
+    }
+}
+
+/// What an operator is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OperatorAnswer {
+    /// About [`OperatorRequest::Reopen`].
+    Reopened(Result<Reopening, NotReopened>),
+    /// About [`OperatorRequest::Order`]: how the device stands now.
+    Ordered(Result<Box<DeviceRow>, OrderRefused>),
+}
+
 impl Machine {
-    pub(super) fn on_reopen_asked(
+    pub(super) fn on_operator_asked(
         &mut self,
         now: Now,
         call: CallId,
-        assignment: AssignmentId,
+        request: OperatorRequest,
         out: &mut Outcome,
     ) {
-        let answer = self.reopen(now, assignment, out);
+        let answer = match request {
+            OperatorRequest::Reopen { assignment } => {
+                OperatorAnswer::Reopened(self.reopen(now, assignment, out))
+            }
+            OperatorRequest::Order { device, order } => {
+                OperatorAnswer::Ordered(self.order(now, &device, order, out))
+            }
+        };
         out.perform(Effect::AnswerOperator { call, answer });
     }
 

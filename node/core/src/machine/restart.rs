@@ -17,7 +17,12 @@ use crate::unit::Now;
 
 impl Machine {
     pub(super) fn on_restarted(&mut self, now: Now, found: Restarted, out: &mut Outcome) {
-        self.devices = found.devices;
+        let of_device = |row: &Row| {
+            let Row::Device(row) = row else { return None };
+            Some((row.device.clone(), (**row).clone()))
+        };
+        let known = found.rows.iter().filter_map(of_device).collect();
+        self.meet_devices(now, found.devices, known);
         let own = self.config.hotkey;
         // Such a row is written at the end of the wait for what was lost.
         let has_waited =
@@ -89,6 +94,8 @@ impl Machine {
             Row::Measurement(row) => {
                 self.measurements.insert(row.submission, *row);
             }
+            // Met with the devices.
+            Row::Device(_) => {}
             Row::Strike(row) => {
                 self.strikes.insert((row.validator, row.submission, row.cause), row);
             }

@@ -139,7 +139,7 @@ impl Machine {
     pub(super) fn acquire_work(&mut self, now: Now, out: &mut Outcome) {
         let limits = &self.config.policy.run;
         let kind = limits.device;
-        let free = placement::free_count(&self.devices, &self.busy_devices(), limits);
+        let free = placement::free_count(&self.devices, &self.unavailable_devices(), limits);
         let is_asking = self.peers.values().any(|peer| peer.acquire_asked_at.is_some());
         if self.is_stopping || free == 0 || is_asking || self.is_catching_up() {
             return;
@@ -284,7 +284,7 @@ impl Machine {
             Err(ReleaseReason::RunEnded { ending: Ending::Stopped })
         } else {
             // None is free: the coordinator granted more than was asked for.
-            placement::choose(&self.devices, &self.busy_devices(), &self.config.policy.run)
+            placement::choose(&self.devices, &self.unavailable_devices(), &self.config.policy.run)
                 .cloned()
                 .map_err(|_| ReleaseReason::NoDevice)
         };
@@ -537,6 +537,7 @@ impl Machine {
             reason: ended.ending.to_string(),
         });
         let result = self.result(&row, ended);
+        self.release_device(now, &row.device, row.run, out);
         let Some(run) = self.runs.get_mut(&row.run) else { return };
         match result {
             Ok(evidence) => {
@@ -742,7 +743,7 @@ impl Machine {
     }
 }
 
-fn stop(run: &mut Run, ending: Ending, out: &mut Outcome) {
+pub(super) fn stop(run: &mut Run, ending: Ending, out: &mut Outcome) {
     if run.phase == Phase::Running {
         run.phase = Phase::Stopping;
         out.perform(Effect::StopRun { run: run.row.run, ending });

@@ -27,7 +27,7 @@ pub struct Explanation {
 /// What a request waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WaitsFor {
-    /// The next decision: there is a place and nobody is before it.
+    /// The next decision: there is a place, unless one that comes before it takes it.
     NextDecision,
     /// A host is kept for it.
     Reserved(Reservation),

@@ -327,10 +327,8 @@ impl Fleet {
     /// Whether any host could ever run this, if nothing else ran and all devices were usable.
     pub(super) fn check(&self, needs: &Needs) -> Result<(), RequestRefused> {
         let kind = needs.kind;
-        let of_kind = self.pools.iter().filter_map(|pool| {
-            let class = self.classes.get(pool.class).filter(|class| class.kind == kind)?;
-            Some((class.memory_mib, pool.places.len()))
-        });
+        let of_kind = self.classes.iter().filter(|class| class.kind == kind);
+        let of_kind = of_kind.map(|class| (class.memory_mib, class.most())).filter(|(_, n)| *n > 0);
         let Some(largest_mib) = of_kind.clone().map(|(memory_mib, _)| memory_mib).max() else {
             return Err(RequestRefused::NoneOfKind { kind });
         };
@@ -431,6 +429,11 @@ impl Fleet {
 impl Class {
     pub(super) fn suffices(&self, needs: &Needs) -> bool {
         self.kind == needs.kind && self.memory_mib >= needs.memory_mib
+    }
+
+    /// Devices of the largest pool.
+    fn most(&self) -> usize {
+        self.by_free.len().saturating_sub(1)
     }
 
     fn pool(&self, host: usize) -> Option<usize> {

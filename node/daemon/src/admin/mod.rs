@@ -5,6 +5,7 @@
 //! - `/metrics`: OpenMetrics text, see `docs/metrics.md`.
 //! - `/status`: the latest [`StatusReport`](crate::status::StatusReport) as JSON.
 //! - `POST /leases/reopen`: gives an assignment new attempts; only for the operator.
+//! - `POST /devices/order`: cordons, drains, probes or returns a device; only for the operator.
 //!
 //! What only tells has no authentication: loopback by default, and nothing secret in any answer.
 //! What changes something asks for the token in the address file. Not here: what the answers say
@@ -27,7 +28,9 @@ use crate::metrics::Metrics;
 use crate::status::StatusReport;
 
 pub use address::{AddressFile, AddressFileError};
-pub use operator::{OperatorCall, OperatorRefusal, OperatorToken, ReopenRequest, TOKEN_HEADER};
+pub use operator::{
+    OperatorCall, OperatorRefusal, OperatorToken, OrderRequest, ReopenRequest, TOKEN_HEADER,
+};
 
 /// Header of every answer with the instance's name, see [`AddressFile`].
 pub const INSTANCE_HEADER: &str = "assay-instance";

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use node_core::id::AssignmentId;
-use node_core::lease::{NotReopened, Reopening};
+use node_core::inventory::DeviceId;
+use node_core::machine::operator::{DeviceOrder, OperatorAnswer, OperatorRequest};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::oneshot;
@@ -45,10 +46,10 @@ impl fmt::Debug for OperatorToken {
 /// A request of the operator that waits for the loop.
 #[derive(Debug)]
 pub struct OperatorCall {
-    /// Which assignment is to be opened again.
-    pub assignment: AssignmentId,
+    /// What is asked for.
+    pub request: OperatorRequest,
     /// Whoever waits for the answer; it comes after the change is durable.
-    pub answer: oneshot::Sender<Result<Reopening, NotReopened>>,
+    pub answer: oneshot::Sender<OperatorAnswer>,
 }
 
 /// Body of `POST /leases/reopen`.
@@ -59,10 +60,21 @@ pub struct ReopenRequest {
     pub assignment: AssignmentId,
 }
 
+/// Body of `POST /devices/order`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderRequest {
+    /// Which device.
+    pub device: DeviceId,
+    /// What is ordered.
+    pub order: DeviceOrder,
+}
+
 /// Body of an answer that says no.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperatorRefusal {
-    /// Why, as one word: `unknown`, `not_exhausted`, `settled`, `not_ready`, `no_answer`.
+    /// Why, as one word: `unknown`, `not_exhausted`, `settled`, `busy`, `nothing_to_probe`,
+    /// `not_ready`, `no_answer`.
     pub refused: String,
     /// Why, as a sentence.
     pub message: String,

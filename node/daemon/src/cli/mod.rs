@@ -7,12 +7,16 @@
 mod chain;
 mod config;
 mod dataset;
+mod device;
+mod device_probe;
+mod devices;
 mod doctor;
 mod explain;
 mod flags;
 pub mod keys;
 mod leases;
 mod miner;
+mod operator;
 mod peers;
 mod reference;
 mod replay;
@@ -20,6 +24,7 @@ mod report;
 mod run;
 mod status;
 mod version;
+mod watch;
 mod weights;
 mod window;
 
@@ -37,6 +42,7 @@ Examples:
   assay run --netuid 3 --wallet.name validator       validate subnet 3
   assay status --watch                               follow what the node does
   assay explain 7866e9f2                             where is this submission, and why
+  assay devices                                      what runs here, and is it sound?
   assay doctor                                       what is not in order, and what to do
   assay config show --origin                         which settings hold, and why
   assay chain check                                  does this node understand the chain?
@@ -65,6 +71,8 @@ pub enum Command {
     Status(status::StatusCommand),
     Explain(explain::ExplainCommand),
     Leases(leases::LeasesCommand),
+    Devices(devices::DevicesCommand),
+    Device(device::DeviceCommand),
     Peers(peers::PeersCommand),
     Config(config::ConfigCommand),
     Chain(chain::ChainCommand),
@@ -75,6 +83,8 @@ pub enum Command {
     Dataset(dataset::DatasetCommand),
     Replay(replay::ReplayCommand),
     Version(version::VersionCommand),
+    #[command(hide = true)]
+    DeviceProbe(device_probe::DeviceProbeCommand),
     #[command(hide = true)]
     Reference(reference::ReferenceCommand),
 }

@@ -25,7 +25,12 @@ pub(super) fn ask(flags: &ConfigFlags) -> Result<Asked, Failure> {
         .enable_all()
         .build()
         .map_err(Failure::unexpected)?;
-    let found = runtime.block_on(find(&data_dir)).map_err(no_node)?;
+    runtime.block_on(look(&data_dir))
+}
+
+/// As [`ask`], inside a runtime.
+pub(super) async fn look(data_dir: &DataDir) -> Result<Asked, Failure> {
+    let found = find(data_dir).await.map_err(no_node)?;
     let as_of = date_time(found.report.as_of);
     let (headline, exit) = match found.found {
         Found::Running => (String::new(), ExitReason::Done),

@@ -1,13 +1,11 @@
 //! `assay status`.
 
-use std::time::Duration;
-
 use clap::Args;
 use serde::Serialize;
 
 use super::flags::ConfigFlags;
 use super::report::no_node;
-use super::window::Window;
+use super::watch::watch;
 use crate::config::DataDir;
 use crate::exit::ExitReason;
 use crate::failure::Failure;
@@ -22,9 +20,6 @@ Examples:
 
 Exit codes: 0 ready; 1 running, not ready; 3 not running or not answering (the text then is the
 last snapshot, and says so).";
-
-/// Time between two looks of `--watch`.
-const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 /// Say what the node does and what is wrong.
 ///
@@ -70,21 +65,8 @@ impl StatusCommand {
                 output::print(&text)?;
                 return Ok(exit);
             }
-            let mut ticks = tokio::time::interval(WATCH_EVERY);
-            loop {
-                ticks.tick().await;
-                let text = match self.look(&data_dir).await {
-                    Ok((text, _)) => text,
-                    Err(failure) => failure.to_string(),
-                };
-                let text = match Window::of_stdout() {
-                    Some(window) if !self.json => window.frame(&text),
-                    Some(_) | None => text,
-                };
-                if !output::print_more(&text)? {
-                    return Ok(ExitReason::Done);
-                }
-            }
+            let look = async || self.look(&data_dir).await.map(|(text, _)| text);
+            watch(self.json, look).await
         })
     }
 

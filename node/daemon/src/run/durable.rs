@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use node_core::lease::{NotReopened, PeerAnswer, Reopening};
+use node_core::lease::PeerAnswer;
 use node_core::machine::effect::Outcome;
 use node_core::machine::event::{CallId, Event};
+use node_core::machine::operator::OperatorAnswer;
 use node_core::machine::Machine;
 use node_core::rows::Write;
 use node_peer::PeerCall;
@@ -59,7 +60,7 @@ pub struct DurableMachine {
 struct Calls {
     next: u64,
     waiting: BTreeMap<CallId, oneshot::Sender<PeerAnswer>>,
-    operators: BTreeMap<CallId, oneshot::Sender<Result<Reopening, NotReopened>>>,
+    operators: BTreeMap<CallId, oneshot::Sender<OperatorAnswer>>,
 }
 
 impl Calls {
@@ -77,14 +78,14 @@ impl Calls {
     }
 
     /// One at a time is in the loop, and each is answered there.
-    fn open_operator(&mut self, answer: oneshot::Sender<Result<Reopening, NotReopened>>) -> CallId {
+    fn open_operator(&mut self, answer: oneshot::Sender<OperatorAnswer>) -> CallId {
         let id = CallId(self.next);
         self.next = self.next.wrapping_add(1);
         self.operators.insert(id, answer);
         id
     }
 
-    fn answer_operator(&mut self, id: CallId, answer: Result<Reopening, NotReopened>) {
+    fn answer_operator(&mut self, id: CallId, answer: OperatorAnswer) {
         if let Some(waiting) = self.operators.remove(&id) {
             // Who hung up finds it in the status.
             drop(waiting.send(answer));
@@ -135,10 +136,9 @@ impl DurableMachine {
     /// What the operator asks, as an event. Nothing for who hung up: it was told that nothing was
     /// done.
     pub(crate) fn asked_by_operator(&mut self, call: OperatorCall) -> Option<Event> {
-        let OperatorCall { assignment, answer } = call;
+        let OperatorCall { request, answer } = call;
         let is_waiting = !answer.is_closed();
-        is_waiting
-            .then(|| Event::ReopenAsked { call: self.calls.open_operator(answer), assignment })
+        is_waiting.then(|| Event::OperatorAsked { call: self.calls.open_operator(answer), request })
     }
 
     /// Adds what came in meanwhile to `batch`, which is bounded: everything that is decided
@@ -199,7 +199,7 @@ impl DurableMachine {
     }
 
     /// Answers an operator that waits.
-    pub(crate) fn answer_operator(&mut self, call: CallId, answer: Result<Reopening, NotReopened>) {
+    pub(crate) fn answer_operator(&mut self, call: CallId, answer: OperatorAnswer) {
         self.calls.answer_operator(call, answer);
     }
 }

@@ -1,126 +1,157 @@
 //! One run: a container for the submission, the meter outside of it, and what came of both.
 //!
 //! ```text
-//! run directory (shim, socket) -> container created, checked, started -> shim connects
-//!   meter speaks to it until it has measured everything, or something ends one of the two
+//! container made ahead, or made now: run directory (shim, socket) -> created, checked
+//!   -> started -> shim connects -> meter speaks to it until it has measured everything, or
+//!   something ends one of the two
 //! -> container removed, run directory removed -> ending and metrics
 //! ```
+//!
+//! Archives are in memory since their admission, and the next container of a device is made while
+//! its run goes on: between two runs of a device little is left to do.
+
+mod ahead;
+mod directory;
+mod idle;
+mod shelf;
+#[cfg(test)]
+mod tests;
+mod verdict;
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use node_core::admission::Verdict;
 use node_core::evidence::Metrics;
 use node_core::id::{ContentDigest, Digest, RunId};
-use node_core::inventory::DeviceKind;
+use node_core::inventory::{Device, DeviceKind};
 use node_core::limits::clip_detail;
 use node_core::machine::effect::RunSpec;
 use node_core::machine::event::Event;
 use node_core::outcome::Ending;
-use node_core::policy::{MeterRules, Policy};
+use node_core::policy::Policy;
 use node_evaluator::admit::admit;
 use node_evaluator::archive::{read_archive, Archive};
 use node_evaluator::dataset::Dataset;
 use node_evaluator::meter::{run_meter, MeterOutcome, MeterPlan};
-use node_evaluator::SHIM;
-use node_runner::{Engine, Leftover, ReadOnlyBind, Run, RunReport, SandboxSpec};
+use node_runner::{Engine, Leftover, Owner, Run, RunLabels, RunReport};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::ahead::{hand_over, Ahead, Berth, Channel, Template};
+use self::directory::RunDirectory;
+use self::shelf::Shelf;
+use self::verdict::combine;
 use super::perform::describe;
 
-pub(crate) use node_evaluator::meter::Progress;
+pub use self::idle::{IdleGap, IdleGaps};
+pub use node_evaluator::meter::Progress;
 
 /// Pause before a container that could not be removed is tried again.
 const REMOVE_AGAIN: Duration = Duration::from_secs(5);
 
+/// Containers that a run may try: the one made ahead, and its own.
+const CHANNELS_MAX: usize = 2;
+
+/// How long the removal of what was made ahead may take.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
+
 /// How long the meter may read what an ended container said last.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(5);
 
-/// Where the run directory appears in the container.
-const CHANNEL: &str = "/assay";
-const SHIM_NAME: &str = "shim.py";
-const SOCKET_NAME: &str = "meter.sock";
-
 /// Runs assignments on this host.
 #[derive(Debug)]
-pub(crate) struct Evaluator {
-    pub(crate) engine: Engine,
-    pub(crate) image: Digest,
-    pub(crate) policy: Policy,
-    pub(crate) dataset: Arc<Dataset>,
-    /// Holds one directory per live run.
-    pub(crate) runs_dir: PathBuf,
+pub struct Evaluator {
+    engine: Engine,
+    image: Digest,
+    policy: Policy,
+    dataset: Arc<Dataset>,
+    /// Holds one directory per container.
+    runs_dir: PathBuf,
     /// Containers of an earlier life, by run.
-    pub(crate) leftovers: tokio::sync::Mutex<BTreeMap<RunId, Leftover>>,
+    leftovers: tokio::sync::Mutex<BTreeMap<RunId, Leftover>>,
+    ahead: Ahead,
+    shelf: Shelf,
+    idle: Arc<IdleGaps>,
 }
 
-/// Why a run has no container.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot prepare the run directory `{path}`")]
-struct DirectoryError {
-    path: PathBuf,
-    #[source]
-    source: std::io::Error,
-}
-
-/// The directory that a container shares with the meter; removed when dropped.
+/// What an evaluator needs.
 #[derive(Debug)]
-struct RunDirectory {
-    path: PathBuf,
-}
-
-impl Drop for RunDirectory {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "run directory not removed");
-        }
-    }
-}
-
-impl RunDirectory {
-    /// Makes the directory with the shim and a socket that only this process listens on.
-    fn make(path: PathBuf) -> Result<(Self, UnixListener), DirectoryError> {
-        let failed = |source| DirectoryError { path: path.clone(), source };
-        if path.exists() {
-            std::fs::remove_dir_all(&path).map_err(failed)?;
-        }
-        std::fs::create_dir_all(&path).map_err(failed)?;
-        let directory = Self { path: path.clone() };
-        let readable = |mode| std::fs::Permissions::from_mode(mode);
-        std::fs::set_permissions(&path, readable(0o755)).map_err(failed)?;
-        let shim = path.join(SHIM_NAME);
-        std::fs::write(&shim, SHIM).map_err(failed)?;
-        std::fs::set_permissions(&shim, readable(0o444)).map_err(failed)?;
-        let socket = path.join(SOCKET_NAME);
-        let listener = UnixListener::bind(&socket).map_err(failed)?;
-        // The container's user is nobody; connecting needs the right to write.
-        std::fs::set_permissions(&socket, readable(0o666)).map_err(failed)?;
-        Ok((directory, listener))
-    }
-
-    fn binds(&self) -> Vec<ReadOnlyBind> {
-        [SHIM_NAME, SOCKET_NAME]
-            .map(|name| ReadOnlyBind {
-                source: self.path.join(name),
-                target: format!("{CHANNEL}/{name}"),
-            })
-            .to_vec()
-    }
+pub struct EvaluatorParts {
+    /// Makes and starts containers.
+    pub engine: Engine,
+    /// The evaluator image.
+    pub image: Digest,
+    /// What is measured, within which limits.
+    pub policy: Policy,
+    /// On which text.
+    pub dataset: Arc<Dataset>,
+    /// Holds one directory per container.
+    pub runs_dir: PathBuf,
+    /// Containers of an earlier life, by run.
+    pub leftovers: BTreeMap<RunId, Leftover>,
 }
 
 impl Evaluator {
-    /// Judges an archive before anything of it runs.
-    pub(crate) async fn admit(&self, bytes: Vec<u8>, content: ContentDigest) -> Verdict {
+    /// One that has no container yet: see [`Evaluator::prepare`].
+    #[must_use]
+    pub fn new(parts: EvaluatorParts) -> Self {
+        let EvaluatorParts { engine, image, policy, dataset, runs_dir, leftovers } = parts;
+        let ahead = Ahead::new(engine.clone(), runs_dir.clone(), policy.run.warm_start);
+        Self {
+            engine,
+            image,
+            policy,
+            dataset,
+            runs_dir,
+            leftovers: tokio::sync::Mutex::new(leftovers),
+            ahead,
+            shelf: Shelf::default(),
+            idle: Arc::default(),
+        }
+    }
+
+    /// How long each device stood idle between its runs.
+    #[must_use]
+    pub fn idle_gaps(&self) -> Arc<IdleGaps> {
+        Arc::clone(&self.idle)
+    }
+
+    /// Has a container made for the first run of each device that the policy's runs fit on, once
+    /// nothing of an earlier life is left on any of them.
+    pub async fn prepare(&self, devices: &[Device]) {
+        self.remove_leftovers().await;
+        for device in devices.iter().filter(|device| device.kind == self.policy.run.device) {
+            self.ahead.prepare(&device.id, &self.template(device));
+        }
+    }
+
+    /// Removes what was made ahead, and makes no more.
+    pub async fn close(&self) {
+        if tokio::time::timeout(CLOSE_MAX, self.ahead.close()).await.is_err() {
+            tracing::warn!("containers made ahead are left; the next start removes them");
+        }
+    }
+
+    /// Judges an archive before anything of it runs. One that is admitted stays in memory.
+    pub async fn admit(&self, bytes: Vec<u8>, content: ContentDigest) -> Verdict {
         let policy = self.policy.clone();
-        let judged = tokio::task::spawn_blocking(move || admit(&bytes, &content, &policy).0).await;
-        judged.unwrap_or_else(|error| {
+        let judged = tokio::task::spawn_blocking(move || admit(&bytes, &content, &policy)).await;
+        let (verdict, archive) = judged.unwrap_or_else(|error| {
             tracing::error!(%error, "admission panicked");
-            Verdict::Rejected { rejection: crashed() }
-        })
+            (Verdict::Rejected { rejection: crashed() }, None)
+        });
+        if let Some(archive) = archive {
+            self.shelf.put(content, Arc::new(archive));
+        }
+        verdict
+    }
+
+    /// Whether a submission is in memory, so that nobody needs to read it from the disk.
+    pub(crate) fn has(&self, content: &ContentDigest) -> bool {
+        self.shelf.get(content).is_some()
     }
 
     /// Removes the container of a run that an earlier life started, however long that takes.
@@ -129,6 +160,13 @@ impl Evaluator {
         if let Some(leftover) = leftovers.get(&run) {
             self.remove_for_sure(leftover).await;
             leftovers.remove(&run);
+        }
+    }
+
+    async fn remove_leftovers(&self) {
+        let leftovers: Vec<RunId> = self.leftovers.lock().await.keys().copied().collect();
+        for leftover in leftovers {
+            self.remove_leftover(leftover).await;
         }
     }
 
@@ -158,10 +196,10 @@ impl Evaluator {
 
     /// Runs an assignment to its end. Never panics, never hangs beyond the policy's wall clock.
     ///
-    /// - `content`: the submission's archive, `None` if it is not here.
+    /// - `content`: the submission's archive, `None` if it is not here, or in memory.
     /// - `stopped`: asks for an early end, with its name.
     /// - `started`: is told when the container runs.
-    pub(crate) async fn run(
+    pub async fn run(
         &self,
         spec: RunSpec,
         content: Option<Vec<u8>>,
@@ -169,82 +207,150 @@ impl Evaluator {
         progress: watch::Sender<Progress>,
         started: mpsc::Sender<Event>,
     ) -> (Ending, Option<Metrics>) {
+        self.idle.granted(&spec.device.id, Instant::now());
         // What an earlier life left behind may still use the device.
-        let leftovers: Vec<RunId> = self.leftovers.lock().await.keys().copied().collect();
-        for leftover in leftovers {
-            self.remove_leftover(leftover).await;
-        }
-        let limits = self.policy.archive.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            content.and_then(|bytes| read_archive(&bytes, &limits).ok())
-        });
-        let Ok(Some(archive)) = read.await else {
+        self.remove_leftovers().await;
+        let Some(archive) = self.archive(&spec.assignment.content, content).await else {
             let detail = "the submission's archive is not in the store any more".to_owned();
             return (Ending::EngineFailed { detail }, None);
         };
-        match self.try_run(spec, archive, stopped, progress, started).await {
+        let (run, device) = (spec.run, spec.device.clone());
+        let metered = self.subject(&spec, archive, progress);
+        let outcome = match self.try_run(spec, metered, stopped, started).await {
             Ok(outcome) => outcome,
             Err(ending) => (ending, None),
+        };
+        self.idle.ended(&device.id, Instant::now());
+        let (ending, next) = (&outcome.0, outcome.0.consequence());
+        let device = &device.id;
+        tracing::info!(target: "assay", %run, %device, %ending, next, "container gone");
+        outcome
+    }
+
+    /// A submission's files, from memory or from its archive.
+    async fn archive(
+        &self,
+        content: &ContentDigest,
+        bytes: Option<Vec<u8>>,
+    ) -> Option<Arc<Archive>> {
+        if let Some(archive) = self.shelf.get(content) {
+            return Some(archive);
         }
+        let (bytes, limits) = (bytes?, self.policy.archive.clone());
+        let read = tokio::task::spawn_blocking(move || read_archive(&bytes, &limits).ok()).await;
+        read.ok().flatten().map(Arc::new)
+    }
+
+    fn template(&self, device: &Device) -> Template {
+        Template { image: self.image, limits: self.policy.run.clone(), gpus: gpus_of(device) }
+    }
+
+    /// Starts the meter of a run: it plans while the container starts, and waits for it.
+    fn subject(
+        &self,
+        spec: &RunSpec,
+        archive: Arc<Archive>,
+        progress: watch::Sender<Progress>,
+    ) -> Metered {
+        let (channels, expected) = mpsc::channel(CHANNELS_MAX);
+        let subject = Subject {
+            archive,
+            dataset: Arc::clone(&self.dataset),
+            policy: self.policy.clone(),
+            seed: spec.assignment.seed,
+            device: spec.device.clone(),
+            idle: Arc::clone(&self.idle),
+        };
+        Metered { channels, task: tokio::spawn(subject.meter(expected, progress)) }
     }
 
     async fn try_run(
         &self,
         spec: RunSpec,
-        archive: Archive,
+        metered: Metered,
         stopped: oneshot::Receiver<Ending>,
-        progress: watch::Sender<Progress>,
         started: mpsc::Sender<Event>,
     ) -> Result<(Ending, Option<Metrics>), Ending> {
+        let Metered { channels, task } = metered;
+        // Given up together with this future.
+        let task = AbortOnDrop(task);
+        let template = self.template(&spec.device);
+        let berth = self.berth(&spec, &template, channels).await?;
+        self.ahead.prepare(&spec.device.id, &template);
+        let Berth { mut run, directory } = berth;
+        // The loop is gone only when the process is about to end.
+        drop(started.send(Event::RunStarted { run: spec.run }).await);
+        let (measured, report) = measure(&mut run, task, stopped).await;
+        if !report.removed {
+            self.remove_stubborn(spec.run).await;
+        }
+        drop(directory);
+        Ok(combine(measured, &report))
+    }
+
+    /// A running container for a run: the one that was made ahead, or one that is made now.
+    async fn berth(
+        &self,
+        spec: &RunSpec,
+        template: &Template,
+        channels: mpsc::Sender<Channel>,
+    ) -> Result<Berth, Ending> {
+        if let Some(spare) = self.ahead.take(&spec.device.id, template).await {
+            match spare.give(&spec.run, &channels).await {
+                Ok(berth) => return Ok(berth),
+                // Somebody pruned containers, or the engine was restarted: make another one.
+                Err(error) => tracing::warn!(error, "a container made ahead was of no use"),
+            }
+        }
         // Short, because a socket's path has at most 108 bytes.
         let path = self.runs_dir.join(spec.run.short());
         let (directory, listener) = RunDirectory::make(path)
             .map_err(|error| Ending::EngineFailed { detail: clip_detail(&describe(&error)) })?;
-        let sandbox = self.sandbox(&spec, directory.binds());
-        let container = self.engine.create(sandbox).await.map_err(|error| error.ending())?;
-        let mut run = container.start().await.map_err(|error| error.ending())?;
-        // The loop is gone only when the process is about to end.
-        drop(started.send(Event::RunStarted { run: spec.run }).await);
-        let subject = Subject {
-            archive,
-            dataset: Arc::clone(&self.dataset),
-            rules: self.policy.meter.clone(),
-            seed: spec.assignment.seed,
-        };
-        let (measured, report) = measure(&mut run, listener, subject, stopped, progress).await;
-        if !report.removed {
-            self.remove_stubborn(spec.run).await;
-        }
-        Ok(combine(measured, &report))
-    }
-
-    fn sandbox(&self, spec: &RunSpec, binds: Vec<ReadOnlyBind>) -> SandboxSpec {
-        let gpus = match spec.device.kind {
-            DeviceKind::CpuSlot => Vec::new(),
-            DeviceKind::Gpu | DeviceKind::MigSlice => vec![spec.device.id.to_string()],
-        };
-        SandboxSpec {
+        let owner = Owner::Run(RunLabels {
             run: spec.run,
             assignment: spec.assignment.id,
             lease: spec.lease,
             attempt: spec.attempt,
-            image: self.image,
-            command: ["python3", "-I", "-u", "/assay/shim.py", "/assay/meter.sock"]
-                .map(str::to_owned)
-                .to_vec(),
-            binds,
-            limits: self.policy.run.clone(),
-            gpus,
-        }
+        });
+        let sandbox = template.sandbox(owner, &directory);
+        let container = self.engine.create(sandbox).await.map_err(|error| error.ending())?;
+        hand_over(&channels, Channel::Expected(listener));
+        let run = container.start().await.map_err(|error| error.ending())?;
+        Ok(Berth { run, directory })
+    }
+}
+
+/// A meter on a task of its own, which waits for a container.
+struct Metered {
+    channels: mpsc::Sender<Channel>,
+    task: tokio::task::JoinHandle<MeterOutcome>,
+}
+
+/// A task that does not outlive whoever waits for it.
+struct AbortOnDrop(tokio::task::JoinHandle<MeterOutcome>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// UUIDs of the GPUs or slices that a container gets with a device.
+fn gpus_of(device: &Device) -> Vec<String> {
+    match device.kind {
+        DeviceKind::CpuSlot => Vec::new(),
+        DeviceKind::Gpu | DeviceKind::MigSlice => vec![device.id.to_string()],
     }
 }
 
 /// What is measured, on what, by which rules.
 struct Subject {
-    archive: Archive,
+    archive: Arc<Archive>,
     dataset: Arc<Dataset>,
-    rules: MeterRules,
+    policy: Policy,
     seed: Digest,
+    device: Device,
+    idle: Arc<IdleGaps>,
 }
 
 impl Subject {
@@ -252,19 +358,43 @@ impl Subject {
     /// second finds nobody.
     async fn meter(
         self,
-        listener: UnixListener,
+        mut channels: mpsc::Receiver<Channel>,
         progress: watch::Sender<Progress>,
     ) -> MeterOutcome {
-        let plan = match MeterPlan::new(&self.dataset, &self.rules, &self.seed) {
-            Ok(plan) => plan,
+        let plan = match MeterPlan::new(&self.dataset, &self.policy.meter, &self.seed) {
+            // It has to see what it was given, and nothing else.
+            Ok(plan) => plan.on_devices(gpus_of(&self.device)),
             Err(error) => return no_measurement(&error.to_string()),
         };
-        let stream: UnixStream = match listener.accept().await {
-            Ok((stream, _)) => stream,
+        let stream = match connected(&mut channels).await {
+            Ok(stream) => stream,
             Err(error) => return no_measurement(&format!("the meter's socket failed: {error}")),
         };
-        drop(listener);
+        self.idle.begun(&self.device.id, Instant::now());
         run_meter(stream, &self.archive, plan, &progress).await
+    }
+}
+
+/// The connection to the first container that has one: the latest to be handed over, because an
+/// earlier one did not start.
+async fn connected(channels: &mut mpsc::Receiver<Channel>) -> std::io::Result<UnixStream> {
+    let mut latest = None;
+    loop {
+        tokio::select! {
+            biased;
+            Some(channel) = channels.recv() => match channel {
+                Channel::Expected(listener) => latest = Some(listener),
+                Channel::Open(stream) => return Ok(stream),
+            },
+            accepted = accepted(latest.as_ref()) => return accepted,
+        }
+    }
+}
+
+async fn accepted(listener: Option<&UnixListener>) -> std::io::Result<UnixStream> {
+    match listener {
+        Some(listener) => Ok(listener.accept().await?.0),
+        None => std::future::pending().await,
     }
 }
 
@@ -280,23 +410,18 @@ fn no_measurement(detail: &str) -> MeterOutcome {
 /// Lets the meter speak to the container until one of them ends, then ends the other.
 async fn measure(
     run: &mut Run,
-    listener: UnixListener,
-    subject: Subject,
-    stopped: oneshot::Receiver<Ending>,
-    progress: watch::Sender<Progress>,
+    mut metering: AbortOnDrop,
+    mut stopped: oneshot::Receiver<Ending>,
 ) -> (Option<MeterOutcome>, RunReport) {
-    let mut metering = tokio::spawn(subject.meter(listener, progress));
-    let mut stopped = stopped;
     let measured = tokio::select! {
-        measured = &mut metering => measured.ok(),
+        measured = &mut metering.0 => measured.ok(),
         report = run.finished() => {
             // What the container said last may still be on its way to the meter.
-            let rest = tokio::time::timeout(LAST_WORDS_MAX, &mut metering).await;
-            metering.abort();
+            let rest = tokio::time::timeout(LAST_WORDS_MAX, &mut metering.0).await;
             return (rest.ok().and_then(Result::ok), report);
         }
         asked = &mut stopped => {
-            metering.abort();
+            metering.0.abort();
             run.stop(Some(asked.unwrap_or(Ending::Stopped)));
             let report = run.finished().await;
             return (None, report);
@@ -305,61 +430,6 @@ async fn measure(
     run.stop(None);
     let report = run.finished().await;
     (measured, report)
-}
-
-/// One ending from two witnesses. What the meter measured or proved stands, whatever happened
-/// afterwards; where the container only fell silent or failed, a limit seen from outside explains
-/// why.
-fn combine(measured: Option<MeterOutcome>, report: &RunReport) -> (Ending, Option<Metrics>) {
-    let from_outside = report.ending.clone();
-    match measured {
-        Some(MeterOutcome { ending: Ending::Completed, metrics: Some(mut metrics), .. }) => {
-            metrics.peak_memory_bytes = report.usage.peak_memory_bytes;
-            (Ending::Completed, Some(metrics))
-        }
-        Some(MeterOutcome { ending, peer_left, .. }) => {
-            let is_vague =
-                matches!(ending, Ending::SubmissionFailed { .. } | Ending::ContractViolated { .. });
-            let is_limit = from_outside.as_ref().is_some_and(is_limit);
-            match from_outside {
-                Some(outside) if peer_left || (is_vague && is_limit) => {
-                    (with_last_words(outside, report), None)
-                }
-                _ if peer_left => (with_last_words(ending, report), None),
-                _ => (ending, None),
-            }
-        }
-        None => {
-            let detail = "the container ended before the meter".to_owned();
-            let ending = from_outside.unwrap_or(Ending::SubmissionFailed { detail });
-            (with_last_words(ending, report), None)
-        }
-    }
-}
-
-/// Whether the ending names a limit that was hit: more than an exception inside can tell.
-fn is_limit(ending: &Ending) -> bool {
-    matches!(
-        ending,
-        Ending::OutOfMemory | Ending::OutOfPids | Ending::TooMuchOutput | Ending::TooSlow { .. }
-    )
-}
-
-/// Adds what the container printed last, if that is what explains the ending.
-fn with_last_words(ending: Ending, report: &RunReport) -> Ending {
-    let words = report.output_tail.trim();
-    match ending {
-        Ending::SubmissionFailed { detail } if !words.is_empty() => {
-            let last_line = words.lines().last().unwrap_or_default();
-            let detail = if detail.contains(last_line) {
-                detail
-            } else {
-                clip_detail(&format!("{detail} (last line of output: {last_line})"))
-            };
-            Ending::SubmissionFailed { detail }
-        }
-        other => other,
-    }
 }
 
 fn crashed() -> node_core::admission::Rejection {

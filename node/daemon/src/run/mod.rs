@@ -16,6 +16,7 @@ mod durable;
 mod evaluate;
 mod failpoint;
 mod fetch;
+mod gpus;
 mod heart;
 pub(crate) mod identity;
 mod keep;
@@ -30,6 +31,7 @@ use crate::exit::ExitReason;
 use crate::failure::Failure;
 
 pub use durable::{DurableMachine, NotDurable, PEER_CALLS_QUEUED_MAX, TICK};
+pub use evaluate::{Evaluator, EvaluatorParts, IdleGap, IdleGaps, Progress};
 pub(crate) use report::mode_name;
 
 /// Runs the node until it is told to stop.

@@ -20,6 +20,7 @@ use super::clock::unix_now;
 use super::evaluate::{Evaluator, Progress};
 use super::failpoint::failpoint;
 use super::fetch::{Fetched, Fetcher};
+use super::gpus::Gpus;
 use super::keep::Leases;
 
 /// What is said about work whose task died.
@@ -37,6 +38,7 @@ pub(crate) struct Performer {
     pub(crate) chain: ChainCommands,
     pub(crate) fetcher: Fetcher,
     pub(crate) evaluator: Arc<Evaluator>,
+    pub(crate) gpus: Gpus,
     pub(crate) leases: Arc<Leases>,
     pub(crate) runs: BTreeMap<RunId, LiveRun>,
 }
@@ -79,6 +81,8 @@ impl Performer {
                 let evaluator = Arc::clone(&self.evaluator);
                 tokio::spawn(async move { evaluator.remove_leftover(run).await });
             }
+            Effect::ReadDevice { device, run } => self.gpus.read(device, run),
+            Effect::ProbeDevice { device } => self.gpus.probe(device),
             Effect::SignSeal { run, evidence } => self.sign_seal(run, evidence),
             Effect::SignReceipt { run, evidence } => self.sign_receipt(run, *evidence),
             Effect::SignWeights(to_sign) => self.chain.send(ChainCommand::Sign(to_sign)),
@@ -134,7 +138,10 @@ impl Performer {
             let ended = if leases.is_over(run) {
                 (Ending::LeaseLost, None)
             } else {
-                let content = contents.read(&spec.assignment.content).await;
+                let content = match evaluator.has(&spec.assignment.content) {
+                    true => None,
+                    false => contents.read(&spec.assignment.content).await,
+                };
                 evaluator.run(spec, content, stopped, progress, started).await
             };
             let (ending, metrics) = leases.judge(run, ended);

@@ -87,7 +87,12 @@ impl Reporter {
             publishes_key: self.publishes,
             counters: self.metrics.counts(),
         };
-        self.reports.send_replace(describe(machine, facts));
+        let mut report = describe(machine, facts);
+        let mut gaps = performer.evaluator.idle_gaps().figures();
+        for device in &mut report.devices {
+            device.idle_gap = gaps.remove(&device.id).map(Into::into);
+        }
+        self.reports.send_replace(report);
     }
 
     /// How the keys of validators' connections stand to what they published, this node's with them.

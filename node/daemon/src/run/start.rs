@@ -30,8 +30,9 @@ use super::chain_task::{follow, ChainCommands, ChainFacts};
 use super::clock::{unix_now, Clock};
 use super::contents::Contents;
 use super::durable::{DurableMachine, PEER_CALLS_QUEUED_MAX};
-use super::evaluate::Evaluator;
+use super::evaluate::{Evaluator, EvaluatorParts};
 use super::fetch::{Fetcher, FETCHES_MAX};
+use super::gpus::Gpus;
 use super::heart::{Heart, HeartError, Sources};
 use super::identity::{claim, instance, Identity};
 use super::keep::{KeeperThread, Leases, RealDoors};
@@ -301,8 +302,16 @@ fn find_devices(config: &Config, policy: &Policy) -> (Vec<Device>, Vec<String>) 
     let mut devices = node_gpu::cpu_slots(slots, config.devices.cpu_memory_mib);
     let mut reasons = Vec::new();
     if config.devices.gpus == GpuUse::Auto {
-        match node_gpu::probe_gpus_within(GPU_PROBE_MAX) {
-            Ok(gpus) => devices.extend(gpus),
+        match node_gpu::inventory_within(GPU_PROBE_MAX) {
+            Ok(inventory) => {
+                for fault in &inventory.faults {
+                    tracing::warn!("not used: {fault}");
+                }
+                for cut in &inventory.cut {
+                    tracing::info!(device = %cut.id, "cut into slices, which are used in its place");
+                }
+                devices.extend(inventory.devices);
+            }
             Err(absence) => tracing::info!(%absence, "no GPUs"),
         }
     }
@@ -377,6 +386,7 @@ struct Assembled {
     server: PeerServer,
     follower: tokio::task::JoinHandle<()>,
     publisher: Option<tokio::task::JoinHandle<()>>,
+    evaluator: Arc<Evaluator>,
 }
 
 impl Parts<'_> {
@@ -422,6 +432,10 @@ impl Parts<'_> {
         faces.metrics.watch([Arc::clone(&peers), Arc::clone(&keepers)]);
         let keeper = self.keep(&leases, keepers)?;
         let performer = self.performer(events.clone(), contents, peers, &leases)?;
+        let evaluator = Arc::clone(&performer.evaluator);
+        faces.metrics.watch_idle(evaluator.idle_gaps());
+        let (preparing, devices) = (Arc::clone(&evaluator), self.prepared.host.devices.clone());
+        tokio::spawn(async move { preparing.prepare(&devices).await });
         let (certificates, publisher) = self.keep_certificates(certificate, &shown);
         let reporter = Reporter {
             reports: faces.reports.clone(),
@@ -451,7 +465,7 @@ impl Parts<'_> {
         };
         let sources = Sources { events: event_source, peers: call_source, operator, stop: signals };
         let stopping = Stopping::new(self.config.stop.grace);
-        Ok(Assembled { heart, first, sources, stopping, server, follower, publisher })
+        Ok(Assembled { heart, first, sources, stopping, server, follower, publisher, evaluator })
     }
 
     fn performer(
@@ -461,6 +475,8 @@ impl Parts<'_> {
         peers: Arc<PeerClient>,
         leases: &Arc<Leases>,
     ) -> Result<Performer, Failure> {
+        let gpus = Gpus::start(&self.prepared.host.devices, events.clone())
+            .map_err(Failure::unavailable)?;
         Ok(Performer {
             events: events.clone(),
             signer: Arc::clone(&self.keypair) as Arc<dyn HotkeySigner>,
@@ -480,6 +496,7 @@ impl Parts<'_> {
                 at_once: Arc::new(Semaphore::new(FETCHES_MAX)),
             },
             evaluator: Arc::new(self.evaluator()?),
+            gpus,
             leases: Arc::clone(leases),
             runs: BTreeMap::new(),
         })
@@ -585,14 +602,14 @@ impl Parts<'_> {
         if runs_dir.exists() {
             std::fs::remove_dir_all(&runs_dir).map_err(Failure::unavailable)?;
         }
-        Ok(Evaluator {
+        Ok(Evaluator::new(EvaluatorParts {
             engine: self.prepared.host.engine.clone(),
             image: self.prepared.host.image,
             policy: self.prepared.policy.clone(),
             dataset: Arc::clone(&self.prepared.host.dataset),
             runs_dir,
-            leftovers: tokio::sync::Mutex::new(self.prepared.host.leftovers.clone()),
-        })
+            leftovers: self.prepared.host.leftovers.clone(),
+        }))
     }
 
     fn node_identity(&self) -> NodeIdentity {
@@ -629,6 +646,7 @@ impl Parts<'_> {
 impl Assembled {
     async fn live(self) -> Result<ExitReason, HeartError> {
         let lived = self.heart.beat(self.first, self.sources, self.stopping).await;
+        self.evaluator.close().await;
         self.follower.abort();
         if let Some(publisher) = self.publisher {
             publisher.abort();

@@ -21,11 +21,12 @@ use node_core::unit::{EpochIndex, UnixMs};
 use node_core::view::ChainView;
 
 use super::certificate::own_key_check;
+use super::device;
 use super::journal::JournalStatus;
 use super::report::{
-    AttemptStatus, ChainStatus, DeviceStatus, EvaluationStatus, LeaseCounts, MetricsStatus,
-    NodeStatus, PeerStatus, Readiness, ReceiptStatus, RefusalStatus, ReopenedStatus, RevealStatus,
-    RunStatus, StatusReport, SubmissionCounts, SubmissionStage, SubmissionStatus, WeightsIntent,
+    AttemptStatus, ChainStatus, EvaluationStatus, LeaseCounts, MetricsStatus, NodeStatus,
+    PeerStatus, Readiness, ReceiptStatus, RefusalStatus, ReopenedStatus, RevealStatus, RunStatus,
+    StatusReport, SubmissionCounts, SubmissionStage, SubmissionStatus, WeightsIntent,
     WeightsStatus, ROWS_MAX, SCHEMA,
 };
 use super::watch::{checks, endpoints, CheckStatus, WatchStatus};
@@ -87,7 +88,7 @@ pub fn describe(machine: &Machine, facts: HostFacts) -> StatusReport {
             .unwrap_or_default(),
         journal: preflight.is_some().then_some(journal),
         watch: preflight.as_ref().map(|preflight| WatchStatus::from(&preflight.facts)),
-        devices: devices(machine),
+        devices: device::devices(machine),
         runs: runs(machine, &facts),
         leases: leases(machine),
         submission_counts,
@@ -228,24 +229,6 @@ fn opening(machine: &Machine, row: &IntentRow) -> (Option<EpochIndex>, Option<u6
     }
 }
 
-fn devices(machine: &Machine) -> Vec<DeviceStatus> {
-    let run_on = |device| {
-        let mut holders = machine.runs().filter(|run| run.holds_device());
-        holders.find(|run| &run.row.device == device).map(|run| run.row.run)
-    };
-    machine
-        .devices()
-        .iter()
-        .map(|device| DeviceStatus {
-            id: device.id.clone(),
-            label: device.label.clone(),
-            kind: device.kind.to_string(),
-            memory_mib: device.memory_mib,
-            run: run_on(&device.id),
-        })
-        .collect()
-}
-
 fn runs(machine: &Machine, facts: &HostFacts) -> Vec<RunStatus> {
     machine
         .runs()
@@ -364,7 +347,7 @@ fn submission_status(
         SubmissionState::Failed { ending } => {
             status.stage = SubmissionStage::Failed;
             status.ending = Some(ending.name().to_owned());
-            status.detail = Some(ending.to_string());
+            status.detail = Some(format!("{ending}; {}", ending.consequence()));
         }
         SubmissionState::Disputed => {
             status.stage = SubmissionStage::Disputed;

@@ -13,6 +13,7 @@
 mod age;
 mod certificate;
 mod describe;
+mod device;
 mod find;
 mod journal;
 mod render;
@@ -25,14 +26,15 @@ mod watch;
 pub use age::{clock_time, date_time, grouped, span, unix_now};
 pub use certificate::own_key;
 pub use describe::{describe, HostFacts};
+pub use device::{DeviceStatus, GpuStatus, HealthStatus, IdleGapStatus};
 pub use find::{find, Found, FoundStatus, NotFound};
 pub use journal::JournalStatus;
 pub use render::render;
 pub(crate) use render::{blocks, table};
 pub use report::{
-    AttemptStatus, ChainStatus, DeviceStatus, EvaluationStatus, LeaseCounts, MetricsStatus,
-    NodeStatus, PeerStatus, Readiness, ReceiptStatus, RefusalStatus, ReopenedStatus, RevealStatus,
-    RunStatus, StatusReport, SubmissionCounts, SubmissionStage, SubmissionStatus, WeightsIntent,
+    AttemptStatus, ChainStatus, EvaluationStatus, LeaseCounts, MetricsStatus, NodeStatus,
+    PeerStatus, Readiness, ReceiptStatus, RefusalStatus, ReopenedStatus, RevealStatus, RunStatus,
+    StatusReport, SubmissionCounts, SubmissionStage, SubmissionStatus, WeightsIntent,
     WeightsStatus, ROWS_MAX, SCHEMA, STALE_MS,
 };
 pub use snapshot::{keep_snapshot, SnapshotError};

@@ -6,6 +6,7 @@ use node_core::preflight::Level;
 use node_core::unit::UnixMs;
 
 use super::age::{clock_time, date_time, grouped, span};
+use super::device::DeviceStatus;
 use super::find::{Found, FoundStatus};
 use super::report::{
     ChainStatus, PeerStatus, RevealStatus, RunStatus, StatusReport, SubmissionStatus, WeightsIntent,
@@ -313,12 +314,18 @@ fn devices_table(report: &StatusReport) -> String {
                 format!("{} attempt {}", run.run.short(), run.attempt),
                 progress(run, report.as_of),
             ),
-            None => ("free".to_owned(), String::new()),
+            None => (standing(device), String::new()),
         };
         let memory = format!("{} MiB", grouped(device.memory_mib));
         table.add_row([device.id.to_string(), device.label.clone(), memory, name, progress]);
     }
     titled("devices", report.devices.len(), report.devices.len(), table)
+}
+
+/// Why no run begins on a device; `free` if one may.
+fn standing(device: &DeviceStatus) -> String {
+    let unusable = device.health.as_ref().and_then(|health| health.unusable.clone());
+    unusable.unwrap_or_else(|| "free".to_owned())
 }
 
 fn progress(run: &RunStatus, as_of: UnixMs) -> String {

@@ -16,6 +16,7 @@ use node_core::publish::KeyStanding;
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 use serde::{Deserialize, Serialize};
 
+use super::device::DeviceStatus;
 use super::journal::JournalStatus;
 use super::watch::{CheckStatus, EndpointStatus, WatchStatus};
 
@@ -210,21 +211,6 @@ pub struct WeightsIntent {
     /// Of a commit that was opened: the block in which that was seen.
     #[serde(default)]
     pub revealed_at: Option<BlockNumber>,
-}
-
-/// A device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceStatus {
-    /// Its name.
-    pub id: DeviceId,
-    /// What a person calls it.
-    pub label: String,
-    /// Its kind: `cpu_slot` or `gpu`.
-    pub kind: String,
-    /// Memory a run may use on it, MiB.
-    pub memory_mib: u64,
-    /// The run on it.
-    pub run: Option<RunId>,
 }
 
 /// A run of this node that is not acknowledged yet.

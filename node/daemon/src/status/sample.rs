@@ -1,5 +1,7 @@
 //! Reports for tests of everything that shows one.
 
+use node_core::health::observation::{Reading, Recovery, Sample, Throttle};
+use node_core::health::{Cause, DeviceRow, Failure, Level, Standing};
 use node_core::id::{
     AssignmentId, Attempt, BlockHash, ContentDigest, Hotkey, LeaseId, Netuid, RunId, SubmissionId,
     Uid,
@@ -8,6 +10,7 @@ use node_core::inventory::DeviceId;
 use node_core::publish::KeyStanding;
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 
+use super::device::{DeviceStatus, HealthStatus, IdleGapStatus};
 use super::journal::JournalStatus;
 use super::report::*;
 use super::watch::{CheckStatus, EndpointStatus, PendingCommitStatus, WatchStatus};
@@ -293,6 +296,62 @@ fn device(id: &str, run: Option<RunId>) -> DeviceStatus {
         kind: "cpu_slot".to_owned(),
         memory_mib: 4096,
         run,
+        gpu: None,
+        health: None,
+        idle_gap: None,
+    }
+}
+
+/// A GPU that rests because something still holds its memory.
+pub(crate) fn gpu_with_held_memory() -> DeviceStatus {
+    let id = "GPU-5f7b2c1e-90aa-4d0e-8a55-4c3f2b1a0d9e";
+    let cause = Cause::MemoryHeld { held_mib: 40_000 };
+    let sample = Sample {
+        temperature_c: Reading::Value(41),
+        slowdown_c: Reading::Value(92),
+        memory_used_mib: Reading::Value(40_500),
+        throttle: Reading::Value(Throttle::default()),
+        recovery: Reading::Value(Recovery::Nothing),
+        ecc_uncorrected: Reading::Value(0),
+        ecc_corrected: Reading::Value(0),
+        is_remap_pending: Reading::Value(false),
+        utilisation: Reading::Value(0),
+        power_mw: Reading::Value(70_000),
+    };
+    DeviceStatus {
+        label: "NVIDIA H100 80GB HBM3".to_owned(),
+        kind: "gpu".to_owned(),
+        memory_mib: 81_559,
+        health: Some(HealthStatus {
+            standing: Standing::Cordoned,
+            since: UnixMs(AS_OF - 60_000),
+            unusable: Some(format!("cordoned: {cause}")),
+            order: None,
+            level: Level::Critical,
+            findings: vec![cause.finding()],
+            sample: Some(sample),
+            failures: vec![Failure { at: UnixMs(AS_OF - 60_000), cause }],
+            probe: None,
+            probes: 1,
+            baseline: None,
+        }),
+        idle_gap: Some(IdleGapStatus { last_ms: 260, p50_ms: 1_250, p95_ms: 2_400, count: 9 }),
+        ..device(id, None)
+    }
+}
+
+/// What is stored of a device without failures.
+pub(crate) fn device_row(standing: Standing) -> DeviceRow {
+    DeviceRow {
+        device: DeviceId("GPU-5f7b2c1e".to_owned()),
+        standing,
+        cause: None,
+        since: UnixMs(AS_OF),
+        order: None,
+        failures: Vec::new(),
+        blamed: Vec::new(),
+        baseline: None,
+        idle_memory_mib: None,
     }
 }
 

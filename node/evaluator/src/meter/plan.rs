@@ -58,6 +58,8 @@ pub struct MeterPlan<'a> {
     pub(super) heldout_before: Vec<BatchPlan>,
     pub(super) training: Vec<BatchPlan>,
     pub(super) heldout_after: Vec<BatchPlan>,
+    /// UUIDs of the devices that the container was given.
+    pub(super) devices: Vec<String>,
 }
 
 /// Where the text of a batch stands, and how it is audited.
@@ -132,7 +134,16 @@ impl<'a> MeterPlan<'a> {
             heldout_before: draw.batches(Split::Validation, before, |_| 0),
             training: draw.batches(Split::Train, &training_windows, |index| index + 1),
             heldout_after: draw.batches(Split::Validation, after, |_| last),
+            devices: Vec::new(),
         })
+    }
+
+    /// The same for a container that was given these GPUs or slices, by UUID: it has to see them
+    /// and no others. Without a call it must see none.
+    #[must_use]
+    pub fn on_devices(mut self, uuids: Vec<String>) -> Self {
+        self.devices = uuids;
+        self
     }
 
     /// Tokens of a batch, and bytes of its text.

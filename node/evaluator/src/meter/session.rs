@@ -1,6 +1,6 @@
 //! One measurement from the first frame to the last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use node_core::limits::clip_detail;
 use node_core::outcome::Ending;
@@ -114,8 +114,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
 
     async fn begin(&mut self, archive: &Archive) -> Result<(), Halt> {
         match self.receive().await? {
-            FromPeer::Hello { version: PROTOCOL_VERSION } => {}
-            FromPeer::Hello { version } => {
+            FromPeer::Hello { version: PROTOCOL_VERSION, devices } => self.check(&devices)?,
+            FromPeer::Hello { version, .. } => {
                 let detail = format!("the container speaks version {version} of the protocol");
                 return Err(Halt::violated(&detail));
             }
@@ -127,6 +127,22 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
             FromPeer::Ready { parameters } => self.claim_parameters(parameters),
             other => Err(unexpected(&other, "ready")),
         }
+    }
+
+    /// Whether the container sees the devices that it was given. This is asked before anything of
+    /// the submission is sent: only our own program in our own image has run there.
+    fn check(&self, seen: &[String]) -> Result<(), Halt> {
+        let names = |uuids: &[String]| uuids.iter().map(|uuid| bare(uuid)).collect::<BTreeSet<_>>();
+        let (given, seen) = (names(&self.plan.devices), names(seen));
+        if given == seen {
+            return Ok(());
+        }
+        let list = |names: BTreeSet<String>| match names.len() {
+            0 => "none".to_owned(),
+            _ => names.into_iter().collect::<Vec<_>>().join(", "),
+        };
+        let detail = format!("the container sees {}, it was given {}", list(seen), list(given));
+        Err(Halt::Ended(Ending::DeviceFailed { detail: clip_detail(&detail) }))
     }
 
     fn start(&self, archive: &Archive) -> Result<Vec<u8>, Halt> {
@@ -251,6 +267,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
         for _ in 0..LAST_FRAMES_MAX {
             match self.wire.receive().await {
                 Ok(FromPeer::Error { text }) => return failed(&text),
+                Ok(FromPeer::OutOfDeviceMemory) => return Halt::Ended(Ending::OutOfDeviceMemory),
                 Ok(_) => {}
                 Err(_) => break,
             }
@@ -264,6 +281,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
             match self.wire.receive().await {
                 Ok(FromPeer::Log { json }) => self.log(&json)?,
                 Ok(FromPeer::Error { text }) => return Err(failed(&text)),
+                Ok(FromPeer::OutOfDeviceMemory) => {
+                    return Err(Halt::Ended(Ending::OutOfDeviceMemory));
+                }
                 Ok(frame) => return Ok(frame),
                 Err(WireError::Closed) => return Err(Halt::Left),
                 Err(WireError::Malformed(detail)) => return Err(Halt::violated(&detail)),
@@ -300,6 +320,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
         let progress = Progress { phase, batches_done, batches_total, bytes_done, nanobpb };
         self.progress.send_replace(progress);
     }
+}
+
+/// A device's UUID without what says what it is: a slice answers with its own UUID and the name of
+/// a GPU on some drivers.
+fn bare(uuid: &str) -> String {
+    let bare = uuid.strip_prefix("GPU-").or_else(|| uuid.strip_prefix("MIG-")).unwrap_or(uuid);
+    bare.to_ascii_lowercase()
 }
 
 fn failed(text: &str) -> Halt {

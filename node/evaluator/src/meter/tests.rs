@@ -65,7 +65,7 @@ impl Peer {
     }
 
     async fn hello(&mut self) -> Vec<u8> {
-        self.send(17, &1_u32.to_le_bytes()).await;
+        self.send(17, &PROTOCOL_VERSION.to_le_bytes()).await;
         let (kind, start) = self.receive().await.unwrap();
         assert_eq!(kind, 1);
         start
@@ -441,7 +441,9 @@ async fn whatever_the_protocol_does_not_allow_is_a_contract_violation() {
 
 #[tokio::test]
 async fn another_protocol_version_and_a_wrong_request_are_contract_violations() {
-    let other = |mut peer: Peer| async move { peer.send(17, &2_u32.to_le_bytes()).await };
+    let other = |mut peer: Peer| async move {
+        peer.send(17, &(PROTOCOL_VERSION - 1).to_le_bytes()).await;
+    };
     let (outcome, (), _) = meter_with(&rules(), 17, other).await;
     assert!(matches!(outcome.ending, Ending::ContractViolated { .. }), "{:?}", outcome.ending);
     let confused = |mut peer: Peer| async move {
@@ -453,6 +455,67 @@ async fn another_protocol_version_and_a_wrong_request_are_contract_violations() 
     };
     let (outcome, (), _) = meter_with(&rules(), 17, confused).await;
     assert!(matches!(outcome.ending, Ending::ContractViolated { .. }), "{:?}", outcome.ending);
+}
+
+/// The ending of a container that was given some devices and sees others.
+async fn ending_on(given: &[&str], seen: &str) -> Ending {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = dataset(dir.path());
+    let given = given.iter().map(|uuid| (*uuid).to_owned()).collect();
+    let plan = MeterPlan::new(&dataset, &rules(), &Digest([24; 32])).unwrap().on_devices(given);
+    let (ours, theirs) = tokio::io::duplex(1 << 16);
+    let progress = watch::Sender::new(Progress::default());
+    let mut peer = Peer { io: theirs };
+    let hello = [&PROTOCOL_VERSION.to_le_bytes()[..], seen.as_bytes()].concat();
+    let archive = archive();
+    let (outcome, ()) = tokio::join!(run_meter(ours, &archive, plan, &progress), async {
+        peer.send(17, &hello).await;
+        // Whatever comes is the submission: it may come only if the devices are right.
+        drop(peer);
+    });
+    outcome.ending
+}
+
+#[tokio::test]
+async fn a_container_with_another_device_than_it_was_given_never_gets_the_submission() {
+    let gpu = "GPU-0a1b2c3d-0000-0000-0000-000000000001";
+    let bare = "0a1b2c3d-0000-0000-0000-000000000001";
+    let other = "0a1b2c3d-0000-0000-0000-000000000002";
+    let both = format!("{other}\n{bare}");
+    for (given, seen) in [
+        (&[gpu][..], ""),
+        (&[gpu], other),
+        (&[gpu], both.as_str()),
+        (&[], bare),
+        (&[gpu], "error 802 of the driver"),
+    ] {
+        let ending = ending_on(given, seen).await;
+        let Ending::DeviceFailed { detail } = ending else { panic!("{ending:?} for {seen}") };
+        assert!(seen.lines().all(|one| detail.contains(one)), "{detail}");
+    }
+    for (given, seen) in [
+        (&[gpu][..], bare),
+        (&[gpu], gpu),
+        (&[gpu, "MIG-0A1B2C3D-0000-0000-0000-000000000002"], &both),
+        (&[], ""),
+    ] {
+        let ending = ending_on(given, seen).await;
+        // It goes on, and ends as this peer leaves.
+        assert!(matches!(ending, Ending::SubmissionFailed { .. }), "{ending:?} for {seen}");
+    }
+}
+
+#[tokio::test]
+async fn a_device_out_of_memory_is_the_submissions_own_ending() {
+    let starved = |mut peer: Peer| async move {
+        peer.hello().await;
+        peer.number(18, 100).await;
+        peer.send(24, b"CUDA out of memory. Tried to allocate 2.00 GiB.").await;
+        peer.receive().await
+    };
+    let (outcome, _, _) = meter_with(&rules(), 25, starved).await;
+    assert_eq!(outcome.ending, Ending::OutOfDeviceMemory);
+    assert_eq!(outcome.metrics, None);
 }
 
 #[tokio::test]
@@ -472,7 +535,7 @@ async fn a_claimed_gigabyte_is_refused_before_it_is_read() {
 #[tokio::test]
 async fn an_exception_is_reported_with_its_text_even_by_a_peer_that_does_not_listen() {
     let raises = |mut peer: Peer| async move {
-        peer.send(17, &1_u32.to_le_bytes()).await;
+        peer.send(17, &PROTOCOL_VERSION.to_le_bytes()).await;
         peer.send(23, "training.py:3: ValueError: no\u{1b}[2J".as_bytes()).await;
     };
     let (outcome, (), _) = meter_with(&rules(), 19, raises).await;
@@ -487,7 +550,7 @@ async fn leaving_at_any_point_is_the_submissions_failure_and_said_so() {
         let leaves = |peer: Peer| async move {
             let mut peer = peer;
             let mut left = frames;
-            peer.send(17, &1_u32.to_le_bytes()).await;
+            peer.send(17, &PROTOCOL_VERSION.to_le_bytes()).await;
             while left > 0 {
                 left -= 1;
                 match peer.receive().await.unwrap() {
@@ -580,6 +643,8 @@ proptest! {
             Ending::ContractViolated { .. }
                 | Ending::SubmissionFailed { .. }
                 | Ending::TooManyParameters { .. }
+                | Ending::OutOfDeviceMemory
+                | Ending::DeviceFailed { .. }
         );
         prop_assert!(is_typed, "{:?}", outcome.ending);
     }

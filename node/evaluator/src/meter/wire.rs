@@ -11,18 +11,19 @@
 //! | 4 targets | meter | the targets of the last ask, a byte each |
 //! | 5 end | meter | nothing: no more batches |
 //! | 6 finish | meter | nothing: all is measured |
-//! | 17 hello | container | protocol version u32 |
+//! | 17 hello | container | protocol version u32, then the UUIDs of its devices, a line each |
 //! | 18 ready | container | parameters u64 of the untrained model |
 //! | 19 predictions | container | request u32, then log-probabilities f32 (sequence, token, byte) |
 //! | 20 next | container | parameters u64: a batch is wanted |
 //! | 21 trained | container | parameters u64: the submission's loop returned |
 //! | 22 log | container | JSON: numbers by name |
 //! | 23 error | container | text: the submission raised an exception |
+//! | 24 no memory | container | text: the exception was that of a device out of memory |
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Version that the container must name in its first frame.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Bytes of predictions for one batch. Lower: fewer tokens fit a batch. Higher: a run costs the
 /// node that much memory, three times.
@@ -31,6 +32,10 @@ pub const PREDICTION_BYTES_MAX: usize = 64 << 20;
 /// Bytes of a submission's last words. Lower: tracebacks lose their end. Higher: evidence keeps
 /// only some hundred characters anyway.
 pub const ERROR_BYTES_MAX: usize = 4096;
+
+/// Bytes of the list of devices in a hello. Lower: a host with many GPUs cannot name them all.
+/// Higher: nothing needs more.
+pub const DEVICES_BYTES_MAX: usize = 4096;
 
 /// Bytes of one log line.
 pub const LOG_BYTES_MAX: usize = 1024;
@@ -58,6 +63,8 @@ pub(super) enum ToPeer {
 pub(super) enum FromPeer {
     Hello {
         version: u32,
+        /// UUIDs of the GPUs or slices that it sees, in any order.
+        devices: Vec<String>,
     },
     Ready {
         parameters: u64,
@@ -79,6 +86,8 @@ pub(super) enum FromPeer {
     Error {
         text: String,
     },
+    /// A claim: the submission shares the process that makes it. Whoever lies fails by it.
+    OutOfDeviceMemory,
 }
 
 /// Why no frame was read.
@@ -125,11 +134,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
         let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
         let predictions = self.predictions_len.saturating_mul(U32_BYTES).saturating_add(U32_BYTES);
         let (least, most) = match kind {
-            17 => (4, 4),
+            17 => (U32_BYTES, U32_BYTES + DEVICES_BYTES_MAX),
             18 | 20 | 21 => (8, 8),
             19 => (predictions, predictions),
             22 => (0, LOG_BYTES_MAX),
-            23 => (0, ERROR_BYTES_MAX),
+            23 | 24 => (0, ERROR_BYTES_MAX),
             other => return Err(WireError::Malformed(format!("there is no frame {other}"))),
         };
         if length < least || length > most {
@@ -151,7 +160,11 @@ fn decode(kind: u8, payload: &[u8]) -> FromPeer {
     let number = || u64::from_le_bytes(payload.first_chunk().copied().unwrap_or_default());
     let short = || u32::from_le_bytes(payload.first_chunk().copied().unwrap_or_default());
     match kind {
-        17 => FromPeer::Hello { version: short() },
+        17 => {
+            let list = String::from_utf8_lossy(payload.get(U32_BYTES..).unwrap_or_default());
+            let devices = list.lines().map(str::to_owned).collect();
+            FromPeer::Hello { version: short(), devices }
+        }
         18 => FromPeer::Ready { parameters: number() },
         19 => {
             let values = payload.get(U32_BYTES..).unwrap_or_default().as_chunks::<4>().0;
@@ -161,6 +174,7 @@ fn decode(kind: u8, payload: &[u8]) -> FromPeer {
         20 => FromPeer::Next { parameters: number() },
         21 => FromPeer::Trained { parameters: number() },
         22 => FromPeer::Log { json: payload.to_vec() },
+        24 => FromPeer::OutOfDeviceMemory,
         _ => FromPeer::Error { text: String::from_utf8_lossy(payload).into_owned() },
     }
 }
@@ -176,6 +190,7 @@ impl FromPeer {
             Self::Trained { .. } => "trained",
             Self::Log { .. } => "log",
             Self::Error { .. } => "error",
+            Self::OutOfDeviceMemory => "no memory",
         }
     }
 }

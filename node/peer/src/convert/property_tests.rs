@@ -54,6 +54,7 @@ fn ending() -> impl Strategy<Value = Ending> {
         select(vec![
             Ending::Completed,
             Ending::OutOfMemory,
+            Ending::OutOfDeviceMemory,
             Ending::OutOfPids,
             Ending::TooMuchOutput,
             Ending::ImageMissing,
@@ -65,9 +66,11 @@ fn ending() -> impl Strategy<Value = Ending> {
         any::<u32>().prop_map(|batch| Ending::NotCausal { batch }),
         any::<u64>().prop_map(|parameters| Ending::TooManyParameters { parameters }),
         any::<u64>().prop_map(|ran_ms| Ending::TooSlow { ran_ms }),
+        any::<u64>().prop_map(|used_ms| Ending::TooMuchCpuTime { used_ms }),
         any::<i64>().prop_map(|exit_code| Ending::Killed { exit_code }),
         detail().prop_map(|detail| Ending::SubmissionFailed { detail }),
         detail().prop_map(|detail| Ending::ContractViolated { detail }),
+        detail().prop_map(|detail| Ending::DeviceFailed { detail }),
         detail().prop_map(|detail| Ending::EngineFailed { detail }),
         detail().prop_map(|detail| Ending::ProfileMismatch { detail }),
     ]

@@ -11,7 +11,12 @@ use crate::ReadOnlyBind;
 type Alter<T> = fn(&mut T);
 
 fn around() -> Surround {
-    Surround { node: "node".to_owned(), runtime: "runc".to_owned(), app_armor: true }
+    Surround {
+        node: "node".to_owned(),
+        runtime: "runc".to_owned(),
+        app_armor: true,
+        cdi_gpus: BTreeSet::new(),
+    }
 }
 
 fn body() -> ContainerCreateBody {
@@ -202,13 +207,99 @@ fn another_image_network_mount_or_confinement_is_noticed() {
 fn our_variables_win_over_the_images_and_gpus_decide_about_devices() {
     let has = |spec: &SandboxSpec, pair: &str| {
         let image = ImageFacts { env: vec!["OMP_NUM_THREADS=64".to_owned()], ..image_none() };
-        env(spec, &image).iter().any(|one| one == pair)
+        env(spec, &around(), &image).iter().any(|one| one == pair)
     };
     let cpu = sample();
     let gpu = SandboxSpec { gpus: vec!["GPU-1".to_owned()], ..sample() };
     assert!(has(&cpu, "OMP_NUM_THREADS=1") && !has(&cpu, "OMP_NUM_THREADS=64"));
     assert!(has(&cpu, "NVIDIA_VISIBLE_DEVICES=void") && !has(&gpu, "NVIDIA_VISIBLE_DEVICES=void"));
     assert!(has(&gpu, "CUBLAS_WORKSPACE_CONFIG=:4096:8"));
+    assert!(has(&gpu, "NVIDIA_VISIBLE_DEVICES=GPU-1"));
+}
+
+const SLICE: &str = "MIG-5c5c5c5c-0000-0000-0000-000000000001";
+
+/// The one device request, as JSON, and the rest of what is asked for.
+fn asked_for_gpus(gpus: &[&str], around: &Surround) -> (Value, ContainerCreateBody) {
+    let gpus = gpus.iter().map(|uuid| (*uuid).to_owned()).collect();
+    let body = create_body(&SandboxSpec { gpus, ..sample() }, around, &image_none());
+    let requests = value(&body.host_config.as_ref().unwrap().device_requests);
+    (requests, body)
+}
+
+#[test]
+fn gpus_are_asked_for_by_uuid_through_the_engines_device_requests() {
+    let (requests, _) = asked_for_gpus(&["GPU-1", SLICE], &around());
+    let asked = json!([{
+        "Driver": "nvidia", "DeviceIDs": ["GPU-1", SLICE],
+        "Capabilities": [["gpu", "compute", "utility"]],
+    }]);
+    assert_eq!(requests, asked);
+    let (requests, body) = asked_for_gpus(&[], &around());
+    assert_eq!(requests, Value::Null);
+    let host_config = body.host_config.unwrap();
+    assert_eq!(host_config.pids_limit, Some(i64::from(sample().limits.pids)));
+    assert_eq!(host_config.shm_size, Some(64 << 20));
+}
+
+#[test]
+fn an_engine_that_has_found_every_device_by_cdi_is_asked_that_way() {
+    let info: SystemInfo = serde_json::from_value(json!({
+        "DiscoveredDevices": [
+            { "Source": "cdi", "ID": format!("nvidia.com/gpu={SLICE}") },
+            { "Source": "cdi", "ID": "nvidia.com/gpu=0" },
+            { "Source": "other", "ID": "nvidia.com/gpu=GPU-1" },
+        ],
+    }))
+    .unwrap();
+    let facts = engine_facts(info, &ClientVersion { major_version: 1, minor_version: 50 });
+    let around = Surround { cdi_gpus: facts.cdi_gpus, ..around() };
+    let (requests, body) = asked_for_gpus(&[SLICE], &around);
+    let id = format!("nvidia.com/gpu={SLICE}");
+    assert_eq!(requests, json!([{ "Driver": "cdi", "DeviceIDs": [id] }]));
+    assert!(body.env.unwrap().contains(&"NVIDIA_VISIBLE_DEVICES=void".to_owned()));
+    // One of the two is not in the engine's list, which may be older than the slices.
+    let (requests, _) = asked_for_gpus(&[SLICE, "GPU-1"], &around);
+    assert_eq!(requests[0]["Driver"], "nvidia");
+}
+
+#[test]
+fn another_device_than_the_asked_one_is_noticed_on_the_created_container() {
+    let mut asked = asked_host_config();
+    asked["DeviceRequests"][0]["DeviceIDs"] = json!(["GPU-2"]);
+    assert_eq!(noticed(asked).as_deref(), Some("HostConfig.DeviceRequests"));
+    let mut asked = asked_host_config();
+    asked["DeviceRequests"][0]["Count"] = json!(-1);
+    assert_eq!(noticed(asked).as_deref(), Some("HostConfig.DeviceRequests"));
+}
+
+#[test]
+fn containers_with_gpus_or_a_kernel_of_their_own_have_room_for_its_threads() {
+    let limits = |gpus: &[&str], around: &Surround| {
+        let host_config = asked_for_gpus(gpus, around).1.host_config.unwrap();
+        (host_config.pids_limit, host_config.shm_size)
+    };
+    assert_eq!(limits(&["GPU-1"], &around()), (Some(512), Some(1 << 30)));
+    let runsc = Surround { runtime: "runsc".to_owned(), ..around() };
+    assert_eq!(limits(&[], &runsc), (Some(512), Some(64 << 20)));
+}
+
+#[test]
+fn a_container_made_ahead_is_labelled_for_its_device_and_known_by_its_name_later() {
+    let owner = Owner::Ahead { device: node_core::inventory::DeviceId("cpu-0".to_owned()) };
+    let body = create_body(&SandboxSpec { owner, ..sample() }, &around(), &image_none());
+    let labels = body.labels.unwrap();
+    assert_eq!(labels[LABEL_AHEAD], "cpu-0");
+    assert!(!labels.contains_key(LABEL_RUN));
+    let listed = |name: &str| {
+        let (labels, names) = (Some(labels.clone()), Some(vec![format!("/{name}")]));
+        let id = Some("1".to_owned());
+        leftover(ContainerSummary { id, labels, names, ..ContainerSummary::default() }).unwrap()
+    };
+    let run = RunId([7; 32]);
+    assert_eq!(listed(&container_name(&run)).run, Some(run));
+    let spare = listed("brave_ant");
+    assert_eq!((spare.run, spare.is_ahead), (None, true));
 }
 
 fn image_none() -> ImageFacts {

@@ -13,9 +13,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use node_core::id::{sha256, AssignmentId, Attempt, Digest, LeaseId, RunId};
-use node_core::inventory::DeviceKind;
+use node_core::inventory::{DeviceId, DeviceKind};
 use node_core::policy::RunLimits;
-use node_runner::{Engine, EngineConfig, ReadOnlyBind, Run, RunReport, SandboxSpec};
+use node_runner::{
+    Engine, EngineConfig, Owner, ReadOnlyBind, Run, RunLabels, RunReport, SandboxSpec,
+};
 
 const IMAGE: &str = "assay-test:busybox";
 
@@ -27,7 +29,9 @@ pub(crate) fn limits() -> RunLimits {
         pids: 32,
         tmpfs_mib: 16,
         output_bytes: 65_536,
+        cpu_ms: 15_000,
         wall_ms: 20_000,
+        warm_start: false,
     }
 }
 
@@ -78,16 +82,24 @@ impl Sandbox {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let unique = format!("{} {number} {}", self.name, std::process::id());
         SandboxSpec {
-            run: RunId(sha256(unique.as_bytes()).0),
-            assignment: AssignmentId([1; 32]),
-            lease: LeaseId([2; 32]),
-            attempt: Attempt(1),
+            owner: Owner::Run(RunLabels {
+                run: RunId(sha256(unique.as_bytes()).0),
+                assignment: AssignmentId([1; 32]),
+                lease: LeaseId([2; 32]),
+                attempt: Attempt(1),
+            }),
             image: self.image,
             command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
             binds: Vec::new(),
             limits: limits(),
             gpus: Vec::new(),
         }
+    }
+
+    /// A container of a shell script that belongs to no run yet.
+    pub(crate) fn ahead(&self, script: &str) -> SandboxSpec {
+        let owner = Owner::Ahead { device: DeviceId("cpu-0".to_owned()) };
+        SandboxSpec { owner, ..self.spec(script) }
     }
 
     pub(crate) async fn start_with(
@@ -141,6 +153,14 @@ impl Sandbox {
             assert!(Instant::now() < give_up, "still there after {at_most:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+}
+
+/// Whose container a spec asks for.
+pub(crate) fn run_of(spec: &SandboxSpec) -> RunId {
+    match &spec.owner {
+        Owner::Run(labels) => labels.run,
+        Owner::Ahead { .. } => panic!("it belongs to no run"),
     }
 }
 

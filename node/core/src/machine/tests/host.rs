@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::health::observation::{ProbeFigures, ProbeResult, Sample};
+use crate::health::tests::sound_sample;
 use crate::id::{AssignmentId, Digest, Hotkey, RunId};
 use crate::inventory::{Device, DeviceId, DeviceKind};
 use crate::keeper::Keeper;
@@ -139,10 +141,36 @@ pub(super) struct Host {
     /// Counts the lives of the process; what an earlier one waited for never arrives.
     pub(super) life: u32,
     pub(super) devices: usize,
+    /// In place of CPU slots, if there are any.
+    pub(super) gpus: Vec<Gpu>,
     /// Keeps its leases, as long as the process lives.
     pub(super) keeper: Keeper,
     machine: Option<Machine>,
     mono_start: u64,
+}
+
+/// A GPU as its driver shows it.
+#[derive(Clone, Debug)]
+pub(super) struct Gpu {
+    pub(super) sample: Sample,
+    pub(super) probe: ProbeResult,
+    pub(super) probes: usize,
+}
+
+impl Gpu {
+    pub(super) fn sound() -> Self {
+        let figures = ProbeFigures {
+            took_ms: 900,
+            memory_mib: 1_024,
+            bandwidth_mb_s: 2_000_000,
+            matrix_gflop_s: 50_000,
+        };
+        Self { sample: sound_sample(), probe: ProbeResult::Right(figures), probes: 0 }
+    }
+}
+
+pub(super) fn gpu_id(index: usize) -> DeviceId {
+    DeviceId(format!("GPU-{index}"))
 }
 
 impl Host {
@@ -161,6 +189,7 @@ impl Host {
             is_blind: false,
             life: 0,
             devices: 1,
+            gpus: Vec::new(),
             keeper: Keeper::default(),
             machine: None,
             mono_start: 0,
@@ -209,6 +238,10 @@ impl Host {
     }
 
     pub(super) fn inventory(&self) -> Vec<Device> {
+        if !self.gpus.is_empty() {
+            let gpu = |index| Device::new(gpu_id(index), DeviceKind::Gpu, "one GPU", 80_000);
+            return (0..self.gpus.len()).map(gpu).collect();
+        }
         let slot = |index| {
             let id = DeviceId(format!("cpu-{index}"));
             Device::new(id, DeviceKind::CpuSlot, "one CPU", 4096)

@@ -11,6 +11,7 @@ use crate::lease::{
 use crate::limits::{FAULTS_MAX, LEASE_STOP_AFTER_MS, LEASE_TOTAL_MS_MAX, LEASE_TTL_MS};
 use crate::machine::effect::Note;
 use crate::machine::event::{CallId, Event, Question};
+use crate::machine::operator::{OperatorAnswer, OperatorRequest};
 use crate::outcome::Ending;
 use crate::submission::SubmissionState;
 
@@ -326,8 +327,12 @@ fn infrastructure_faults_everywhere_use_up_the_attempts_and_no_more() {
 /// Asks node 0 to open the assignment of its only lease again.
 fn reopen(world: &mut World, assignment: AssignmentId) -> Result<Reopening, NotReopened> {
     let (life, call) = (world.hosts[0].life, CallId(7));
-    world.deliver(0, life, Event::ReopenAsked { call, assignment });
-    world.operator_answers.pop().unwrap()
+    let request = OperatorRequest::Reopen { assignment };
+    world.deliver(0, life, Event::OperatorAsked { call, request });
+    match world.operator_answers.pop() {
+        Some(OperatorAnswer::Reopened(answer)) => answer,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod asking;
 mod chain;
 mod checks;
 mod clocks;
+mod devices;
 mod epochs;
 mod exchange;
 mod host;

@@ -1,10 +1,13 @@
 //! How this world performs effects: what the daemon's adapters would do, with delays and faults.
 
 use super::chain::{SetWeights, SPEC_VERSION};
+use super::host::{gpu_id, Gpu};
 use super::world::{validator, Asked, Fate, Happening, World};
 use crate::admission::Verdict;
 use crate::evidence::Receipt;
+use crate::health::observation::Observation;
 use crate::id::{sha256, ContentDigest, Hotkey, Signature, SubmissionId};
+use crate::inventory::DeviceId;
 use crate::lease::{PeerAnswer, PeerRequest};
 use crate::limits::PEER_CALL_MS_MAX;
 use crate::machine::effect::{Effect, WeightsToSign};
@@ -18,6 +21,10 @@ pub(super) const SIGN_MS: u64 = 50;
 const START_MS: u64 = 400;
 const STOP_MS: u64 = 300;
 const LATENCY_MS: u64 = 20;
+const PROBE_MS: u64 = 900;
+
+/// Every how many milliseconds the sensors of GPUs are read.
+const READ_EVERY_MS: u64 = 5_000;
 
 impl World {
     pub(super) fn perform(&mut self, node: usize, effect: Effect) {
@@ -32,6 +39,7 @@ impl World {
             }
             Effect::StartRun(spec) => {
                 let (run, life) = (spec.run, self.hosts[node].life);
+                self.check_usable(node, &spec.device.id);
                 self.hosts[node].containers.insert(run, *spec);
                 self.report(node, START_MS, Event::RunStarted { run });
                 let exited = Happening::ContainerExited { node, life, run, ending: None };
@@ -65,7 +73,43 @@ impl World {
                 self.report(node, LATENCY_MS, Event::WeightsTraced { intent, result });
             }
             Effect::AnswerOperator { answer, .. } => self.operator_answers.push(answer),
+            Effect::ReadDevice { device, run } => {
+                let sample = self.gpu(node, &device).sample.clone();
+                let observation = Box::new(Observation::Sampled(sample));
+                self.report(node, LATENCY_MS, Event::DeviceRead { device, run, observation });
+            }
+            Effect::ProbeDevice { device } => {
+                let gpu = self.gpu(node, &device);
+                gpu.probes += 1;
+                let observation = Box::new(Observation::Probed(gpu.probe.clone()));
+                self.report(node, PROBE_MS, Event::DeviceSeen { device, observation });
+            }
             Effect::Halt(halt) => panic!("node {node} halts: {halt:?}"),
+        }
+    }
+
+    fn gpu(&mut self, node: usize, device: &DeviceId) -> &mut Gpu {
+        let index = (0..).position(|index| gpu_id(index) == *device).unwrap();
+        &mut self.hosts[node].gpus[index]
+    }
+
+    /// Nothing runs on a device that is not trusted.
+    fn check_usable(&self, node: usize, device: &DeviceId) {
+        let mut health = self.hosts[node].machine().health();
+        let (_, health) = health.find(|(id, _)| *id == device).unwrap();
+        assert_eq!(health.check_usable(), Ok(()), "a run begins on {device} of node {node}");
+    }
+
+    /// Reads the sensors of every GPU of a node, now and then.
+    pub(super) fn read_gpus(&mut self, node: usize) {
+        if self.now_ms % READ_EVERY_MS >= self.tick_ms {
+            return;
+        }
+        for index in 0..self.hosts[node].gpus.len() {
+            let sample = self.hosts[node].gpus[index].sample.clone();
+            let observation = Box::new(Observation::Sampled(sample));
+            let event = Event::DeviceSeen { device: gpu_id(index), observation };
+            self.report(node, LATENCY_MS, event);
         }
     }
 

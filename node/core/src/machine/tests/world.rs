@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::chain::{Chain, NETUID};
-use super::host::{CrashPoint, Host};
+use super::host::{CrashPoint, Gpu, Host};
 use super::prng::Prng;
 use crate::admission::{Rejection, Rule, Verdict};
 use crate::assignment::coordinators;
@@ -18,12 +18,11 @@ use crate::id::{
     AssignmentId, ContentDigest, Digest, DigestBuilder, Hotkey, RunId, Salt, Signature,
     SubmissionId,
 };
-use crate::lease::{
-    Grant, HoldAnswer, LeaseAnswer, LeaseRefusal, NotReopened, PeerAnswer, PeerRequest, Reopening,
-    Seal,
-};
+use crate::inventory::DeviceKind;
+use crate::lease::{Grant, HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, PeerRequest, Seal};
 use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::event::{CallId, Event, Question};
+use crate::machine::operator::OperatorAnswer;
 use crate::machine::{MachineConfig, WeightsMode};
 use crate::outcome::{Ending, Fault};
 use crate::policy::Policy;
@@ -113,7 +112,7 @@ pub(super) struct World {
     /// The next answers to these questions of these nodes make no sense.
     pub(super) nonsense: Vec<(usize, Option<Question>)>,
     /// What the operator was answered.
-    pub(super) operator_answers: Vec<Result<Reopening, NotReopened>>,
+    pub(super) operator_answers: Vec<OperatorAnswer>,
     queue: BTreeMap<(u64, u64), Happening>,
     sequence: u64,
     /// A node lost rows: it may grant again what somebody still runs.
@@ -202,6 +201,19 @@ impl World {
             world.start(node);
         }
         world.after(BLOCK_MS, Happening::BlockProduced);
+        world
+    }
+
+    /// As [`World::new`], with so many GPUs in each node, which evaluations need.
+    pub(super) fn on_gpus(seed: u64, validators: usize, miners: usize, gpus: usize) -> Self {
+        let mut world = Self::new(seed, validators, miners);
+        for node in 0..validators {
+            world.kill(node);
+            let host = &mut world.hosts[node];
+            host.config.policy.run.device = DeviceKind::Gpu;
+            host.gpus = vec![Gpu::sound(); gpus];
+            world.start(node);
+        }
         world
     }
 
@@ -397,6 +409,7 @@ impl World {
                 if self.hosts[node].life == life && self.hosts[node].is_up() {
                     self.after(self.tick_ms, Happening::Ticked { node, life });
                     self.deliver(node, life, Event::Ticked);
+                    self.read_gpus(node);
                     self.renew_leases(node, life);
                 }
             }

@@ -50,6 +50,29 @@ fn devices_are_shared_by_weight_and_what_one_does_not_use_others_do() {
 }
 
 #[test]
+fn a_share_that_was_idle_has_no_claim_on_the_time_that_others_used() {
+    let mut bench = Bench::new(gpu_hosts(1, 4));
+    let of = |share| Request { share: ShareId(share), ..gpus(1, HOUR_MS) };
+    let old: Vec<Ticket> = (0..200).map(|_| bench.submit(of(1))).collect();
+    let mut running = bench.started();
+    let mut of_old = 0;
+    for hour in 1..=30 {
+        bench.now = MonoMs(hour * HOUR_MS);
+        running.into_iter().for_each(|ticket| bench.finish(ticket));
+        if hour == 20 {
+            for _ in 0..200 {
+                bench.submit(of(2));
+            }
+        }
+        running = bench.started();
+        if hour >= 20 {
+            of_old += running.iter().filter(|ticket| old.contains(ticket)).count();
+        }
+    }
+    assert_eq!(of_old, 22, "half of eleven hours with four runs");
+}
+
+#[test]
 fn backfill_takes_what_ends_in_time_and_leaves_what_would_delay_the_reserved() {
     let mut bench = Bench::new(gpu_hosts(1, 4));
     let (long, short) = (bench.submit(gpus(1, 2 * HOUR_MS)), bench.submit(gpus(1, HOUR_MS)));
@@ -141,8 +164,8 @@ fn runs_that_are_there_already_are_taken_over_once() {
     assert_eq!(after.planner.waiting_len(), 0);
 }
 
-/// The bound: a gang that is the first of its share starts within the longest time limit of what
-/// runs when it becomes the first, whatever comes later and however much of it.
+/// The bound: a gang that is the first of its share, and has a host kept for it, starts within the
+/// longest time limit of what runs then, whatever comes later and however much of it.
 #[test]
 fn case_31_a_gang_of_eight_starts_within_the_longest_limit_while_single_runs_keep_coming() {
     let mut bench = Bench::new(gpu_hosts(4, 8));

@@ -2,6 +2,8 @@
 
 mod livez;
 mod metrics;
+mod operator;
+mod order;
 mod readyz;
 mod reopen;
 mod status;
@@ -15,14 +17,15 @@ use axum::Router;
 
 use super::{AdminState, INSTANCE_HEADER};
 
-/// Bytes of what the operator sends: one id.
-const BODY_BYTES_MAX: usize = 1024;
+/// Bytes of what the operator sends: an id, and a reason of a sentence or two.
+const BODY_BYTES_MAX: usize = 2048;
 
 pub(super) fn routes(state: AdminState) -> Router {
     let operator = Router::new()
         .route("/leases/reopen", post(reopen::reopen))
+        .route("/devices/order", post(order::order))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .route_layer(from_fn_with_state(state.clone(), reopen::only_the_operator));
+        .route_layer(from_fn_with_state(state.clone(), operator::only_the_operator));
     Router::new()
         .route("/livez", get(livez::livez))
         .route("/readyz", get(readyz::readyz))

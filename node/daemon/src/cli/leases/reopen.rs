@@ -1,15 +1,12 @@
 //! `assay leases reopen`.
 
-use std::time::Duration;
-
 use clap::Args;
 use node_core::id::AssignmentId;
 use node_core::lease::{Reopened, Reopening};
 
-use crate::admin::{AddressFile, OperatorRefusal, ReopenRequest, TOKEN_HEADER};
-use crate::cli::report::{ask, Asked};
+use crate::admin::{OperatorRefusal, ReopenRequest};
+use crate::cli::operator::Operator;
 use crate::cli::ConfigFlags;
-use crate::config::DataDir;
 use crate::exit::ExitReason;
 use crate::failure::Failure;
 use crate::output;
@@ -31,8 +28,8 @@ refused. When it was done, and what stood there before, is kept: `assay explain`
 Exit codes: 0 opened; 1 refused: no such assignment, attempts are left, or no result is missing;
 3 not running or not answering. Without an answer, `assay explain` says whether it was done.";
 
-/// Longer than the node waits for its loop.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
+/// Where to look whether it was done.
+const LOOK: &str = "`assay explain` shows it under `reopened` if it was done; else ask again";
 
 /// Give an assignment whose attempts are used up all of them again.
 #[derive(Debug, Args)]
@@ -60,10 +57,6 @@ enum NotReopened {
     Several(String, usize),
     #[error("not opened: {0}")]
     Refused(String),
-    #[error("the node did not say whether it opened it: {0}")]
-    NoAnswer(String),
-    #[error("the running node is of a version that does not do this")]
-    TooOld,
 }
 
 impl ReopenCommand {
@@ -73,23 +66,14 @@ impl ReopenCommand {
     ///
     /// A [`Failure`] if none runs, or if it refuses.
     pub(super) fn execute(self) -> Result<ExitReason, Failure> {
-        let Asked { report, exit, .. } = ask(&self.flags)?;
-        if exit != ExitReason::Done {
-            return Err(Failure::new(exit, "no node runs or answers here; nothing was opened")
-                .hint("`assay status` says what there is; start the node with `assay run`"));
-        }
+        let (operator, report) = Operator::of_running_node(&self.flags)?;
         let assignment = find(&report, &self.assignment).map_err(|error| {
             Failure::unexpected(error).hint("`assay leases` lists them; give more digits, or all")
         })?;
-        let data_dir =
-            self.flags.settings().section(DataDir::read).map_err(Failure::bad_configuration)?;
-        let file = AddressFile::read(&data_dir.admin_address_file())
-            .map_err(|error| Failure::new(ExitReason::NotRunning, error))?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(Failure::unexpected)?;
-        match runtime.block_on(send(&file, assignment)).map_err(unanswered)? {
+        let said = operator
+            .post::<Reopening>("/leases/reopen", &ReopenRequest { assignment })
+            .map_err(|lost| lost.failure(LOOK))?;
+        match said {
             Ok(reopening) => {
                 let text = if self.json {
                     serde_json::to_string_pretty(&reopening).map_err(Failure::unexpected)?
@@ -125,42 +109,6 @@ fn find(report: &StatusReport, id: &str) -> Result<AssignmentId, NotReopened> {
     }
 }
 
-async fn send(
-    file: &AddressFile,
-    assignment: AssignmentId,
-) -> Result<Result<Reopening, OperatorRefusal>, NotReopened> {
-    let token = file.token.as_ref().ok_or(NotReopened::TooOld)?;
-    let lost = |error: reqwest::Error| NotReopened::NoAnswer(error.without_url().to_string());
-    let client = reqwest::Client::builder().timeout(ANSWER_TIME_MAX).no_proxy().build();
-    let body = serde_json::to_vec(&ReopenRequest { assignment });
-    let body = body.map_err(|error| NotReopened::NoAnswer(error.to_string()))?;
-    let response = client
-        .map_err(lost)?
-        .post(format!("http://{}/leases/reopen", file.address))
-        .header(TOKEN_HEADER, token.text())
-        .header("content-type", "application/json")
-        .body(body)
-        .send()
-        .await
-        .map_err(lost)?;
-    let is_done = response.status().is_success();
-    let body = response.bytes().await.map_err(lost)?;
-    let unreadable = |error: serde_json::Error| NotReopened::NoAnswer(error.to_string());
-    if is_done {
-        serde_json::from_slice(&body).map(Ok).map_err(unreadable)
-    } else {
-        serde_json::from_slice(&body).map(Err).map_err(unreadable)
-    }
-}
-
-fn unanswered(error: NotReopened) -> Failure {
-    let hint = match &error {
-        NotReopened::TooOld => "restart it with this version first",
-        _ => "`assay explain` shows it under `reopened` if it was done; else ask again",
-    };
-    Failure::new(ExitReason::NotRunning, error).hint(hint)
-}
-
 fn refused(refusal: OperatorRefusal) -> Failure {
     let (exit, hint) = match refusal.refused.as_str() {
         "unknown" => {
@@ -169,10 +117,7 @@ fn refused(refusal: OperatorRefusal) -> Failure {
         "not_exhausted" => (ExitReason::Failed, "`assay leases` shows who has it"),
         "settled" => (ExitReason::Failed, "there is nothing to do; `assay explain` says more"),
         "not_ready" => (ExitReason::NotRunning, "`assay status` says what it waits for"),
-        "no_answer" => (
-            ExitReason::NotRunning,
-            "`assay explain` shows it under `reopened` if it was done; else ask again",
-        ),
+        "no_answer" => (ExitReason::NotRunning, LOOK),
         _ => (ExitReason::Failed, "run this as the user that runs the node"),
     };
     Failure::new(exit, NotReopened::Refused(refusal.message)).hint(hint)

@@ -451,6 +451,8 @@ impl Life {
             | Effect::Admit { .. }
             | Effect::Answer { .. }
             | Effect::AnswerOperator { .. }
+            | Effect::ReadDevice { .. }
+            | Effect::ProbeDevice { .. }
             | Effect::AskPeer { .. }
             | Effect::StartRun(_)
             | Effect::StopRun { .. }

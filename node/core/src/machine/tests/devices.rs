@@ -1,0 +1,166 @@
+//! Claims about devices: what a fault of one costs, and what an operator's order does.
+
+use super::host::gpu_id;
+use super::world::{miner, Fate, World};
+use crate::health::observation::{Observation, ProbeResult, ProbeStep, Reading};
+use crate::health::{DeviceRow, Standing};
+use crate::id::SubmissionId;
+use crate::limits::{COOL_DOWN_MS, LEASE_TTL_MS};
+use crate::machine::effect::Note;
+use crate::machine::event::{CallId, Event};
+use crate::machine::operator::{DeviceOrder, OperatorAnswer, OperatorRequest, OrderRefused};
+use crate::submission::SubmissionState;
+
+const GOOD: Fate = Fate::Scores { nll_nanonats: 400_000_000_000_000 };
+
+fn see(world: &mut World, node: usize, gpu: usize, observation: Observation) {
+    let life = world.hosts[node].life;
+    let observation = Box::new(observation);
+    world.deliver(node, life, Event::DeviceSeen { device: gpu_id(gpu), observation });
+}
+
+fn order(
+    world: &mut World,
+    node: usize,
+    gpu: usize,
+    order: DeviceOrder,
+) -> Result<Box<DeviceRow>, OrderRefused> {
+    let request = OperatorRequest::Order { device: gpu_id(gpu), order };
+    let life = world.hosts[node].life;
+    world.deliver(node, life, Event::OperatorAsked { call: CallId(9), request });
+    match world.operator_answers.pop() {
+        Some(OperatorAnswer::Ordered(answer)) => answer,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn standing(world: &World, node: usize, gpu: usize) -> Standing {
+    let mut health = world.hosts[node].machine().health();
+    health.find(|(id, _)| **id == gpu_id(gpu)).unwrap().1.row().standing
+}
+
+fn is_running_on(world: &World, node: usize, gpu: usize) -> bool {
+    world.hosts[node].containers.values().any(|spec| spec.device.id == gpu_id(gpu))
+}
+
+fn is_scored(world: &World, node: usize, id: SubmissionId) -> bool {
+    matches!(world.state(node, id), Some(SubmissionState::Scored { .. }))
+}
+
+fn await_standing(world: &mut World, node: usize, gpu: usize, wanted: Standing, ms: u64) {
+    world.run_until(ms, wanted.name(), |world| standing(world, node, gpu) == wanted);
+}
+
+#[test]
+fn a_gpu_is_read_and_probed_before_its_first_run() {
+    let mut world = World::on_gpus(1, 1, 1, 1);
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(LEASE_TTL_MS * 5, "scored", |world| is_scored(world, 0, id));
+    assert_eq!(world.hosts[0].gpus[0].probes, 1);
+}
+
+#[test]
+fn case_28_a_gpu_that_falls_off_the_bus_costs_its_run_and_no_other() {
+    let mut world = World::on_gpus(2, 1, 8, 8);
+    world.run_ms = 120_000;
+    let ids: Vec<SubmissionId> =
+        (0..8).map(|index| world.submit_to(0, miner(index), GOOD)).collect();
+    world.run_until(LEASE_TTL_MS * 5, "all run", |world| world.hosts[0].containers.len() == 8);
+    see(&mut world, 0, 3, Observation::Xid { code: 79 });
+    assert_eq!(standing(&world, 0, 3), Standing::Suspect);
+    await_standing(&mut world, 0, 3, Standing::Cordoned, 60_000);
+    assert_eq!(world.hosts[0].containers.len(), 7, "the others go on");
+    // The run counts against the machine: it is done again, and everything is scored.
+    world.run_until(1_200_000, "all scored", |world| ids.iter().all(|id| is_scored(world, 0, *id)));
+    await_standing(&mut world, 0, 3, Standing::Healthy, 2 * COOL_DOWN_MS);
+    assert_eq!(world.notes(0, |note| matches!(note, Note::SubmissionFailed { .. })), 0);
+}
+
+#[test]
+fn case_28_an_error_by_a_submission_fails_the_submission_and_keeps_the_device() {
+    let mut world = World::on_gpus(3, 1, 1, 1);
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(LEASE_TTL_MS * 5, "it runs", |world| is_running_on(world, 0, 0));
+    see(&mut world, 0, 0, Observation::Xid { code: 31 });
+    assert_eq!(standing(&world, 0, 0), Standing::Healthy);
+    world.run_until(LEASE_TTL_MS * 5, "settled", |world| {
+        matches!(world.state(0, id), Some(SubmissionState::Failed { .. }))
+    });
+}
+
+#[test]
+fn case_29_a_gpu_whose_memory_is_still_held_runs_nothing() {
+    let mut world = World::on_gpus(4, 1, 2, 1);
+    let first = world.submit_to(0, miner(0), GOOD);
+    world.run_until(LEASE_TTL_MS * 5, "it runs", |world| is_running_on(world, 0, 0));
+    world.hosts[0].gpus[0].sample.memory_used_mib = Reading::Value(30_000);
+    let second = world.submit_to(0, miner(1), GOOD);
+    world.run_until(LEASE_TTL_MS * 5, "first scored", |world| is_scored(world, 0, first));
+    await_standing(&mut world, 0, 0, Standing::Cordoned, 60_000);
+    world.run_for(4 * COOL_DOWN_MS);
+    assert!(!is_scored(&world, 0, second), "it ran on held memory");
+    world.hosts[0].gpus[0].sample.memory_used_mib = Reading::Value(500);
+    world.run_until(4 * COOL_DOWN_MS, "second scored", |world| is_scored(world, 0, second));
+}
+
+#[test]
+fn a_probe_that_fails_three_times_in_a_day_leaves_the_device_to_a_person() {
+    let mut world = World::on_gpus(5, 1, 1, 1);
+    let detail = "element 7 is 8".to_owned();
+    let sound = std::mem::replace(
+        &mut world.hosts[0].gpus[0].probe,
+        ProbeResult::Wrong { step: ProbeStep::Kernel, detail },
+    );
+    let id = world.submit_to(0, miner(0), GOOD);
+    await_standing(&mut world, 0, 0, Standing::Failed, 10 * COOL_DOWN_MS);
+    world.run_for(10 * COOL_DOWN_MS);
+    assert_eq!(standing(&world, 0, 0), Standing::Failed);
+    world.hosts[0].gpus[0].probe = sound;
+    order(&mut world, 0, 0, DeviceOrder::Uncordon).unwrap();
+    world.run_until(LEASE_TTL_MS * 5, "scored", |world| is_scored(world, 0, id));
+}
+
+#[test]
+fn a_cordoned_device_ends_its_run_and_begins_no_other() {
+    let mut world = World::on_gpus(6, 1, 2, 1);
+    let first = world.submit_to(0, miner(0), GOOD);
+    world.run_until(LEASE_TTL_MS * 5, "it runs", |world| is_running_on(world, 0, 0));
+    let reason = "new fan".to_owned();
+    let row = order(&mut world, 0, 0, DeviceOrder::Cordon { reason }).unwrap();
+    assert_eq!(row.order.unwrap().reason, "new fan");
+    let second = world.submit_to(0, miner(1), GOOD);
+    world.run_until(LEASE_TTL_MS * 5, "first scored", |world| is_scored(world, 0, first));
+    world.run_for(COOL_DOWN_MS);
+    assert!(world.hosts[0].containers.is_empty());
+    // The order outlives a restart.
+    world.kill(0);
+    world.start(0);
+    world.run_for(COOL_DOWN_MS);
+    assert!(world.hosts[0].containers.is_empty() && !is_scored(&world, 0, second));
+    order(&mut world, 0, 0, DeviceOrder::Uncordon).unwrap();
+    world.run_until(LEASE_TTL_MS * 5, "second scored", |world| is_scored(world, 0, second));
+}
+
+#[test]
+fn a_drained_devices_run_is_given_back_and_done_elsewhere() {
+    let mut world = World::on_gpus(7, 2, 1, 1);
+    world.run_ms = 120_000;
+    let id = world.submit_to(0, miner(0), GOOD);
+    let runner = |world: &World| (0..2).find(|node| is_running_on(world, *node, 0));
+    world.run_until(LEASE_TTL_MS * 5, "it runs", |world| runner(world).is_some());
+    let node = runner(&world).unwrap();
+    order(&mut world, node, 0, DeviceOrder::Drain { reason: String::new() }).unwrap();
+    world.run_until(60_000, "stopped", |world| !is_running_on(world, node, 0));
+    world.run_until(LEASE_TTL_MS * 5, "done elsewhere", |world| is_scored(world, 0, id));
+    assert!(!is_running_on(&world, node, 0));
+}
+
+#[test]
+fn orders_that_cannot_be_carried_out_say_why() {
+    let mut world = World::on_gpus(8, 1, 1, 1);
+    let unknown = order(&mut world, 0, 5, DeviceOrder::Probe);
+    assert_eq!(unknown, Err(OrderRefused::Unknown));
+    world.submit_to(0, miner(0), GOOD);
+    world.run_until(LEASE_TTL_MS * 5, "it runs", |world| is_running_on(world, 0, 0));
+    assert_eq!(order(&mut world, 0, 0, DeviceOrder::Probe), Err(OrderRefused::Busy));
+}

@@ -1,0 +1,124 @@
+//! What the start of a run costs: `scripts/benchmark-runs` runs this and says what the figures
+//! mean.
+//!
+//! ```text
+//! runs starts ROUNDS    from "granted" to the first instruction
+//! runs steps ROUNDS     from "granted" to the end of the first optimizer step
+//! runs gaps ROUNDS      from the end of a run to the first instruction of the next
+//! ```
+
+#![allow(clippy::print_stdout, reason = "a program whose result is what it prints")]
+
+mod probe;
+mod world;
+
+use std::error::Error;
+use std::time::Duration;
+
+use probe::Probe;
+use world::{device, World};
+
+/// As the daemon has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+pub(crate) type Failed = Box<dyn Error + Send + Sync>;
+
+/// Batches of a run that lasts long enough for the next container to be made meanwhile.
+const BATCHES: u64 = 300;
+
+fn main() -> Result<(), Failed> {
+    let mut arguments = std::env::args().skip(1);
+    let what = arguments.next().unwrap_or_default();
+    let rounds = arguments.next().ok_or("say how many rounds")?.parse()?;
+    // As the daemon makes it.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match what.as_str() {
+        "starts" => runtime.block_on(starts(rounds)),
+        "steps" => runtime.block_on(steps(rounds)),
+        "gaps" => runtime.block_on(gaps(rounds)),
+        _ => Err("say `starts`, `steps` or `gaps`; see scripts/benchmark-runs --help".into()),
+    }
+}
+
+/// One of each in every round, so that whatever else the machine does befalls all of them.
+async fn starts(rounds: usize) -> Result<(), Failed> {
+    let mut probe = Probe::new().await?;
+    let mut times: [Vec<Duration>; 4] = Default::default();
+    for _ in 0..rounds {
+        times[0].push(probe.docker_run().await?);
+        times[1].push(probe.cold().await?);
+        times[2].push(probe.created().await?);
+        times[3].push(probe.waiting().await?);
+    }
+    head();
+    let ways = [
+        "`docker run --rm --network none`",
+        "cold: created, checked, started",
+        "created ahead",
+        "started ahead, waits",
+    ];
+    ways.iter().zip(times).for_each(|(way, times)| show(way, times));
+    Ok(())
+}
+
+async fn steps(rounds: usize) -> Result<(), Failed> {
+    let mut cold = World::new("measure cold", false, BATCHES).await?;
+    cold.evaluator.close().await;
+    let mut created = World::new("measure created", false, BATCHES).await?;
+    let mut warm = World::new("measure warm", true, BATCHES).await?;
+    let mut times: [Vec<Duration>; 3] = Default::default();
+    for _ in 0..rounds {
+        times[0].push(cold.first_step().await?);
+        created.prepare().await?;
+        times[1].push(created.first_step().await?);
+        warm.prepare().await?;
+        times[2].push(warm.first_step().await?);
+    }
+    head();
+    let ways = ["cold", "created ahead", "started ahead, waits with torch imported"];
+    ways.iter().zip(times).for_each(|(way, times)| show(way, times));
+    created.evaluator.close().await;
+    warm.evaluator.close().await;
+    Ok(())
+}
+
+async fn gaps(rounds: usize) -> Result<(), Failed> {
+    println!("| next container | gaps | p50 ms | p95 ms |\n|---|---|---|---|");
+    for (name, warm_start, is_ahead, way) in [
+        ("measure gap 0", false, false, "made when its run is granted"),
+        ("measure gap 1", false, true, "created during the run before"),
+        ("measure gap 2", true, true, "started during the run before, waits"),
+    ] {
+        let mut world = World::new(name, warm_start, BATCHES).await?;
+        if !is_ahead {
+            world.evaluator.close().await;
+        }
+        for _ in 0..=rounds {
+            world.run().await?;
+        }
+        world.evaluator.close().await;
+        let figures = world.evaluator.idle_gaps().figures();
+        let gap = figures.get(&device().id).ok_or("no gap was seen")?;
+        println!("| {way} | {} | {:.1} | {:.1} |", gap.count, ms(gap.p50), ms(gap.p95));
+    }
+    Ok(())
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+fn head() {
+    println!("| way | rounds | least ms | p50 ms | p95 ms |\n|---|---|---|---|---|");
+}
+
+fn show(way: &str, mut times: Vec<Duration>) {
+    times.sort_unstable();
+    // The smallest one that so many of a hundred do not exceed.
+    let at = |percent: usize| {
+        let rank = (times.len() * percent).div_ceil(100).max(1) - 1;
+        times.get(rank).copied().map_or(f64::NAN, ms)
+    };
+    println!("| {way} | {} | {:.1} | {:.1} | {:.1} |", times.len(), at(0), at(50), at(95));
+}

@@ -1,0 +1,147 @@
+//! Devices, as data.
+//!
+//! Part of the schema in `report`: fields are added, never renamed.
+
+use std::time::Duration;
+
+use node_core::health::observation::{ProbeFigures, ProbeResult, Sample};
+use node_core::health::{DeviceHealth, Failure, Finding, Level, Order, Standing};
+use node_core::id::RunId;
+use node_core::inventory::{Device, DeviceId, Place, SliceFacts};
+use node_core::machine::Machine;
+use node_core::unit::UnixMs;
+use serde::{Deserialize, Serialize};
+
+use crate::run::IdleGap;
+
+/// A device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceStatus {
+    /// Its name.
+    pub id: DeviceId,
+    /// What a person calls it.
+    pub label: String,
+    /// Its kind: `cpu_slot`, `gpu` or `mig_slice`.
+    pub kind: String,
+    /// Memory a run may use on it, MiB.
+    pub memory_mib: u64,
+    /// The run on it.
+    pub run: Option<RunId>,
+    /// What its driver says of it; `null` for CPU slots.
+    #[serde(default)]
+    pub gpu: Option<GpuStatus>,
+    /// How it stands, and why.
+    #[serde(default)]
+    pub health: Option<HealthStatus>,
+    /// How long it stood idle between runs that waited for it; `null` before the second one.
+    #[serde(default)]
+    pub idle_gap: Option<IdleGapStatus>,
+}
+
+/// The latest times from the end of a run to the first instruction of the next, at most 100.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdleGapStatus {
+    /// The latest, in milliseconds.
+    pub last_ms: u64,
+    /// Half were no longer, in milliseconds.
+    pub p50_ms: u64,
+    /// Nineteen of twenty were no longer, in milliseconds.
+    pub p95_ms: u64,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl From<IdleGap> for IdleGapStatus {
+    fn from(gap: IdleGap) -> Self {
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let IdleGap { last, p50, p95, count } = gap;
+        Self { last_ms: ms(last), p50_ms: ms(p50), p95_ms: ms(p95), count }
+    }
+}
+
+/// What a driver says of a GPU or a slice of one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GpuStatus {
+    /// Where it sits, and how near others are.
+    pub place: Place,
+    /// For example `9.0`.
+    pub compute_capability: String,
+    /// The driver's version.
+    pub driver_version: Option<String>,
+    /// Which part of which GPU it is.
+    pub slice: Option<SliceFacts>,
+}
+
+/// How a device stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthStatus {
+    /// How it stands.
+    pub standing: Standing,
+    /// Since when.
+    pub since: UnixMs,
+    /// Why it is given no run now; `null` if it may be.
+    pub unusable: Option<String>,
+    /// What an operator ordered.
+    pub order: Option<Order>,
+    /// The most serious of the findings.
+    pub level: Level,
+    /// What is known against and for it, the most serious first.
+    pub findings: Vec<Finding>,
+    /// The newest readings.
+    pub sample: Option<Sample>,
+    /// The failures of the last day; three leave it to a person.
+    pub failures: Vec<Failure>,
+    /// What the newest probe found.
+    pub probe: Option<ProbeResult>,
+    /// Probes that ended since the start.
+    pub probes: u64,
+    /// The best that probes reached.
+    pub baseline: Option<ProbeFigures>,
+}
+
+impl From<&DeviceHealth> for HealthStatus {
+    fn from(health: &DeviceHealth) -> Self {
+        let row = health.row();
+        Self {
+            standing: row.standing,
+            since: row.since,
+            unusable: health.check_usable().err().map(|reason| reason.to_string()),
+            order: row.order.clone(),
+            level: health.level(),
+            findings: health.findings(),
+            sample: health.sample().cloned(),
+            failures: row.failures.clone(),
+            probe: health.probe().cloned(),
+            probes: health.probes_ended(),
+            baseline: row.baseline,
+        }
+    }
+}
+
+/// Every device of the host, in the inventory's order.
+pub(super) fn devices(machine: &Machine) -> Vec<DeviceStatus> {
+    machine.devices().iter().map(|device| describe(machine, device)).collect()
+}
+
+fn describe(machine: &Machine, device: &Device) -> DeviceStatus {
+    let mut holders = machine.runs().filter(|run| run.holds_device());
+    let run = holders.find(|run| run.row.device == device.id).map(|run| run.row.run);
+    let health = machine.health().find(|(id, _)| **id == device.id);
+    let gpu = device.gpu.as_ref().map(|gpu| GpuStatus {
+        place: device.place.clone(),
+        compute_capability: format!("{}.{}", gpu.compute_capability.0, gpu.compute_capability.1),
+        driver_version: gpu.driver_version.clone(),
+        slice: gpu.slice.clone(),
+    });
+    DeviceStatus {
+        id: device.id.clone(),
+        label: device.label.clone(),
+        kind: device.kind.to_string(),
+        memory_mib: device.memory_mib,
+        run,
+        gpu,
+        health: health.map(|(_, health)| health.into()),
+        // The machine does not know.
+        idle_gap: None,
+    }
+}
