@@ -1,7 +1,7 @@
 //! What waits for one kind of device, and who is next.
 //!
 //! Shares are asked in turn, the least served first; within a share the first in the queue that
-//! fits. What stands first in its share, is a gang, and does not fit, gets a *reservation*: the pool
+//! fits. What stands first in its share, is a gang and does not fit gets a *reservation*: the pool
 //! where so many devices are free the earliest by the limits of what runs there. That pool is kept:
 //! others may start on it only what has ended by then, or on devices that the gang does not need.
 //! So the time of a reservation comes nearer or stays, and never goes away for a run that came

@@ -287,6 +287,12 @@ impl Planner {
         self.waiting
     }
 
+    /// Everything that waits, in the order of submission; see [`Self::explain`] for each.
+    pub fn tickets_waiting(&self) -> impl Iterator<Item = Ticket> + '_ {
+        let waiting = self.requests.iter().filter(|(_, entry)| entry.run.is_none());
+        waiting.map(|(ticket, _)| *ticket)
+    }
+
     /// The needs of everything that waits, and how many requests have them.
     pub fn waiting(&self) -> impl Iterator<Item = (&Needs, usize)> {
         self.lanes.values().flat_map(Lane::waiting)

@@ -139,7 +139,8 @@ impl World {
         let plan = self.bench.planner.plan();
         assert!(plan.runs.keys().eq(self.running.keys()));
         assert_eq!(self.bench.planner.waiting_len(), self.waiting.len());
-        assert!(self.waiting.iter().all(|ticket| self.bench.planner.is_waiting(*ticket)));
+        self.waiting.sort();
+        assert!(self.bench.planner.tickets_waiting().eq(self.waiting.iter().copied()));
         for ticket in self.waiting.iter().take(8) {
             let explained = self.bench.planner.explain(now, *ticket).unwrap();
             let next = crate::placement::WaitsFor::NextDecision;
