@@ -223,9 +223,9 @@ pub const RESERVATIONS_MAX: usize = 8;
 /// gang's devices are farther apart than need be. Higher: each choice takes longer.
 pub const HOSTS_RANKED_MAX: usize = 8;
 
-/// Requests with nearly the same time limit of which the first that ends in time is looked for, when
-/// devices are kept for another. Lower: one that just fits is passed over. Higher: each look at a
-/// kept host takes longer.
+/// Requests with nearly the same time limit among which the first that ends in time is looked for,
+/// when devices are kept for another. Lower: one that just fits is passed over. Higher: each look
+/// at a kept host takes longer.
 pub const BACKFILL_LOOKED_AT_MAX: usize = 64;
 
 /// The highest priority of a request; 0 is the lowest.
