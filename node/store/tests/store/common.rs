@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use node_core::assignment::Assignment;
 use node_core::commitment::Location;
 use node_core::evidence::{Evidence, Metrics, Receipt};
+use node_core::health::observation::{ProbeFigures, ProbeStep};
+use node_core::health::{Blamed, Cause, DeviceRow, Failure, Order, Standing};
 use node_core::id::{
     AssignmentId, Attempt, BlockHash, ContentDigest, Digest, Hotkey, IntentId, LeaseId, Netuid,
     RunId, Salt, Signature, SubmissionId, Uid,
@@ -132,6 +134,29 @@ pub fn strike(slot: u64) -> Row {
     })
 }
 
+pub fn device(number: u64) -> Row {
+    let causes = [
+        Cause::Xid { code: u32::MAX },
+        Cause::MemoryHeld { held_mib: u64::MAX },
+        Cause::ProbeFailed { step: Some(ProbeStep::Kernel), detail: "é".to_owned() },
+        Cause::Slower { step: ProbeStep::Matrix, percent: 79 },
+    ];
+    let failure = |cause| Failure { at: UnixMs(u64::MAX), cause };
+    let figures =
+        ProbeFigures { took_ms: 1, memory_mib: 2, bandwidth_mb_s: 3, matrix_gflop_s: u64::MAX };
+    Row::Device(Box::new(DeviceRow {
+        device: DeviceId(format!("GPU-{number}")),
+        standing: Standing::Cordoned,
+        cause: Some(causes[0].clone()),
+        since: UnixMs(4),
+        order: Some(Order { is_drain: true, reason: "new fan".to_owned(), at: UnixMs(5) }),
+        failures: causes.map(failure).to_vec(),
+        blamed: vec![Blamed { code: 31, submission: SubmissionId(hash(6)), at: UnixMs(7) }],
+        baseline: Some(figures),
+        idle_memory_mib: Some(u64::MAX),
+    }))
+}
+
 pub fn run(number: u64) -> Row {
     Row::Run(Box::new(RunRow {
         run: RunId(hash(number)),
@@ -209,6 +234,7 @@ pub fn one_of_each() -> Vec<Row> {
         cursor(1, 2),
         measurement(1),
         strike(1),
+        device(1),
     ]
 }
 
