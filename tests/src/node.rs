@@ -249,9 +249,10 @@ impl Node {
         arguments: &[&str],
     ) -> anyhow::Result<(String, i32)> {
         let output = Command::new(binary("assay")?)
-            .args([command, "--config"])
-            .arg(self.config_file())
+            .arg(command)
             .args(arguments)
+            .arg("--config")
+            .arg(self.config_file())
             .output()
             .await?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -84,6 +84,7 @@ const DOORS: &[(&str, &[&str])] = &[
 /// Which of our crates each of them may use outside its tests.
 const INTERNAL: &[(&str, &[&str])] = &[
     ("chain-metadata", &[]),
+    ("fake-driver", &[]),
     ("local-beacon", &[]),
     ("localnet", &["node-subtensor-runtime"]),
     ("node-chain", &["chain-metadata", "node-core"]),

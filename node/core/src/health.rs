@@ -42,6 +42,10 @@ use crate::unit::{MonoMs, Now, UnixMs};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
+/// Longest time between two ticks of a node that does not hang.
+const TICK_MS_MAX: u64 = 2_000;
+const _: () = assert!(TICK_MS_MAX * 4 < SAMPLE_LATE_MS);
+
 /// How a device stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -209,10 +213,12 @@ enum Memory {
 pub struct DeviceHealth {
     kind: DeviceKind,
     row: DeviceRow,
-    /// The newest sample, and when it came.
-    sample: Option<(MonoMs, Sample)>,
-    /// Since when samples are waited for.
-    watched_since: MonoMs,
+    /// The newest sample.
+    sample: Option<Sample>,
+    /// How long no sample came, milliseconds. A node that hangs hears none either, so each tick
+    /// adds no more than a tick can take.
+    unread_ms: u64,
+    ticked_at: MonoMs,
     rested_at: MonoMs,
     /// When the probe was asked for that has not ended, if one was.
     probe_asked_at: Option<MonoMs>,
@@ -222,6 +228,8 @@ pub struct DeviceHealth {
     probes_ended: u64,
     memory: Memory,
     throttled_samples: u32,
+    /// Samples in a row that showed memory in use while nothing ran.
+    held_samples: u32,
 }
 
 impl DeviceHealth {
@@ -254,7 +262,8 @@ impl DeviceHealth {
             kind,
             row,
             sample: None,
-            watched_since: now.mono,
+            unread_ms: 0,
+            ticked_at: now.mono,
             rested_at: now.mono,
             probe_asked_at: None,
             probed_at: None,
@@ -262,6 +271,7 @@ impl DeviceHealth {
             probes_ended: 0,
             memory: Memory::Free,
             throttled_samples: 0,
+            held_samples: 0,
         }
     }
 
@@ -274,7 +284,7 @@ impl DeviceHealth {
     /// The newest readings.
     #[must_use]
     pub fn sample(&self) -> Option<&Sample> {
-        self.sample.as_ref().map(|(_, sample)| sample)
+        self.sample.as_ref()
     }
 
     /// What the newest probe of this life found.
@@ -409,9 +419,11 @@ impl DeviceHealth {
         if self.kind == DeviceKind::CpuSlot {
             return found;
         }
-        if self.is_unwatched(now) {
-            let waited_ms = SAMPLE_LATE_MS;
-            self.watched_since = now.mono;
+        let tick_ms = now.mono.since_ms(self.ticked_at).min(TICK_MS_MAX);
+        self.ticked_at = now.mono;
+        self.unread_ms = self.unread_ms.saturating_add(tick_ms);
+        if self.unread_ms >= SAMPLE_LATE_MS {
+            let waited_ms = std::mem::take(&mut self.unread_ms);
             found.extend(self.on_fault(now, Cause::Silent { waited_ms }, running));
         }
         // The operator may be at work on it.
@@ -506,7 +518,7 @@ impl DeviceHealth {
         running: Option<Running>,
     ) -> Vec<Consequence> {
         let errors = |sample: &Sample| sample.ecc_uncorrected.value().copied();
-        let had = self.sample.as_ref().and_then(|(_, earlier)| errors(earlier));
+        let had = self.sample.as_ref().and_then(errors);
         let has_new_errors = matches!((had, errors(&sample)), (Some(had), Some(has)) if has > had);
         let findings = judge(&sample);
         let throttled = findings
@@ -519,17 +531,30 @@ impl DeviceHealth {
         let critical = findings.iter().find(|finding| finding.level == Level::Critical);
         let critical = critical
             .map(|finding| Cause::Sensor { check: finding.check, detail: finding.detail.clone() });
-        let used = sample.memory_used_mib.value().copied();
-        if let Some(used) = used.filter(|_| running.is_none() && self.memory == Memory::Free) {
-            let least = self.row.idle_memory_mib.map_or(used, |least| least.min(used));
-            self.row.idle_memory_mib = Some(least);
-        }
-        self.sample = Some((now.mono, sample));
+        let foreign = self.foreign_memory(&sample, running.is_none());
+        self.sample = Some(sample);
+        self.unread_ms = 0;
         let ecc = has_new_errors.then_some(Cause::EccUncorrected);
-        match ecc.or(critical).or(throttled) {
+        match ecc.or(critical).or(foreign).or(throttled) {
             Some(cause) => self.on_fault(now, cause, running),
             None => Vec::new(),
         }
+    }
+
+    /// Learns how much memory an idle device uses, and notices when somebody else uses it. One
+    /// reading may be older than what is known; two in a row are not.
+    fn foreign_memory(&mut self, sample: &Sample, is_idle: bool) -> Option<Cause> {
+        let is_ours = self.memory != Memory::Free || self.row.standing == Standing::Probing;
+        let used = sample.memory_used_mib.value().copied().filter(|_| is_idle && !is_ours);
+        let Some(used) = used else {
+            self.held_samples = 0;
+            return None;
+        };
+        let least = self.row.idle_memory_mib.map_or(used, |least| least.min(used));
+        self.row.idle_memory_mib = Some(least);
+        let held_mib = self.held_mib(sample).filter(|held| *held > 0);
+        self.held_samples = held_mib.map_or(0, |_| self.held_samples.saturating_add(1));
+        held_mib.filter(|_| self.held_samples > 1).map(|held_mib| Cause::MemoryHeld { held_mib })
     }
 
     /// How much more memory is in use than when nothing ran, beyond what drivers vary by; `None`
@@ -594,15 +619,9 @@ impl DeviceHealth {
 
     /// Whether the newest readings alone forbid a run.
     fn is_still_bad(&self) -> bool {
-        let Some((_, sample)) = &self.sample else { return false };
+        let Some(sample) = &self.sample else { return false };
         let is_critical = judge(sample).iter().any(|finding| finding.level == Level::Critical);
         is_critical || self.held_mib(sample).is_some_and(|held| held > 0)
-    }
-
-    fn is_unwatched(&self, now: Now) -> bool {
-        let newest = self.sample.as_ref().map_or(self.watched_since, |(at, _)| *at);
-        let since = newest.max(self.watched_since);
-        now.mono.since_ms(since) >= SAMPLE_LATE_MS
     }
 
     fn is_probe_due(&self, now: Now) -> bool {

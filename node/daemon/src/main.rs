@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         Command::Dataset(dataset) => dataset.execute(),
         Command::Replay(replay) => replay.execute(),
         Command::Version(version) => version.execute(),
+        Command::DeviceProbe(probe) => probe.execute(),
         Command::Reference(reference) => reference.execute(),
     };
     match result {

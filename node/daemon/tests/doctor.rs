@@ -57,6 +57,7 @@ fn what_is_missing_fails_with_its_next_step_and_what_is_there_is_ok() {
     assert_eq!(level_of(&said, "endpoint"), ["fail", "warn"]);
     assert_eq!(level_of(&said, "dataset"), ["fail"]);
     assert_eq!(level_of(&said, "engine"), ["fail"]);
+    assert_eq!(level_of(&said, "devices"), ["ok"]);
     for check in checks(&said) {
         let has_next = check.get("next").is_some_and(|next| next.is_string());
         assert!(check["level"] != "fail" || has_next, "{check}");

@@ -94,6 +94,10 @@ faults! {
     /// A loop waits, for its disk perhaps, for longer than a lease lasts; who keeps its leases goes
     /// on.
     LoopHangs = "loop_hangs", 300;
+    /// A GPU falls off the bus, corrupts memory or falls silent, and computes wrongly for a while.
+    DeviceFails = "device_fails", 100;
+    /// A GPU's memory stays held after a run.
+    MemoryHeld = "memory_held", 200;
 }
 
 impl fmt::Display for Fault {
@@ -129,7 +133,8 @@ impl Faults {
         let mut apart = rng.apart();
         let mut drawn = BTreeMap::new();
         for fault in Fault::ALL {
-            let rng = if *fault == Fault::LoopHangs { &mut apart } else { &mut *rng };
+            let is_late = *fault >= Fault::LoopHangs;
+            let rng = if is_late { &mut apart } else { &mut *rng };
             if rng.happens(share, 100) {
                 let most = u64::from(fault.rate_max());
                 let rate = rng.spread(most.div_ceil(20), most);

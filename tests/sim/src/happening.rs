@@ -49,6 +49,8 @@ pub(crate) enum Happening {
     Committed { submission: usize },
     /// The weather may change.
     WeatherDue,
+    /// Sensors are read.
+    SensorsDue,
     /// Something that lasts is over.
     Over(Spell),
 }
@@ -96,6 +98,7 @@ impl Happening {
             | Self::NodeStarted { .. }
             | Self::Committed { .. }
             | Self::WeatherDue
+            | Self::SensorsDue
             | Self::Over(_) => None,
         }
     }

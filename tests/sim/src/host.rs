@@ -10,6 +10,7 @@ use node_core::machine::{Machine, MachineConfig};
 use node_core::rows::{JournalEntry, Row, Table, Write};
 use node_core::unit::{MonoMs, Now, UnixMs};
 
+use crate::gpu::Gpu;
 use crate::happening::Happening;
 use crate::plan::Character;
 
@@ -118,6 +119,8 @@ pub struct Host {
     pub character: Character,
     /// How many devices it has.
     pub devices: usize,
+    /// In place of CPU slots, if there are any.
+    pub gpus: Vec<Gpu>,
     /// Whether it died for good.
     pub is_gone: bool,
     /// Whether its process is stopped: everything that happens to it waits.
@@ -150,6 +153,7 @@ impl Host {
             life: 0,
             character,
             devices,
+            gpus: Vec::new(),
             is_gone: false,
             is_stalled: false,
             is_hung: false,
@@ -202,6 +206,9 @@ impl Host {
     }
 
     pub(crate) fn inventory(&self) -> Vec<Device> {
+        if !self.gpus.is_empty() {
+            return self.gpu_inventory();
+        }
         let slot = |index| {
             let id = DeviceId(format!("cpu-{index}"));
             Device::new(id, DeviceKind::CpuSlot, "one CPU", 4096)

@@ -8,6 +8,7 @@
 mod broken;
 mod chain;
 pub mod fault;
+mod gpu;
 mod happening;
 pub mod host;
 pub mod invariants;

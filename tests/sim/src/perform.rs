@@ -46,9 +46,9 @@ impl World {
             Effect::Admit { submission, .. } => self.admit(node, submission),
             Effect::Answer { call, answer } => self.answer(node, call, answer)?,
             // Nobody opens anything again here: what is exhausted is not demanded.
-            Effect::AnswerOperator { .. }
-            | Effect::ReadDevice { .. }
-            | Effect::ProbeDevice { .. } => {}
+            Effect::AnswerOperator { .. } => {}
+            Effect::ReadDevice { device, run } => self.read_gpu(node, device, run),
+            Effect::ProbeDevice { device } => self.probe_gpu(node, &device),
             Effect::AskPeer { peer, question, request } => {
                 self.ask(node, &peer.hotkey, Some(question), request);
             }
@@ -139,7 +139,7 @@ impl World {
         }
     }
 
-    fn report_back(&mut self, node: usize, after_ms: u64, event: Event) {
+    pub(crate) fn report_back(&mut self, node: usize, after_ms: u64, event: Event) {
         let life = self.hosts[node].life;
         self.after(after_ms, Happening::Reported { node, life, event: Box::new(event) });
     }
@@ -186,6 +186,8 @@ impl World {
             return Ok(());
         }
         let Some(container) = host.containers.remove(&run) else { return Ok(()) };
+        self.hold_memory(node, &container.spec.device.id);
+        let host = &self.hosts[node];
         let ended_at = host.now(self.now_ms).unix;
         let (ending, metrics) = match ending {
             Some(ending) => (ending, None),

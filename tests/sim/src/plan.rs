@@ -27,6 +27,8 @@ pub enum Broken {
     CopiesUnmarked,
     /// Who keeps the leases of a loop that hangs stops no run.
     SwitchOff,
+    /// A device's memory is taken for free after a run whatever the reading says.
+    MemoryTrusted,
 }
 
 /// What kind of worker a node is. Its machine is honest in any case: the host around it is not.
@@ -207,6 +209,12 @@ impl Plan {
             }
         }
         self
+    }
+
+    /// Whether everything runs on GPUs, in place of CPU slots.
+    #[must_use]
+    pub fn has_gpus(&self) -> bool {
+        self.faults.has(Fault::DeviceFails) || self.faults.has(Fault::MemoryHeld)
     }
 
     /// Whether every host reports what it measured.

@@ -22,11 +22,11 @@ impl World {
     }
 
     /// Whether this begins now.
-    fn begins(&mut self, fault: Fault) -> bool {
+    pub(crate) fn begins(&mut self, fault: Fault) -> bool {
         self.rng.happens(self.faults.rate(fault), 10_000)
     }
 
-    fn any_node(&mut self) -> usize {
+    pub(crate) fn any_node(&mut self) -> usize {
         self.rng.index(self.hosts.len())
     }
 
@@ -38,6 +38,9 @@ impl World {
         self.cut_links();
         self.trouble_processes();
         self.trouble_chain();
+        if self.plan.has_gpus() {
+            self.trouble_gpus();
+        }
     }
 
     fn cut_links(&mut self) {
@@ -197,6 +200,6 @@ impl World {
             self.unhang(node)?;
             self.start(node)?;
         }
-        Ok(())
+        self.heal_gpus()
     }
 }

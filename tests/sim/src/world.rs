@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use node_core::commitment::Location;
 use node_core::id::{Digest, Hotkey, SubmissionId};
+use node_core::inventory::DeviceKind;
 use node_core::limits::UNABLE_AFTER_BLOCKS;
 use node_core::machine::effect::{Effect, Outcome};
 use node_core::machine::event::{Event, Restarted};
@@ -25,6 +26,7 @@ use serde::Serialize;
 
 use crate::chain::{Chain, NETUID};
 use crate::fault::{Fault, Faults};
+use crate::gpu::Gpu;
 use crate::happening::{Asked, Happening, Queue, Spell};
 use crate::host::Host;
 use crate::invariants::{
@@ -136,6 +138,9 @@ pub fn miner(submission: usize) -> Hotkey {
 fn policy(plan: &Plan) -> Policy {
     let mut policy = Policy::dev();
     policy.agreement.replicas = plan.replicas;
+    if plan.has_gpus() {
+        policy.run.device = DeviceKind::Gpu;
+    }
     policy
 }
 
@@ -162,7 +167,11 @@ impl World {
         let miners: Vec<Hotkey> = (0..plan.submissions).map(miner).collect();
         let host = |(node, hotkey): (usize, &Hotkey)| {
             let config = config(*hotkey, policy(plan), &validators);
-            Host::new(config, plan.characters[node], plan.devices[node])
+            let mut host = Host::new(config, plan.characters[node], plan.devices[node]);
+            if plan.has_gpus() {
+                host.gpus = vec![Gpu::default(); plan.devices[node]];
+            }
+            host
         };
         let is_checked =
             |invariant: &&Invariant| plan.ignored.iter().all(|ignored| *ignored != invariant.name);
@@ -202,6 +211,9 @@ impl World {
         }
         self.after(1, Happening::BlockDue);
         self.after(1, Happening::WeatherDue);
+        if self.plan.has_gpus() {
+            self.after(1, Happening::SensorsDue);
+        }
         for node in 0..self.plan.nodes {
             self.start(node)?;
         }
@@ -310,7 +322,16 @@ impl World {
 
     pub(crate) fn happen(&mut self, happening: Happening) -> Result<(), Box<Violation>> {
         match happening {
-            Happening::Reported { node, life, event } => self.deliver(node, life, *event, None),
+            Happening::Reported { node, life, event } => {
+                if self.hosts[node].is_up() && self.hosts[node].life == life {
+                    self.note_doubt(node, &event);
+                }
+                self.deliver(node, life, *event, None)
+            }
+            Happening::SensorsDue => {
+                self.read_gpus();
+                Ok(())
+            }
             Happening::Ticked { node, life } => {
                 if self.hosts[node].life != life || !self.hosts[node].is_up() {
                     return Ok(());

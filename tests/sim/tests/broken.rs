@@ -72,6 +72,19 @@ fn a_keeper_that_stops_nothing_is_found_out_when_its_lease_is_given_away() {
     assert_eq!(broken_by(plans), ["holders_stop_before_others_start"]);
 }
 
+/// GPUs fail, and memory stays held after runs.
+fn on_bad_gpus(seed: u64) -> Plan {
+    let calm = Plan::of_size(seed, 3, 20).calm();
+    calm.with(Fault::DeviceFails, 300).with(Fault::MemoryHeld, 500)
+}
+
+#[test]
+fn a_node_that_takes_memory_for_free_is_found_out_by_the_next_run() {
+    let plans = (0..5).map(|seed| on_bad_gpus(seed).breaking(Broken::MemoryTrusted));
+    assert_eq!(broken_by(plans), ["devices_are_sound"]);
+    assert_eq!(broken_by((0..5).map(on_bad_gpus)), [""; 0]);
+}
+
 #[test]
 fn the_same_histories_with_fencing_break_nothing() {
     assert_eq!(broken_by((0..10).map(stalled)), [""; 0]);

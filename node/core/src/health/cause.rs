@@ -50,7 +50,7 @@ pub enum Cause {
         /// What.
         detail: String,
     },
-    /// Memory was still in use after a run.
+    /// Memory is in use though nothing runs: still after a run, or by somebody else.
     MemoryHeld {
         /// How much more than before, MiB.
         held_mib: u64,
@@ -158,7 +158,7 @@ impl fmt::Display for Cause {
             Self::Sensor { check, detail } => write!(f, "{}: {detail}", check.name()),
             Self::Throttled { detail } => write!(f, "several readings in a row: {detail}"),
             Self::MemoryHeld { held_mib } => {
-                write!(f, "{held_mib} MiB of its memory are still held after a run")
+                write!(f, "{held_mib} MiB of its memory are held and no run is on it")
             }
             Self::ProbeFailed { step: Some(step), detail } => {
                 write!(f, "the probe failed at its {}: {detail}", step.name())

@@ -282,7 +282,7 @@ fn case_29_memory_held_after_a_run_keeps_the_device_from_the_next() {
     bench.wait(MEMORY_FREE_WAIT_MS);
     assert_eq!(bench.health.on_read(bench.now, RUN, held.clone()), [Consequence::Changed]);
     let why = bench.health.check_usable().unwrap_err().to_string();
-    assert_eq!(why, "cordoned: 40000 MiB of its memory are still held after a run");
+    assert_eq!(why, "cordoned: 40000 MiB of its memory are held and no run is on it");
 
     // It is not probed while the memory is held, and is given back when it is free.
     let found = bench.wait_watched(4 * COOL_DOWN_MS);
@@ -291,6 +291,21 @@ fn case_29_memory_held_after_a_run_keeps_the_device_from_the_next() {
     bench.rest();
     bench.probed(ProbeResult::Right(figures(100)));
     assert_eq!(bench.health.check_usable(), Ok(()));
+}
+
+#[test]
+fn memory_that_somebody_else_takes_keeps_runs_away() {
+    let mut bench = Bench::healthy();
+    let used = Sample { memory_used_mib: Reading::Value(20_000), ..sound_sample() };
+    assert_eq!(bench.sample(used.clone()), [], "one reading may be old");
+    bench.sample(used.clone());
+    assert_eq!(bench.health.row().cause, Some(Cause::MemoryHeld { held_mib: 19_500 }));
+    // While a run of ours is on it, its memory is ours.
+    let mut bench = Bench::healthy();
+    bench.run(1);
+    for _ in 0..9 {
+        assert_eq!(bench.sample(used.clone()), []);
+    }
 }
 
 #[test]
@@ -317,7 +332,8 @@ fn memory_held_since_an_earlier_life_is_noticed() {
     let mut after = Bench { running: None, ..before };
     after.health = DeviceHealth::new(after.now, device, DeviceKind::Gpu, Some(row));
     after.sample(held);
-    assert_eq!(after.wait_watched(COOL_DOWN_MS), [], "probed over held memory");
+    assert_eq!(after.wait_watched(COOL_DOWN_MS), [Consequence::Changed], "it says why");
+    assert_eq!(after.health.row().cause, Some(Cause::MemoryHeld { held_mib: 29_500 }));
     after.sample(sound_sample());
     after.rest();
 }
@@ -351,10 +367,21 @@ fn case_28_clocks_held_back_for_several_readings_take_the_device_away() {
 fn a_device_that_nobody_reads_any_more_is_not_used() {
     let mut bench = Bench::healthy();
     bench.run(1);
-    bench.wait(SAMPLE_LATE_MS);
-    let found = bench.tick();
+    let mut found = Vec::new();
+    for _ in 0..SAMPLE_LATE_MS / 1_000 {
+        bench.wait(1_000);
+        found.extend(bench.tick());
+    }
     assert!(matches!(found[..], [Consequence::EndRun { .. }, Consequence::Changed]), "{found:?}");
     assert_eq!(bench.standing(), Standing::Suspect);
+}
+
+#[test]
+fn a_node_that_hangs_does_not_take_its_devices_for_silent() {
+    let mut bench = Bench::healthy();
+    bench.run(1);
+    bench.wait(10 * SAMPLE_LATE_MS);
+    assert_eq!(bench.tick(), []);
 }
 
 #[test]

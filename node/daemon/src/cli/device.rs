@@ -32,8 +32,8 @@ Examples:
 A device is named by the beginning of its id, as `assay devices` prints it. Orders are stored before
 this command ends, and outlive restarts.
 
-Exit codes: 0 done (for `probe`: everything computed was right); 1 refused, or the probe failed; 3
-not running or not answering.";
+Exit codes: 0 done (for `probe`: everything computed was right, about as fast as ever); 1 refused, or
+the probe failed; 3 not running or not answering.";
 
 /// Keep a device from runs, give it back, or probe it.
 #[derive(Debug, Args)]
@@ -219,18 +219,18 @@ fn tell_probe(named: &Named, device: &DeviceStatus) -> Result<ExitReason, Failur
     if named.json {
         print_json(device)?;
     }
-    let Some(HealthStatus { probe: Some(probe), baseline, .. }) = &device.health else {
+    let Some(health) = &device.health else { return Ok(ExitReason::Failed) };
+    let HealthStatus { probe: Some(probe), baseline, standing, unusable, .. } = health else {
         return Ok(ExitReason::Failed);
     };
-    match probe {
-        ProbeResult::Right(figures) => {
-            if !named.json {
-                output::print(&figures_text(device, figures, baseline.as_ref()))?;
-            }
-            Ok(ExitReason::Done)
-        }
-        failed => {
-            let why = device.health.as_ref().and_then(|health| health.unusable.clone());
+    if let (ProbeResult::Right(figures), false) = (probe, named.json) {
+        output::print(&figures_text(device, figures, baseline.as_ref()))?;
+    }
+    let is_away = !matches!(standing, Standing::Healthy | Standing::Probing);
+    let why = unusable.clone().filter(|_| is_away);
+    match (probe, why) {
+        (ProbeResult::Right(_), None) => Ok(ExitReason::Done),
+        (failed, why) => {
             let why = why.unwrap_or_else(|| format!("{failed:?}"));
             Err(Failure::unexpected(NotOrdered::ProbeFailed(device.id.clone(), why))
                 .hint("`assay devices` says what happens next"))

@@ -204,7 +204,7 @@ mod tests {
         report.devices = vec![sample::gpu_with_held_memory()];
         let text = render(&report);
         assert!(text.contains("cordoned"), "{text}");
-        assert!(text.contains("40000 MiB of its memory are still held after a run"), "{text}");
+        assert!(text.contains("40000 MiB of its memory are held and no run is on it"), "{text}");
         assert!(text.contains("-> end the process that holds its memory"), "{text}");
         assert!(text.contains("1 250 ms"), "{text}");
         assert!(text.contains("41 °C") && text.contains("40 500 of 81 559 MiB"), "{text}");

@@ -1,10 +1,11 @@
 //! `assay doctor`: everything that can be checked before the node runs, and its alarms if it does.
 //!
 //! Each check has a deadline and changes nothing. Files: here the order, the deadlines and the
-//! answer; `host` (configuration, files, engine), `chain` (endpoints, runtime, our hotkey there),
+//! answer; `host` (configuration, files, engine), `devices`, `chain` (endpoints, runtime, our hotkey there),
 //! `own` (the state that lies here, against both).
 
 mod chain;
+mod devices;
 mod host;
 mod own;
 
@@ -39,7 +40,7 @@ const CHECK_TIME_MAX: Duration = Duration::from_secs(20);
 /// How long checks that cannot be cancelled may go on behind a finished command.
 const LEAVE_TIME_MAX: Duration = Duration::from_millis(200);
 
-/// Check configuration, files, engine, endpoints, runtime and hotkey.
+/// Check configuration, files, engine, devices, endpoints, runtime and hotkey.
 ///
 /// Says of each whether it is in order, with the next step where it is not. If a node runs with the
 /// same data directory, its alarms are told, too.
@@ -167,14 +168,15 @@ impl DoctorCommand {
         found.push(host::journal(&config));
         let (key, hotkey) = host::key(&config);
         found.extend(key);
-        let (chain, timelock, dataset, engine, node) = tokio::join!(
+        let (chain, timelock, dataset, engine, devices, node) = tokio::join!(
             on_chain(&config, hotkey),
             within("timelock", host::timelock()),
             within("dataset", host::dataset(&config)),
             within("engine", host::engine(&config)),
+            within("devices", devices::devices(&config)),
             within("node", host::node(&config)),
         );
-        for part in [chain, timelock, dataset, engine, node] {
+        for part in [chain, timelock, dataset, engine, devices, node] {
             found.extend(part);
         }
         found

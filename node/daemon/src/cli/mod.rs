@@ -8,6 +8,7 @@ mod chain;
 mod config;
 mod dataset;
 mod device;
+mod device_probe;
 mod devices;
 mod doctor;
 mod explain;
@@ -82,6 +83,8 @@ pub enum Command {
     Dataset(dataset::DatasetCommand),
     Replay(replay::ReplayCommand),
     Version(version::VersionCommand),
+    #[command(hide = true)]
+    DeviceProbe(device_probe::DeviceProbeCommand),
     #[command(hide = true)]
     Reference(reference::ReferenceCommand),
 }

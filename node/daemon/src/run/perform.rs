@@ -81,8 +81,8 @@ impl Performer {
                 let evaluator = Arc::clone(&self.evaluator);
                 tokio::spawn(async move { evaluator.remove_leftover(run).await });
             }
-            Effect::ReadDevice { device, run } => self.gpus.read(&device, run),
-            Effect::ProbeDevice { device } => self.gpus.probe(&device),
+            Effect::ReadDevice { device, run } => self.gpus.read(device, run),
+            Effect::ProbeDevice { device } => self.gpus.probe(device),
             Effect::SignSeal { run, evidence } => self.sign_seal(run, evidence),
             Effect::SignReceipt { run, evidence } => self.sign_receipt(run, *evidence),
             Effect::SignWeights(to_sign) => self.chain.send(ChainCommand::Sign(to_sign)),

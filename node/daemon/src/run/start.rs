@@ -302,8 +302,16 @@ fn find_devices(config: &Config, policy: &Policy) -> (Vec<Device>, Vec<String>) 
     let mut devices = node_gpu::cpu_slots(slots, config.devices.cpu_memory_mib);
     let mut reasons = Vec::new();
     if config.devices.gpus == GpuUse::Auto {
-        match node_gpu::probe_gpus_within(GPU_PROBE_MAX) {
-            Ok(gpus) => devices.extend(gpus),
+        match node_gpu::inventory_within(GPU_PROBE_MAX) {
+            Ok(inventory) => {
+                for fault in &inventory.faults {
+                    tracing::warn!("not used: {fault}");
+                }
+                for cut in &inventory.cut {
+                    tracing::info!(device = %cut.id, "cut into slices, which are used in its place");
+                }
+                devices.extend(inventory.devices);
+            }
             Err(absence) => tracing::info!(%absence, "no GPUs"),
         }
     }
@@ -467,7 +475,8 @@ impl Parts<'_> {
         peers: Arc<PeerClient>,
         leases: &Arc<Leases>,
     ) -> Result<Performer, Failure> {
-        let gpus = Gpus { events: events.clone() };
+        let gpus = Gpus::start(&self.prepared.host.devices, events.clone())
+            .map_err(Failure::unavailable)?;
         Ok(Performer {
             events: events.clone(),
             signer: Arc::clone(&self.keypair) as Arc<dyn HotkeySigner>,

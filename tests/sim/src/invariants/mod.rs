@@ -161,6 +161,8 @@ invariants! {
         "No container runs of which its node does not know.";
     leases::grants_are_run_or_given_back:
         "A grant that reaches its worker is run, or given back at once.";
+    order::devices_are_sound:
+        "A run begins on a GPU whose memory is free, and which was probed since its last fault.";
     leases::one_replica_per_worker:
         "A coordinator has one validator run one replica of an evaluation at most.";
     leases::leases_are_exhausted_by_losses_only:

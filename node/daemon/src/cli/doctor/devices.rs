@@ -1,0 +1,77 @@
+//! What the node would run on.
+
+use std::time::Duration;
+
+use node_core::inventory::{Device, GpuAbsence};
+use node_core::placement;
+use node_gpu::GpuInventory;
+
+use super::Finding;
+use crate::config::{Config, GpuUse};
+
+/// How long each step of asking the driver may take. Three of them fit the time of a check.
+const DRIVER_STEP_MAX: Duration = Duration::from_secs(5);
+
+/// The devices, what is wrong with some of them, and whether the policy runs on any.
+pub(super) async fn devices(config: &Config) -> Vec<Finding> {
+    let slots = usize::try_from(config.devices.cpu_slots).unwrap_or(usize::MAX);
+    let mut devices = node_gpu::cpu_slots(slots, config.devices.cpu_memory_mib);
+    let mut found = vec![Finding::ok("devices", slots_text(config))];
+    if config.devices.gpus == GpuUse::Auto {
+        let asked =
+            tokio::task::spawn_blocking(|| node_gpu::inventory_within(DRIVER_STEP_MAX)).await;
+        let absent = |error: tokio::task::JoinError| {
+            Err(GpuAbsence::DriverFailed { detail: error.to_string() })
+        };
+        match asked.unwrap_or_else(absent) {
+            Ok(inventory) => {
+                found.extend(gpus(&inventory));
+                devices.extend(inventory.devices);
+            }
+            Err(absence) => found.push(no_gpus(&absence)),
+        }
+    }
+    let limits = &config.challenge.nas.policy.policy().run;
+    if let Err(refusal) = placement::check_host(&devices, limits) {
+        let text = format!("{refusal}: this node would evaluate nothing");
+        let next = "see `devices.cpu_slots`, `devices.cpu_memory_mib` and `devices.gpus`";
+        found.push(Finding::warn("devices", text).next(next));
+    }
+    found
+}
+
+fn slots_text(config: &Config) -> String {
+    let memory = config.devices.cpu_memory_mib;
+    match config.devices.cpu_slots {
+        0 => "no CPU slot (`devices.cpu_slots`)".to_owned(),
+        1 => format!("one CPU slot with {memory} MiB"),
+        count => format!("{count} CPU slots with {memory} MiB each"),
+    }
+}
+
+fn gpus(inventory: &GpuInventory) -> Vec<Finding> {
+    let driver = inventory.driver_version.as_deref().unwrap_or("of an unknown version");
+    let text = |device: &Device| {
+        format!("{}, {} MiB, {}; driver {driver}", device.label, device.memory_mib, device.id)
+    };
+    let devices = inventory.devices.iter().map(|device| Finding::ok("gpu", text(device)));
+    let cut = inventory.cut.iter().map(|device| {
+        let text = format!("{} is cut into slices, which are used in its place", device.id);
+        Finding::ok("gpu", text)
+    });
+    let faults = inventory.faults.iter().map(|fault| {
+        Finding::warn("gpu", format!("not used: {fault}"))
+            .next("look at `nvidia-smi` and the kernel's log")
+    });
+    devices.chain(cut).chain(faults).collect()
+}
+
+fn no_gpus(absence: &GpuAbsence) -> Finding {
+    match absence {
+        GpuAbsence::NoDriver { .. } => Finding::ok("gpu", absence.to_string()),
+        GpuAbsence::NoDevice => Finding::warn("gpu", absence.to_string())
+            .next("look at `nvidia-smi`; `devices.gpus = \"off\"` if there is to be none"),
+        GpuAbsence::DriverFailed { .. } => Finding::warn("gpu", absence.to_string())
+            .next("look at `nvidia-smi` and the kernel's log; the node runs without GPUs"),
+    }
+}
