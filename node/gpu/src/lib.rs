@@ -32,4 +32,4 @@ pub use watch::{Pace, WatchError, Watcher};
 /// A driver that answers at all does so in a few seconds, the first time after boot included.
 /// Lower: a cold driver counts as a broken one. Higher: the node starts that much later beside a
 /// driver that hangs.
-pub const PROBE_MAX: Duration = Duration::from_secs(20);
+pub const ANSWER_MAX: Duration = Duration::from_secs(20);

@@ -4,8 +4,8 @@
 //! to say. It is synchronous and deterministic: the same events give the same outcomes.
 //!
 //! The machine composes smaller parts, a file each: `restart` (what was and what is), `intake`
-//! (from commitment to verdict), `devices` (what may be given runs), `duty` (who coordinates what), `coordinate` (leases granted),
-//! `operator` (what a person asks for),
+//! (from commitment to verdict), `devices` (what may be given runs), `duty` (who coordinates
+//! what), `coordinate` (leases granted), `operator` (what a person asks for),
 //! `work` (leases held), `exchange` (receipts), `settle` (from receipts to results), `weights`
 //! (from points to the chain).
 

@@ -32,8 +32,8 @@ Examples:
 A device is named by the beginning of its id, as `assay devices` prints it. Orders are stored before
 this command ends, and outlive restarts.
 
-Exit codes: 0 done (for `probe`: everything computed was right, about as fast as ever); 1 refused, or
-the probe failed; 3 not running or not answering.";
+Exit codes: 0 done (for `probe`: everything computed was right, about as fast as ever); 1 refused,
+or the probe failed; 3 not running or not answering.";
 
 /// Keep a device from runs, give it back, or probe it.
 #[derive(Debug, Args)]

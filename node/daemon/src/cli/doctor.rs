@@ -1,7 +1,8 @@
 //! `assay doctor`: everything that can be checked before the node runs, and its alarms if it does.
 //!
 //! Each check has a deadline and changes nothing. Files: here the order, the deadlines and the
-//! answer; `host` (configuration, files, engine), `devices`, `chain` (endpoints, runtime, our hotkey there),
+//! answer; `host` (configuration, files, engine), `devices`, `chain` (endpoints, runtime, our
+//! hotkey there),
 //! `own` (the state that lies here, against both).
 
 mod chain;

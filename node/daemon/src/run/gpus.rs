@@ -8,7 +8,7 @@ use node_core::id::RunId;
 use node_core::inventory::{Device, DeviceId, DeviceKind};
 use node_core::limits::{PROBE_AGAIN_MS, SAMPLE_LATE_MS};
 use node_core::machine::event::Event;
-use node_gpu::{Pace, Prober, Watcher};
+use node_gpu::{Pace, Prober, WatchError, Watcher};
 use tokio::sync::mpsc;
 
 use super::perform::{answer, LOST};
@@ -24,6 +24,9 @@ const _: () = assert!(
 const PROBE_MAX: Duration = Duration::from_secs(60);
 const _: () = assert!(PROBE_MAX.as_millis() + 10_000 < PROBE_AGAIN_MS as u128);
 
+/// What this process runs, also after the file was replaced by another version of it.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
 /// Reads and probes GPUs, and tells the loop what was seen.
 #[derive(Debug)]
 pub(crate) struct Gpus {
@@ -32,25 +35,16 @@ pub(crate) struct Gpus {
     prober: Prober,
 }
 
-/// Why GPUs cannot be watched.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum GpusError {
-    #[error("this program does not know its own path, which it needs for probes")]
-    NoPath(#[source] std::io::Error),
-    #[error("cannot watch the GPUs")]
-    Watch(#[from] node_gpu::WatchError),
-}
-
 impl Gpus {
     /// Begins to watch the GPUs among `devices`; what is seen goes to `events`.
     ///
     /// # Errors
     ///
-    /// [`GpusError`]: nothing is watched, and so no GPU could ever be given a run.
+    /// [`WatchError`]: nothing is watched, and so no GPU could ever be given a run.
     pub(crate) fn start(
         devices: &[Device],
         events: mpsc::Sender<Event>,
-    ) -> Result<Self, GpusError> {
+    ) -> Result<Self, WatchError> {
         let has_gpus = devices.iter().any(|device| device.kind != DeviceKind::CpuSlot);
         let seen = events.clone();
         let report = move |device, observation: Observation| {
@@ -65,8 +59,7 @@ impl Gpus {
             }
         };
         let watcher = if has_gpus { Some(Watcher::start(devices, PACE, report)?) } else { None };
-        let program = std::env::current_exe().map_err(GpusError::NoPath)?;
-        Ok(Self { events, watcher: watcher.map(Arc::new), prober: Prober::new(program) })
+        Ok(Self { events, watcher: watcher.map(Arc::new), prober: Prober::new(THIS_PROGRAM) })
     }
 
     /// Reads a device now, for a run that ended on it.

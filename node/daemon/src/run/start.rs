@@ -47,9 +47,6 @@ use crate::failure::Failure;
 use crate::metrics::Metrics;
 use crate::status::{keep_snapshot, StatusReport};
 
-/// How long the driver may take to list the GPUs. A hanging driver must not hang the node.
-const GPU_PROBE_MAX: Duration = Duration::from_secs(20);
-
 /// Pause between two tries to read the subnet at the start.
 const SUBNET_READ_PAUSE: Duration = Duration::from_secs(3);
 
@@ -302,13 +299,13 @@ fn find_devices(config: &Config, policy: &Policy) -> (Vec<Device>, Vec<String>) 
     let mut devices = node_gpu::cpu_slots(slots, config.devices.cpu_memory_mib);
     let mut reasons = Vec::new();
     if config.devices.gpus == GpuUse::Auto {
-        match node_gpu::inventory_within(GPU_PROBE_MAX) {
+        match node_gpu::inventory_within(node_gpu::ANSWER_MAX) {
             Ok(inventory) => {
                 for fault in &inventory.faults {
                     tracing::warn!("not used: {fault}");
                 }
                 for cut in &inventory.cut {
-                    tracing::info!(device = %cut.id, "cut into slices, which are used in its place");
+                    tracing::info!(device = %cut.id, "cut into slices, which are used instead");
                 }
                 devices.extend(inventory.devices);
             }

@@ -173,7 +173,7 @@ fn what_is_missing_or_unknown_is_refused_and_never_a_default() {
     let later = changed_evidence(|evidence| evidence.ending = Some(later));
     assert_eq!(later, Err(ConvertError::Missing { field: "ending" }));
 
-    for device in [0, 3, -1] {
+    for device in [0, 4, -1] {
         let request = v1::AcquireRequest { device, ..wire_acquire() };
         let got = device.to_string();
         let want = ConvertError::UnknownValue { field: "device", got };
