@@ -385,7 +385,9 @@ impl Watched {
                         ),
                     };
                 }
-                sample = next_sample(&mut self.counters, is_waiting) => self.sample = self.sample.max(sample),
+                seen = next_sample(&mut self.counters, is_waiting) => {
+                    self.sample = self.sample.max(seen);
+                }
                 chunk = next_chunk(&mut self.output) => match chunk {
                     Some(chunk) => self.meter.push(&chunk),
                     None => self.output = None,

@@ -113,7 +113,8 @@ impl World {
         let (started, _events) = mpsc::channel(1);
         let progress = watch::Sender::new(Progress::default());
         let spec = self.spec();
-        match self.evaluator.run(spec, None, stopped, progress, started).await.0 {
+        let archive = self.evaluator.archive(&self.content, async { None }).await;
+        match self.evaluator.run(spec, archive, stopped, progress, started).await.0 {
             Ending::Completed => Ok(()),
             other => Err(other.to_string().into()),
         }
@@ -127,10 +128,10 @@ impl World {
         let (progress, mut watched) = watch::channel(Progress::default());
         let (evaluator, spec) = (Arc::clone(&self.evaluator), self.spec());
         let granted = Instant::now();
-        let run =
-            tokio::spawn(
-                async move { evaluator.run(spec, None, stopped, progress, started).await },
-            );
+        let run = tokio::spawn(async move {
+            let archive = evaluator.archive(&spec.assignment.content, async { None }).await;
+            evaluator.run(spec, archive, stopped, progress, started).await
+        });
         watched.wait_for(|progress| progress.batches_done >= 2).await?;
         let elapsed = granted.elapsed();
         drop(stop.send(Ending::Stopped));

@@ -19,6 +19,7 @@ mod tests;
 mod verdict;
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,10 +38,9 @@ use node_evaluator::archive::{read_archive, Archive};
 use node_evaluator::dataset::Dataset;
 use node_evaluator::meter::{run_meter, MeterOutcome, MeterPlan};
 use node_runner::{Engine, Leftover, Owner, Run, RunLabels, RunReport};
-use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::ahead::{hand_over, Ahead, Berth, Channel, Template};
+use self::ahead::{Ahead, Assigned, Berth, Channel, Template};
 use self::directory::RunDirectory;
 use self::shelf::Shelf;
 use self::verdict::combine;
@@ -51,9 +51,6 @@ pub use node_evaluator::meter::Progress;
 
 /// Pause before a container that could not be removed is tried again.
 const REMOVE_AGAIN: Duration = Duration::from_secs(5);
-
-/// Containers that a run may try: the one made ahead, and its own.
-const CHANNELS_MAX: usize = 2;
 
 /// How long the removal of what was made ahead may take.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
@@ -149,9 +146,21 @@ impl Evaluator {
         verdict
     }
 
-    /// Whether a submission is in memory, so that nobody needs to read it from the disk.
-    pub(crate) fn has(&self, content: &ContentDigest) -> bool {
-        self.shelf.get(content).is_some()
+    /// A submission's files from memory, or from the archive that `read` brings; `None` if that is
+    /// not there or cannot be read.
+    pub async fn archive(
+        &self,
+        content: &ContentDigest,
+        read: impl Future<Output = Option<Vec<u8>>>,
+    ) -> Option<Arc<Archive>> {
+        if let Some(archive) = self.shelf.get(content) {
+            return Some(archive);
+        }
+        let (bytes, limits) = (read.await?, self.policy.archive.clone());
+        let read = tokio::task::spawn_blocking(move || read_archive(&bytes, &limits).ok()).await;
+        let archive = Arc::new(read.ok().flatten()?);
+        self.shelf.put(*content, Arc::clone(&archive));
+        Some(archive)
     }
 
     /// Removes the container of a run that an earlier life started, however long that takes.
@@ -196,13 +205,13 @@ impl Evaluator {
 
     /// Runs an assignment to its end. Never panics, never hangs beyond the policy's wall clock.
     ///
-    /// - `content`: the submission's archive, `None` if it is not here, or in memory.
+    /// - `archive`: the submission's files, `None` if they are not here.
     /// - `stopped`: asks for an early end, with its name.
     /// - `started`: is told when the container runs.
     pub async fn run(
         &self,
         spec: RunSpec,
-        content: Option<Vec<u8>>,
+        archive: Option<Arc<Archive>>,
         stopped: oneshot::Receiver<Ending>,
         progress: watch::Sender<Progress>,
         started: mpsc::Sender<Event>,
@@ -210,7 +219,7 @@ impl Evaluator {
         self.idle.granted(&spec.device.id, Instant::now());
         // What an earlier life left behind may still use the device.
         self.remove_leftovers().await;
-        let Some(archive) = self.archive(&spec.assignment.content, content).await else {
+        let Some(archive) = archive else {
             let detail = "the submission's archive is not in the store any more".to_owned();
             return (Ending::EngineFailed { detail }, None);
         };
@@ -223,22 +232,8 @@ impl Evaluator {
         self.idle.ended(&device.id, Instant::now());
         let (ending, next) = (&outcome.0, outcome.0.consequence());
         let device = &device.id;
-        tracing::info!(target: "assay", %run, %device, %ending, next, "container gone");
+        tracing::info!(target: "assay", %run, %device, %ending, next, "run over");
         outcome
-    }
-
-    /// A submission's files, from memory or from its archive.
-    async fn archive(
-        &self,
-        content: &ContentDigest,
-        bytes: Option<Vec<u8>>,
-    ) -> Option<Arc<Archive>> {
-        if let Some(archive) = self.shelf.get(content) {
-            return Some(archive);
-        }
-        let (bytes, limits) = (bytes?, self.policy.archive.clone());
-        let read = tokio::task::spawn_blocking(move || read_archive(&bytes, &limits).ok()).await;
-        read.ok().flatten().map(Arc::new)
     }
 
     fn template(&self, device: &Device) -> Template {
@@ -252,7 +247,7 @@ impl Evaluator {
         archive: Arc<Archive>,
         progress: watch::Sender<Progress>,
     ) -> Metered {
-        let (channels, expected) = mpsc::channel(CHANNELS_MAX);
+        let (channel, expected) = oneshot::channel();
         let subject = Subject {
             archive,
             dataset: Arc::clone(&self.dataset),
@@ -261,7 +256,7 @@ impl Evaluator {
             device: spec.device.clone(),
             idle: Arc::clone(&self.idle),
         };
-        Metered { channels, task: tokio::spawn(subject.meter(expected, progress)) }
+        Metered { channel, task: tokio::spawn(subject.meter(expected, progress)) }
     }
 
     async fn try_run(
@@ -271,11 +266,11 @@ impl Evaluator {
         stopped: oneshot::Receiver<Ending>,
         started: mpsc::Sender<Event>,
     ) -> Result<(Ending, Option<Metrics>), Ending> {
-        let Metered { channels, task } = metered;
+        let Metered { channel, task } = metered;
         // Given up together with this future.
         let task = AbortOnDrop(task);
         let template = self.template(&spec.device);
-        let berth = self.berth(&spec, &template, channels).await?;
+        let berth = self.berth(&spec, &template, channel).await?;
         self.ahead.prepare(&spec.device.id, &template);
         let Berth { mut run, directory } = berth;
         // The loop is gone only when the process is about to end.
@@ -293,11 +288,11 @@ impl Evaluator {
         &self,
         spec: &RunSpec,
         template: &Template,
-        channels: mpsc::Sender<Channel>,
+        channel: oneshot::Sender<Channel>,
     ) -> Result<Berth, Ending> {
         if let Some(spare) = self.ahead.take(&spec.device.id, template).await {
-            match spare.give(&spec.run, &channels).await {
-                Ok(berth) => return Ok(berth),
+            match spare.assign(&spec.run).await {
+                Ok(assigned) => return assigned.begin(channel).await,
                 // Somebody pruned containers, or the engine was restarted: make another one.
                 Err(error) => tracing::warn!(error, "a container made ahead was of no use"),
             }
@@ -314,15 +309,13 @@ impl Evaluator {
         });
         let sandbox = template.sandbox(owner, &directory);
         let container = self.engine.create(sandbox).await.map_err(|error| error.ending())?;
-        hand_over(&channels, Channel::Expected(listener));
-        let run = container.start().await.map_err(|error| error.ending())?;
-        Ok(Berth { run, directory })
+        Assigned::created(container, listener, directory).begin(channel).await
     }
 }
 
 /// A meter on a task of its own, which waits for a container.
 struct Metered {
-    channels: mpsc::Sender<Channel>,
+    channel: oneshot::Sender<Channel>,
     task: tokio::task::JoinHandle<MeterOutcome>,
 }
 
@@ -358,7 +351,7 @@ impl Subject {
     /// second finds nobody.
     async fn meter(
         self,
-        mut channels: mpsc::Receiver<Channel>,
+        channel: oneshot::Receiver<Channel>,
         progress: watch::Sender<Progress>,
     ) -> MeterOutcome {
         let plan = match MeterPlan::new(&self.dataset, &self.policy.meter, &self.seed) {
@@ -366,35 +359,18 @@ impl Subject {
             Ok(plan) => plan.on_devices(gpus_of(&self.device)),
             Err(error) => return no_measurement(&error.to_string()),
         };
-        let stream = match connected(&mut channels).await {
-            Ok(stream) => stream,
-            Err(error) => return no_measurement(&format!("the meter's socket failed: {error}")),
+        let stream = match channel.await {
+            Ok(Channel::Expected(listener)) => match listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    return no_measurement(&format!("the meter's socket failed: {error}"))
+                }
+            },
+            Ok(Channel::Open(stream)) => stream,
+            Err(_no_container) => return no_measurement("there is no container"),
         };
         self.idle.begun(&self.device.id, Instant::now());
         run_meter(stream, &self.archive, plan, &progress).await
-    }
-}
-
-/// The connection to the first container that has one: the latest to be handed over, because an
-/// earlier one did not start.
-async fn connected(channels: &mut mpsc::Receiver<Channel>) -> std::io::Result<UnixStream> {
-    let mut latest = None;
-    loop {
-        tokio::select! {
-            biased;
-            Some(channel) = channels.recv() => match channel {
-                Channel::Expected(listener) => latest = Some(listener),
-                Channel::Open(stream) => return Ok(stream),
-            },
-            accepted = accepted(latest.as_ref()) => return accepted,
-        }
-    }
-}
-
-async fn accepted(listener: Option<&UnixListener>) -> std::io::Result<UnixStream> {
-    match listener {
-        Some(listener) => Ok(listener.accept().await?.0),
-        None => std::future::pending().await,
     }
 }
 

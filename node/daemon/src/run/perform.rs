@@ -138,11 +138,9 @@ impl Performer {
             let ended = if leases.is_over(run) {
                 (Ending::LeaseLost, None)
             } else {
-                let content = match evaluator.has(&spec.assignment.content) {
-                    true => None,
-                    false => contents.read(&spec.assignment.content).await,
-                };
-                evaluator.run(spec, content, stopped, progress, started).await
+                let content = spec.assignment.content;
+                let archive = evaluator.archive(&content, contents.read(&content)).await;
+                evaluator.run(spec, archive, stopped, progress, started).await
             };
             let (ending, metrics) = leases.judge(run, ended);
             Event::RunEnded { run, ending, metrics, ended_at: unix_now(), salt }

@@ -19,10 +19,11 @@ use std::time::Duration;
 
 use node_core::id::{Digest, RunId};
 use node_core::inventory::DeviceId;
+use node_core::outcome::Ending;
 use node_core::policy::RunLimits;
 use node_runner::{Container, Engine, Owner, Run, SandboxSpec, Waiting};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::directory::RunDirectory;
@@ -87,32 +88,23 @@ enum Stage {
 }
 
 impl Spare {
-    /// Gives it to a run, and says how to reach it; its container runs when the future ends.
-    ///
-    /// The channel is handed over before the start: the container's first act is to connect.
+    /// Gives it to a run.
     ///
     /// # Errors
     ///
-    /// Why it cannot be used; it is gone then.
-    pub(super) async fn give(
-        self,
-        run: &RunId,
-        channels: &mpsc::Sender<Channel>,
-    ) -> Result<Berth, String> {
-        let directory = self.directory;
-        let run = match self.stage {
+    /// Why it cannot be used; it is gone then, and nothing of the run was near it.
+    pub(super) async fn assign(self, run: &RunId) -> Result<Assigned, String> {
+        let stage = match self.stage {
             Stage::Created { container, listener } => {
                 container.assign(run).await.map_err(|error| describe(&error))?;
-                hand_over(channels, Channel::Expected(listener));
-                container.start().await.map_err(|error| describe(&error))?
+                AssignedStage::Created { container, listener }
             }
             Stage::Waiting { container, stream } => {
                 let run = container.assign(run).await.map_err(|error| describe(&error))?;
-                hand_over(channels, Channel::Open(stream));
-                run
+                AssignedStage::Running { run, stream }
             }
         };
-        Ok(Berth { run, directory })
+        Ok(Assigned { stage, directory: self.directory })
     }
 
     /// Whether it can serve such a run.
@@ -132,10 +124,52 @@ impl Spare {
     }
 }
 
-/// Tells the meter of a run how its container is reached.
-pub(super) fn hand_over(channels: &mpsc::Sender<Channel>, channel: Channel) {
-    // The meter is gone only if the run is; there is room for every container that a run tries.
-    drop(channels.try_send(channel));
+/// A container that belongs to a run.
+#[derive(Debug)]
+pub(super) struct Assigned {
+    stage: AssignedStage,
+    directory: RunDirectory,
+}
+
+#[derive(Debug)]
+enum AssignedStage {
+    Created { container: Container, listener: UnixListener },
+    Running { run: Run, stream: UnixStream },
+}
+
+impl Assigned {
+    /// One that was created for its run.
+    pub(super) fn created(
+        container: Container,
+        listener: UnixListener,
+        directory: RunDirectory,
+    ) -> Self {
+        Self { stage: AssignedStage::Created { container, listener }, directory }
+    }
+
+    /// Tells the meter how it is reached, and starts it if it does not run yet. In this order,
+    /// because its first act is to connect.
+    ///
+    /// # Errors
+    ///
+    /// How the run ended that has no container now. No other one may be tried: the meter may have
+    /// heard from this one.
+    pub(super) async fn begin(self, channel: oneshot::Sender<Channel>) -> Result<Berth, Ending> {
+        let directory = self.directory;
+        // The meter is gone only if the run is.
+        let hand_over = |open: Channel| drop(channel.send(open));
+        let run = match self.stage {
+            AssignedStage::Created { container, listener } => {
+                hand_over(Channel::Expected(listener));
+                container.start().await.map_err(|error| error.ending())?
+            }
+            AssignedStage::Running { run, stream } => {
+                hand_over(Channel::Open(stream));
+                run
+            }
+        };
+        Ok(Berth { run, directory })
+    }
 }
 
 /// One place per device for the container of its next run.

@@ -85,7 +85,8 @@ impl World {
         let (_stop, stopped) = oneshot::channel();
         let (started, _events) = mpsc::channel(1);
         let progress = watch::Sender::new(Progress::default());
-        self.evaluator.run(self.spec(number), None, stopped, progress, started).await
+        let archive = self.evaluator.archive(&self.content, async { None }).await;
+        self.evaluator.run(self.spec(number), archive, stopped, progress, started).await
     }
 
     /// Makes a container ahead and waits until it is there.
