@@ -125,7 +125,8 @@ impl Node {
         self.options.dir.join("node.log")
     }
 
-    /// How many containers carry its name, running or not.
+    /// How many containers of its runs there are, running or not; those that it has made ahead,
+    /// for no run yet, are left out.
     ///
     /// # Errors
     ///
@@ -133,7 +134,8 @@ impl Node {
     pub async fn containers(&self) -> anyhow::Result<usize> {
         let name = std::fs::read_to_string(self.data_dir().join("instance"))?.trim().to_owned();
         let config = EngineConfig { host: None, runtime: None, node: name };
-        Ok(Engine::connect(config).await?.leftovers().await?.len())
+        let found = Engine::connect(config).await?.leftovers().await?;
+        Ok(found.iter().filter(|container| container.run.is_some()).count())
     }
 
     /// Sets a variable for all its lives.

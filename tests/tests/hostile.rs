@@ -210,7 +210,10 @@ async fn case_21_22_26_27_attacks_end_as_the_table_says_and_disturb_nothing() {
     check_durations(&watched, &report);
     assert!(watched.is_shared, "other work waited for the attacks: {watched:?}");
     assert_eq!(node.containers().await.unwrap(), 0);
-    let left: Vec<_> = std::fs::read_dir(node.data_dir().join("runs")).unwrap().collect();
-    assert!(left.is_empty(), "{left:?}");
+    let left = std::fs::read_dir(node.data_dir().join("runs")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    // Those of the containers made ahead, one per device, are named with an x.
+    let is_ahead = |name: &std::ffi::OsString| name.to_string_lossy().starts_with('x');
+    assert!(left.iter().all(is_ahead) && left.len() <= 2, "{left:?}");
     node.end().await;
 }
