@@ -379,6 +379,14 @@ impl DeviceHealth {
         vec![Consequence::Read { run }]
     }
 
+    /// A run could not use the device, or saw another one. A CPU slot has nothing to look at.
+    pub fn on_run_failed(&mut self, now: Now, detail: String) -> Vec<Consequence> {
+        if self.kind == DeviceKind::CpuSlot {
+            return Vec::new();
+        }
+        self.on_fault(now, Cause::RunFailed { detail }, None)
+    }
+
     /// Readings that were asked for after a run. An answer about an earlier run says nothing.
     pub fn on_read(&mut self, now: Now, run: RunId, sample: Sample) -> Vec<Consequence> {
         let Memory::Unread { run: last, ended_at, .. } = self.memory else { return Vec::new() };

@@ -69,6 +69,11 @@ pub enum Cause {
         /// Of what it once reached, percent.
         percent: u64,
     },
+    /// A run could not use it, or saw another device.
+    RunFailed {
+        /// What was seen.
+        detail: String,
+    },
     /// A probe could not be started here: nothing is known.
     NoProbe {
         /// Why.
@@ -117,6 +122,7 @@ impl Cause {
             | Self::MemoryHeld { .. }
             | Self::ProbeFailed { .. }
             | Self::Slower { .. }
+            | Self::RunFailed { .. }
             | Self::NoProbe { .. } => false,
         }
     }
@@ -132,7 +138,9 @@ impl Cause {
             }
             Self::Xid { .. } | Self::XidAgain { .. } => (Check::Xid, Level::Critical, Action::Wait),
             Self::EccUncorrected => (Check::Ecc, Level::Critical, Action::ResetGpu),
-            Self::Silent { .. } => (Check::Answer, Level::Critical, Action::CheckDriver),
+            Self::Silent { .. } | Self::RunFailed { .. } => {
+                (Check::Answer, Level::Critical, Action::CheckDriver)
+            }
             Self::Sensor { check, .. } => (*check, Level::Critical, Action::CheckDriver),
             Self::Throttled { .. } => (Check::Throttle, Level::Critical, Action::CheckCooling),
             Self::MemoryHeld { .. } => (Check::Memory, Level::Critical, Action::FreeMemory),
@@ -167,6 +175,7 @@ impl fmt::Display for Cause {
             Self::Slower { step, percent } => {
                 write!(f, "its {} reaches {percent} % of what it once was", step.name())
             }
+            Self::RunFailed { detail } => write!(f, "a run could not use it: {detail}"),
             Self::NoProbe { detail } => write!(f, "no probe could be started: {detail}"),
         }
     }

@@ -60,16 +60,20 @@ impl Machine {
         self.follow(device, found, out);
     }
 
-    /// A container is gone from the device.
+    /// A container is gone from the device; its run ended so.
     pub(super) fn release_device(
         &mut self,
         now: Now,
         device: &DeviceId,
         run: RunId,
+        ending: &Ending,
         out: &mut Outcome,
     ) {
         let Some(health) = self.health.get_mut(device) else { return };
-        let found = health.on_run_ended(now, run);
+        let mut found = health.on_run_ended(now, run);
+        if let Ending::DeviceFailed { detail } = ending {
+            found.extend(health.on_run_failed(now, detail.clone()));
+        }
         self.follow(device, found, out);
     }
 

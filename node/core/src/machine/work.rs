@@ -536,8 +536,8 @@ impl Machine {
             submission: row.grant.assignment.submission,
             reason: ended.ending.to_string(),
         });
+        self.release_device(now, &row.device, row.run, &ended.ending, out);
         let result = self.result(&row, ended);
-        self.release_device(now, &row.device, row.run, out);
         let Some(run) = self.runs.get_mut(&row.run) else { return };
         match result {
             Ok(evidence) => {

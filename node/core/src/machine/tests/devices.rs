@@ -9,6 +9,7 @@ use crate::limits::{COOL_DOWN_MS, LEASE_TTL_MS};
 use crate::machine::effect::Note;
 use crate::machine::event::{CallId, Event};
 use crate::machine::operator::{DeviceOrder, OperatorAnswer, OperatorRequest, OrderRefused};
+use crate::outcome::Ending;
 use crate::submission::SubmissionState;
 
 const GOOD: Fate = Fate::Scores { nll_nanonats: 400_000_000_000_000 };
@@ -101,6 +102,19 @@ fn case_29_a_gpu_whose_memory_is_still_held_runs_nothing() {
     assert!(!is_scored(&world, 0, second), "it ran on held memory");
     world.hosts[0].gpus[0].sample.memory_used_mib = Reading::Value(500);
     world.run_until(4 * COOL_DOWN_MS, "second scored", |world| is_scored(world, 0, second));
+}
+
+#[test]
+fn a_gpu_that_a_run_cannot_use_is_probed_before_the_next_run() {
+    let mut world = World::on_gpus(9, 1, 1, 1);
+    await_standing(&mut world, 0, 0, Standing::Healthy, LEASE_TTL_MS);
+    let detail = "the container sees none".to_owned();
+    world.hosts[0].run_fault = Some(Ending::DeviceFailed { detail });
+    let id = world.submit_to(0, miner(0), GOOD);
+    await_standing(&mut world, 0, 0, Standing::Cordoned, LEASE_TTL_MS * 5);
+    world.hosts[0].run_fault = None;
+    world.run_until(4 * COOL_DOWN_MS, "scored", |world| is_scored(world, 0, id));
+    assert_eq!(world.hosts[0].gpus[0].probes, 2);
 }
 
 #[test]
