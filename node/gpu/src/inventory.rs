@@ -108,15 +108,6 @@ pub fn inventory_within(limit: Duration) -> Result<GpuInventory, GpuAbsence> {
     }
 }
 
-/// The usable devices of [`inventory_within`].
-///
-/// # Errors
-///
-/// Those of [`inventory_within`].
-pub fn probe_gpus_within(limit: Duration) -> Result<Vec<Device>, GpuAbsence> {
-    inventory_within(limit).map(|inventory| inventory.devices)
-}
-
 struct Started {
     nvml: Arc<Nvml>,
     count: u32,

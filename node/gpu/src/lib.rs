@@ -25,7 +25,7 @@ mod watch;
 use std::time::Duration;
 
 pub use cpu::cpu_slots;
-pub use inventory::{inventory_within, probe_gpus_within, GpuFault, GpuInventory};
+pub use inventory::{inventory_within, GpuFault, GpuInventory};
 pub use probe::{probe_here, Prober};
 pub use watch::{Pace, WatchError, Watcher};
 

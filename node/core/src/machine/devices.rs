@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::health::observation::Observation;
 use crate::health::{xid, Cause, Consequence, DeviceHealth, DeviceRow, Order, Running, Standing};
 use crate::id::RunId;
-use crate::inventory::{Device, DeviceId, DeviceKind};
+use crate::inventory::{Device, DeviceId};
 use crate::limits::{clip_detail, ORDER_REASON_CHARS_MAX};
 use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::operator::{DeviceOrder, OrderRefused};
@@ -202,11 +202,5 @@ impl Machine {
     /// What is known of each device's health, by device.
     pub fn health(&self) -> impl Iterator<Item = (&DeviceId, &DeviceHealth)> {
         self.health.iter()
-    }
-
-    /// Whether any device of the host has to be watched.
-    #[must_use]
-    pub fn has_gpus(&self) -> bool {
-        self.devices.iter().any(|device| device.kind != DeviceKind::CpuSlot)
     }
 }
