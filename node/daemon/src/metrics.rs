@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use node_core::health::{Level, Standing};
 use node_core::keeper::Figures;
@@ -18,7 +19,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 
 use crate::notes;
 use crate::run::IdleGaps;
@@ -92,6 +93,13 @@ const RENEWAL_AGE: Declared = declared(
     "Time since the renewal was sent that confirmed the lease of a run last, the oldest of all \
      runs; not from the report, so right while the node hangs; above 40 two were lost, at 48 the \
      run is stopped",
+);
+
+const RENEWAL_AGE_MAX: Declared = declared(
+    "assay_renewal_age_max",
+    "seconds",
+    "The longest since the start that the lease of a run was without a newer confirmation; 20 is \
+     the rhythm, what is above it is how late a renewal was sent and answered",
 );
 
 const IDLE_GAP: Declared = Declared {
@@ -402,6 +410,18 @@ struct IdleLabel {
     what: &'static str,
 }
 
+/// A metric of its own under its declared name.
+fn register<M: Metric + Clone + Default>(registry: &mut Registry, declared: &Declared) -> M {
+    let metric = M::default();
+    if declared.unit.is_empty() {
+        registry.register(declared.name, declared.help, metric.clone());
+    } else {
+        let unit = Unit::Other(declared.unit.to_owned());
+        registry.register_with_unit(declared.name, declared.help, unit, metric.clone());
+    }
+    metric
+}
+
 type IdleFamily = Family<IdleLabel, Gauge<f64, AtomicU64>>;
 
 type RefusedFamily = Family<RefusedLabel, Counter>;
@@ -430,6 +450,7 @@ pub struct Metrics {
     renewals: Family<RenewalLabel, Counter>,
     lapsed: Counter,
     renewal_age: Gauge,
+    renewal_age_max: Gauge<f64, AtomicU64>,
     idle_gap: IdleFamily,
     /// Told by the evaluator.
     idle_gaps: Mutex<Option<Arc<IdleGaps>>>,
@@ -466,29 +487,17 @@ impl Metrics {
             registry.register(declared.name, declared.help, family.clone());
             family
         });
-        let renewal_age = Gauge::default();
-        let unit = Unit::Other(RENEWAL_AGE.unit.to_owned());
-        registry.register_with_unit(RENEWAL_AGE.name, RENEWAL_AGE.help, unit, renewal_age.clone());
-        let idle_gap = IdleFamily::default();
-        let unit = Unit::Other(IDLE_GAP.unit.to_owned());
-        registry.register_with_unit(IDLE_GAP.name, IDLE_GAP.help, unit, idle_gap.clone());
-        let mut gauges = Vec::with_capacity(GAUGES.len());
-        for (declared, _) in GAUGES {
-            let gauge = Family::<Vec<(&'static str, &'static str)>, Gauge>::default();
-            if declared.unit.is_empty() {
-                registry.register(declared.name, declared.help, gauge.clone());
-            } else {
-                let unit = Unit::Other(declared.unit.to_owned());
-                registry.register_with_unit(declared.name, declared.help, unit, gauge.clone());
-            }
-            gauges.push(gauge);
-        }
+        let renewal_age = register(&mut registry, &RENEWAL_AGE);
+        let renewal_age_max = register(&mut registry, &RENEWAL_AGE_MAX);
+        let idle_gap = register(&mut registry, &IDLE_GAP);
+        let gauges = GAUGES.iter().map(|(declared, _)| register(&mut registry, declared)).collect();
         let metrics = Self {
             registry,
             notes,
             renewals,
             lapsed,
             renewal_age,
+            renewal_age_max,
             idle_gap,
             idle_gaps: Mutex::default(),
             seals_refused,
@@ -504,12 +513,13 @@ impl Metrics {
     ///
     /// - `age_ms`: how long ago the oldest confirmed renewal was sent.
     pub(crate) fn leases_kept(&self, figures: Figures, age_ms: u64) {
-        let Figures { sent, kept, refused, lost, lapsed } = figures;
+        let Figures { sent, kept, refused, lost, lapsed, unconfirmed_ms_max } = figures;
         for (what, to) in [("sent", sent), ("kept", kept), ("refused", refused), ("lost", lost)] {
             raise(&self.renewals.get_or_create(&RenewalLabel { what }), to);
         }
         raise(&self.lapsed, lapsed);
         self.renewal_age.set(i64::try_from(age_ms / 1000).unwrap_or(i64::MAX));
+        self.renewal_age_max.set(Duration::from_millis(unconfirmed_ms_max).as_secs_f64());
     }
 
     /// Shows from now on how long devices stand idle between two runs.
@@ -600,7 +610,7 @@ pub fn reference() -> String {
     let mut out = REFERENCE_HEAD.to_owned();
     let counters = [&NOTES, &RENEWALS, &LAPSED, &SEALS_REFUSED, &RECEIPTS_REFUSED];
     let counters = counters.map(|declared| (declared, "counter", "_total"));
-    let live = [&RENEWAL_AGE, &IDLE_GAP].map(|declared| (declared, "gauge", ""));
+    let live = [&RENEWAL_AGE, &RENEWAL_AGE_MAX, &IDLE_GAP].map(|declared| (declared, "gauge", ""));
     let gauges = GAUGES.iter().map(|(declared, _)| (declared, "gauge", ""));
     for (declared, kind, suffix) in counters.into_iter().chain(live).chain(gauges) {
         let unit = if declared.unit.is_empty() { "" } else { "_" };
