@@ -32,11 +32,11 @@ pub use finding::{judge, Action, Check, Finding, Level, HEAT_MARGIN_C};
 
 use crate::health::observation::{Observation, ProbeFigures, ProbeResult, ProbeStep, Sample};
 use crate::id::{RunId, SubmissionId};
-use crate::inventory::{DeviceId, DeviceKind};
+use crate::inventory::{Device, DeviceId, DeviceKind};
 use crate::limits::{
-    COOL_DOWN_MS, FAILURES_IN_A_DAY_MAX, MEMORY_FREE_WAIT_MS, MEMORY_SLACK_MIB, PROBE_AGAIN_MS,
-    PROBE_EVERY_MS, READ_AGAIN_MS, SAMPLE_LATE_MS, SLOWER_PERCENT, THROTTLED_SAMPLES_MAX,
-    XID_BLAMED_MAX,
+    COOL_DOWN_MS, FAILURES_IN_A_DAY_MAX, MEMORY_FREE_WAIT_MS, MEMORY_SLACK_MIB,
+    PROBES_NOT_STARTED_MAX, PROBE_AGAIN_MS, PROBE_EVERY_MS, READ_AGAIN_MS, SAMPLE_LATE_MS,
+    SLOWER_PERCENT, THROTTLED_SAMPLES_MAX, XID_BLAMED_MAX,
 };
 use crate::unit::{MonoMs, Now, UnixMs};
 
@@ -132,6 +132,30 @@ pub struct DeviceRow {
     pub baseline: Option<ProbeFigures>,
     /// Least memory that was ever in use while nothing ran on it, MiB.
     pub idle_memory_mib: Option<u64>,
+    /// What it was when it was there last; `None` in rows of versions that did not keep it.
+    #[serde(default)]
+    pub seen: Option<Seen>,
+    /// Since when the host does not have it; `None` while it has.
+    #[serde(default)]
+    pub gone_since: Option<UnixMs>,
+}
+
+/// What a device is, as far as somebody wants to know who cannot look any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Its kind.
+    pub kind: DeviceKind,
+    /// What a person calls it.
+    pub label: String,
+    /// Memory a run could use on it, MiB.
+    pub memory_mib: u64,
+}
+
+impl From<&Device> for Seen {
+    fn from(device: &Device) -> Self {
+        let Device { kind, label, memory_mib, .. } = device;
+        Self { kind: *kind, label: label.clone(), memory_mib: *memory_mib }
+    }
 }
 
 /// Why a device is not given a run now.
@@ -226,6 +250,8 @@ pub struct DeviceHealth {
     /// What the newest probe found.
     probe: Option<ProbeResult>,
     probes_ended: u64,
+    /// Probes in a row that could not be started.
+    not_started: u32,
     memory: Memory,
     throttled_samples: u32,
     /// Samples in a row that showed memory in use while nothing ran.
@@ -238,11 +264,12 @@ impl DeviceHealth {
     ///
     /// - `known`: what an earlier life kept of it.
     #[must_use]
-    pub fn new(now: Now, device: DeviceId, kind: DeviceKind, known: Option<DeviceRow>) -> Self {
+    pub fn new(now: Now, device: &Device, known: Option<DeviceRow>) -> Self {
+        let (kind, seen) = (device.kind, Some(Seen::from(device)));
         let standing =
             if kind == DeviceKind::CpuSlot { Standing::Healthy } else { Standing::Cordoned };
         let fresh = DeviceRow {
-            device,
+            device: device.id.clone(),
             standing,
             cause: (standing != Standing::Healthy).then_some(Cause::Unproven),
             since: now.unix,
@@ -251,12 +278,19 @@ impl DeviceHealth {
             blamed: Vec::new(),
             baseline: None,
             idle_memory_mib: None,
+            seen: seen.clone(),
+            gone_since: None,
         };
         let row = match known {
             None => fresh,
-            Some(row) if row.standing == Standing::Failed => row,
+            Some(row) if row.standing == Standing::Failed => {
+                DeviceRow { seen, gone_since: None, ..row }
+            }
             // However it stood: what happened since is not known.
-            Some(row) => DeviceRow { standing, cause: row.cause.or(fresh.cause), ..row },
+            Some(row) => {
+                let cause = row.cause.or(fresh.cause);
+                DeviceRow { standing, cause, seen, gone_since: None, ..row }
+            }
         };
         Self {
             kind,
@@ -269,6 +303,7 @@ impl DeviceHealth {
             probed_at: None,
             probe: None,
             probes_ended: 0,
+            not_started: 0,
             memory: Memory::Free,
             throttled_samples: 0,
             held_samples: 0,
@@ -333,6 +368,13 @@ impl DeviceHealth {
             let count = self.row.failures.len();
             let detail = format!("{count} failures in a day; `assay device uncordon` tries again");
             findings.push(Finding::new(Check::Probe, Level::Critical, detail, Action::Replace));
+        }
+        if self.not_started >= PROBES_NOT_STARTED_MAX {
+            let detail = format!(
+                "{} probes in a row could not be started: the host, not the device",
+                self.not_started
+            );
+            findings.push(Finding::new(Check::Probe, Level::Critical, detail, Action::CheckDriver));
         }
         if self.kind != DeviceKind::CpuSlot && self.sample.is_none() {
             let detail = "its sensors were not read yet";
@@ -659,6 +701,8 @@ impl DeviceHealth {
         if self.row.standing != Standing::Probing || !was_asked {
             return found;
         }
+        let is_not_started = matches!(result, ProbeResult::NotStarted { .. });
+        self.not_started = if is_not_started { self.not_started.saturating_add(1) } else { 0 };
         let cause = match &result {
             ProbeResult::Right(figures) => self.slower_than_before(figures),
             ProbeResult::Wrong { .. }
