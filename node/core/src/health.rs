@@ -18,7 +18,9 @@
 
 mod cause;
 mod finding;
+mod memory;
 pub mod observation;
+mod row;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod xid;
@@ -29,14 +31,15 @@ use serde::{Deserialize, Serialize};
 
 pub use cause::Cause;
 pub use finding::{judge, Action, Check, Finding, Level, HEAT_MARGIN_C};
+pub use row::{Blamed, DeviceRow, Failure, Order, Seen};
 
+use crate::health::memory::Memory;
 use crate::health::observation::{Observation, ProbeFigures, ProbeResult, ProbeStep, Sample};
 use crate::id::{RunId, SubmissionId};
-use crate::inventory::{Device, DeviceId, DeviceKind};
+use crate::inventory::{Device, DeviceKind};
 use crate::limits::{
-    COOL_DOWN_MS, FAILURES_IN_A_DAY_MAX, MEMORY_FREE_WAIT_MS, MEMORY_SLACK_MIB,
-    PROBES_NOT_STARTED_MAX, PROBE_AGAIN_MS, PROBE_EVERY_MS, READ_AGAIN_MS, SAMPLE_LATE_MS,
-    SLOWER_PERCENT, THROTTLED_SAMPLES_MAX, XID_BLAMED_MAX,
+    COOL_DOWN_MS, FAILURES_IN_A_DAY_MAX, PROBES_NOT_STARTED_MAX, PROBE_AGAIN_MS, PROBE_EVERY_MS,
+    READ_AGAIN_MS, SAMPLE_LATE_MS, SLOWER_PERCENT, THROTTLED_SAMPLES_MAX, XID_BLAMED_MAX,
 };
 use crate::unit::{MonoMs, Now, UnixMs};
 
@@ -77,84 +80,6 @@ impl Standing {
             Self::Probing => "probing",
             Self::Failed => "failed",
         }
-    }
-}
-
-/// What an operator ordered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
-    /// Whether runs that are on it are given back at once.
-    pub is_drain: bool,
-    /// Why, in the operator's words.
-    pub reason: String,
-    /// When.
-    pub at: UnixMs,
-}
-
-/// One failure, kept for a day.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// When.
-    pub at: UnixMs,
-    /// What.
-    pub cause: Cause,
-}
-
-/// An error that counted against a submission.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Blamed {
-    /// Its number.
-    pub code: u32,
-    /// Which submission ran.
-    pub submission: SubmissionId,
-    /// When.
-    pub at: UnixMs,
-}
-
-/// What of a device's health outlives the process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceRow {
-    /// Which device.
-    pub device: DeviceId,
-    /// How it stands.
-    pub standing: Standing,
-    /// Why, unless it is healthy.
-    pub cause: Option<Cause>,
-    /// Since when.
-    pub since: UnixMs,
-    /// What an operator ordered.
-    pub order: Option<Order>,
-    /// The failures of the last day.
-    pub failures: Vec<Failure>,
-    /// Errors that counted against submissions, of the last day.
-    pub blamed: Vec<Blamed>,
-    /// The best that probes of it reached.
-    pub baseline: Option<ProbeFigures>,
-    /// Least memory that was ever in use while nothing ran on it, MiB.
-    pub idle_memory_mib: Option<u64>,
-    /// What it was when it was there last; `None` in rows of versions that did not keep it.
-    #[serde(default)]
-    pub seen: Option<Seen>,
-    /// Since when the host does not have it; `None` while it has.
-    #[serde(default)]
-    pub gone_since: Option<UnixMs>,
-}
-
-/// What a device is, as far as somebody wants to know who cannot look any more.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
-    /// Its kind.
-    pub kind: DeviceKind,
-    /// What a person calls it.
-    pub label: String,
-    /// Memory a run could use on it, MiB.
-    pub memory_mib: u64,
-}
-
-impl From<&Device> for Seen {
-    fn from(device: &Device) -> Self {
-        let Device { kind, label, memory_mib, .. } = device;
-        Self { kind: *kind, label: label.clone(), memory_mib: *memory_mib }
     }
 }
 
@@ -221,15 +146,6 @@ pub enum Consequence {
     Probe,
     /// It stands otherwise than before.
     Changed,
-}
-
-/// What is known of the memory after a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Memory {
-    /// Nobody ran since it was seen free.
-    Free,
-    /// A run ended; it has to be read.
-    Unread { run: RunId, ended_at: MonoMs, asked_at: MonoMs },
 }
 
 /// One device's health.
@@ -411,49 +327,12 @@ impl DeviceHealth {
         }
     }
 
-    /// A run on the device is over and its container is gone: before the next one its memory has
-    /// to be seen free.
-    pub fn on_run_ended(&mut self, now: Now, run: RunId) -> Vec<Consequence> {
-        if self.kind == DeviceKind::CpuSlot {
-            return Vec::new();
-        }
-        self.memory = Memory::Unread { run, ended_at: now.mono, asked_at: now.mono };
-        vec![Consequence::Read { run }]
-    }
-
     /// A run could not use the device, or saw another one. A CPU slot has nothing to look at.
     pub fn on_run_failed(&mut self, now: Now, detail: String) -> Vec<Consequence> {
         if self.kind == DeviceKind::CpuSlot {
             return Vec::new();
         }
         self.on_fault(now, Cause::RunFailed { detail }, None)
-    }
-
-    /// Readings that were asked for after a run. An answer about an earlier run says nothing.
-    pub fn on_read(&mut self, now: Now, run: RunId, sample: Sample) -> Vec<Consequence> {
-        let Memory::Unread { run: last, ended_at, .. } = self.memory else { return Vec::new() };
-        if last != run {
-            return Vec::new();
-        }
-        let held_mib = self.held_mib(&sample);
-        let mut found = self.on_sample(now, sample, None);
-        match held_mib {
-            Some(0) => self.memory = Memory::Free,
-            None => {
-                self.memory = Memory::Free;
-                // Where memory cannot be read, taking a good part of it tells as much.
-                if self.row.standing == Standing::Healthy {
-                    self.begin_probe(now, Cause::ProbeDue, &mut found);
-                }
-            }
-            // A driver takes a moment to give back what a killed process held.
-            Some(_) if now.mono.since_ms(ended_at) < MEMORY_FREE_WAIT_MS => {}
-            Some(held_mib) => {
-                self.memory = Memory::Free;
-                found.extend(self.on_fault(now, Cause::MemoryHeld { held_mib }, None));
-            }
-        }
-        found
     }
 
     /// Lets time pass.
@@ -589,31 +468,6 @@ impl DeviceHealth {
             Some(cause) => self.on_fault(now, cause, running),
             None => Vec::new(),
         }
-    }
-
-    /// Learns how much memory an idle device uses, and notices when somebody else uses it. One
-    /// reading may be older than what is known; two in a row are not.
-    fn foreign_memory(&mut self, sample: &Sample, is_idle: bool) -> Option<Cause> {
-        let is_ours = self.memory != Memory::Free || self.row.standing == Standing::Probing;
-        let used = sample.memory_used_mib.value().copied().filter(|_| is_idle && !is_ours);
-        let Some(used) = used else {
-            self.held_samples = 0;
-            return None;
-        };
-        let least = self.row.idle_memory_mib.map_or(used, |least| least.min(used));
-        self.row.idle_memory_mib = Some(least);
-        let held_mib = self.held_mib(sample).filter(|held| *held > 0);
-        self.held_samples = held_mib.map_or(0, |_| self.held_samples.saturating_add(1));
-        held_mib.filter(|_| self.held_samples > 1).map(|held_mib| Cause::MemoryHeld { held_mib })
-    }
-
-    /// How much more memory is in use than when nothing ran, beyond what drivers vary by; `None`
-    /// if that cannot be told.
-    fn held_mib(&self, sample: &Sample) -> Option<u64> {
-        let used = sample.memory_used_mib.value().copied()?;
-        let idle = self.row.idle_memory_mib?;
-        let held = used.saturating_sub(idle);
-        Some(if held > MEMORY_SLACK_MIB { held } else { 0 })
     }
 
     /// Something that takes trust away. A burst of them is one failure.

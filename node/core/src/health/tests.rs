@@ -1,5 +1,7 @@
 use super::*;
 use crate::health::observation::{Reading, Recovery, Throttle};
+use crate::inventory::DeviceId;
+use crate::limits::MEMORY_FREE_WAIT_MS;
 
 const RUN: RunId = RunId([1; 32]);
 
