@@ -49,7 +49,7 @@ enum Subcommands {
     Cordon(Reasoned),
     /// Begin no run on it, and give back the one that is on it
     Drain(Reasoned),
-    /// Give it runs again, once it passed a probe; forgets its failures, or all of it if it is gone
+    /// Give it runs again, once it passed a probe; forgets its failures, and one that is gone
     Uncordon(Named),
     /// Probe it now; nothing may run on it
     Probe(Named),

@@ -25,9 +25,9 @@ Examples:
 
 A device stands `healthy`; `suspect`: a fault was seen, the run on it may end; `cordoned`: it rests;
 `probing`; or `failed`: three failures in a day, and `assay device uncordon` gives it back. An
-operator's order keeps a healthy one from runs too. One that was there in an earlier life of the node
-and was not found by this one is `gone`; `assay device uncordon` forgets it. What is known against a
-device stands below the table with what to do about it.
+operator's order keeps a healthy one from runs too. One that an earlier life of the node knew, and
+that was not found when this one began, is `gone`; `assay device uncordon` forgets it. What is known
+against a device stands below the table with what to do about it.
 
 Exit codes: 0 shown, and every device may be given runs; 1 one of them may not; 3 not running or not
 answering (what is shown is the last snapshot).";

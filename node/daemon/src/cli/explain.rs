@@ -2,6 +2,7 @@
 
 use clap::Args;
 use node_core::id::{Attempt, Hotkey, LeaseId};
+use node_core::inventory::DeviceId;
 use node_core::lease::{lease_id, Reopened, ReplicaStanding};
 use serde::Serialize;
 
@@ -34,7 +35,7 @@ pub struct ExplainCommand {
     #[arg(value_name = "ID")]
     id: String,
 
-    /// Print JSON: `submission`, `evaluation`, `receipts`, `refused` and `waits_for`
+    /// Print JSON: `submission`, `evaluation`, `receipts`, `refused`, `waits_for` and `not_on`
     #[arg(long)]
     json: bool,
 
@@ -58,6 +59,16 @@ struct Answer<'a> {
     receipts: Vec<&'a ReceiptStatus>,
     refused: Vec<&'a RefusalStatus>,
     waits_for: String,
+    /// Devices of this host that are not given its run, and why; empty if one may be, or if it
+    /// waits for no run.
+    not_on: Vec<NotOn<'a>>,
+}
+
+/// A device that is given no run.
+#[derive(Debug, Serialize)]
+struct NotOn<'a> {
+    device: &'a DeviceId,
+    reason: &'a str,
 }
 
 impl ExplainCommand {
@@ -146,7 +157,21 @@ fn explain<'a>(report: &'a StatusReport, row: &'a SubmissionStatus) -> Answer<'a
     let receipts = report.receipts.iter().filter(|receipt| receipt.submission == row.id).collect();
     let refused = report.refusals.iter().filter(|refusal| refusal.submission == Some(row.id));
     let waits_for = waits_for(report, row, evaluation);
-    Answer { submission: row, evaluation, receipts, refused: refused.collect(), waits_for }
+    let (refused, not_on) = (refused.collect(), not_on(report, row));
+    Answer { submission: row, evaluation, receipts, refused, waits_for, not_on }
+}
+
+/// Why no device of this host is given a run of it, where that is what it waits for.
+fn not_on<'a>(report: &'a StatusReport, row: &SubmissionStatus) -> Vec<NotOn<'a>> {
+    let has_run = report.runs.iter().any(|run| run.submission == row.id);
+    if row.stage != SubmissionStage::Admitted || has_run {
+        return Vec::new();
+    }
+    let refused = report.devices.iter().map(|device| {
+        let reason = device.health.as_ref().and_then(|health| health.unusable.as_deref());
+        reason.map(|reason| NotOn { device: &device.id, reason })
+    });
+    refused.collect::<Option<Vec<_>>>().unwrap_or_default()
 }
 
 /// Why it is not further, in one sentence.
@@ -211,6 +236,12 @@ fn render(answer: &Answer<'_>) -> String {
     let points = row.points.map(|points| format!(", {} points", grouped(points)));
     line("stage", &format!("{}{}{detail}", row.stage.name(), points.unwrap_or_default()));
     line("waits for", &answer.waits_for);
+    for NotOn { device, reason } in &answer.not_on {
+        line("not on", &format!("{device}: {reason}"));
+    }
+    if !answer.not_on.is_empty() {
+        line("next step", "no device here may be given a run: see `assay devices`");
+    }
     if let Some(coordinator) = &row.coordinator {
         line("coordinator", &coordinator.to_string());
     }
@@ -314,6 +345,22 @@ mod tests {
         let text = render(&answer);
         assert!(text.contains("refused     complete of "), "{text}");
         assert!(text.contains(": seal_mismatch"), "{text}");
+    }
+
+    #[test]
+    fn what_no_device_is_given_says_why_not_each() {
+        let mut report = sample::healthy();
+        report.runs.clear();
+        let admitted = |row: &&SubmissionStatus| row.stage == SubmissionStage::Admitted;
+        let id = report.submissions.iter().find(admitted).unwrap().id.to_string();
+        report.devices.push(sample::gpu_with_held_memory());
+        assert!(find(&report, &id).unwrap().not_on.is_empty(), "a slot may be given it");
+        report.devices = vec![sample::gpu_with_held_memory(), sample::gone_gpu()];
+        let text = render(&find(&report, &id).unwrap());
+        assert!(text.contains("not on      GPU-5f7b2c1e-"), "{text}");
+        assert!(text.contains(": cordoned: 40000 MiB"), "{text}");
+        assert!(text.contains("not on      GPU-09e1d3aa-"), "{text}");
+        assert!(text.contains("see `assay devices`"), "{text}");
     }
 
     #[test]
