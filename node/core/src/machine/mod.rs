@@ -47,6 +47,7 @@ use crate::machine::event::Event;
 use crate::machine::lease_queue::{LeaseQueue, ReplicaKey};
 use crate::machine::receipts::Receipts;
 use crate::machine::settle::Pending;
+use crate::placement::HostPlacement;
 use crate::policy::Policy;
 use crate::preflight::{self, Preflight, Stage};
 use crate::rows::{IntentRow, MeasurementRow, ReceiptRow, StrikeCause, StrikeRow};
@@ -107,6 +108,7 @@ pub struct Machine {
     is_stopping: bool,
     catching_up: Option<CatchingUp>,
     devices: Vec<Device>,
+    placement: HostPlacement,
     health: BTreeMap<DeviceId, DeviceHealth>,
     gone: BTreeMap<DeviceId, DeviceRow>,
     submissions: BTreeMap<SubmissionId, Submission>,
@@ -183,6 +185,7 @@ impl Machine {
             is_stopping: false,
             catching_up: None,
             devices: Vec::new(),
+            placement: HostPlacement::default(),
             health: BTreeMap::new(),
             gone: BTreeMap::new(),
             submissions: BTreeMap::new(),
@@ -338,14 +341,6 @@ impl Machine {
         view.validators()
             .filter(|neuron| neuron.hotkey != self.config.hotkey)
             .filter_map(|neuron| self.address_of(&neuron.hotkey))
-            .collect()
-    }
-
-    fn busy_devices(&self) -> BTreeSet<DeviceId> {
-        self.runs
-            .values()
-            .filter(|run| run.holds_device())
-            .map(|run| run.row.device.clone())
             .collect()
     }
 }

@@ -12,8 +12,8 @@ use crate::exit::ExitReason;
 use crate::failure::Failure;
 use crate::output;
 use crate::status::{
-    clock_time, grouped, EvaluationStatus, ReceiptStatus, RefusalStatus, StatusReport,
-    SubmissionStage, SubmissionStatus,
+    clock_time, grouped, DeviceStatus, EvaluationStatus, ReceiptStatus, RefusalStatus,
+    StatusReport, SubmissionStage, SubmissionStatus,
 };
 
 const EXAMPLES: &str = "\
@@ -35,7 +35,7 @@ pub struct ExplainCommand {
     #[arg(value_name = "ID")]
     id: String,
 
-    /// Print JSON: `submission`, `evaluation`, `receipts`, `refused`, `waits_for` and `not_on`
+    /// Print JSON: `submission`, `evaluation`, `receipts`, `refused`, `waits_for` and `devices`
     #[arg(long)]
     json: bool,
 
@@ -59,16 +59,15 @@ struct Answer<'a> {
     receipts: Vec<&'a ReceiptStatus>,
     refused: Vec<&'a RefusalStatus>,
     waits_for: String,
-    /// Devices of this host that are not given its run, and why; empty if one may be, or if it
-    /// waits for no run.
-    not_on: Vec<NotOn<'a>>,
+    /// Why it is not begun here: each device, and what keeps it from it. Empty if a device is free,
+    /// or if it is not to be begun.
+    devices: Vec<DeviceObstacle<'a>>,
 }
 
-/// A device that is given no run.
 #[derive(Debug, Serialize)]
-struct NotOn<'a> {
+struct DeviceObstacle<'a> {
     device: &'a DeviceId,
-    reason: &'a str,
+    obstacle: &'a str,
 }
 
 impl ExplainCommand {
@@ -157,21 +156,25 @@ fn explain<'a>(report: &'a StatusReport, row: &'a SubmissionStatus) -> Answer<'a
     let receipts = report.receipts.iter().filter(|receipt| receipt.submission == row.id).collect();
     let refused = report.refusals.iter().filter(|refusal| refusal.submission == Some(row.id));
     let waits_for = waits_for(report, row, evaluation);
-    let (refused, not_on) = (refused.collect(), not_on(report, row));
-    Answer { submission: row, evaluation, receipts, refused, waits_for, not_on }
+    let devices = obstacles(report, row);
+    Answer { submission: row, evaluation, receipts, refused: refused.collect(), waits_for, devices }
 }
 
-/// Why no device of this host is given a run of it, where that is what it waits for.
-fn not_on<'a>(report: &'a StatusReport, row: &SubmissionStatus) -> Vec<NotOn<'a>> {
-    let has_run = report.runs.iter().any(|run| run.submission == row.id);
-    if row.stage != SubmissionStage::Admitted || has_run {
+fn obstacles<'a>(report: &'a StatusReport, row: &SubmissionStatus) -> Vec<DeviceObstacle<'a>> {
+    let is_here = report.runs.iter().any(|run| run.submission == row.id)
+        || report
+            .receipts
+            .iter()
+            .any(|receipt| receipt.submission == row.id && receipt.worker == report.node.hotkey);
+    if row.stage != SubmissionStage::Admitted || is_here {
         return Vec::new();
     }
-    let refused = report.devices.iter().map(|device| {
-        let reason = device.health.as_ref().and_then(|health| health.unusable.as_deref());
-        reason.map(|reason| NotOn { device: &device.id, reason })
-    });
-    refused.collect::<Option<Vec<_>>>().unwrap_or_default()
+    let of_device = |device: &'a DeviceStatus| {
+        let obstacle = device.obstacle.as_deref()?;
+        Some(DeviceObstacle { device: &device.id, obstacle })
+    };
+    let all: Option<Vec<_>> = report.devices.iter().map(of_device).collect();
+    all.unwrap_or_default()
 }
 
 /// Why it is not further, in one sentence.
@@ -236,14 +239,11 @@ fn render(answer: &Answer<'_>) -> String {
     let points = row.points.map(|points| format!(", {} points", grouped(points)));
     line("stage", &format!("{}{}{detail}", row.stage.name(), points.unwrap_or_default()));
     line("waits for", &answer.waits_for);
-    for NotOn { device, reason } in &answer.not_on {
-        line("not on", &format!("{device}: {reason}"));
-    }
-    if !answer.not_on.is_empty() {
-        line("next step", "no device here may be given a run: see `assay devices`");
-    }
     if let Some(coordinator) = &row.coordinator {
         line("coordinator", &coordinator.to_string());
+    }
+    for DeviceObstacle { device, obstacle } in &answer.devices {
+        line("not here", &format!("{device}: {obstacle}"));
     }
     let replicas = answer.evaluation.map(|evaluation| &evaluation.explanation.replicas);
     for replica in replicas.into_iter().flatten() {
@@ -329,6 +329,22 @@ mod tests {
     }
 
     #[test]
+    fn a_submission_that_no_device_is_free_for_says_what_each_of_them_does() {
+        let mut report = sample::healthy();
+        report.runs.clear();
+        report.receipts.clear();
+        report.submissions[0].stage = SubmissionStage::Admitted;
+        let one_is_free = explain(&report, &report.submissions[0]);
+        assert!(one_is_free.devices.is_empty());
+        report.devices[1].obstacle = Some("not usable: cordoned by the operator".to_owned());
+        let text = render(&explain(&report, &report.submissions[0]));
+        assert!(text.contains("not here    cpu-0: it runs 7866e9f2\n"), "{text}");
+        assert!(text.contains("not here    cpu-1: not usable: cordoned"), "{text}");
+        report.submissions[0].stage = SubmissionStage::Scored;
+        assert!(explain(&report, &report.submissions[0]).devices.is_empty());
+    }
+
+    #[test]
     fn what_was_refused_about_a_submission_is_told_with_it() {
         let mut report = sample::healthy();
         let submission = report.submissions[0].id;
@@ -345,22 +361,6 @@ mod tests {
         let text = render(&answer);
         assert!(text.contains("refused     complete of "), "{text}");
         assert!(text.contains(": seal_mismatch"), "{text}");
-    }
-
-    #[test]
-    fn what_no_device_is_given_says_why_not_each() {
-        let mut report = sample::healthy();
-        report.runs.clear();
-        let admitted = |row: &&SubmissionStatus| row.stage == SubmissionStage::Admitted;
-        let id = report.submissions.iter().find(admitted).unwrap().id.to_string();
-        report.devices.push(sample::gpu_with_held_memory());
-        assert!(find(&report, &id).unwrap().not_on.is_empty(), "a slot may be given it");
-        report.devices = vec![sample::gpu_with_held_memory(), sample::gone_gpu()];
-        let text = render(&find(&report, &id).unwrap());
-        assert!(text.contains("not on      GPU-5f7b2c1e-"), "{text}");
-        assert!(text.contains(": cordoned: 40000 MiB"), "{text}");
-        assert!(text.contains("not on      GPU-09e1d3aa-"), "{text}");
-        assert!(text.contains("see `assay devices`"), "{text}");
     }
 
     #[test]

@@ -9,11 +9,12 @@ use node_core::health::{Cause, DeviceHealth, DeviceRow, Failure, Finding, Level,
 use node_core::id::RunId;
 use node_core::inventory::{Device, DeviceId, Place, SliceFacts};
 use node_core::machine::Machine;
+use node_core::placement::Obstacle;
 use node_core::unit::UnixMs;
 use serde::{Deserialize, Serialize};
 
 use super::age::date_time;
-use crate::run::IdleGap;
+use crate::run::{describe as error_text, IdleGap};
 
 /// A device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,9 @@ pub struct DeviceStatus {
     /// How it stands, and why.
     #[serde(default)]
     pub health: Option<HealthStatus>,
+    /// What keeps the next run from it; `null` if one could start now.
+    #[serde(default)]
+    pub obstacle: Option<String>,
     /// How long it stood idle between runs that waited for it; `null` before the second one.
     #[serde(default)]
     pub idle_gap: Option<IdleGapStatus>,
@@ -156,7 +160,17 @@ impl From<&DeviceRow> for HealthStatus {
 
 /// Every device of the host, in the inventory's order, then those that are gone.
 pub(super) fn devices(machine: &Machine) -> Vec<DeviceStatus> {
-    let there = machine.devices().iter().map(|device| describe(machine, device));
+    let limits = &machine.config().policy.run;
+    let (obstacles, never) = match machine.placement().obstacles(limits) {
+        Ok(obstacles) => (obstacles, None),
+        Err(refusal) => (Vec::new(), Some(error_text(&refusal))),
+    };
+    let of_device = |device: &Device| {
+        let obstacle = obstacles.iter().find(|obstacle| obstacle.device == device.id);
+        never.clone().or_else(|| obstacle.map(|obstacle| obstacle_text(machine, obstacle)))
+    };
+    let there = machine.devices().iter();
+    let there = there.map(|device| describe(machine, device, of_device(device)));
     there.chain(machine.gone_devices().map(describe_gone)).collect()
 }
 
@@ -169,15 +183,24 @@ fn describe_gone(row: &DeviceRow) -> DeviceStatus {
         gone_since: row.gone_since,
         memory_mib: seen.map_or(0, |seen| seen.memory_mib),
         run: None,
+        obstacle: None,
         gpu: None,
         health: Some(row.into()),
         idle_gap: None,
     }
 }
 
-fn describe(machine: &Machine, device: &Device) -> DeviceStatus {
+fn obstacle_text(machine: &Machine, obstacle: &Obstacle) -> String {
+    let run = obstacle.run.and_then(|id| machine.runs().find(|run| run.row.run == id));
+    match run {
+        Some(run) => format!("it runs {}", run.row.grant.assignment.submission.short()),
+        None => obstacle.verdict.to_string(),
+    }
+}
+
+fn describe(machine: &Machine, device: &Device, obstacle: Option<String>) -> DeviceStatus {
     let mut holders = machine.runs().filter(|run| run.holds_device());
-    let run = holders.find(|run| run.row.device == device.id).map(|run| run.row.run);
+    let run = holders.find(|run| run.row.devices.contains(&device.id)).map(|run| run.row.run);
     let health = machine.health().find(|(id, _)| **id == device.id);
     let gpu = device.gpu.as_ref().map(|gpu| GpuStatus {
         place: device.place.clone(),
@@ -192,6 +215,7 @@ fn describe(machine: &Machine, device: &Device) -> DeviceStatus {
         gone_since: None,
         memory_mib: device.memory_mib,
         run,
+        obstacle,
         gpu,
         health: health.map(|(_, health)| health.into()),
         // The machine does not know.
