@@ -8,6 +8,7 @@ use node_core::health::{DeviceRow, Standing};
 use node_core::inventory::DeviceId;
 use node_core::limits::{ORDER_REASON_CHARS_MAX, PROBE_AGAIN_MS};
 use node_core::machine::operator::DeviceOrder;
+use node_core::unit::UnixMs;
 use serde::Serialize;
 
 use super::operator::Operator;
@@ -17,10 +18,17 @@ use crate::admin::{OperatorRefusal, OrderRequest};
 use crate::exit::ExitReason;
 use crate::failure::Failure;
 use crate::output;
-use crate::status::{grouped, DeviceStatus, HealthStatus, StatusReport};
+use crate::status::{grouped, unix_now, DeviceStatus, HealthStatus, StatusReport};
 
 /// Pause between two looks at a probe that goes on.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// The node reports four times a second. Lower: who looks after an order does not see it yet.
+/// Higher: an order to a busy node takes that long.
+const REPORT_MAX: Duration = Duration::from_secs(2);
+
+/// Pause between two looks for a report.
+const REPORT_LOOK_EVERY: Duration = Duration::from_millis(50);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -61,7 +69,8 @@ struct Named {
     #[arg(value_name = "DEVICE")]
     device: String,
 
-    /// Print JSON: how the device stands, as in `assay devices --json`; or `refused` and `message`
+    /// Print JSON: what is stored of the device; for `probe` its entry of `assay devices --json`;
+    /// or `refused` and `message`
     #[arg(long)]
     json: bool,
 
@@ -71,12 +80,13 @@ struct Named {
 
 #[derive(Debug, Args)]
 struct Reasoned {
-    #[command(flatten)]
-    named: Named,
-
+    // First: the heading of what is flattened would be its heading too.
     /// Why; `assay devices` shows it
     #[arg(long, value_parser = reason)]
     reason: String,
+
+    #[command(flatten)]
+    named: Named,
 }
 
 fn reason(text: &str) -> Result<String, String> {
@@ -95,8 +105,8 @@ fn reason(text: &str) -> Result<String, String> {
 enum NotOrdered {
     #[error("this host has no device whose id begins with `{0}`")]
     Nothing(String),
-    #[error("`{0}` is the beginning of {1} devices")]
-    Several(String, usize),
+    #[error("`{0}` is the beginning of {n} devices: {list}", n = .1.len(), list = few(.1))]
+    Several(String, Vec<DeviceId>),
     #[error("not done: {0}")]
     Refused(String),
     #[error("the probe did not end in time")]
@@ -123,8 +133,10 @@ impl DeviceCommand {
             Subcommands::Probe(named) => (named, DeviceOrder::Probe),
         };
         let (operator, report) = Operator::of_running_node(&named.flags)?;
-        let device = find(&report, &named.device)
-            .map_err(|error| Failure::unexpected(error).hint("`assay devices` lists them"))?;
+        let device = match find(&report, &named.device) {
+            Ok(device) => device,
+            Err(error) => return Err(not_found(error, named.json)?),
+        };
         let request = OrderRequest { device: device.id.clone(), order: order.clone() };
         let said = operator
             .post::<DeviceRow>("/devices/order", &request)
@@ -136,6 +148,7 @@ impl DeviceCommand {
         if order == DeviceOrder::Probe {
             return await_probe(&named, device);
         }
+        await_report(&named, unix_now());
         if named.json {
             print_json(&row)?;
         } else {
@@ -155,8 +168,34 @@ fn find<'a>(report: &'a StatusReport, name: &str) -> Result<&'a DeviceStatus, No
     match found[..] {
         [] => Err(NotOrdered::Nothing(name.to_owned())),
         [one] => Ok(one),
-        _ => Err(NotOrdered::Several(name.to_owned(), found.len())),
+        _ => {
+            let ids = found.into_iter().map(|device| device.id.clone()).collect();
+            Err(NotOrdered::Several(name.to_owned(), ids))
+        }
     }
+}
+
+/// So many devices are named where a beginning fits several.
+const FEW: usize = 4;
+
+fn few(ids: &[DeviceId]) -> String {
+    let mut named: Vec<&str> = ids.iter().take(FEW).map(|id| id.0.as_str()).collect();
+    if ids.len() > FEW {
+        named.push("...");
+    }
+    named.join(", ")
+}
+
+fn not_found(error: NotOrdered, is_json: bool) -> Result<Failure, Failure> {
+    let (refused, hint) = match error {
+        NotOrdered::Several(..) => ("ambiguous", "give more of its id"),
+        _ => ("unknown", "`assay devices` lists them"),
+    };
+    if is_json {
+        let (refused, message) = (refused.to_owned(), error.to_string());
+        print_json(&OperatorRefusal { refused, message })?;
+    }
+    Ok(Failure::unexpected(error).hint(hint))
 }
 
 fn print_json(value: &impl Serialize) -> Result<(), Failure> {
@@ -201,6 +240,19 @@ fn render(device: &DeviceStatus, row: &DeviceRow) -> String {
         (None, _) => {
             format!("returned   {id} is {}; runs come after its probe\n", row.standing.name())
         }
+    }
+}
+
+/// Waits until the node reports what it did, or for a moment: who looks next sees it. It is done
+/// and stored in either case.
+fn await_report(named: &Named, done_at: UnixMs) {
+    let deadline = Instant::now() + REPORT_MAX;
+    while Instant::now() < deadline {
+        let is_reported = ask(&named.flags).is_ok_and(|asked| asked.report.as_of >= done_at);
+        if is_reported {
+            return;
+        }
+        std::thread::sleep(REPORT_LOOK_EVERY);
     }
 }
 
@@ -279,7 +331,8 @@ mod tests {
         report.devices = vec![named("cpu-1"), named("cpu-10"), named("GPU-1a2b")];
         assert_eq!(find(&report, "cpu-1").unwrap().id.0, "cpu-1");
         assert_eq!(find(&report, "GPU-").unwrap().id.0, "GPU-1a2b");
-        assert!(matches!(find(&report, "cpu"), Err(NotOrdered::Several(_, 2))));
+        let several = find(&report, "cpu").unwrap_err();
+        assert_eq!(several.to_string(), "`cpu` is the beginning of 2 devices: cpu-1, cpu-10");
         assert!(matches!(find(&report, "mig"), Err(NotOrdered::Nothing(_))));
         assert!(matches!(find(&report, ""), Err(NotOrdered::Nothing(_))));
     }

@@ -162,7 +162,10 @@ fn run(device: &DeviceStatus, report: &StatusReport) -> String {
     if device.gone_since.is_some() {
         return String::new();
     }
-    let Some(id) = device.run else { return "free".to_owned() };
+    let Some(id) = device.run else {
+        let is_usable = health(device).is_none_or(|health| health.unusable.is_none());
+        return if is_usable { "free" } else { "none" }.to_owned();
+    };
     let run = report.runs.iter().find(|run| run.run == id);
     run.map_or_else(
         || id.short(),

@@ -79,7 +79,11 @@ impl ExplainCommand {
     pub fn execute(self) -> Result<ExitReason, Failure> {
         let Asked { report, headline, exit } = ask(&self.flags)?;
         let answer = find(&report, &self.id).map_err(|error| {
-            Failure::unexpected(error).hint("`assay status` lists submissions; give more digits")
+            let hint = match error {
+                NotFound::Nothing(_) => "`assay status` lists submissions",
+                NotFound::Several(..) => "give more digits; `assay status` lists submissions",
+            };
+            Failure::unexpected(error).hint(hint)
         })?;
         let text = if self.json {
             serde_json::to_string_pretty(&answer).map_err(Failure::unexpected)?
