@@ -21,7 +21,8 @@ fn gate_in(dir: &Path) -> Gate {
 }
 
 async fn at_gate(sandbox: &Sandbox, spec: SandboxSpec, gate: &Gate) -> Waiting {
-    sandbox.engine.create(gated(spec, gate)).await.unwrap().start_waiting().await.unwrap()
+    let container = sandbox.engine.create(gated(spec, gate)).await.expect("the image is here");
+    container.start_waiting().await.expect("it starts")
 }
 
 #[tokio::test]
