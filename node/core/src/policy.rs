@@ -72,8 +72,13 @@ pub struct MeterRules {
 /// What a run may use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunLimits {
-    /// Kind of device it needs, one of them.
+    /// Kind of device it needs.
     pub device: DeviceKind,
+    /// How many of them, 1 to [`crate::limits::GANG_DEVICES_MAX`]: all on one host and of one size,
+    /// at once or not at all.
+    pub device_count: u8,
+    /// Memory of each GPU or slice, MiB, at least. A CPU slot has its part of `memory_mib`.
+    pub device_memory_mib: u64,
     /// Memory of the container, MiB; swap is off.
     pub memory_mib: u64,
     /// Processes and threads.
@@ -120,6 +125,8 @@ impl Policy {
             },
             run: RunLimits {
                 device: DeviceKind::CpuSlot,
+                device_count: 1,
+                device_memory_mib: 0,
                 memory_mib: 4096,
                 pids: 256,
                 tmpfs_mib: 64,
@@ -155,6 +162,8 @@ impl Policy {
         } = meter;
         let RunLimits {
             device,
+            device_count,
+            device_memory_mib,
             memory_mib,
             pids,
             tmpfs_mib,
@@ -180,6 +189,8 @@ impl Policy {
             .number(u64::from(*audit_tolerance_micronats))
             .number(*parameters_max)
             .bytes(device.to_string().as_bytes())
+            .number(u64::from(*device_count))
+            .number(*device_memory_mib)
             .number(*memory_mib)
             .number(u64::from(*pids))
             .number(*tmpfs_mib)
@@ -205,6 +216,9 @@ mod tests {
         assert_ne!(dev.digest(), other.digest());
         other = Policy::dev();
         other.run.cpu_ms += 1;
+        assert_ne!(dev.digest(), other.digest());
+        other = Policy::dev();
+        other.run.device_count += 1;
         assert_ne!(dev.digest(), other.digest());
         assert!(dev.run.cpu_ms <= dev.run.wall_ms);
         assert_eq!(dev.digest(), Policy::dev().digest());

@@ -95,12 +95,13 @@ impl Table {
             | Self::Verdicts
             | Self::Leases
             | Self::Receipts
-            | Self::Runs
             | Self::Intents
             | Self::Cursors
             | Self::Measurements
             | Self::Strikes
             | Self::Devices => 1,
+            // 2: a run has devices, where it had one.
+            Self::Runs => 2,
         }
     }
 }
@@ -267,8 +268,8 @@ pub struct RunRow {
     pub run: RunId,
     /// The lease it runs under.
     pub grant: Grant,
-    /// Where it runs.
-    pub device: DeviceId,
+    /// Where it runs; none if it was given back before it had any.
+    pub devices: Vec<DeviceId>,
     /// How far it got.
     pub state: RunState,
     /// When it was started, by the wall clock.

@@ -35,6 +35,7 @@ const NAME_PREFIX: &str = "assay-";
 
 /// Nobody, in every image.
 const USER: &str = "65534:65534";
+/// One CPU for each device.
 const NANO_CPUS: i64 = 1_000_000_000;
 const SHM_BYTES: i64 = 64 << 20;
 /// CUDA libraries exchange buffers through it. Counts as the container's memory once it is used.
@@ -279,7 +280,7 @@ fn host_config(spec: &SandboxSpec, around: &Surround) -> HostConfig {
         memory: Some(memory),
         memory_swap: Some(memory),
         pids_limit: Some(i64::from(pids_limit(spec, around))),
-        nano_cpus: Some(NANO_CPUS),
+        nano_cpus: Some(NANO_CPUS.saturating_mul(i64::from(spec.limits.device_count))),
         oom_score_adj: Some(OOM_SCORE),
         ulimits: Some(vec![ulimit("core", 0), ulimit("nofile", OPEN_FILES_MAX)]),
         log_config: Some(HostConfigLogConfig {

@@ -4,6 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use node_core::id::{AssignmentId, Attempt, Digest, LeaseId, RunId};
 use node_core::inventory::DeviceId;
+use node_core::limits::GANG_DEVICES_MAX;
 use node_core::policy::RunLimits;
 
 /// Where binds may appear in a container. Nothing else of the image can be covered by one.
@@ -135,6 +136,8 @@ impl SandboxSpec {
     fn check_limits(&self) -> Result<(), SpecRefused> {
         let RunLimits {
             device: _,
+            device_count,
+            device_memory_mib: _,
             memory_mib,
             pids,
             tmpfs_mib,
@@ -146,6 +149,7 @@ impl SandboxSpec {
         // In bytes they must fit the engine's signed numbers.
         let mib_max = (i64::MAX.unsigned_abs()) >> 20;
         let bounded = [
+            ("device_count", u64::from(*device_count), u64::from(GANG_DEVICES_MAX)),
             ("memory_mib", *memory_mib, mib_max),
             ("pids", u64::from(*pids), u64::MAX),
             ("tmpfs_mib", *tmpfs_mib, mib_max),

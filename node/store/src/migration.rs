@@ -16,8 +16,20 @@ pub(crate) struct Step {
     pub(crate) upgrade: fn(Value) -> Result<Value, MigrationError>,
 }
 
-/// Every step there is. No table has changed yet.
-pub(crate) const STEPS: &[Step] = &[];
+/// Every step there is.
+pub(crate) const STEPS: &[Step] =
+    &[Step { table: Table::Runs, from: 1, upgrade: a_run_has_several_devices }];
+
+/// A run had one device.
+fn a_run_has_several_devices(mut value: Value) -> Result<Value, MigrationError> {
+    let missing = MigrationError::FieldMissing { table: Table::Runs, from: 1, field: "device" };
+    let fields = value.as_object_mut();
+    let (fields, device) = fields
+        .and_then(|fields| fields.remove("device").map(|device| (fields, device)))
+        .ok_or(missing)?;
+    fields.insert("devices".to_owned(), Value::Array(vec![device]));
+    Ok(value)
+}
 
 /// Why an old record cannot be read.
 #[derive(Debug, thiserror::Error)]

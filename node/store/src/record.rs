@@ -168,12 +168,45 @@ impl Payload<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use node_core::id::Hotkey;
-    use node_core::rows::CursorRow;
+    use node_core::assignment::Assignment;
+    use node_core::id::{
+        AssignmentId, Attempt, ContentDigest, Digest, Hotkey, LeaseId, RunId, SubmissionId,
+    };
+    use node_core::inventory::DeviceId;
+    use node_core::lease::Grant;
+    use node_core::rows::{CursorRow, RunRow, RunState};
+    use node_core::unit::UnixMs;
     use proptest::prelude::*;
 
     fn cursor(after: u64) -> Row {
         Row::Cursor(CursorRow { peer: Hotkey([7; 32]), after })
+    }
+
+    fn run_on(devices: &[&str]) -> Row {
+        let assignment = Assignment {
+            id: AssignmentId([1; 32]),
+            submission: SubmissionId([2; 32]),
+            content: ContentDigest([3; 32]),
+            tier: 1,
+            replica: 0,
+            seed: Digest([4; 32]),
+            policy: Digest([5; 32]),
+        };
+        let grant = Grant {
+            lease: LeaseId([6; 32]),
+            assignment,
+            attempt: Attempt(7),
+            coordinator: Hotkey([8; 32]),
+            ttl_ms: 9,
+            total_ms: 10,
+        };
+        Row::Run(Box::new(RunRow {
+            run: RunId([11; 32]),
+            grant,
+            devices: devices.iter().map(|id| DeviceId((*id).to_owned())).collect(),
+            state: RunState::Started,
+            started_at: UnixMs(12),
+        }))
     }
 
     #[test]
@@ -202,6 +235,24 @@ mod tests {
             let damaged = decode(Table::Cursors, &[7; 32], &newer).unwrap_err();
             assert!(matches!(damaged.fault, RecordFault::NewerSchema { got: 2, known: 1 }));
         }
+    }
+
+    #[test]
+    fn a_run_of_a_build_with_one_device_per_run_is_read() {
+        let row = run_on(&["GPU-1"]);
+        let record = encode(&row).unwrap();
+        let (version, payload) = envelope::unseal(&record).unwrap();
+        assert_eq!(version, 0x82);
+        let mut value = packed::to_json(payload).unwrap();
+        let fields = value.as_object_mut().unwrap();
+        fields.remove("devices").unwrap();
+        fields.insert("device".to_owned(), "GPU-1".into());
+        let old = envelope::seal(0x81, &packed::of_json(&value).unwrap());
+        assert_eq!(decode(Table::Runs, &row.key(), &old).unwrap(), row);
+        value.as_object_mut().unwrap().remove("device");
+        let bad = envelope::seal(0x81, &packed::of_json(&value).unwrap());
+        let damaged = decode(Table::Runs, &row.key(), &bad).unwrap_err();
+        assert!(matches!(damaged.fault, RecordFault::Migration { .. }));
     }
 
     #[test]

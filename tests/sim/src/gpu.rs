@@ -60,7 +60,8 @@ impl Host {
 
     fn sample(&self, index: usize, now_ms: u64) -> Sample {
         let device = name(index);
-        let is_used = self.containers.values().any(|container| container.spec.device.id == device);
+        let mut used = self.containers.values().flat_map(|container| &container.spec.devices);
+        let is_used = used.any(|used| used.id == device);
         let is_held = self.gpus[index].held_until_ms > now_ms;
         let used = IDLE_MIB + u64::from(is_used) * 20_000 + u64::from(is_held) * 7_000;
         Sample {

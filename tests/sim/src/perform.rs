@@ -186,7 +186,9 @@ impl World {
             return Ok(());
         }
         let Some(container) = host.containers.remove(&run) else { return Ok(()) };
-        self.hold_memory(node, &container.spec.device.id);
+        for device in &container.spec.devices {
+            self.hold_memory(node, &device.id);
+        }
         let host = &self.hosts[node];
         let ended_at = host.now(self.now_ms).unix;
         let (ending, metrics) = match ending {

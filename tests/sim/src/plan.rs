@@ -55,7 +55,7 @@ pub struct Plan {
     pub submissions: usize,
     /// Validators that the policy wants to evaluate each submission.
     pub replicas: u8,
-    /// Devices of each node.
+    /// Runs that each node has devices for at once; see [`Self::gang`].
     pub devices: Vec<usize>,
     /// Character of each node's host.
     pub characters: Vec<Character>,
@@ -209,6 +209,16 @@ impl Plan {
             }
         }
         self
+    }
+
+    /// Devices that each run has: several only of GPUs.
+    #[must_use]
+    pub fn gang(&self) -> u8 {
+        if self.has_gpus() && self.seed.is_multiple_of(3) {
+            2
+        } else {
+            1
+        }
     }
 
     /// Whether everything runs on GPUs, in place of CPU slots.

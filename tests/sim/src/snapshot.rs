@@ -106,7 +106,7 @@ impl fmt::Display for Value<'_> {
                     RunState::Completing { .. } => f.write_str("shown")?,
                     other => write!(f, "{other:?}")?,
                 }
-                write!(f, " {}", row.device)
+                row.devices.iter().try_for_each(|device| write!(f, " {device}"))
             }
         }
     }

@@ -140,6 +140,7 @@ fn policy(plan: &Plan) -> Policy {
     policy.agreement.replicas = plan.replicas;
     if plan.has_gpus() {
         policy.run.device = DeviceKind::Gpu;
+        policy.run.device_count = plan.gang();
     }
     policy
 }
@@ -169,7 +170,7 @@ impl World {
             let config = config(*hotkey, policy(plan), &validators);
             let mut host = Host::new(config, plan.characters[node], plan.devices[node]);
             if plan.has_gpus() {
-                host.gpus = vec![Gpu::default(); plan.devices[node]];
+                host.gpus = vec![Gpu::default(); plan.devices[node] * usize::from(plan.gang())];
             }
             host
         };

@@ -1,6 +1,6 @@
 //! The host's devices: what is seen of them, what an operator orders, and which may be given runs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::health::observation::Observation;
 use crate::health::{xid, Cause, Consequence, DeviceHealth, DeviceRow, Order, Running, Standing};
@@ -11,7 +11,8 @@ use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::operator::{DeviceOrder, OrderRefused};
 use crate::machine::{work, Machine};
 use crate::outcome::Ending;
-use crate::rows::Row;
+use crate::placement::{Condition, HostPlacement};
+use crate::rows::{Row, RunRow};
 use crate::unit::Now;
 
 impl Machine {
@@ -28,7 +29,21 @@ impl Machine {
             let health = DeviceHealth::new(now, device.id.clone(), device.kind, known);
             self.health.insert(device.id.clone(), health);
         }
+        self.placement = HostPlacement::new(&devices);
+        for device in &devices {
+            self.tell_placement(now, &device.id);
+        }
         self.devices = devices;
+    }
+
+    /// Says to placement whether the device may be given runs.
+    fn tell_placement(&mut self, now: Now, device: &DeviceId) {
+        let Some(health) = self.health.get(device) else { return };
+        let condition = match health.check_usable() {
+            Ok(()) => Condition::Usable,
+            Err(unusable) => Condition::Unusable(unusable.to_string()),
+        };
+        self.placement.set_condition(now.mono, device, &condition);
     }
 
     pub(super) fn on_device_seen(
@@ -41,7 +56,7 @@ impl Machine {
         let running = self.running_on(device);
         let Some(health) = self.health.get_mut(device) else { return };
         let found = health.observe(now, observation, running);
-        self.follow(device, found, out);
+        self.follow(now, device, found, out);
     }
 
     pub(super) fn on_device_read(
@@ -57,24 +72,36 @@ impl Machine {
         };
         let Some(health) = self.health.get_mut(device) else { return };
         let found = health.on_read(now, run, sample);
-        self.follow(device, found, out);
+        self.follow(now, device, found, out);
     }
 
-    /// A container is gone from the device; its run ended so.
-    pub(super) fn release_device(
+    /// A container is gone from its devices; its run ended so. A failure is that of the device
+    /// that is distrusted already; if none is, of each of them.
+    pub(super) fn release_devices(
         &mut self,
         now: Now,
-        device: &DeviceId,
-        run: RunId,
+        row: &RunRow,
         ending: &Ending,
         out: &mut Outcome,
     ) {
-        let Some(health) = self.health.get_mut(device) else { return };
-        let mut found = health.on_run_ended(now, run);
-        if let Ending::DeviceFailed { detail } = ending {
-            found.extend(health.on_run_failed(now, detail.clone()));
+        self.placement.release(now.mono, row.run);
+        let is_known = row.devices.iter().any(|device| self.is_distrusted(device));
+        for device in &row.devices {
+            let is_blamed = !is_known || self.is_distrusted(device);
+            let Some(health) = self.health.get_mut(device) else { continue };
+            let mut found = health.on_run_ended(now, row.run);
+            if let Ending::DeviceFailed { detail } = ending {
+                if is_blamed {
+                    found.extend(health.on_run_failed(now, detail.clone()));
+                }
+            }
+            self.follow(now, device, found, out);
         }
-        self.follow(device, found, out);
+    }
+
+    fn is_distrusted(&self, device: &DeviceId) -> bool {
+        let health = self.health.get(device);
+        health.is_some_and(|health| health.row().standing != Standing::Healthy)
     }
 
     pub(super) fn watch_devices(&mut self, now: Now, out: &mut Outcome) {
@@ -83,16 +110,8 @@ impl Machine {
             let running = self.running_on(&device);
             let Some(health) = self.health.get_mut(&device) else { continue };
             let found = health.on_tick(now, running);
-            self.follow(&device, found, out);
+            self.follow(now, &device, found, out);
         }
-    }
-
-    /// Devices that are not to be given a run now, for whatever reason.
-    pub(super) fn unavailable_devices(&self) -> BTreeSet<DeviceId> {
-        let unusable = self.health.iter().filter(|(_, health)| health.check_usable().is_err());
-        let mut devices: BTreeSet<DeviceId> = unusable.map(|(id, _)| id.clone()).collect();
-        devices.extend(self.busy_devices());
-        devices
     }
 
     /// Does what an operator orders; it is stored before anybody is told.
@@ -125,25 +144,26 @@ impl Machine {
             DeviceOrder::Probe if running.is_some() => return Err(OrderRefused::Busy),
             DeviceOrder::Probe => health.probe_now(now),
         };
-        self.follow(device, found, out);
+        self.follow(now, device, found, out);
         let health = self.health.get(device).ok_or(OrderRefused::Unknown)?;
         Ok(Box::new(health.row().clone()))
     }
 
     fn running_on(&self, device: &DeviceId) -> Option<Running> {
         let mut holders = self.runs.values().filter(|run| run.holds_device());
-        let run = holders.find(|run| run.row.device == *device)?;
+        let run = holders.find(|run| run.row.devices.contains(device))?;
         Some(Running { run: run.row.run, submission: run.row.grant.assignment.submission })
     }
 
     fn stop_run_on(&mut self, device: &DeviceId, ending: Ending, out: &mut Outcome) {
         let mut runs = self.runs.values_mut().filter(|run| run.holds_device());
-        if let Some(run) = runs.find(|run| run.row.device == *device) {
+        if let Some(run) = runs.find(|run| run.row.devices.contains(device)) {
             work::stop(run, ending, out);
         }
     }
 
-    fn follow(&mut self, device: &DeviceId, found: Vec<Consequence>, out: &mut Outcome) {
+    fn follow(&mut self, now: Now, device: &DeviceId, found: Vec<Consequence>, out: &mut Outcome) {
+        self.tell_placement(now, device);
         for consequence in found {
             match consequence {
                 Consequence::BlameSubmission { code } => {
@@ -202,5 +222,11 @@ impl Machine {
     /// What is known of each device's health, by device.
     pub fn health(&self) -> impl Iterator<Item = (&DeviceId, &DeviceHealth)> {
         self.health.iter()
+    }
+
+    /// Which run has which devices, and why the others are given none.
+    #[must_use]
+    pub fn placement(&self) -> &HostPlacement {
+        &self.placement
     }
 }

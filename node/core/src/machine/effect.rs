@@ -172,8 +172,8 @@ pub struct RunSpec {
     pub lease: crate::id::LeaseId,
     /// Under which attempt, likewise.
     pub attempt: crate::id::Attempt,
-    /// Where.
-    pub device: Device,
+    /// Where: all of them, in the inventory's order.
+    pub devices: Vec<Device>,
 }
 
 /// A vector to sign.

@@ -46,6 +46,7 @@ use crate::machine::event::Event;
 use crate::machine::lease_queue::{LeaseQueue, ReplicaKey};
 use crate::machine::receipts::Receipts;
 use crate::machine::settle::Pending;
+use crate::placement::HostPlacement;
 use crate::policy::Policy;
 use crate::preflight::{self, Preflight, Stage};
 use crate::rows::{IntentRow, MeasurementRow, ReceiptRow, StrikeCause, StrikeRow};
@@ -106,6 +107,7 @@ pub struct Machine {
     is_stopping: bool,
     catching_up: Option<CatchingUp>,
     devices: Vec<Device>,
+    placement: HostPlacement,
     health: BTreeMap<DeviceId, DeviceHealth>,
     submissions: BTreeMap<SubmissionId, Submission>,
     verdicts: BTreeMap<(ContentDigest, Digest), Verdict>,
@@ -181,6 +183,7 @@ impl Machine {
             is_stopping: false,
             catching_up: None,
             devices: Vec::new(),
+            placement: HostPlacement::default(),
             health: BTreeMap::new(),
             submissions: BTreeMap::new(),
             verdicts: BTreeMap::new(),
@@ -335,14 +338,6 @@ impl Machine {
         view.validators()
             .filter(|neuron| neuron.hotkey != self.config.hotkey)
             .filter_map(|neuron| self.address_of(&neuron.hotkey))
-            .collect()
-    }
-
-    fn busy_devices(&self) -> BTreeSet<DeviceId> {
-        self.runs
-            .values()
-            .filter(|run| run.holds_device())
-            .map(|run| run.row.device.clone())
             .collect()
     }
 }

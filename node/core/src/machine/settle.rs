@@ -9,7 +9,6 @@ use crate::id::{AssignmentId, Digest, Hotkey, SubmissionId};
 use crate::limits::{REPLICA_NUMBERS_MAX, RETENTION_BLOCKS, STRIKES_KEPT_BLOCKS, STRIKES_MAX};
 use crate::machine::effect::{Note, Outcome};
 use crate::machine::Machine;
-use crate::placement;
 use crate::round::{
     check_evidence, settle, Decision, EvidenceRejected, Expected, Jury, Standing, Verdict,
 };
@@ -90,7 +89,7 @@ impl Machine {
     /// Whether this host has a device on which a submission can be evaluated.
     pub(super) fn can_evaluate(&self) -> bool {
         let limits = &self.config.policy.run;
-        placement::free_count(&self.devices, &BTreeSet::new(), limits) > 0
+        self.placement.check(limits).is_ok()
     }
 
     /// Who has to agree on the submission, from what is known now.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::evidence::{Evidence, Metrics, Receipt};
 use crate::id::{Digest, DigestBuilder, Hotkey, RunId, Salt, Signature, SubmissionId};
+use crate::inventory::Device;
 use crate::keeper::{Kept, Lapse};
 use crate::lease::{
     AcquireRequest, Grant, HeldLease, HeldStage, HoldAnswer, LeaseAnswer, LeaseRefusal,
@@ -18,7 +19,7 @@ use crate::machine::event::Question;
 use crate::machine::settle::FIRST_TIER;
 use crate::machine::Machine;
 use crate::outcome::{Ending, Fault};
-use crate::placement;
+use crate::placement::NotPlaced;
 use crate::rows::{MeasurementRow, Row, RunRow, RunState, Table, Write};
 use crate::unit::{MonoMs, Now, UnixMs};
 
@@ -139,7 +140,7 @@ impl Machine {
     pub(super) fn acquire_work(&mut self, now: Now, out: &mut Outcome) {
         let limits = &self.config.policy.run;
         let kind = limits.device;
-        let free = placement::free_count(&self.devices, &self.unavailable_devices(), limits);
+        let free = self.placement.room(limits);
         let is_asking = self.peers.values().any(|peer| peer.acquire_asked_at.is_some());
         if self.is_stopping || free == 0 || is_asking || self.is_catching_up() {
             return;
@@ -283,33 +284,44 @@ impl Machine {
         let chosen = if self.is_stopping {
             Err(ReleaseReason::RunEnded { ending: Ending::Stopped })
         } else {
-            // None is free: the coordinator granted more than was asked for.
-            placement::choose(&self.devices, &self.unavailable_devices(), &self.config.policy.run)
-                .cloned()
-                .map_err(|_| ReleaseReason::NoDevice)
+            // Too few are free: the coordinator granted more than was asked for, or one of them
+            // failed meanwhile.
+            self.placement.place(now.mono, run, &self.config.policy.run).map_err(|refusal| {
+                let reason = describe(&refusal);
+                out.note(Note::GrantIgnored { coordinator: grant.coordinator, reason });
+                ReleaseReason::NoDevice
+            })
         };
-        let (state, phase, device) = match chosen {
-            Ok(device) => (RunState::Started, Phase::Running, device),
-            Err(reason) => {
-                let Some(device) = self.devices.first().cloned() else { return };
-                (RunState::Releasing { reason }, Phase::ReadyToReport, device)
-            }
+        let (state, phase, devices) = match chosen {
+            Ok(devices) => (RunState::Started, Phase::Running, devices),
+            Err(reason) => (RunState::Releasing { reason }, Phase::ReadyToReport, Vec::new()),
         };
-        let row = RunRow { run, grant, device: device.id.clone(), state, started_at: now.unix };
+        let row = RunRow { run, grant, devices, state, started_at: now.unix };
         out.put(Row::Run(Box::new(row.clone())));
         if phase == Phase::Running {
-            let assignment = row.grant.assignment.clone();
-            out.note(Note::RunStarted {
-                run,
-                submission: assignment.submission,
-                device: device.id.to_string(),
-                attempt: row.grant.attempt.0,
-            });
-            let (lease, attempt) = (row.grant.lease, row.grant.attempt);
-            let spec = RunSpec { run, assignment, lease, attempt, device };
-            out.perform(Effect::StartRun(Box::new(spec)));
+            self.start_run(&row, out);
         }
         self.runs.insert(run, Run::new(row, phase, asked_at));
+    }
+
+    fn start_run(&self, row: &RunRow, out: &mut Outcome) {
+        let assignment = row.grant.assignment.clone();
+        let names: Vec<&str> = row.devices.iter().map(|device| device.0.as_str()).collect();
+        out.note(Note::RunStarted {
+            run: row.run,
+            submission: assignment.submission,
+            device: names.join(", "),
+            attempt: row.grant.attempt.0,
+        });
+        let (run, lease, attempt) = (row.run, row.grant.lease, row.grant.attempt);
+        let devices = self.devices_of(row).cloned().collect();
+        let spec = RunSpec { run, assignment, lease, attempt, devices };
+        out.perform(Effect::StartRun(Box::new(spec)));
+    }
+
+    /// A run's devices, in the inventory's order.
+    fn devices_of<'a>(&'a self, row: &'a RunRow) -> impl Iterator<Item = &'a Device> {
+        self.devices.iter().filter(|device| row.devices.contains(&device.id))
     }
 
     /// What this node measured for the same evaluation before, as a result of this grant.
@@ -344,9 +356,9 @@ impl Machine {
         evidence: Evidence,
         out: &mut Outcome,
     ) {
-        let Some(device) = self.devices.first().map(|device| device.id.clone()) else { return };
         let (run, started_at) = (evidence.run, evidence.started_at);
-        let row = RunRow { run, grant, device, state: RunState::Started, started_at };
+        let devices = Vec::new();
+        let row = RunRow { run, grant, devices, state: RunState::Started, started_at };
         out.put(Row::Run(Box::new(row.clone())));
         self.runs.insert(run, Run::new(row, Phase::Signing, asked_at));
         out.perform(Effect::SignSeal { run, evidence: Box::new(evidence) });
@@ -536,7 +548,7 @@ impl Machine {
             submission: row.grant.assignment.submission,
             reason: ended.ending.to_string(),
         });
-        self.release_device(now, &row.device, row.run, &ended.ending, out);
+        self.release_devices(now, &row, &ended.ending, out);
         let result = self.result(&row, ended);
         let Some(run) = self.runs.get_mut(&row.run) else { return };
         match result {
@@ -573,7 +585,6 @@ impl Machine {
 
     fn evidence(&self, row: &RunRow, ended: EndedRun) -> Option<Evidence> {
         let assignment = &row.grant.assignment;
-        let device = self.devices.iter().find(|device| device.id == row.device)?;
         let evidence = Evidence {
             genesis: self.view.as_ref()?.genesis,
             netuid: self.config.netuid,
@@ -588,7 +599,7 @@ impl Machine {
             policy: assignment.policy,
             dataset: self.config.dataset,
             image: self.config.image,
-            device: format!("{} ({})", device.kind, device.label),
+            device: named(self.devices_of(row))?,
             ending: ended.ending,
             metrics: ended.metrics,
             started_at: row.started_at,
@@ -748,4 +759,18 @@ pub(super) fn stop(run: &mut Run, ending: Ending, out: &mut Outcome) {
         run.phase = Phase::Stopping;
         out.perform(Effect::StopRun { run: run.row.run, ending });
     }
+}
+
+/// What evidence says of the devices, which are equal: how many, of which kind, and their name.
+fn named<'a>(mut devices: impl Iterator<Item = &'a Device>) -> Option<String> {
+    let Device { kind, label, .. } = devices.next()?;
+    Some(match devices.count() {
+        0 => format!("{kind} ({label})"),
+        others => format!("{} x {kind} ({label})", others.saturating_add(1)),
+    })
+}
+
+fn describe(refusal: &NotPlaced) -> String {
+    let source = std::error::Error::source(refusal).map(|source| format!(": {source}"));
+    format!("{refusal}{}", source.unwrap_or_default())
 }

@@ -279,6 +279,13 @@ impl Fleet {
         sets.any(|hosts| !hosts.is_empty() && hosts.both(images).next().is_some())
     }
 
+    /// How many runs with these needs could start now, if nothing else does.
+    pub(super) fn room(&self, needs: &Needs) -> usize {
+        let open = (0..self.pools.len()).filter(|at| !self.is_kept(*at) && self.is_fit(*at, needs));
+        let free = open.filter_map(|at| self.pools.get(at)).map(|pool| pool.free().len());
+        free.filter_map(|free| free.checked_div(needs.count.into())).sum()
+    }
+
     /// Hosts with the image; inside, `None` where every host will do, outside where none has it.
     fn hosts_with_image(&self, needs: &Needs) -> Option<Option<&HostSet>> {
         match &needs.image {

@@ -15,8 +15,8 @@
 //! ```
 //!
 //! A [`Planner`] holds all of it and decides one start at a time; [`Planner::explain`] says for
-//! each device why a request is not on it. A node with one host and one device per run needs no
-//! queue: [`choose`] is the same filter and rank for it.
+//! each device why a request is not on it. [`HostPlacement`] is the planner of a node, which has one
+//! host and takes a lease only for what can start at once.
 //!
 //! Not here: which device is healthy (`health`); what a run does there (`outcome`).
 
@@ -24,9 +24,9 @@ mod bits;
 mod check;
 mod explain;
 mod fleet;
+mod host;
 mod lane;
 mod line;
-mod one_host;
 mod plan;
 mod planner;
 mod pool;
@@ -38,7 +38,7 @@ mod topology;
 pub use check::{check, Facts, PlanRefused};
 pub use explain::{DeviceVerdict, Explanation, HostVerdict, Verdict, WaitsFor};
 pub use fleet::{FleetError, Host, HostId};
-pub use one_host::{check_host, choose, free_count, PlacementRefusal};
+pub use host::{HostPlacement, NotPlaced, Obstacle};
 pub use plan::{diff, Diff, Plan, Seat};
 pub use planner::{AdoptRefused, Planner, Reservation, Start};
 pub use pool::Condition;

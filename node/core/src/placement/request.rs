@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::id::Digest;
 use crate::inventory::DeviceKind;
 use crate::limits::{GANG_DEVICES_MAX, PRIORITY_MAX, PRIORITY_STEP_MS, RUN_LIMIT_MS_MAX};
+use crate::policy::RunLimits;
 use crate::unit::MonoMs;
 
 /// A request's name from its submission to its end. The planner counts them up.
@@ -37,6 +38,21 @@ pub struct Needs {
     pub count: u8,
     /// Image that the host must have; `None` where it does not matter.
     pub image: Option<Digest>,
+}
+
+impl Needs {
+    /// What runs with these limits must have. A CPU slot must have its part of what the container
+    /// may use: with less, an honest submission would run out of it, and that would count against
+    /// the submission. A GPU's memory is its own; the container's is the host's.
+    #[must_use]
+    pub fn of(limits: &RunLimits) -> Self {
+        let count = limits.device_count;
+        let memory_mib = match limits.device {
+            DeviceKind::CpuSlot => limits.memory_mib.div_ceil(u64::from(count.max(1))),
+            DeviceKind::Gpu | DeviceKind::MigSlice => limits.device_memory_mib,
+        };
+        Self { kind: limits.device, memory_mib, count, image: None }
+    }
 }
 
 /// A run that waits for devices.

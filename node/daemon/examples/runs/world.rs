@@ -103,7 +103,7 @@ impl World {
             },
             lease: LeaseId([4; 32]),
             attempt: Attempt(1),
-            device: device(),
+            devices: vec![device()],
         }
     }
 

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use node_core::id::{Attempt, Hotkey, LeaseId};
+use node_core::inventory::DeviceId;
 use node_core::lease::{lease_id, Reopened, ReplicaStanding};
 use serde::Serialize;
 
@@ -11,8 +12,8 @@ use crate::exit::ExitReason;
 use crate::failure::Failure;
 use crate::output;
 use crate::status::{
-    clock_time, grouped, EvaluationStatus, ReceiptStatus, RefusalStatus, StatusReport,
-    SubmissionStage, SubmissionStatus,
+    clock_time, grouped, DeviceStatus, EvaluationStatus, ReceiptStatus, RefusalStatus,
+    StatusReport, SubmissionStage, SubmissionStatus,
 };
 
 const EXAMPLES: &str = "\
@@ -34,7 +35,7 @@ pub struct ExplainCommand {
     #[arg(value_name = "ID")]
     id: String,
 
-    /// Print JSON: `submission`, `evaluation`, `receipts`, `refused` and `waits_for`
+    /// Print JSON: `submission`, `evaluation`, `receipts`, `refused`, `waits_for` and `devices`
     #[arg(long)]
     json: bool,
 
@@ -58,6 +59,15 @@ struct Answer<'a> {
     receipts: Vec<&'a ReceiptStatus>,
     refused: Vec<&'a RefusalStatus>,
     waits_for: String,
+    /// Why it is not begun here: each device, and what keeps it from it. Empty if a device is free,
+    /// or if it is not to be begun.
+    devices: Vec<DeviceObstacle<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct DeviceObstacle<'a> {
+    device: &'a DeviceId,
+    obstacle: &'a str,
 }
 
 impl ExplainCommand {
@@ -146,7 +156,25 @@ fn explain<'a>(report: &'a StatusReport, row: &'a SubmissionStatus) -> Answer<'a
     let receipts = report.receipts.iter().filter(|receipt| receipt.submission == row.id).collect();
     let refused = report.refusals.iter().filter(|refusal| refusal.submission == Some(row.id));
     let waits_for = waits_for(report, row, evaluation);
-    Answer { submission: row, evaluation, receipts, refused: refused.collect(), waits_for }
+    let devices = obstacles(report, row);
+    Answer { submission: row, evaluation, receipts, refused: refused.collect(), waits_for, devices }
+}
+
+fn obstacles<'a>(report: &'a StatusReport, row: &SubmissionStatus) -> Vec<DeviceObstacle<'a>> {
+    let is_here = report.runs.iter().any(|run| run.submission == row.id)
+        || report
+            .receipts
+            .iter()
+            .any(|receipt| receipt.submission == row.id && receipt.worker == report.node.hotkey);
+    if row.stage != SubmissionStage::Admitted || is_here {
+        return Vec::new();
+    }
+    let of_device = |device: &'a DeviceStatus| {
+        let obstacle = device.obstacle.as_deref()?;
+        Some(DeviceObstacle { device: &device.id, obstacle })
+    };
+    let all: Option<Vec<_>> = report.devices.iter().map(of_device).collect();
+    all.unwrap_or_default()
 }
 
 /// Why it is not further, in one sentence.
@@ -213,6 +241,9 @@ fn render(answer: &Answer<'_>) -> String {
     line("waits for", &answer.waits_for);
     if let Some(coordinator) = &row.coordinator {
         line("coordinator", &coordinator.to_string());
+    }
+    for DeviceObstacle { device, obstacle } in &answer.devices {
+        line("not here", &format!("{device}: {obstacle}"));
     }
     let replicas = answer.evaluation.map(|evaluation| &evaluation.explanation.replicas);
     for replica in replicas.into_iter().flatten() {
@@ -295,6 +326,22 @@ mod tests {
         let first = lease_id(&assignment, &own, Attempt(1));
         assert_eq!(leases(1), [first]);
         assert!(leases(u32::MAX).contains(&lease_id(&assignment, &own, Attempt(u32::MAX))));
+    }
+
+    #[test]
+    fn a_submission_that_no_device_is_free_for_says_what_each_of_them_does() {
+        let mut report = sample::healthy();
+        report.runs.clear();
+        report.receipts.clear();
+        report.submissions[0].stage = SubmissionStage::Admitted;
+        let one_is_free = explain(&report, &report.submissions[0]);
+        assert!(one_is_free.devices.is_empty());
+        report.devices[1].obstacle = Some("not usable: cordoned by the operator".to_owned());
+        let text = render(&explain(&report, &report.submissions[0]));
+        assert!(text.contains("not here    cpu-0: it runs 7866e9f2\n"), "{text}");
+        assert!(text.contains("not here    cpu-1: not usable: cordoned"), "{text}");
+        report.submissions[0].stage = SubmissionStage::Scored;
+        assert!(explain(&report, &report.submissions[0]).devices.is_empty());
     }
 
     #[test]

@@ -113,7 +113,7 @@ fn render(answer: &Answer<'_>, all: bool) -> String {
         held.add_row([
             run.run.short(),
             run.submission.short(),
-            run.device.to_string(),
+            run.device.clone(),
             run.attempt.to_string(),
             run.state.clone(),
             run.coordinator.short(),

@@ -121,8 +121,19 @@ impl Evaluator {
     /// nothing of an earlier life is left on any of them.
     pub async fn prepare(&self, devices: &[Device]) {
         self.remove_leftovers().await;
-        for device in devices.iter().filter(|device| device.kind == self.policy.run.device) {
-            self.ahead.prepare(&device.id, &self.template(device));
+        let limits = &self.policy.run;
+        let fit: Vec<Device> =
+            devices.iter().filter(|device| device.kind == limits.device).cloned().collect();
+        // Which of them a gang gets is known later; a container for others is replaced then.
+        for gang in fit.chunks_exact(usize::from(limits.device_count.max(1))) {
+            self.prepare_next(gang, &self.template(gang));
+        }
+    }
+
+    /// Has the container made that runs next on these devices; it is kept for the first of them.
+    fn prepare_next(&self, devices: &[Device], template: &Template) {
+        if let Some(first) = devices.first() {
+            self.ahead.prepare(&first.id, template);
         }
     }
 
@@ -217,28 +228,31 @@ impl Evaluator {
         progress: watch::Sender<Progress>,
         started: mpsc::Sender<Event>,
     ) -> (Ending, Option<Metrics>) {
-        self.idle.granted(&spec.device.id, Instant::now());
+        let granted = Instant::now();
+        spec.devices.iter().for_each(|device| self.idle.granted(&device.id, granted));
         // What an earlier life left behind may still use the device.
         self.remove_leftovers().await;
         let Some(archive) = archive else {
             let detail = "the submission's archive is not in the store any more".to_owned();
             return (Ending::EngineFailed { detail }, None);
         };
-        let (run, device) = (spec.run, spec.device.clone());
+        let (run, devices) = (spec.run, spec.devices.clone());
         let metered = self.subject(&spec, archive, progress);
         let outcome = match self.try_run(spec, metered, stopped, started).await {
             Ok(outcome) => outcome,
             Err(ending) => (ending, None),
         };
-        self.idle.ended(&device.id, Instant::now());
+        let ended = Instant::now();
+        devices.iter().for_each(|device| self.idle.ended(&device.id, ended));
         let (ending, next) = (&outcome.0, outcome.0.consequence());
-        let device = &device.id;
+        let names: Vec<&str> = devices.iter().map(|device| device.id.0.as_str()).collect();
+        let device = names.join(", ");
         tracing::info!(target: "assay", %run, %device, %ending, next, "run over");
         outcome
     }
 
-    fn template(&self, device: &Device) -> Template {
-        Template { image: self.image, limits: self.policy.run.clone(), gpus: gpus_of(device) }
+    fn template(&self, devices: &[Device]) -> Template {
+        Template { image: self.image, limits: self.policy.run.clone(), gpus: gpus_of(devices) }
     }
 
     /// Starts the meter of a run: it plans while the container starts, and waits for it.
@@ -254,7 +268,7 @@ impl Evaluator {
             dataset: Arc::clone(&self.dataset),
             policy: self.policy.clone(),
             seed: spec.assignment.seed,
-            device: spec.device.clone(),
+            devices: spec.devices.clone(),
         };
         Metered { channel, task: tokio::spawn(subject.meter(expected, progress)) }
     }
@@ -269,16 +283,17 @@ impl Evaluator {
         let Metered { channel: to_meter, task } = metered;
         // Given up together with this future.
         let task = AbortOnDrop(task);
-        let (device, template) = (&spec.device.id, self.template(&spec.device));
+        let (devices, template) = (spec.devices.clone(), self.template(&spec.devices));
         let Berth { mut run, channel, directory } = self.berth(&spec, &template).await?;
         // The loop is gone only when the process is about to end.
         drop(started.send(Event::RunStarted { run: spec.run }).await);
         let connected = connected(&mut run, channel, &mut stopped).await;
         if connected.is_ok() {
-            self.idle.begun(device, Instant::now());
+            let begun = Instant::now();
+            devices.iter().for_each(|device| self.idle.begun(&device.id, begun));
         }
         // Not earlier: one start at a time is faster than two.
-        self.ahead.prepare(device, &template);
+        self.prepare_next(&devices, &template);
         let (measured, report) = match connected {
             Ok(stream) => {
                 // The meter is gone only if it cannot measure, and tells why.
@@ -296,7 +311,11 @@ impl Evaluator {
 
     /// A running container for a run: the one that was made ahead, or one that is made now.
     async fn berth(&self, spec: &RunSpec, template: &Template) -> Result<Berth, Ending> {
-        if let Some(spare) = self.ahead.take(&spec.device.id, template).await {
+        let spare = match spec.devices.first() {
+            Some(first) => self.ahead.take(&first.id, template).await,
+            None => None,
+        };
+        if let Some(spare) = spare {
             match spare.assign(&spec.run).await {
                 Ok(berth) => return Ok(berth),
                 // Somebody pruned containers, or the engine was restarted: make another one.
@@ -337,12 +356,10 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// UUIDs of the GPUs or slices that a container gets with a device.
-fn gpus_of(device: &Device) -> Vec<String> {
-    match device.kind {
-        DeviceKind::CpuSlot => Vec::new(),
-        DeviceKind::Gpu | DeviceKind::MigSlice => vec![device.id.to_string()],
-    }
+/// UUIDs of the GPUs or slices that a container gets with these devices.
+fn gpus_of(devices: &[Device]) -> Vec<String> {
+    let gpus = devices.iter().filter(|device| device.kind != DeviceKind::CpuSlot);
+    gpus.map(|device| device.id.to_string()).collect()
 }
 
 /// What is measured, on what, by which rules.
@@ -351,7 +368,7 @@ struct Subject {
     dataset: Arc<Dataset>,
     policy: Policy,
     seed: Digest,
-    device: Device,
+    devices: Vec<Device>,
 }
 
 impl Subject {
@@ -363,7 +380,7 @@ impl Subject {
     ) -> MeterOutcome {
         let plan = match MeterPlan::new(&self.dataset, &self.policy.meter, &self.seed) {
             // It has to see what it was given, and nothing else.
-            Ok(plan) => plan.on_devices(gpus_of(&self.device)),
+            Ok(plan) => plan.on_devices(gpus_of(&self.devices)),
             Err(error) => return no_measurement(&error.to_string()),
         };
         match channel.await {

@@ -12,6 +12,7 @@ use node_core::inventory::Device;
 use node_core::limits::EVENTS_QUEUED_MAX;
 use node_core::machine::event::{Event, Restarted};
 use node_core::machine::{self, Machine, MachineConfig};
+use node_core::placement::HostPlacement;
 use node_core::policy::Policy;
 use node_evaluator::dataset::Dataset;
 use node_evaluator::meter::MeterPlan;
@@ -36,7 +37,7 @@ use super::gpus::Gpus;
 use super::heart::{Heart, HeartError, Sources};
 use super::identity::{claim, instance, Identity};
 use super::keep::{KeeperThread, Leases, RealDoors};
-use super::perform::Performer;
+use super::perform::{describe, Performer};
 use super::published::{keep_read, Certificates};
 use super::report::{mode_name, starting, Reporter};
 use super::stop::{listen, Stopping};
@@ -312,8 +313,8 @@ fn find_devices(config: &Config, policy: &Policy) -> (Vec<Device>, Vec<String>) 
             Err(absence) => tracing::info!(%absence, "no GPUs"),
         }
     }
-    if let Err(refusal) = node_core::placement::check_host(&devices, &policy.run) {
-        reasons.push(format!("{refusal}: this node evaluates nothing"));
+    if let Err(refusal) = HostPlacement::new(&devices).check(&policy.run) {
+        reasons.push(format!("{}: this node evaluates nothing", describe(&refusal)));
     }
     (devices, reasons)
 }

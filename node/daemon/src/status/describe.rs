@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use node_chain::EndpointState;
 use node_core::evidence::{Evidence, Metrics};
 use node_core::id::{AssignmentId, Attempt, Hotkey, RunId, SubmissionId};
+use node_core::inventory::DeviceId;
 use node_core::lease::{LeaseRow, LeaseState, Reopened};
 use node_core::lease_record::LeaseRecord;
 use node_core::machine::Machine;
@@ -235,7 +236,7 @@ fn runs(machine: &Machine, facts: &HostFacts) -> Vec<RunStatus> {
         .map(|run| RunStatus {
             run: run.row.run,
             submission: run.row.grant.assignment.submission,
-            device: run.row.device.clone(),
+            device: names(&run.row.devices),
             lease: run.row.grant.lease,
             attempt: run.row.grant.attempt,
             coordinator: run.row.grant.coordinator,
@@ -250,6 +251,11 @@ fn runs(machine: &Machine, facts: &HostFacts) -> Vec<RunStatus> {
             progress: facts.progress.get(&run.row.run).copied(),
         })
         .collect()
+}
+
+fn names(devices: &[DeviceId]) -> String {
+    let names: Vec<&str> = devices.iter().map(|device| device.0.as_str()).collect();
+    names.join(", ")
 }
 
 fn leases(machine: &Machine) -> LeaseCounts {

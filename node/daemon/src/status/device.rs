@@ -9,10 +9,11 @@ use node_core::health::{DeviceHealth, Failure, Finding, Level, Order, Standing};
 use node_core::id::RunId;
 use node_core::inventory::{Device, DeviceId, Place, SliceFacts};
 use node_core::machine::Machine;
+use node_core::placement::Obstacle;
 use node_core::unit::UnixMs;
 use serde::{Deserialize, Serialize};
 
-use crate::run::IdleGap;
+use crate::run::{describe as error_text, IdleGap};
 
 /// A device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct DeviceStatus {
     /// How it stands, and why.
     #[serde(default)]
     pub health: Option<HealthStatus>,
+    /// What keeps the next run from it; `null` if one could start now.
+    #[serde(default)]
+    pub obstacle: Option<String>,
     /// How long it stood idle between runs that waited for it; `null` before the second one.
     #[serde(default)]
     pub idle_gap: Option<IdleGapStatus>,
@@ -120,12 +124,30 @@ impl From<&DeviceHealth> for HealthStatus {
 
 /// Every device of the host, in the inventory's order.
 pub(super) fn devices(machine: &Machine) -> Vec<DeviceStatus> {
-    machine.devices().iter().map(|device| describe(machine, device)).collect()
+    let limits = &machine.config().policy.run;
+    let (obstacles, never) = match machine.placement().obstacles(limits) {
+        Ok(obstacles) => (obstacles, None),
+        Err(refusal) => (Vec::new(), Some(error_text(&refusal))),
+    };
+    let of_device = |device: &Device| {
+        let obstacle = obstacles.iter().find(|obstacle| obstacle.device == device.id);
+        never.clone().or_else(|| obstacle.map(|obstacle| obstacle_text(machine, obstacle)))
+    };
+    let devices = machine.devices().iter();
+    devices.map(|device| describe(machine, device, of_device(device))).collect()
 }
 
-fn describe(machine: &Machine, device: &Device) -> DeviceStatus {
+fn obstacle_text(machine: &Machine, obstacle: &Obstacle) -> String {
+    let run = obstacle.run.and_then(|id| machine.runs().find(|run| run.row.run == id));
+    match run {
+        Some(run) => format!("it runs {}", run.row.grant.assignment.submission.short()),
+        None => obstacle.verdict.to_string(),
+    }
+}
+
+fn describe(machine: &Machine, device: &Device, obstacle: Option<String>) -> DeviceStatus {
     let mut holders = machine.runs().filter(|run| run.holds_device());
-    let run = holders.find(|run| run.row.device == device.id).map(|run| run.row.run);
+    let run = holders.find(|run| run.row.devices.contains(&device.id)).map(|run| run.row.run);
     let health = machine.health().find(|(id, _)| **id == device.id);
     let gpu = device.gpu.as_ref().map(|gpu| GpuStatus {
         place: device.place.clone(),
@@ -139,6 +161,7 @@ fn describe(machine: &Machine, device: &Device) -> DeviceStatus {
         kind: device.kind.to_string(),
         memory_mib: device.memory_mib,
         run,
+        obstacle,
         gpu,
         health: health.map(|(_, health)| health.into()),
         // The machine does not know.

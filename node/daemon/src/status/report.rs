@@ -10,7 +10,6 @@ use node_core::id::{
     AssignmentId, Attempt, BlockHash, ContentDigest, Hotkey, LeaseId, Netuid, RunId, SubmissionId,
     Uid,
 };
-use node_core::inventory::DeviceId;
 use node_core::lease::{Explanation, Reopened};
 use node_core::publish::KeyStanding;
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
@@ -220,8 +219,9 @@ pub struct RunStatus {
     pub run: RunId,
     /// What it evaluates.
     pub submission: SubmissionId,
-    /// Where.
-    pub device: DeviceId,
+    /// Where: its device, or the names of several with commas; empty for what was given back before
+    /// it had any.
+    pub device: String,
     /// Under which lease.
     pub lease: LeaseId,
     /// Its fencing token.

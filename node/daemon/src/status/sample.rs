@@ -296,6 +296,7 @@ fn device(id: &str, run: Option<RunId>) -> DeviceStatus {
         kind: "cpu_slot".to_owned(),
         memory_mib: 4096,
         run,
+        obstacle: run.map(|_| "it runs 7866e9f2".to_owned()),
         gpu: None,
         health: None,
         idle_gap: None,
@@ -359,7 +360,7 @@ fn run() -> RunStatus {
     RunStatus {
         run: RunId([0x7f; 32]),
         submission: SubmissionId([0xa2; 32]),
-        device: DeviceId("cpu-0".to_owned()),
+        device: "cpu-0".to_owned(),
         lease: LeaseId([0x1e; 32]),
         attempt: Attempt(2),
         coordinator: key(2),

@@ -24,6 +24,8 @@ const IMAGE: &str = "assay-test:busybox";
 /// Small enough that every limit is reached within moments.
 pub(crate) fn limits() -> RunLimits {
     RunLimits {
+        device_count: 1,
+        device_memory_mib: 0,
         device: DeviceKind::CpuSlot,
         memory_mib: 48,
         pids: 32,

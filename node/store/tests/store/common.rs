@@ -168,7 +168,7 @@ pub fn run(number: u64) -> Row {
             ttl_ms: 5,
             total_ms: 6,
         },
-        device: DeviceId("cpu-0".to_owned()),
+        devices: ["GPU-1", "GPU-2"].map(|id| DeviceId(id.to_owned())).to_vec(),
         state: RunState::Started,
         started_at: UnixMs(7),
     }))

@@ -1,6 +1,9 @@
 //! Grants, attempts and runs.
 
+use std::collections::BTreeSet;
+
 use node_core::id::AssignmentId;
+use node_core::inventory::DeviceId;
 use node_core::lease::{Grant, LeaseState, PeerAnswer, PeerRequest};
 use node_core::limits::{FAULTS_MAX, NOT_STARTED_MAX, WORKERS_LOST_MAX};
 use node_core::machine::effect::Effect;
@@ -157,13 +160,17 @@ pub(super) fn one_run_per_device(scene: &Scene<'_>, sight: &Sight<'_>) -> Result
     let Sight::Performing { node, effect: Effect::StartRun(spec), .. } = sight else {
         return Ok(());
     };
-    let on_it = scene.hosts[*node]
-        .containers
-        .values()
-        .find(|other| other.spec.device.id == spec.device.id && other.spec.run != spec.run);
+    let host = &scene.hosts[*node];
+    let wanted = usize::from(host.config.policy.run.device_count);
+    let ids: BTreeSet<&DeviceId> = spec.devices.iter().map(|device| &device.id).collect();
+    ensure(ids.len() == wanted, &[*node], || {
+        format!("{} starts on {} devices of {wanted}", spec.run, ids.len())
+    })?;
+    let mut others = host.containers.values().filter(|other| other.spec.run != spec.run);
+    let on_it = others.find(|other| other.spec.devices.iter().any(|d| ids.contains(&d.id)));
     ensure(on_it.is_none(), &[*node], || {
         let other = on_it.map(|other| other.spec.run);
-        format!("{} starts on {}, where {other:?} runs", spec.run, spec.device.id)
+        format!("{} starts on {ids:?}, where {other:?} runs", spec.run)
     })
 }
 

@@ -17,9 +17,11 @@ pub(super) fn devices_are_sound(scene: &Scene<'_>, sight: &Sight<'_>) -> Result<
     let Sight::Performing { node, effect: Effect::StartRun(spec), .. } = sight else {
         return Ok(());
     };
-    let device = &spec.device.id;
-    let Some(gpu) = scene.hosts[*node].gpu(device) else { return Ok(()) };
-    let is_held = gpu.held_until_ms > scene.now_ms;
-    ensure(!is_held, &[*node], || format!("a run begins on {device}, whose memory is held"))?;
-    ensure(!gpu.is_in_doubt, &[*node], || format!("a run begins on {device}, which is in doubt"))
+    spec.devices.iter().map(|device| &device.id).try_for_each(|device| {
+        let Some(gpu) = scene.hosts[*node].gpu(device) else { return Ok(()) };
+        let is_held = gpu.held_until_ms > scene.now_ms;
+        let at = &[*node];
+        ensure(!is_held, at, || format!("a run begins on {device}, whose memory is held"))?;
+        ensure(!gpu.is_in_doubt, at, || format!("a run begins on {device}, which is in doubt"))
+    })
 }

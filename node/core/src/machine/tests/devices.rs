@@ -41,7 +41,10 @@ fn standing(world: &World, node: usize, gpu: usize) -> Standing {
 }
 
 fn is_running_on(world: &World, node: usize, gpu: usize) -> bool {
-    world.hosts[node].containers.values().any(|spec| spec.device.id == gpu_id(gpu))
+    world.hosts[node]
+        .containers
+        .values()
+        .any(|spec| spec.devices.iter().any(|device| device.id == gpu_id(gpu)))
 }
 
 fn is_scored(world: &World, node: usize, id: SubmissionId) -> bool {
@@ -167,6 +170,55 @@ fn a_drained_devices_run_is_given_back_and_done_elsewhere() {
     world.run_until(60_000, "stopped", |world| !is_running_on(world, node, 0));
     world.run_until(LEASE_TTL_MS * 5, "done elsewhere", |world| is_scored(world, 0, id));
     assert!(!is_running_on(&world, node, 0));
+}
+
+#[test]
+fn a_gang_runs_on_devices_of_its_own_and_frees_all_of_them() {
+    let mut world = World::on_gangs(10, 4, 2);
+    world.run_ms = 120_000;
+    let ids: Vec<SubmissionId> =
+        (0..4).map(|index| world.submit_to(0, miner(index), GOOD)).collect();
+    world.run_until(LEASE_TTL_MS * 5, "two run", |world| world.hosts[0].containers.len() == 2);
+    assert!((0..4).all(|gpu| is_running_on(&world, 0, gpu)));
+    world.run_until(1_200_000, "all scored", |world| ids.iter().all(|id| is_scored(world, 0, *id)));
+    let machine = world.hosts[0].machine();
+    assert_eq!(machine.placement().room(&machine.config().policy.run), 2);
+    let receipt = machine.receipts().next().unwrap();
+    assert!(
+        receipt.receipt.evidence.device.starts_with("2 x gpu ("),
+        "{}",
+        receipt.receipt.evidence.device
+    );
+}
+
+#[test]
+fn a_device_that_fails_ends_its_gang_and_costs_the_other_devices_nothing() {
+    let mut world = World::on_gangs(11, 2, 2);
+    world.run_ms = 120_000;
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_until(LEASE_TTL_MS * 5, "it runs", |world| is_running_on(world, 0, 1));
+    see(&mut world, 0, 1, Observation::Xid { code: 79 });
+    await_standing(&mut world, 0, 1, Standing::Cordoned, 60_000);
+    assert_eq!(standing(&world, 0, 0), Standing::Healthy);
+    assert!(!is_running_on(&world, 0, 0), "half a gang runs");
+    world.run_for(COOL_DOWN_MS / 2);
+    assert!(world.hosts[0].containers.is_empty(), "it waits for both");
+    world.run_until(4 * COOL_DOWN_MS, "scored", |world| is_scored(world, 0, id));
+    assert_eq!(world.hosts[0].gpus[0].probes, 1, "the other was not probed again");
+}
+
+#[test]
+fn a_host_with_too_few_devices_for_a_gang_asks_for_nothing() {
+    let mut world = World::on_gangs(12, 1, 2);
+    let id = world.submit_to(0, miner(0), GOOD);
+    world.run_for(LEASE_TTL_MS * 5);
+    assert!(world.hosts[0].containers.is_empty() && !is_scored(&world, 0, id));
+    let machine = world.hosts[0].machine();
+    let refusal = machine.placement().check(&machine.config().policy.run).unwrap_err();
+    assert_eq!(
+        refusal.to_string(),
+        "2 devices are needed and no host has more than 1 that suffice"
+    );
 }
 
 #[test]

@@ -252,10 +252,13 @@ impl Host {
     /// No two containers on one device, and none that the machine has forgotten.
     pub(super) fn check_containers(&self) {
         let Some(machine) = &self.machine else { return };
-        let mut devices: Vec<_> = self.containers.values().map(|spec| &spec.device.id).collect();
+        let specs = self.containers.values();
+        let mut devices: Vec<_> =
+            specs.flat_map(|spec| &spec.devices).map(|device| &device.id).collect();
+        let taken = devices.len();
         devices.sort_unstable();
         devices.dedup();
-        assert_eq!(devices.len(), self.containers.len(), "two runs share a device");
+        assert_eq!(devices.len(), taken, "two runs share a device");
         for run in self.containers.keys() {
             let is_known =
                 machine.runs().any(|known| known.row.run == *run && known.holds_device());

@@ -39,7 +39,11 @@ impl World {
             }
             Effect::StartRun(spec) => {
                 let (run, life) = (spec.run, self.hosts[node].life);
-                self.check_usable(node, &spec.device.id);
+                let wanted = self.hosts[node].config.policy.run.device_count;
+                assert_eq!(spec.devices.len(), usize::from(wanted), "all devices or none");
+                for device in &spec.devices {
+                    self.check_usable(node, &device.id);
+                }
                 self.hosts[node].containers.insert(run, *spec);
                 self.report(node, START_MS, Event::RunStarted { run });
                 let exited = Happening::ContainerExited { node, life, run, ending: None };

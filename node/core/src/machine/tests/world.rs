@@ -217,6 +217,15 @@ impl World {
         world
     }
 
+    /// One node with so many GPUs, of which each evaluation needs several.
+    pub(super) fn on_gangs(seed: u64, gpus: usize, device_count: u8) -> Self {
+        let mut world = Self::on_gpus(seed, 1, 4, gpus);
+        world.kill(0);
+        world.hosts[0].config.policy.run.device_count = device_count;
+        world.start(0);
+        world
+    }
+
     // What a test does to the world.
 
     /// A miner commits a new content with this fate; it is on chain in the next block.

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use node_core::inventory::{Device, GpuAbsence};
-use node_core::placement;
+use node_core::placement::HostPlacement;
 use node_gpu::GpuInventory;
 
 use super::Finding;
 use crate::config::{Config, GpuUse};
+use crate::run::describe;
 
 /// How long each step of asking the driver may take. Three of them fit the time of a check.
 const DRIVER_STEP_MAX: Duration = Duration::from_secs(5);
@@ -32,8 +33,8 @@ pub(super) async fn devices(config: &Config) -> Vec<Finding> {
         }
     }
     let limits = &config.challenge.nas.policy.policy().run;
-    if let Err(refusal) = placement::check_host(&devices, limits) {
-        let text = format!("{refusal}: this node would evaluate nothing");
+    if let Err(refusal) = HostPlacement::new(&devices).check(limits) {
+        let text = format!("{}: this node would evaluate nothing", describe(&refusal));
         let next = "see `devices.cpu_slots`, `devices.cpu_memory_mib` and `devices.gpus`";
         found.push(Finding::warn("devices", text).next(next));
     }

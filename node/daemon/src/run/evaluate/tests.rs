@@ -83,7 +83,7 @@ impl World {
             assignment,
             lease: LeaseId([4; 32]),
             attempt: Attempt(1),
-            device: Self::device(),
+            devices: vec![Self::device()],
         }
     }
 
