@@ -253,7 +253,8 @@ impl Maker {
                     }
                 },
                 Err(error) => {
-                    tracing::warn!(device = %self.device, error, "no container could be made ahead");
+                    let device = &self.device;
+                    tracing::warn!(%device, error, "no container could be made ahead");
                 }
             }
             tokio::select! {
