@@ -109,8 +109,6 @@ fn bomb(script: &str, image: Digest) -> SandboxSpec {
             device_count: 1,
             device_memory_mib: 0,
             device: DeviceKind::CpuSlot,
-            device_count: 1,
-            device_memory_mib: 0,
             memory_mib: 48,
             pids: 32,
             tmpfs_mib: 16,
