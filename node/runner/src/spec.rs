@@ -10,7 +10,8 @@ use node_core::policy::RunLimits;
 /// Where binds may appear in a container. Nothing else of the image can be covered by one.
 const BIND_ROOT: &str = "/assay";
 
-/// Binds of one container. Higher: nothing needs more than a gate, the shim, a channel and a data file.
+/// Binds of one container. Higher: nothing needs more than a gate, the shim, a channel and a data
+/// file.
 const BINDS_MAX: usize = 8;
 
 /// One container.

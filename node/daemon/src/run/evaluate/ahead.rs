@@ -248,12 +248,13 @@ impl Maker {
                     biased;
                     _ = &mut wanted => return Some(spare),
                     report = spare.container.finished() => {
-                        let last = report.output_tail.trim();
-                        tracing::warn!(device = %self.device, last, "a container made ahead ended");
+                        let (device, last) = (&self.device, report.output_tail.trim());
+                        tracing::warn!(%device, last, "a container made ahead ended");
                     }
                 },
                 Err(error) => {
-                    tracing::warn!(device = %self.device, error, "no container could be made ahead");
+                    let device = &self.device;
+                    tracing::warn!(%device, error, "no container could be made ahead");
                 }
             }
             tokio::select! {
