@@ -7,11 +7,13 @@
 //! - [`process`]: a child process that never outlives its owner.
 //! - [`chain`]: the local chain as a process, and what it stores, read over JSON-RPC.
 //! - [`node`]: a node as a process: its configuration, its status, ways to end it.
+//! - [`gpu_engine`]: a container engine that gives the GPUs of a fake driver to containers.
 //! - [`network`]: namespaces with links between nodes that can be cut.
 //! - [`lab`]: a chain, its wallets, nodes and submissions together.
 
 pub mod binaries;
 pub mod chain;
+pub mod gpu_engine;
 pub mod lab;
 pub mod network;
 pub mod node;

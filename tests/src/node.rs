@@ -38,6 +38,8 @@ pub struct NodeOptions {
     pub cpu_slots: u32,
     /// The evaluator image.
     pub image: String,
+    /// The rules, by name.
+    pub policy: String,
     /// The address that it listens at, for peers and for its operator.
     pub host: Ipv4Addr,
     /// The network namespace that it runs in, if not the host's.
@@ -84,12 +86,13 @@ impl Node {
              [admin]\nlisten = \"{host}:0\"\n\
              [devices]\ncpu_slots = {slots}\n\
              [images]\nevaluator = \"{image}\"\n\
-             [challenge.nas]\npolicy = \"dev\"\ndataset = {dataset:?}\ncontent_dirs = [{dirs}]\n\
+             [challenge.nas]\npolicy = \"{policy}\"\ndataset = {dataset:?}\ncontent_dirs = [{dirs}]\n\
              {extra}\n",
             peer = self.peer_address,
             host = self.options.host,
             slots = self.options.cpu_slots,
             image = self.options.image,
+            policy = self.options.policy,
             dirs = dirs.join(", "),
             extra = self.options.extra,
         )

@@ -44,8 +44,17 @@ pub fn packed_fixture(name: &str) -> anyhow::Result<Packed> {
 ///
 /// If it cannot be read or copied.
 pub fn packed_variant(name: &str, note: &str) -> anyhow::Result<Packed> {
+    packed_with_note(&fixture(name), note)
+}
+
+/// Packs the project in `from` together with a note that makes it another submission.
+///
+/// # Errors
+///
+/// If it cannot be read or copied.
+pub fn packed_with_note(from: &Path, note: &str) -> anyhow::Result<Packed> {
     let dir = tempfile::tempdir()?;
-    for entry in std::fs::read_dir(fixture(name))? {
+    for entry in std::fs::read_dir(from)? {
         let entry = entry?;
         if entry.file_type()?.is_file() {
             std::fs::copy(entry.path(), dir.path().join(entry.file_name()))?;

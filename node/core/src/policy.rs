@@ -139,6 +139,15 @@ impl Policy {
         }
     }
 
+    /// [`Self::dev`] on GPUs: a run gets a whole one of its own.
+    #[must_use]
+    pub fn dev_gpu() -> Self {
+        let mut policy = Self::dev();
+        policy.name = "dev-gpu".to_owned();
+        policy.run.device = DeviceKind::Gpu;
+        policy
+    }
+
     /// What two validators compare. Covers every field: adding one without hashing it does not
     /// compile.
     #[must_use]
@@ -221,6 +230,7 @@ mod tests {
         other.run.device_count += 1;
         assert_ne!(dev.digest(), other.digest());
         assert!(dev.run.cpu_ms <= dev.run.wall_ms);
+        assert_ne!(dev.digest(), Policy::dev_gpu().digest());
         assert_eq!(dev.digest(), Policy::dev().digest());
     }
 }

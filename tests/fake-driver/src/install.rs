@@ -1,6 +1,8 @@
 //! A folder that plays the driver's part for child processes.
 
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -54,10 +56,7 @@ impl FakeDriver {
 
     fn install_parts(script: &Script, names: &[&str]) -> io::Result<Self> {
         let folder = tempfile::tempdir()?;
-        let library = shared_object()?;
-        for name in names {
-            std::fs::copy(&library, folder.path().join(name))?;
-        }
+        put_libraries(folder.path(), names)?;
         let driver = Self { folder };
         driver.play(script)?;
         Ok(driver)
@@ -80,11 +79,16 @@ impl FakeDriver {
     ///
     /// If the file cannot be written.
     pub fn play(&self, script: &Script) -> io::Result<()> {
-        let text = serde_json::to_vec_pretty(script)?;
-        let fresh = tempfile::NamedTempFile::new_in(self.folder())?;
-        std::fs::write(fresh.path(), text)?;
-        fresh.persist(self.folder().join(SCRIPT_FILE))?;
-        Ok(())
+        put_script(self.folder(), script)
+    }
+
+    /// The script as it is now.
+    ///
+    /// # Errors
+    ///
+    /// If the file cannot be read.
+    pub fn script(&self) -> io::Result<Script> {
+        read_script(self.folder())
     }
 
     /// Changes the script, for processes that run already too.
@@ -93,8 +97,7 @@ impl FakeDriver {
     ///
     /// If the file cannot be read or written.
     pub fn change(&self, change: impl FnOnce(&mut Script)) -> io::Result<()> {
-        let text = std::fs::read(self.folder().join(SCRIPT_FILE))?;
-        let mut script = serde_json::from_slice(&text)?;
+        let mut script = self.script()?;
         change(&mut script);
         self.play(&script)
     }
@@ -112,6 +115,44 @@ impl FakeDriver {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Puts both of the driver's libraries into a folder that is there, with this script beside them:
+/// a container's, for example. Everybody may read them.
+///
+/// # Errors
+///
+/// Those of [`FakeDriver::install`].
+pub fn put(folder: &Path, script: &Script) -> io::Result<()> {
+    put_libraries(folder, &[CUDA, NVML])?;
+    put_script(folder, script)
+}
+
+/// The script of a driver that is installed in `folder`, as it is now.
+///
+/// # Errors
+///
+/// If the file cannot be read.
+pub fn read_script(folder: &Path) -> io::Result<Script> {
+    Ok(serde_json::from_slice(&std::fs::read(folder.join(SCRIPT_FILE))?)?)
+}
+
+fn put_libraries(folder: &Path, names: &[&str]) -> io::Result<()> {
+    let library = shared_object()?;
+    for name in names {
+        std::fs::copy(&library, folder.join(name))?;
+    }
+    Ok(())
+}
+
+/// Whoever reads it meanwhile gets the old one or the new one.
+fn put_script(folder: &Path, script: &Script) -> io::Result<()> {
+    let text = serde_json::to_vec_pretty(script)?;
+    let fresh = tempfile::NamedTempFile::new_in(folder)?;
+    std::fs::write(fresh.path(), text)?;
+    std::fs::set_permissions(fresh.path(), Permissions::from_mode(0o644))?;
+    fresh.persist(folder.join(SCRIPT_FILE))?;
+    Ok(())
 }
 
 /// Cargo puts it into `<profile>/deps`, where tests are too; programs lie one above.

@@ -10,8 +10,9 @@ use super::{DataDir, Section};
 
 const POLICY: Key = Key::new("challenge.nas.policy", Kind::Text, Default::Value("dev"))
     .about(
-        "The rules of the `nas` challenge, by name. Validators of a subnet have to use the same: \
-         leases and receipts carry the rules' digest.",
+        "The rules of the `nas` challenge, by name: `dev` runs on CPU slots, `dev-gpu` is the same \
+         on whole GPUs. Validators of a subnet have to use the same: leases and receipts carry the \
+         rules' digest.",
     )
     .example("\"dev\"");
 
@@ -70,7 +71,13 @@ pub struct Nas {
 pub enum PolicyName {
     /// For laptops and tests: everything runs on two CPU cores in seconds.
     Dev,
+    /// The same on whole GPUs.
+    DevGpu,
 }
+
+/// What the configuration calls them.
+const POLICIES: [(&str, PolicyName); 2] =
+    [("dev", PolicyName::Dev), ("dev-gpu", PolicyName::DevGpu)];
 
 impl PolicyName {
     /// The rules themselves.
@@ -78,6 +85,7 @@ impl PolicyName {
     pub fn policy(self) -> Policy {
         match self {
             Self::Dev => Policy::dev(),
+            Self::DevGpu => Policy::dev_gpu(),
         }
     }
 }
@@ -91,7 +99,7 @@ impl Challenge {
 impl Nas {
     /// Reads this section alone; for [`super::Settings::section`].
     pub fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let policy = reader.take(&POLICY, |value| choice(&[("dev", PolicyName::Dev)], value));
+        let policy = reader.take(&POLICY, |value| choice(&POLICIES, value));
         let surroundings = reader.surroundings().clone();
         let dataset = reader
             .take_optional(&DATASET, |value| super::reader::path(value, &surroundings))
