@@ -52,8 +52,8 @@ async fn a_program_behind_a_gate_is_what_it_would_be_without_one() {
     let sandbox = Sandbox::new("gate-same").await;
     let facts = "for file in cmdline environ; do tr '\\0' '\\n' </proc/1/$file | sort; done; \
                  ls /proc/1/fd; grep -v 'ctxt\\|^State\\|^Vm\\|^Rss' /proc/1/status; \
-                 cat /proc/1/limits /proc/1/oom_score_adj; \
-                 readlink /proc/1/cwd; readlink /proc/1/exe";
+                 cat /proc/1/limits /proc/1/oom_score_adj; readlink /proc/1/cwd; \
+                 readlink /proc/1/exe";
     let plain = sandbox.transcript(facts).await;
     assert!(plain.contains("NoNewPrivs:\t1") && plain.contains("HOME=/tmp"), "{plain}");
     let dir = shared_directory();

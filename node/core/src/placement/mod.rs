@@ -15,8 +15,8 @@
 //! ```
 //!
 //! A [`Planner`] holds all of it and decides one start at a time; [`Planner::explain`] says for
-//! each device why a request is not on it. [`HostPlacement`] is the planner of a node, which has one
-//! host and takes a lease only for what can start at once.
+//! each device why a request is not on it. [`HostPlacement`] is the planner of a node, which has
+//! one host and takes a lease only for what can start at once.
 //!
 //! Not here: which device is healthy (`health`); what a run does there (`outcome`).
 

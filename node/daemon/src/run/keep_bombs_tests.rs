@@ -106,6 +106,8 @@ fn bomb(script: &str, image: Digest) -> SandboxSpec {
         command: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
         binds: Vec::new(),
         limits: RunLimits {
+            device_count: 1,
+            device_memory_mib: 0,
             device: DeviceKind::CpuSlot,
             memory_mib: 48,
             pids: 32,
