@@ -26,6 +26,8 @@ use crate::lab::{run_checked, IMAGE};
 /// Tells the hook where the fake driver is; engines hand their environment on.
 pub const DRIVER_VARIABLE: &str = "ASSAY_TEST_FAKE_DRIVER";
 
+/// Before a run's name in that of its container; one that waits for its run has another.
+const RUN_PREFIX: &str = "assay-";
 /// What engines look for.
 const HOOK: &str = "nvidia-container-runtime-hook";
 /// Beside the driver: what the hook shows instead of what is asked for.
@@ -50,10 +52,10 @@ pub struct GpuEngine {
     client: reqwest::Client,
 }
 
-/// A running container.
+/// A running container of a run.
 #[derive(Clone, Debug)]
 pub struct GpuContainer {
-    /// Its name, without the slash that engines put before it.
+    /// Its name.
     pub name: String,
     /// UUIDs of the GPUs that it was created with.
     pub asked: Vec<String>,
@@ -123,7 +125,7 @@ impl GpuEngine {
     }
 
     /// Lets the hook go wrong: a container that asks for the GPU before the colon gets those
-    /// behind it.
+    /// behind it, once it is started.
     ///
     /// # Errors
     ///
@@ -133,7 +135,26 @@ impl GpuEngine {
         Ok(std::fs::write(self.driver.join(INSTEAD_FILE), text)?)
     }
 
-    /// The containers that run now.
+    /// Removes the containers that wait for a run.
+    ///
+    /// # Errors
+    ///
+    /// If the engine does not answer.
+    pub async fn remove_waiting(&self) -> anyhow::Result<()> {
+        let list = self.get("/containers/json?all=1").await?;
+        for one in list.as_array().into_iter().flatten() {
+            let names = one["Names"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            let is_of_run = names.map(bare).any(|name| name.starts_with(RUN_PREFIX));
+            if let Some(id) = one["Id"].as_str().filter(|_| !is_of_run) {
+                let address = format!("http://engine/containers/{id}?force=1&v=1");
+                // One that has gone by itself meanwhile is as good.
+                self.client.delete(address).send().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The containers of runs that run now; those that wait for a run are left out.
     ///
     /// # Errors
     ///
@@ -146,10 +167,10 @@ impl GpuEngine {
             let requests = facts["HostConfig"]["DeviceRequests"].as_array();
             let ids = requests.into_iter().flatten().filter_map(|one| one["DeviceIDs"].as_array());
             let asked = ids.flatten().filter_map(Value::as_str).map(str::to_owned).collect();
-            let name = facts["Name"].as_str().unwrap_or_default().trim_start_matches('/');
+            let name = bare(facts["Name"].as_str().unwrap_or_default());
             // Zero for one that has ended meanwhile.
             match facts["State"]["Pid"].as_u64() {
-                Some(pid) if pid > 0 => {
+                Some(pid) if pid > 0 && name.starts_with(RUN_PREFIX) => {
                     found.push(GpuContainer { name: name.to_owned(), asked, pid });
                 }
                 _ => {}
@@ -196,6 +217,11 @@ impl Drop for GpuEngine {
         drop(self.keeper.stdin.take());
         drop(self.keeper.wait());
     }
+}
+
+/// A container's name as it was given; engines put a slash before it.
+fn bare(name: &str) -> &str {
+    name.trim_start_matches('/')
 }
 
 /// What [`GpuEngine::give_instead`] has ordered for a container that asks for these GPUs.

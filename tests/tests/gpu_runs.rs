@@ -135,6 +135,8 @@ async fn another_gpu_costs_the_run(
     let both = vec![first.clone(), second.clone()];
     let instead = [(first.clone(), both), (second.clone(), vec![first.clone()])];
     engine.give_instead(&BTreeMap::from(instead)).unwrap();
+    // Those made ahead have what they asked for already; the node replaces them.
+    engine.remove_waiting().await.unwrap();
     submit(lab, 2).await;
     let are_away = |report: &StatusReport| {
         let healths = report.devices.iter().filter_map(|device| device.health.as_ref());

@@ -248,8 +248,8 @@ impl Maker {
                     biased;
                     _ = &mut wanted => return Some(spare),
                     report = spare.container.finished() => {
-                        let last = report.output_tail.trim();
-                        tracing::warn!(device = %self.device, last, "a container made ahead ended");
+                        let (device, last) = (&self.device, report.output_tail.trim());
+                        tracing::warn!(%device, last, "a container made ahead ended");
                     }
                 },
                 Err(error) => {
