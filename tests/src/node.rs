@@ -86,7 +86,8 @@ impl Node {
              [admin]\nlisten = \"{host}:0\"\n\
              [devices]\ncpu_slots = {slots}\n\
              [images]\nevaluator = \"{image}\"\n\
-             [challenge.nas]\npolicy = \"{policy}\"\ndataset = {dataset:?}\ncontent_dirs = [{dirs}]\n\
+             [challenge.nas]\npolicy = \"{policy}\"\n\
+             dataset = {dataset:?}\ncontent_dirs = [{dirs}]\n\
              {extra}\n",
             peer = self.peer_address,
             host = self.options.host,

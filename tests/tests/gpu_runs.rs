@@ -97,7 +97,7 @@ async fn each_sees_its_own(engine: &GpuEngine, node: &mut Node) -> BTreeMap<RunI
     for (run, gpu) in &runs {
         let name = format!("assay-{run}");
         let container = containers.iter().find(|container| container.name == name).unwrap();
-        assert_eq!(container.asked, [gpu.clone()], "the request that created it");
+        assert_eq!(container.asked, std::slice::from_ref(gpu), "the request that created it");
         assert_eq!(container.read(SEEN).as_ref(), Some(gpu), "what its submission sees");
     }
     for container in &containers {
