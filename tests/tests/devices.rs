@@ -163,3 +163,39 @@ async fn a_probe_by_hand_prints_what_it_reaches_and_an_order_outlives_a_restart(
     assert_eq!(why, "cordoned by the operator: new fan");
     node.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gpu_that_is_not_there_after_a_restart_is_gone_until_somebody_has_it_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = Script::with_gpus(2);
+    let gone = id(&script, 1);
+    let (_lab, mut node, driver) = node_with(dir.path(), &script).await;
+    node.end().await;
+    driver.change(|script| script.devices.truncate(1)).unwrap();
+    node.start(None).unwrap();
+    let is_proven =
+        |report: &StatusReport| gpus(report).len() == 2 && health(report, 0).unusable.is_none();
+    let report = node.wait_for("the other GPU proven", PROVEN_MAX, is_proven).await.unwrap();
+    let status = report.devices.iter().find(|device| device.id.0 == gone).unwrap();
+    assert_eq!(status.label, script.devices[1].name);
+    assert!(status.gone_since.is_some_and(|since| since <= report.as_of), "{status:?}");
+    let why = health(&report, 1).unusable.clone().unwrap();
+    assert!(why.starts_with("gone since 20") && why.ends_with("; it was healthy"), "{why}");
+    let (text, code) = node.command("devices", &[]).await.unwrap();
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains(&format!("{gone}: {why}")), "{text}");
+    let metrics = node.page("/metrics").await.unwrap();
+    let line = format!("assay_device_standing{{device=\"{gone}\",standing=\"gone\"}} 1.0\n");
+    assert!(metrics.contains(&line) && metrics.contains("assay_devices{state=\"gone\"} 1\n"));
+
+    let (text, code) = node.command("device", &["probe", &gone, "--json"]).await.unwrap();
+    assert_eq!(code, 1, "{text}");
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap()["refused"], "gone", "{text}");
+    let (text, code) = node.command("device", &["uncordon", &gone]).await.unwrap();
+    assert_eq!((code, text.starts_with("forgotten")), (0, true), "{text}");
+    let is_forgotten = |report: &StatusReport| gpus(report).len() == 1;
+    node.wait_for("it is forgotten", SHOWN_MAX, is_forgotten).await.unwrap();
+    let (text, code) = node.command("devices", &[]).await.unwrap();
+    assert_eq!(code, 0, "{text}");
+    node.end().await;
+}

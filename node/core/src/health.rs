@@ -18,7 +18,9 @@
 
 mod cause;
 mod finding;
+mod memory;
 pub mod observation;
+mod row;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod xid;
@@ -29,14 +31,15 @@ use serde::{Deserialize, Serialize};
 
 pub use cause::Cause;
 pub use finding::{judge, Action, Check, Finding, Level, HEAT_MARGIN_C};
+pub use row::{Blamed, DeviceRow, Failure, Order, Seen};
 
+use crate::health::memory::Memory;
 use crate::health::observation::{Observation, ProbeFigures, ProbeResult, ProbeStep, Sample};
 use crate::id::{RunId, SubmissionId};
-use crate::inventory::{DeviceId, DeviceKind};
+use crate::inventory::{Device, DeviceKind};
 use crate::limits::{
-    COOL_DOWN_MS, FAILURES_IN_A_DAY_MAX, MEMORY_FREE_WAIT_MS, MEMORY_SLACK_MIB, PROBE_AGAIN_MS,
-    PROBE_EVERY_MS, READ_AGAIN_MS, SAMPLE_LATE_MS, SLOWER_PERCENT, THROTTLED_SAMPLES_MAX,
-    XID_BLAMED_MAX,
+    COOL_DOWN_MS, FAILURES_IN_A_DAY_MAX, PROBES_NOT_STARTED_MAX, PROBE_AGAIN_MS, PROBE_EVERY_MS,
+    READ_AGAIN_MS, SAMPLE_LATE_MS, SLOWER_PERCENT, THROTTLED_SAMPLES_MAX, XID_BLAMED_MAX,
 };
 use crate::unit::{MonoMs, Now, UnixMs};
 
@@ -78,60 +81,6 @@ impl Standing {
             Self::Failed => "failed",
         }
     }
-}
-
-/// What an operator ordered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Order {
-    /// Whether runs that are on it are given back at once.
-    pub is_drain: bool,
-    /// Why, in the operator's words.
-    pub reason: String,
-    /// When.
-    pub at: UnixMs,
-}
-
-/// One failure, kept for a day.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// When.
-    pub at: UnixMs,
-    /// What.
-    pub cause: Cause,
-}
-
-/// An error that counted against a submission.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Blamed {
-    /// Its number.
-    pub code: u32,
-    /// Which submission ran.
-    pub submission: SubmissionId,
-    /// When.
-    pub at: UnixMs,
-}
-
-/// What of a device's health outlives the process.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceRow {
-    /// Which device.
-    pub device: DeviceId,
-    /// How it stands.
-    pub standing: Standing,
-    /// Why, unless it is healthy.
-    pub cause: Option<Cause>,
-    /// Since when.
-    pub since: UnixMs,
-    /// What an operator ordered.
-    pub order: Option<Order>,
-    /// The failures of the last day.
-    pub failures: Vec<Failure>,
-    /// Errors that counted against submissions, of the last day.
-    pub blamed: Vec<Blamed>,
-    /// The best that probes of it reached.
-    pub baseline: Option<ProbeFigures>,
-    /// Least memory that was ever in use while nothing ran on it, MiB.
-    pub idle_memory_mib: Option<u64>,
 }
 
 /// Why a device is not given a run now.
@@ -199,15 +148,6 @@ pub enum Consequence {
     Changed,
 }
 
-/// What is known of the memory after a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Memory {
-    /// Nobody ran since it was seen free.
-    Free,
-    /// A run ended; it has to be read.
-    Unread { run: RunId, ended_at: MonoMs, asked_at: MonoMs },
-}
-
 /// One device's health.
 #[derive(Clone, Debug)]
 pub struct DeviceHealth {
@@ -226,6 +166,8 @@ pub struct DeviceHealth {
     /// What the newest probe found.
     probe: Option<ProbeResult>,
     probes_ended: u64,
+    /// Probes in a row that could not be started.
+    not_started: u32,
     memory: Memory,
     throttled_samples: u32,
     /// Samples in a row that showed memory in use while nothing ran.
@@ -238,11 +180,12 @@ impl DeviceHealth {
     ///
     /// - `known`: what an earlier life kept of it.
     #[must_use]
-    pub fn new(now: Now, device: DeviceId, kind: DeviceKind, known: Option<DeviceRow>) -> Self {
+    pub fn new(now: Now, device: &Device, known: Option<DeviceRow>) -> Self {
+        let (kind, seen) = (device.kind, Some(Seen::from(device)));
         let standing =
             if kind == DeviceKind::CpuSlot { Standing::Healthy } else { Standing::Cordoned };
         let fresh = DeviceRow {
-            device,
+            device: device.id.clone(),
             standing,
             cause: (standing != Standing::Healthy).then_some(Cause::Unproven),
             since: now.unix,
@@ -251,12 +194,19 @@ impl DeviceHealth {
             blamed: Vec::new(),
             baseline: None,
             idle_memory_mib: None,
+            seen: seen.clone(),
+            gone_since: None,
         };
         let row = match known {
             None => fresh,
-            Some(row) if row.standing == Standing::Failed => row,
+            Some(row) if row.standing == Standing::Failed => {
+                DeviceRow { seen, gone_since: None, ..row }
+            }
             // However it stood: what happened since is not known.
-            Some(row) => DeviceRow { standing, cause: row.cause.or(fresh.cause), ..row },
+            Some(row) => {
+                let cause = row.cause.or(fresh.cause);
+                DeviceRow { standing, cause, seen, gone_since: None, ..row }
+            }
         };
         Self {
             kind,
@@ -269,6 +219,7 @@ impl DeviceHealth {
             probed_at: None,
             probe: None,
             probes_ended: 0,
+            not_started: 0,
             memory: Memory::Free,
             throttled_samples: 0,
             held_samples: 0,
@@ -334,6 +285,13 @@ impl DeviceHealth {
             let detail = format!("{count} failures in a day; `assay device uncordon` tries again");
             findings.push(Finding::new(Check::Probe, Level::Critical, detail, Action::Replace));
         }
+        if self.not_started >= PROBES_NOT_STARTED_MAX {
+            let detail = format!(
+                "{} probes in a row could not be started: the host, not the device",
+                self.not_started
+            );
+            findings.push(Finding::new(Check::Probe, Level::Critical, detail, Action::CheckDriver));
+        }
         if self.kind != DeviceKind::CpuSlot && self.sample.is_none() {
             let detail = "its sensors were not read yet";
             findings.push(Finding::new(Check::Answer, Level::Unknown, detail, Action::Wait));
@@ -369,49 +327,12 @@ impl DeviceHealth {
         }
     }
 
-    /// A run on the device is over and its container is gone: before the next one its memory has
-    /// to be seen free.
-    pub fn on_run_ended(&mut self, now: Now, run: RunId) -> Vec<Consequence> {
-        if self.kind == DeviceKind::CpuSlot {
-            return Vec::new();
-        }
-        self.memory = Memory::Unread { run, ended_at: now.mono, asked_at: now.mono };
-        vec![Consequence::Read { run }]
-    }
-
     /// A run could not use the device, or saw another one. A CPU slot has nothing to look at.
     pub fn on_run_failed(&mut self, now: Now, detail: String) -> Vec<Consequence> {
         if self.kind == DeviceKind::CpuSlot {
             return Vec::new();
         }
         self.on_fault(now, Cause::RunFailed { detail }, None)
-    }
-
-    /// Readings that were asked for after a run. An answer about an earlier run says nothing.
-    pub fn on_read(&mut self, now: Now, run: RunId, sample: Sample) -> Vec<Consequence> {
-        let Memory::Unread { run: last, ended_at, .. } = self.memory else { return Vec::new() };
-        if last != run {
-            return Vec::new();
-        }
-        let held_mib = self.held_mib(&sample);
-        let mut found = self.on_sample(now, sample, None);
-        match held_mib {
-            Some(0) => self.memory = Memory::Free,
-            None => {
-                self.memory = Memory::Free;
-                // Where memory cannot be read, taking a good part of it tells as much.
-                if self.row.standing == Standing::Healthy {
-                    self.begin_probe(now, Cause::ProbeDue, &mut found);
-                }
-            }
-            // A driver takes a moment to give back what a killed process held.
-            Some(_) if now.mono.since_ms(ended_at) < MEMORY_FREE_WAIT_MS => {}
-            Some(held_mib) => {
-                self.memory = Memory::Free;
-                found.extend(self.on_fault(now, Cause::MemoryHeld { held_mib }, None));
-            }
-        }
-        found
     }
 
     /// Lets time pass.
@@ -549,31 +470,6 @@ impl DeviceHealth {
         }
     }
 
-    /// Learns how much memory an idle device uses, and notices when somebody else uses it. One
-    /// reading may be older than what is known; two in a row are not.
-    fn foreign_memory(&mut self, sample: &Sample, is_idle: bool) -> Option<Cause> {
-        let is_ours = self.memory != Memory::Free || self.row.standing == Standing::Probing;
-        let used = sample.memory_used_mib.value().copied().filter(|_| is_idle && !is_ours);
-        let Some(used) = used else {
-            self.held_samples = 0;
-            return None;
-        };
-        let least = self.row.idle_memory_mib.map_or(used, |least| least.min(used));
-        self.row.idle_memory_mib = Some(least);
-        let held_mib = self.held_mib(sample).filter(|held| *held > 0);
-        self.held_samples = held_mib.map_or(0, |_| self.held_samples.saturating_add(1));
-        held_mib.filter(|_| self.held_samples > 1).map(|held_mib| Cause::MemoryHeld { held_mib })
-    }
-
-    /// How much more memory is in use than when nothing ran, beyond what drivers vary by; `None`
-    /// if that cannot be told.
-    fn held_mib(&self, sample: &Sample) -> Option<u64> {
-        let used = sample.memory_used_mib.value().copied()?;
-        let idle = self.row.idle_memory_mib?;
-        let held = used.saturating_sub(idle);
-        Some(if held > MEMORY_SLACK_MIB { held } else { 0 })
-    }
-
     /// Something that takes trust away. A burst of them is one failure.
     fn on_fault(&mut self, now: Now, cause: Cause, running: Option<Running>) -> Vec<Consequence> {
         let mut found = Vec::new();
@@ -659,6 +555,8 @@ impl DeviceHealth {
         if self.row.standing != Standing::Probing || !was_asked {
             return found;
         }
+        let is_not_started = matches!(result, ProbeResult::NotStarted { .. });
+        self.not_started = if is_not_started { self.not_started.saturating_add(1) } else { 0 };
         let cause = match &result {
             ProbeResult::Right(figures) => self.slower_than_before(figures),
             ProbeResult::Wrong { .. }

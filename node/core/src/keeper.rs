@@ -86,6 +86,10 @@ pub struct Figures {
     pub lost: u64,
     /// Runs that had to stop, because they lapsed.
     pub lapsed: u64,
+    /// The longest that a run on a device was without a newer confirmation of its lease, up to the
+    /// answer that brought one, or to its stop, milliseconds. [`LEASE_RENEW_EVERY_MS`] is the
+    /// rhythm; what is above it is how late a renewal was, sending and answering together.
+    pub unconfirmed_ms_max: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -131,6 +135,16 @@ impl Lease {
 
     fn is_due(&self, now: MonoMs) -> bool {
         !self.is_over && now >= self.renew_at
+    }
+}
+
+impl Figures {
+    /// A lease had to wait until now for what comes next.
+    fn waited(&mut self, now: MonoMs, lease: &Lease) {
+        if lease.kept.holds_device {
+            let waited_ms = now.since_ms(lease.confirmed_at);
+            self.unconfirmed_ms_max = self.unconfirmed_ms_max.max(waited_ms);
+        }
     }
 }
 
@@ -185,6 +199,7 @@ impl Keeper {
                 lease.is_over = true;
                 self.lapsed.insert(*run, lapse);
                 raise(&mut self.figures.lapsed, 1);
+                self.figures.waited(now, lease);
             }
         }
     }
@@ -271,6 +286,7 @@ impl Keeper {
         let Some(lease) = self.leases.get_mut(&run) else { return };
         match answer {
             HoldAnswer::Kept | HoldAnswer::Reveal(_) => {
+                self.figures.waited(now, lease);
                 lease.confirmed_at = lease.confirmed_at.max(asked_at);
                 lease.renew_at = if lease.kept.is_waiting {
                     now.plus_ms(SEALED_POLL_MS)
@@ -393,7 +409,10 @@ mod tests {
             at_ms += LEASE_RENEW_EVERY_MS;
         }
         assert_eq!(stopped(&mut keeper, at_ms), []);
-        assert_eq!(keeper.figures(), Figures { sent: 15, kept: 15, ..Figures::default() });
+        // The rhythm, and what the answers took.
+        let unconfirmed_ms_max = LEASE_RENEW_EVERY_MS + 5;
+        let figures = Figures { sent: 15, kept: 15, unconfirmed_ms_max, ..Figures::default() };
+        assert_eq!(keeper.figures(), figures);
     }
 
     #[test]
@@ -405,6 +424,7 @@ mod tests {
         let lapsed = Event::LeaseLapsed { run: run(1), lapse: Lapse::Unrenewed };
         assert_eq!(keeper.take_news(), [lapsed], "told once");
         assert_eq!(keeper.figures().lapsed, 1);
+        assert_eq!(keeper.figures().unconfirmed_ms_max, LEASE_STOP_AFTER_MS);
     }
 
     #[test]
@@ -414,6 +434,7 @@ mod tests {
         assert_eq!(keeper.due(MonoMs(sent_ms)).len(), 1);
         keeper.answered(MonoMs(sent_ms + 9_000), COORDINATOR, Ok(vec![HoldAnswer::Kept]));
         assert_eq!(keeper.oldest_confirmed_ms(MonoMs(sent_ms + 9_000)), 9_000);
+        assert_eq!(keeper.figures().unconfirmed_ms_max, sent_ms + 9_000);
         assert_eq!(stopped(&mut keeper, sent_ms + LEASE_STOP_AFTER_MS - 1), []);
         assert_eq!(stopped(&mut keeper, sent_ms + LEASE_STOP_AFTER_MS), [run(1)]);
     }

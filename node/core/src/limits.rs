@@ -278,6 +278,11 @@ pub const UIDS_MAX: usize = 4096;
 /// takes a device away. Higher: a device that fails again and again keeps spoiling runs.
 pub const FAILURES_IN_A_DAY_MAX: usize = 3;
 
+/// How long a device that is gone is remembered, unless an operator's order or a failed standing
+/// keeps it: MIG slices are new devices each time a GPU is cut. Lower: a GPU that is away for
+/// repair comes back as one that nobody knows. Higher: the list of what is gone grows.
+pub const GONE_DEVICE_KEPT_MS: u64 = 30 * 24 * 60 * 60 * 1000;
+
 /// How long a device rests after its first failure of a day; after the second twice as long.
 /// Lower: heat and driver have no time to recover. Higher: a passing fault costs more work.
 pub const COOL_DOWN_MS: u64 = 5 * 60 * 1000;
@@ -302,6 +307,10 @@ pub const SAMPLE_LATE_MS: u64 = 30_000;
 /// How often an idle device is probed. Lower: probes cost work. Higher: a device that computes
 /// wrongly spoils more runs.
 pub const PROBE_EVERY_MS: u64 = 10 * 60 * 1000;
+
+/// Probes in a row that could not be started before that is critical. Lower: a moment without
+/// memory rings somebody's bell. Higher: a host that cannot probe at all stands idle unnoticed.
+pub const PROBES_NOT_STARTED_MAX: u32 = 3;
 
 /// How long a probe that was asked for is waited for before it is asked for again. Longer than any
 /// probe lives.

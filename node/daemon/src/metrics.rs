@@ -2,14 +2,17 @@
 //!
 //! Counters count notes, and what the keeper of the leases counts. Gauges are set from the latest
 //! status report when somebody asks, so that metrics and status never disagree. Labels are names
-//! from enums, never ids: their number is bounded.
+//! from enums, or ids of this host's devices: their number is bounded.
+
+mod device;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use node_core::health::{Level, Standing};
+use node_core::health::Level;
 use node_core::keeper::Figures;
 use node_core::machine::effect::Note;
 use node_core::unit::UnixMs;
@@ -18,11 +21,11 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 
 use crate::notes;
 use crate::run::IdleGaps;
-use crate::status::{EndpointStatus, HealthStatus, StatusReport, WatchStatus};
+use crate::status::{DeviceStatus, EndpointStatus, HealthStatus, StatusReport, WatchStatus};
 
 /// Content type of what [`Metrics::encode`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -92,6 +95,13 @@ const RENEWAL_AGE: Declared = declared(
     "Time since the renewal was sent that confirmed the lease of a run last, the oldest of all \
      runs; not from the report, so right while the node hangs; above 40 two were lost, at 48 the \
      run is stopped",
+);
+
+const RENEWAL_AGE_MAX: Declared = declared(
+    "assay_renewal_age_max",
+    "seconds",
+    "The longest since the start that the lease of a run was without a newer confirmation; 20 is \
+     the rhythm, what is above it is how late a renewal was sent and answered",
 );
 
 const IDLE_GAP: Declared = Declared {
@@ -258,16 +268,29 @@ const GAUGES: &[(Declared, Read)] = &[
         ),
         |report, _| one(report.journal.map(|journal| journal.bytes)),
     ),
-    (labelled("assay_devices", "state", &["free", "busy"], "Devices of this host"), |report, _| {
-        let busy = report.devices.iter().filter(|device| device.run.is_some()).count() as u64;
-        vec![("free", report.devices.len() as u64 - busy), ("busy", busy)]
-    }),
+    (
+        labelled(
+            "assay_devices",
+            "state",
+            &["free", "busy", "gone"],
+            "Devices of this host; gone ones were there in an earlier life of the node",
+        ),
+        |report, _| {
+            let count = |is: fn(&DeviceStatus) -> bool| {
+                report.devices.iter().filter(|device| is(device)).count() as u64
+            };
+            let busy = count(|device| device.run.is_some());
+            let gone = count(|device| device.gone_since.is_some());
+            let free = report.devices.len() as u64 - busy - gone;
+            vec![("free", free), ("busy", busy), ("gone", gone)]
+        },
+    ),
     (
         labelled(
             "assay_devices_standing",
             "standing",
-            &["healthy", "suspect", "cordoned", "probing", "failed"],
-            "Devices of this host by how they stand; alert above 0 of failed",
+            device::STANDINGS,
+            "Devices of this host by how they stand; alert above 0 of failed and of gone",
         ),
         |report, _| standings(report),
     ),
@@ -275,7 +298,7 @@ const GAUGES: &[(Declared, Read)] = &[
         labelled(
             "assay_devices_health",
             "level",
-            &["pass", "info", "unknown", "warning", "critical"],
+            device::LEVELS,
             "Devices of this host by the most serious thing known of each",
         ),
         |report, _| levels(report),
@@ -352,8 +375,10 @@ fn healths(report: &StatusReport) -> impl Iterator<Item = &HealthStatus> {
 }
 
 fn standings(report: &StatusReport) -> Vec<(&'static str, u64)> {
-    let count = |standing| healths(report).filter(|health| health.standing == standing).count();
-    Standing::ALL.map(|standing| (standing.name(), count(standing) as u64)).to_vec()
+    let count = |name| {
+        report.devices.iter().filter(|device| device::standing(device) == Some(name)).count()
+    };
+    device::STANDINGS.iter().map(|name| (*name, count(*name) as u64)).collect()
 }
 
 fn levels(report: &StatusReport) -> Vec<(&'static str, u64)> {
@@ -402,6 +427,20 @@ struct IdleLabel {
     what: &'static str,
 }
 
+/// A metric of its own under its declared name.
+fn register<M: Metric + Clone + Default>(registry: &mut Registry, declared: &Declared) -> M {
+    let metric = M::default();
+    if declared.unit.is_empty() {
+        registry.register(declared.name, declared.help, metric.clone());
+    } else {
+        let unit = Unit::Other(declared.unit.to_owned());
+        registry.register_with_unit(declared.name, declared.help, unit, metric.clone());
+    }
+    metric
+}
+
+type DeviceFamily = Family<Vec<(&'static str, String)>, Gauge<f64, AtomicU64>>;
+
 type IdleFamily = Family<IdleLabel, Gauge<f64, AtomicU64>>;
 
 type RefusedFamily = Family<RefusedLabel, Counter>;
@@ -430,6 +469,7 @@ pub struct Metrics {
     renewals: Family<RenewalLabel, Counter>,
     lapsed: Counter,
     renewal_age: Gauge,
+    renewal_age_max: Gauge<f64, AtomicU64>,
     idle_gap: IdleFamily,
     /// Told by the evaluator.
     idle_gaps: Mutex<Option<Arc<IdleGaps>>>,
@@ -438,6 +478,7 @@ pub struct Metrics {
     /// They count themselves what they refuse.
     clients: Mutex<Vec<Arc<PeerClient>>>,
     gauges: Vec<Family<Vec<(&'static str, &'static str)>, Gauge>>,
+    device_gauges: Vec<DeviceFamily>,
 }
 
 impl Default for Metrics {
@@ -466,35 +507,27 @@ impl Metrics {
             registry.register(declared.name, declared.help, family.clone());
             family
         });
-        let renewal_age = Gauge::default();
-        let unit = Unit::Other(RENEWAL_AGE.unit.to_owned());
-        registry.register_with_unit(RENEWAL_AGE.name, RENEWAL_AGE.help, unit, renewal_age.clone());
-        let idle_gap = IdleFamily::default();
-        let unit = Unit::Other(IDLE_GAP.unit.to_owned());
-        registry.register_with_unit(IDLE_GAP.name, IDLE_GAP.help, unit, idle_gap.clone());
-        let mut gauges = Vec::with_capacity(GAUGES.len());
-        for (declared, _) in GAUGES {
-            let gauge = Family::<Vec<(&'static str, &'static str)>, Gauge>::default();
-            if declared.unit.is_empty() {
-                registry.register(declared.name, declared.help, gauge.clone());
-            } else {
-                let unit = Unit::Other(declared.unit.to_owned());
-                registry.register_with_unit(declared.name, declared.help, unit, gauge.clone());
-            }
-            gauges.push(gauge);
-        }
+        let renewal_age = register(&mut registry, &RENEWAL_AGE);
+        let renewal_age_max = register(&mut registry, &RENEWAL_AGE_MAX);
+        let idle_gap = register(&mut registry, &IDLE_GAP);
+        let gauges = GAUGES.iter().map(|(declared, _)| register(&mut registry, declared)).collect();
+        let of_devices = device::GAUGES.iter();
+        let device_gauges =
+            of_devices.map(|(declared, _)| register(&mut registry, declared)).collect();
         let metrics = Self {
             registry,
             notes,
             renewals,
             lapsed,
             renewal_age,
+            renewal_age_max,
             idle_gap,
             idle_gaps: Mutex::default(),
             seals_refused,
             receipts_refused,
             clients: Mutex::default(),
             gauges,
+            device_gauges,
         };
         metrics.leases_kept(Figures::default(), 0);
         metrics
@@ -504,12 +537,13 @@ impl Metrics {
     ///
     /// - `age_ms`: how long ago the oldest confirmed renewal was sent.
     pub(crate) fn leases_kept(&self, figures: Figures, age_ms: u64) {
-        let Figures { sent, kept, refused, lost, lapsed } = figures;
+        let Figures { sent, kept, refused, lost, lapsed, unconfirmed_ms_max } = figures;
         for (what, to) in [("sent", sent), ("kept", kept), ("refused", refused), ("lost", lost)] {
             raise(&self.renewals.get_or_create(&RenewalLabel { what }), to);
         }
         raise(&self.lapsed, lapsed);
         self.renewal_age.set(i64::try_from(age_ms / 1000).unwrap_or(i64::MAX));
+        self.renewal_age_max.set(Duration::from_millis(unconfirmed_ms_max).as_secs_f64());
     }
 
     /// Shows from now on how long devices stand idle between two runs.
@@ -524,6 +558,20 @@ impl Metrics {
             for (what, value) in [("last", gap.last), ("p50", gap.p50), ("p95", gap.p95)] {
                 let label = IdleLabel { device: device.to_string(), what };
                 self.idle_gap.get_or_create(&label).set(value.as_secs_f64());
+            }
+        }
+    }
+
+    fn show_devices(&self, report: &StatusReport) {
+        for ((declared, read), gauge) in device::GAUGES.iter().zip(&self.device_gauges) {
+            gauge.clear();
+            for status in &report.devices {
+                for (value_of_label, value) in read(status) {
+                    let mut labels = vec![("device", status.id.to_string())];
+                    let label = declared.label.map(|(name, _)| (name, value_of_label.to_owned()));
+                    labels.extend(label);
+                    gauge.get_or_create(&labels).set(value);
+                }
             }
         }
     }
@@ -575,6 +623,7 @@ impl Metrics {
                 gauge.get_or_create(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
             }
         }
+        self.show_devices(report);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         // The encoder writes `name{} 1` for a family's entry without labels; people look for
@@ -588,7 +637,8 @@ const REFERENCE_HEAD: &str = "# Metrics
 <!-- Generated by `assay reference metrics`; a test compares it with the code. -->
 
 `GET /metrics` on the admin listener answers in OpenMetrics text. Gauges show the latest status
-report; `assay_status_age_seconds` says how old it is.
+report; `assay_status_age_seconds` says how old it is. A gauge of a device has the label `device`, its
+id, beside the one that stands here.
 
 | metric | type | label | meaning |
 |---|---|---|---|
@@ -600,9 +650,11 @@ pub fn reference() -> String {
     let mut out = REFERENCE_HEAD.to_owned();
     let counters = [&NOTES, &RENEWALS, &LAPSED, &SEALS_REFUSED, &RECEIPTS_REFUSED];
     let counters = counters.map(|declared| (declared, "counter", "_total"));
-    let live = [&RENEWAL_AGE, &IDLE_GAP].map(|declared| (declared, "gauge", ""));
+    let live = [&RENEWAL_AGE, &RENEWAL_AGE_MAX, &IDLE_GAP].map(|declared| (declared, "gauge", ""));
     let gauges = GAUGES.iter().map(|(declared, _)| (declared, "gauge", ""));
-    for (declared, kind, suffix) in counters.into_iter().chain(live).chain(gauges) {
+    let of_device = device::GAUGES.iter().map(|(declared, _)| (declared, "gauge of a device", ""));
+    let all = counters.into_iter().chain(live).chain(gauges).chain(of_device);
+    for (declared, kind, suffix) in all {
         let unit = if declared.unit.is_empty() { "" } else { "_" };
         let name = format!("{}{unit}{}{suffix}", declared.name, declared.unit);
         let label = declared
@@ -637,6 +689,7 @@ mod tests {
         metrics.watch_idle(Arc::new(IdleGaps::sample()));
         metrics.count(&Note::UnexpectedAnswer { peer: Hotkey([1; 32]) });
         let mut report = sample::healthy();
+        report.devices.push(sample::gpu_with_held_memory());
         report.weights.reveal_due = Some(crate::status::RevealStatus {
             epoch: node_core::unit::EpochIndex(13_367),
             opens_in: node_core::unit::EpochIndex(13_368),
@@ -658,12 +711,18 @@ mod tests {
 
     #[test]
     fn labels_take_only_the_values_that_are_declared() {
-        let report = sample::healthy();
+        let mut report = sample::healthy();
+        report.devices.extend([sample::gpu_with_held_memory(), sample::gone_gpu()]);
+        let check = |declared: &Declared, value: &str| {
+            let allowed = declared.label.map_or(&[PLAIN][..], |(_, values)| values);
+            assert!(allowed.contains(&value), "{} {value}", declared.name);
+        };
         for (declared, read) in GAUGES {
-            for (value, _) in read(&report, report.as_of) {
-                let allowed = declared.label.map_or(&[PLAIN][..], |(_, values)| values);
-                assert!(allowed.contains(&value), "{} {value}", declared.name);
-            }
+            read(&report, report.as_of).iter().for_each(|(value, _)| check(declared, value));
+        }
+        for (declared, read) in device::GAUGES {
+            let values = report.devices.iter().flat_map(read);
+            values.for_each(|(value, _)| check(declared, value));
         }
     }
 

@@ -66,6 +66,8 @@ fn ordered(device: DeviceId, order: DeviceOrder) -> Result<Box<DeviceRow>, Order
         blamed: Vec::new(),
         baseline: None,
         idle_memory_mib: None,
+        seen: None,
+        gone_since: None,
     }))
 }
 

@@ -130,8 +130,23 @@ fn check_ending(ending: &Ending) -> Result<(), Broken> {
         Ending::SubmissionFailed { detail }
         | Ending::ContractViolated { detail }
         | Ending::EngineFailed { detail }
+        | Ending::DeviceFailed { detail }
         | Ending::ProfileMismatch { detail } => within("detail", is_text(detail, DETAIL_CHARS_MAX)),
-        _ => Ok(()),
+        Ending::Completed
+        | Ending::NotCausal { .. }
+        | Ending::TooManyParameters { .. }
+        | Ending::TooSlow { .. }
+        | Ending::OutOfMemory
+        | Ending::OutOfDeviceMemory
+        | Ending::OutOfPids
+        | Ending::TooMuchOutput
+        | Ending::TooMuchCpuTime { .. }
+        | Ending::Killed { .. }
+        | Ending::ImageMissing
+        | Ending::DatasetMissing
+        | Ending::WorkerRestarted
+        | Ending::LeaseLost
+        | Ending::Stopped => Ok(()),
     }
 }
 

@@ -208,6 +208,60 @@ fn seeds(good: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
+/// Every ending that a message can carry.
+fn endings() -> Vec<v1::ending::Ending> {
+    use v1::ending::Ending;
+    let nothing = v1::Nothing {};
+    let detail = || v1::Detail { text: "CUDA error: no device\n".to_owned() };
+    vec![
+        Ending::Completed(nothing),
+        Ending::NotCausalBatch(195),
+        Ending::SubmissionFailed(detail()),
+        Ending::ContractViolated(detail()),
+        Ending::TooManyParameters(u64::MAX),
+        Ending::TooSlowRanMs(600_000),
+        Ending::OutOfMemory(nothing),
+        Ending::OutOfDeviceMemory(nothing),
+        Ending::OutOfPids(nothing),
+        Ending::TooMuchOutput(nothing),
+        Ending::TooMuchCpuTimeUsedMs(900_000),
+        Ending::KilledExitCode(-9),
+        Ending::EngineFailed(detail()),
+        Ending::DeviceFailed(detail()),
+        Ending::ImageMissing(nothing),
+        Ending::DatasetMissing(nothing),
+        Ending::ProfileMismatch(detail()),
+        Ending::WorkerRestarted(nothing),
+        Ending::LeaseLost(nothing),
+        Ending::Stopped(nothing),
+    ]
+}
+
+/// Messages beside the good ones, which carry one of everything that they can: each is taken.
+fn more_messages() -> Vec<(&'static str, String, Vec<u8>)> {
+    use v1::release_reason::Reason;
+    let mut all = Vec::new();
+    for (number, one) in endings().into_iter().enumerate() {
+        let kind = format!("ending_{number:02}");
+        let reason = Some(Reason::RunEnded(ending(one.clone()).unwrap()));
+        let reason = Some(v1::ReleaseReason { reason });
+        let release = v1::ReleaseRequest { lease: lease(), reason };
+        all.push(("release_request", kind.clone(), release.encode_to_vec()));
+        let mut receipt = receipt(number == 0);
+        if let Some(evidence) = &mut receipt.evidence {
+            evidence.ending = ending(one);
+        }
+        let entry = v1::ReceiptEntry { sequence: 43, receipt: Some(receipt) };
+        all.push(("receipt_entry", kind, entry.encode_to_vec()));
+    }
+    for device in 1..=3 {
+        let [image, dataset, policy] = [1, 2, 3].map(filler);
+        let acquire = v1::AcquireRequest { device, leases_max: 1, image, dataset, policy };
+        all.push(("acquire_request", format!("device_{device}"), acquire.encode_to_vec()));
+    }
+    all
+}
+
 fn good_messages() -> Vec<(&'static str, Vec<u8>)> {
     requests().into_iter().chain(answers()).collect()
 }
@@ -229,6 +283,9 @@ fn write_corpus() {
             std::fs::write(folder.join(kind), bytes).unwrap();
         }
     }
+    for (name, kind, bytes) in more_messages() {
+        std::fs::write(corpus().join(name).join(kind), bytes).unwrap();
+    }
 }
 
 #[test]
@@ -242,6 +299,13 @@ fn the_corpus_has_every_seed_as_it_is_made_today() {
             let kept = std::fs::read(&path).unwrap_or_default();
             assert!(kept == bytes, "{} is not what it should be", path.display());
         }
+    }
+    for (name, kind, bytes) in more_messages() {
+        let path = corpus().join(name).join(kind);
+        let kept = std::fs::read(&path).unwrap_or_default();
+        assert!(kept == bytes, "{} is not what it should be", path.display());
+        let read = (target(name).unwrap().read)(&bytes);
+        assert_eq!(read, Ok(Reading::Taken), "{}", path.display());
     }
 }
 

@@ -11,7 +11,7 @@ use node_core::outcome::Ending;
 use node_core::policy::RunLimits;
 
 use crate::engine::Engine;
-use crate::profile::{difference, ProfileDifference};
+use crate::profile::{difference, ProfileDifference, Settings};
 use crate::spec::{Owner, SandboxSpec, SpecRefused};
 use crate::supervise::{self, EarlyLook, Run, Watched};
 use crate::waiting::Waiting;
@@ -123,6 +123,8 @@ pub struct Container {
     id: String,
     limits: RunLimits,
     has_gpus: bool,
+    /// Every setting, as it has to be.
+    wanted: Settings,
     /// Cleared when the supervisor takes over the duty to remove it.
     owned: bool,
 }
@@ -162,21 +164,13 @@ impl Engine {
         let wanted = convert::wanted(&body, self.around());
         let mut asked = body;
         alter(&mut asked);
-        let container = self.request(&spec, asked).await?;
-        let inspected = self.docker().inspect_container(&container.id, None).await;
-        let different = match inspected.map_err(convert::fault) {
-            Ok(inspected) => difference(&wanted, &convert::found(&inspected)),
-            Err(source) => {
+        let container = self.request(&spec, asked, wanted).await?;
+        match compare(&container.docker, &container.id, &container.wanted).await {
+            Ok(()) => Ok(container),
+            Err(error) => {
                 container.discard().await;
-                return Err(CreateError::Engine { step: "inspect", source });
+                Err(error)
             }
-        };
-        match different {
-            Some(source) => {
-                container.discard().await;
-                Err(CreateError::ProfileMismatch { source })
-            }
-            None => Ok(container),
         }
     }
 
@@ -184,6 +178,7 @@ impl Engine {
         &self,
         spec: &SandboxSpec,
         body: ContainerCreateBody,
+        wanted: Settings,
     ) -> Result<Container, CreateError> {
         // The engine names one that is nobody's yet.
         let run = match &spec.owner {
@@ -208,6 +203,7 @@ impl Engine {
             id: created.id,
             limits: spec.limits.clone(),
             has_gpus: !spec.gpus.is_empty(),
+            wanted,
             owned: true,
         })
     }
@@ -220,16 +216,6 @@ impl Container {
         &self.id
     }
 
-    /// Gives a container that was made ahead to a run, before its start: from here on it is found
-    /// by the run's name.
-    ///
-    /// # Errors
-    ///
-    /// [`CreateError::AlreadyExists`] or [`CreateError::Engine`]; the container is as it was.
-    pub async fn assign(&self, run: &RunId) -> Result<(), CreateError> {
-        rename(&self.docker, &self.id, run).await
-    }
-
     /// Starts it under supervision. The wall clock of its limits runs from here.
     ///
     /// # Errors
@@ -240,20 +226,26 @@ impl Container {
     }
 
     /// Starts one that was made ahead, to wait for a run: the wall clock of its limits runs once
-    /// it is given to one. Every other limit holds from here.
+    /// it is given to one. Every other limit holds from here. Its settings are compared with the
+    /// profile once more: there is time.
     ///
     /// # Errors
     ///
-    /// [`StartError`]; the container is removed.
-    pub async fn start_waiting(self) -> Result<Waiting, StartError> {
-        let (docker, id) = (self.docker.clone(), self.id.clone());
-        let watched = self.begin_or_discard().await?;
-        Ok(Waiting::new(docker, id, watched))
-    }
-
-    /// Removes one that is not needed, and waits until it is gone.
-    pub async fn remove(self) {
-        self.discard().await;
+    /// [`CreateError::Engine`] or [`CreateError::ProfileMismatch`]; the container is removed.
+    pub async fn start_waiting(self) -> Result<Waiting, CreateError> {
+        let (docker, id, wanted) = (self.docker.clone(), self.id.clone(), self.wanted.clone());
+        let watched = self.begin_or_discard().await.map_err(|error| {
+            let StartError { step, source, .. } = error;
+            CreateError::Engine { step, source }
+        })?;
+        let waiting = Waiting::new(docker.clone(), id.clone(), watched);
+        match compare(&docker, &id, &wanted).await {
+            Ok(()) => Ok(waiting),
+            Err(error) => {
+                waiting.remove().await;
+                Err(error)
+            }
+        }
     }
 
     async fn begin_or_discard(mut self) -> Result<Watched, StartError> {
@@ -298,6 +290,18 @@ impl Container {
     }
 }
 
+/// Holds a container against the profile.
+async fn compare(docker: &Docker, id: &str, wanted: &Settings) -> Result<(), CreateError> {
+    let inspected = docker.inspect_container(id, None).await.map_err(|error| {
+        let source = convert::fault(error);
+        CreateError::Engine { step: "inspect", source }
+    })?;
+    match difference(wanted, &convert::found(&inspected)) {
+        Some(source) => Err(CreateError::ProfileMismatch { source }),
+        None => Ok(()),
+    }
+}
+
 /// Gives a container the name by which a run's container is found and killed.
 pub(crate) async fn rename(docker: &Docker, id: &str, run: &RunId) -> Result<(), CreateError> {
     let options = RenameContainerOptions { name: convert::container_name(run) };
@@ -328,7 +332,7 @@ impl Drop for Container {
 mod tests {
     use std::collections::HashMap;
 
-    use bollard::models::HostConfig;
+    use bollard::models::{ContainerUpdateBody, HostConfig};
 
     use super::*;
     use crate::spec::tests::{owner, sample};
@@ -382,6 +386,26 @@ mod tests {
         let report = supervise::spawn(watched).finished().await;
         assert_eq!(report.ending, Some(Ending::OutOfPids), "{report:?}");
         assert!(report.usage.peak_memory_bytes > 0, "{report:?}");
+    }
+
+    #[tokio::test]
+    async fn a_container_whose_settings_were_changed_before_it_waits_is_noticed_and_removed() {
+        let (engine, image) = engine_and_image().await;
+        let device = node_core::inventory::DeviceId("cpu-0".to_owned());
+        let command = ["sleep", "1000"].map(str::to_owned).to_vec();
+        let spec = SandboxSpec { owner: Owner::Ahead { device }, image, command, ..sample() };
+        let container = engine.create(spec).await.unwrap();
+        let id = container.id().to_owned();
+        let weaker = ContainerUpdateBody { pids_limit: Some(4096), ..Default::default() };
+        engine.docker().update_container(&id, weaker).await.unwrap();
+        match container.start_waiting().await {
+            Err(CreateError::ProfileMismatch { source }) => {
+                assert_eq!(source.setting, "HostConfig.PidsLimit", "{source}");
+            }
+            other => panic!("{other:?}"),
+        }
+        let left = engine.leftovers().await.unwrap();
+        assert!(left.iter().all(|leftover| leftover.container_id != id));
     }
 
     #[test]

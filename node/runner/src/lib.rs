@@ -7,9 +7,9 @@
 //!                       | on the container | a task of its own|
 //! ```
 //!
-//! A container can be made ahead, for a device and for nobody's run yet: `Container::assign` gives
-//! it to a run before its start. One that was started to wait (`Container::start_waiting`) is given
-//! to a run by `Waiting::assign`, and only then its wall clock runs.
+//! A container can be made ahead, for a device and for nobody's run yet: it is started to wait
+//! (`Container::start_waiting`), at a [`Gate`] or inside its program. `Waiting::assign` gives it to
+//! a run, and only then its wall clock runs.
 //!
 //! A container whose settings differ from the profile in any way is removed and never started. A
 //! started one is killed and removed whatever happens to its [`Run`]; only the death of the whole
@@ -24,6 +24,7 @@ mod convert;
 mod create;
 mod endpoint;
 mod engine;
+mod gate;
 mod leftover;
 mod output;
 mod profile;
@@ -35,6 +36,7 @@ mod waiting;
 
 pub use create::{Container, CreateError, StartError};
 pub use engine::{Engine, EngineConfig, EngineError, EngineInfo, ImageError};
+pub use gate::Gate;
 pub use leftover::{Leftover, LeftoverError};
 pub use profile::ProfileDifference;
 pub use spec::{Owner, ReadOnlyBind, RunLabels, SandboxSpec, SpecRefused};

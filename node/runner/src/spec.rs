@@ -10,7 +10,7 @@ use node_core::policy::RunLimits;
 /// Where binds may appear in a container. Nothing else of the image can be covered by one.
 const BIND_ROOT: &str = "/assay";
 
-/// Binds of one container. Higher: nothing needs more than the shim, a channel and a data file.
+/// Binds of one container. Higher: nothing needs more than a gate, the shim, a channel and a data file.
 const BINDS_MAX: usize = 8;
 
 /// One container.
@@ -36,7 +36,7 @@ pub enum Owner {
     /// A run's; one container exists per run.
     Run(RunLabels),
     /// Nobody's yet: made ahead for whatever runs next on a device. It belongs to a run once
-    /// [`crate::Container::assign`] or [`crate::Waiting::assign`] gave it the run's name.
+    /// [`crate::Waiting::assign`] gave it the run's name.
     Ahead {
         /// The device, a label.
         device: DeviceId,

@@ -1,14 +1,15 @@
 //! A container that was started ahead of its run and waits for it.
 //!
-//! Nothing of a submission is in it: what waits is the node's own program in the node's own image.
-//! It serves one run and is removed with it, as every container.
+//! Nothing of a submission is in it: what waits is the node's own program in the node's own image,
+//! or not even that, at a [`crate::Gate`]. It serves one run and is removed with it, as every
+//! container.
 
 use bollard::Docker;
 use node_core::id::RunId;
 use tokio::sync::watch;
 
 use crate::create::{rename, CreateError};
-use crate::supervise::{self, Run, Watched};
+use crate::supervise::{self, Run, RunReport, Watched};
 
 /// A running container that belongs to nobody yet. Dropping it ends and removes it in the
 /// background.
@@ -36,6 +37,12 @@ impl Waiting {
     #[must_use]
     pub fn has_ended(&self) -> bool {
         self.run.has_ended()
+    }
+
+    /// Waits until it has ended and is removed, for whatever reason. Can be cancelled and asked
+    /// again.
+    pub async fn finished(&mut self) -> RunReport {
+        self.run.finished().await
     }
 
     /// Gives it to a run: it is found by the run's name, and the wall clock runs, from here on.

@@ -95,19 +95,23 @@ fn a_run_that_outlived_its_node_is_found_by_label_and_removed() {
 async fn a_container_made_ahead_is_nobodys_until_a_run_gets_it_with_its_name() {
     let sandbox = Sandbox::new("ahead").await;
     let run = run_of(&sandbox.spec("true"));
-    let container = sandbox.engine.create(sandbox.ahead("echo served")).await.unwrap();
+    let start = || async {
+        let container = sandbox.engine.create(sandbox.ahead("sleep 1000")).await.unwrap();
+        container.start_waiting().await.unwrap()
+    };
+    let waiting = start().await;
     let left = sandbox.engine.leftovers().await.unwrap();
-    assert_eq!((left[0].run, left[0].is_ahead, left[0].running), (None, true, false));
+    assert_eq!((left[0].run, left[0].is_ahead, left[0].running), (None, true, true));
 
-    container.assign(&run).await.unwrap();
+    let mut handle = waiting.assign(&run).await.unwrap();
     let left = sandbox.engine.leftovers().await.unwrap();
     assert_eq!((left[0].run, left[0].is_ahead), (Some(run), true));
-    let other = sandbox.engine.create(sandbox.ahead("true")).await.unwrap();
-    assert_eq!(other.assign(&run).await, Err(CreateError::AlreadyExists { run }));
-    drop(other);
+    let refused = start().await.assign(&run).await.unwrap_err();
+    assert_eq!(refused, CreateError::AlreadyExists { run });
 
-    let report = container.start().await.unwrap().finished().await;
-    assert_eq!((report.ending, report.output_tail.as_str()), (None, "served\n"));
+    assert_eq!(sandbox.engine.kill(&run).await, Ok(true), "by the name of its run");
+    let report = handle.finished().await;
+    assert_eq!(report.ending, Some(Ending::Killed { exit_code: 137 }), "{report:?}");
     sandbox.wait_until_nothing_is_left(Duration::from_secs(10)).await;
 }
 

@@ -100,6 +100,45 @@ impl Cause {
         }
     }
 
+    /// The names of all causes, for metrics.
+    pub const NAMES: [&'static str; 14] = [
+        "unproven",
+        "probe_due",
+        "xid",
+        "xid_again",
+        "ecc_uncorrected",
+        "lost",
+        "silent",
+        "sensor",
+        "throttled",
+        "memory_held",
+        "probe_failed",
+        "slower",
+        "run_failed",
+        "no_probe",
+    ];
+
+    /// Its public name, the same as when it is serialised.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Unproven => "unproven",
+            Self::ProbeDue => "probe_due",
+            Self::Xid { .. } => "xid",
+            Self::XidAgain { .. } => "xid_again",
+            Self::EccUncorrected => "ecc_uncorrected",
+            Self::Lost { .. } => "lost",
+            Self::Silent { .. } => "silent",
+            Self::Sensor { .. } => "sensor",
+            Self::Throttled { .. } => "throttled",
+            Self::MemoryHeld { .. } => "memory_held",
+            Self::ProbeFailed { .. } => "probe_failed",
+            Self::Slower { .. } => "slower",
+            Self::RunFailed { .. } => "run_failed",
+            Self::NoProbe { .. } => "no_probe",
+        }
+    }
+
     /// Whether it is one of the failures of which a device may have only so many in a day.
     #[must_use]
     pub fn is_failure(&self) -> bool {

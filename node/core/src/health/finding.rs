@@ -160,6 +160,14 @@ impl Finding {
         Self { check, level, detail: detail.into(), action }
     }
 
+    /// What there is to say of a device that the host does not have any more.
+    #[must_use]
+    pub fn gone() -> Self {
+        let detail = "not found when the node was started; if it is to stay away, `assay device \
+                      uncordon` forgets it";
+        Self::new(Check::Answer, Level::Critical, detail, Action::CheckDriver)
+    }
+
     fn pass(check: Check, detail: impl Into<String>) -> Self {
         Self::new(check, Level::Pass, detail, Action::Nothing)
     }

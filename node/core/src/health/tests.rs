@@ -1,5 +1,7 @@
 use super::*;
 use crate::health::observation::{Reading, Recovery, Throttle};
+use crate::inventory::DeviceId;
+use crate::limits::MEMORY_FREE_WAIT_MS;
 
 const RUN: RunId = RunId([1; 32]);
 
@@ -27,6 +29,10 @@ fn figures(percent: u64) -> ProbeFigures {
     }
 }
 
+fn gpu() -> Device {
+    Device::new(DeviceId("GPU-1".to_owned()), DeviceKind::Gpu, "NVIDIA H100", 81_559)
+}
+
 /// A GPU, its clock, and what came of everything so far.
 struct Bench {
     health: DeviceHealth,
@@ -38,8 +44,7 @@ impl Bench {
     /// Not probed yet.
     fn unproven() -> Self {
         let now = Now { mono: MonoMs(1_000_000), unix: UnixMs(1_800_000_000_000) };
-        let device = DeviceId("GPU-1".to_owned());
-        let health = DeviceHealth::new(now, device, DeviceKind::Gpu, None);
+        let health = DeviceHealth::new(now, &gpu(), None);
         Self { health, now, running: None }
     }
 
@@ -127,7 +132,11 @@ fn a_gpu_gets_no_run_before_it_was_read_and_probed() {
 #[test]
 fn a_cpu_slot_is_healthy_from_the_start_and_can_be_cordoned() {
     let now = Now::default();
-    let mut slot = DeviceHealth::new(now, DeviceId("cpu-0".to_owned()), DeviceKind::CpuSlot, None);
+    let mut slot = DeviceHealth::new(
+        now,
+        &Device::new(DeviceId("cpu-0".to_owned()), DeviceKind::CpuSlot, "CPU", 1_024),
+        None,
+    );
     assert_eq!(slot.check_usable(), Ok(()));
     assert_eq!(slot.on_run_ended(now, RUN), []);
     let later = Now { mono: MonoMs(PROBE_EVERY_MS * 10), ..now };
@@ -255,6 +264,30 @@ fn a_probe_that_cannot_be_started_is_no_failure_and_no_pass() {
 }
 
 #[test]
+fn probes_that_never_start_are_critical_and_leave_the_device_to_nobody() {
+    let not_started = || ProbeResult::NotStarted { detail: "no compiler".to_owned() };
+    let mut bench = Bench::healthy();
+    bench.health.probe_now(bench.now);
+    for _ in 1..PROBES_NOT_STARTED_MAX {
+        bench.probed(not_started());
+        assert_eq!(bench.health.level(), Level::Unknown);
+        bench.rest();
+    }
+    // It is the host that nobody mends, and somebody has to hear of it.
+    bench.probed(not_started());
+    assert_eq!(bench.health.level(), Level::Critical);
+    let told = bench.health.findings().remove(0);
+    assert_eq!(told.detail, "3 probes in a row could not be started: the host, not the device");
+    assert_eq!((told.check, told.action), (Check::Probe, Action::CheckDriver));
+    // The device itself was never found wanting: it comes back without anybody's word.
+    assert_eq!(bench.health.row().failures, []);
+    bench.rest();
+    bench.probed(ProbeResult::Right(figures(100)));
+    assert_eq!(bench.health.check_usable(), Ok(()));
+    assert_eq!(bench.health.level(), Level::Pass);
+}
+
+#[test]
 fn a_device_much_slower_than_it_was_is_not_used() {
     let mut bench = Bench::healthy();
     bench.health.probe_now(bench.now);
@@ -328,9 +361,8 @@ fn memory_held_since_an_earlier_life_is_noticed() {
     before.run(1);
     let row = before.health.row().clone();
     let held = Sample { memory_used_mib: Reading::Value(30_000), ..sound_sample() };
-    let device = row.device.clone();
     let mut after = Bench { running: None, ..before };
-    after.health = DeviceHealth::new(after.now, device, DeviceKind::Gpu, Some(row));
+    after.health = DeviceHealth::new(after.now, &gpu(), Some(row));
     after.sample(held);
     assert_eq!(after.wait_watched(COOL_DOWN_MS), [Consequence::Changed], "it says why");
     assert_eq!(after.health.row().cause, Some(Cause::MemoryHeld { held_mib: 29_500 }));
@@ -419,7 +451,7 @@ fn a_failed_device_and_an_order_outlive_a_restart() {
     let order = Order { is_drain: true, reason: "new fan".to_owned(), at: bench.now.unix };
     bench.health.cordon(order.clone());
     let row = DeviceRow { standing: Standing::Failed, ..bench.health.row().clone() };
-    let again = DeviceHealth::new(bench.now, row.device.clone(), DeviceKind::Gpu, Some(row));
+    let again = DeviceHealth::new(bench.now, &gpu(), Some(row));
     assert_eq!(again.row().standing, Standing::Failed);
     assert_eq!(again.row().order, Some(order));
 }

@@ -23,17 +23,22 @@ impl Machine {
         now: Now,
         devices: Vec<Device>,
         mut known: BTreeMap<DeviceId, DeviceRow>,
+        out: &mut Outcome,
     ) {
         for device in &devices {
             let known = known.remove(&device.id);
-            let health = DeviceHealth::new(now, device.id.clone(), device.kind, known);
-            self.health.insert(device.id.clone(), health);
+            let was_gone = known.as_ref().is_some_and(|row| row.gone_since.is_some());
+            self.health.insert(device.id.clone(), DeviceHealth::new(now, device, known));
+            if was_gone {
+                self.store_device(&device.id, out);
+            }
         }
         self.placement = HostPlacement::new(&devices);
         for device in &devices {
             self.tell_placement(now, &device.id);
         }
         self.devices = devices;
+        self.miss_devices(now, known, out);
     }
 
     /// Says to placement whether the device may be given runs.
@@ -123,7 +128,9 @@ impl Machine {
         out: &mut Outcome,
     ) -> Result<Box<DeviceRow>, OrderRefused> {
         let running = self.running_on(device);
-        let health = self.health.get_mut(device).ok_or(OrderRefused::Unknown)?;
+        let Some(health) = self.health.get_mut(device) else {
+            return self.order_gone(device, &order, out);
+        };
         let found = match order {
             DeviceOrder::Cordon { reason } => {
                 health.cordon(placed(false, &reason, now));

@@ -16,6 +16,7 @@ mod duty;
 pub mod effect;
 pub mod event;
 mod exchange;
+mod gone;
 mod intake;
 mod lease_queue;
 pub mod operator;
@@ -33,7 +34,7 @@ use std::net::SocketAddr;
 use crate::admission::Verdict;
 use crate::evaluation::Evaluation;
 use crate::evidence::Receipt;
-use crate::health::DeviceHealth;
+use crate::health::{DeviceHealth, DeviceRow};
 use crate::id::{
     AssignmentId, Attempt, ContentDigest, Digest, Hotkey, IntentId, Netuid, RunId, SubmissionId,
 };
@@ -109,6 +110,7 @@ pub struct Machine {
     devices: Vec<Device>,
     placement: HostPlacement,
     health: BTreeMap<DeviceId, DeviceHealth>,
+    gone: BTreeMap<DeviceId, DeviceRow>,
     submissions: BTreeMap<SubmissionId, Submission>,
     verdicts: BTreeMap<(ContentDigest, Digest), Verdict>,
     /// Contents whose verdict was asked for in this life.
@@ -185,6 +187,7 @@ impl Machine {
             devices: Vec::new(),
             placement: HostPlacement::default(),
             health: BTreeMap::new(),
+            gone: BTreeMap::new(),
             submissions: BTreeMap::new(),
             verdicts: BTreeMap::new(),
             judging: BTreeSet::new(),

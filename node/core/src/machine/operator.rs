@@ -44,7 +44,7 @@ pub enum DeviceOrder {
         /// Why.
         reason: String,
     },
-    /// It may be given runs again, once it passed a probe.
+    /// It may be given runs again, once it passed a probe. One that is gone is forgotten.
     Uncordon,
     /// It is probed now.
     Probe,
@@ -56,6 +56,8 @@ pub enum DeviceOrder {
 pub enum OrderRefused {
     /// The host has no such device.
     Unknown,
+    /// The host had it once.
+    Gone,
     /// A run is on it.
     Busy,
     /// A CPU slot has nothing that could be probed.
@@ -68,6 +70,7 @@ impl OrderRefused {
     pub fn name(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
+            Self::Gone => "gone",
             Self::Busy => "busy",
             Self::NothingToProbe => "nothing_to_probe",
         }
@@ -78,6 +81,7 @@ impl fmt::Display for OrderRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unknown => "this host has no such device",
+            Self::Gone => "it is not on this host any more",
             Self::Busy => "a run is on it; `assay device drain` gives that back first",
             Self::NothingToProbe => "a CPU slot has nothing that could be probed",
         })

@@ -22,7 +22,7 @@ impl Machine {
             Some((row.device.clone(), (**row).clone()))
         };
         let known = found.rows.iter().filter_map(of_device).collect();
-        self.meet_devices(now, found.devices, known);
+        self.meet_devices(now, found.devices, known, out);
         let own = self.config.hotkey;
         // Such a row is written at the end of the wait for what was lost.
         let has_waited =

@@ -27,12 +27,18 @@ pub(crate) type Failed = Box<dyn Error + Send + Sync>;
 /// Batches of a run that lasts long enough for the next container to be made meanwhile.
 const BATCHES: u64 = 300;
 
+/// The nodes as which the parts measure: containers are told apart by them.
+const STARTS: &str = "measure starts";
+const STEPS: [&str; 3] = ["measure cold", "measure created", "measure warm"];
+const GAPS: [&str; 3] = ["measure gap 0", "measure gap 1", "measure gap 2"];
+
 fn main() -> Result<(), Failed> {
     let mut arguments = std::env::args().skip(1);
     let what = arguments.next().unwrap_or_default();
     let rounds = arguments.next().ok_or("say how many rounds")?.parse()?;
     // As the daemon makes it.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(clean())?;
     match what.as_str() {
         "starts" => runtime.block_on(starts(rounds)),
         "steps" => runtime.block_on(steps(rounds)),
@@ -41,32 +47,42 @@ fn main() -> Result<(), Failed> {
     }
 }
 
+/// Removes what a measurement that was killed has left, whichever it was.
+async fn clean() -> Result<(), Failed> {
+    for name in STEPS.iter().chain(&GAPS).chain([&STARTS]) {
+        world::connect(name).await?;
+    }
+    Ok(())
+}
+
 /// One of each in every round, so that whatever else the machine does befalls all of them.
 async fn starts(rounds: usize) -> Result<(), Failed> {
-    let mut probe = Probe::new().await?;
-    let mut times: [Vec<Duration>; 4] = Default::default();
+    let mut probe = Probe::new(STARTS).await?;
+    let mut times: [Vec<Duration>; 5] = Default::default();
     for _ in 0..rounds {
         times[0].push(probe.docker_run().await?);
         times[1].push(probe.cold().await?);
-        times[2].push(probe.created().await?);
-        times[3].push(probe.waiting().await?);
+        times[2].push(probe.ungated().await?);
+        times[3].push(probe.gated().await?);
+        times[4].push(probe.waiting().await?);
     }
     head();
     let ways = [
         "`docker run --rm --network none`",
-        "cold: created, checked, started",
-        "created ahead",
-        "started ahead, waits",
+        "cold: created, checked, started; its gate is open",
+        "the same without a gate",
+        "created ahead, waits at its gate",
+        "started ahead, waits with Python running",
     ];
     ways.iter().zip(times).for_each(|(way, times)| show(way, times));
     Ok(())
 }
 
 async fn steps(rounds: usize) -> Result<(), Failed> {
-    let mut cold = World::new("measure cold", false, BATCHES).await?;
+    let mut cold = World::new(STEPS[0], false, BATCHES).await?;
     cold.evaluator.close().await;
-    let mut created = World::new("measure created", false, BATCHES).await?;
-    let mut warm = World::new("measure warm", true, BATCHES).await?;
+    let mut created = World::new(STEPS[1], false, BATCHES).await?;
+    let mut warm = World::new(STEPS[2], true, BATCHES).await?;
     let mut times: [Vec<Duration>; 3] = Default::default();
     for _ in 0..rounds {
         times[0].push(cold.first_step().await?);
@@ -76,7 +92,8 @@ async fn steps(rounds: usize) -> Result<(), Failed> {
         times[2].push(warm.first_step().await?);
     }
     head();
-    let ways = ["cold", "created ahead", "started ahead, waits with torch imported"];
+    let ways =
+        ["cold", "created ahead, waits at its gate", "started ahead, waits with torch imported"];
     ways.iter().zip(times).for_each(|(way, times)| show(way, times));
     created.evaluator.close().await;
     warm.evaluator.close().await;
@@ -86,9 +103,9 @@ async fn steps(rounds: usize) -> Result<(), Failed> {
 async fn gaps(rounds: usize) -> Result<(), Failed> {
     println!("| next container | gaps | p50 ms | p95 ms |\n|---|---|---|---|");
     for (name, warm_start, is_ahead, way) in [
-        ("measure gap 0", false, false, "made when its run is granted"),
-        ("measure gap 1", false, true, "created during the run before"),
-        ("measure gap 2", true, true, "started during the run before, waits"),
+        (GAPS[0], false, false, "without prefetch: made when its run is granted"),
+        (GAPS[1], false, true, "created during the run before, waits at its gate"),
+        (GAPS[2], true, true, "started during the run before, waits with torch imported"),
     ] {
         let mut world = World::new(name, warm_start, BATCHES).await?;
         if !is_ahead {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use node_core::id::{sha256, AssignmentId, Attempt, Digest, LeaseId, RunId};
 use node_core::policy::Policy;
-use node_runner::{Engine, Owner, ReadOnlyBind, RunLabels, SandboxSpec};
+use node_runner::{Engine, Gate, Owner, ReadOnlyBind, RunLabels, SandboxSpec, Waiting};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 
@@ -38,12 +38,14 @@ pub(crate) struct Probe {
 struct Place {
     listener: UnixListener,
     bind: ReadOnlyBind,
+    gate: Gate,
     run: RunId,
 }
 
 impl Probe {
-    pub(crate) async fn new() -> Result<Self, Failed> {
-        let (engine, image) = connect("measure starts").await?;
+    /// - `name`: of the node.
+    pub(crate) async fn new(name: &str) -> Result<Self, Failed> {
+        let (engine, image) = connect(name).await?;
         Ok(Self { engine, image, dir: tempfile::tempdir()?, next: 0 })
     }
 
@@ -55,35 +57,51 @@ impl Probe {
         std::fs::set_permissions(self.dir.path(), std::fs::Permissions::from_mode(0o755))?;
         let unique = format!("starts {} {}", self.next, std::process::id());
         let bind = ReadOnlyBind { source, target: TARGET.to_owned() };
-        Ok(Place { listener, bind, run: RunId(sha256(unique.as_bytes()).0) })
+        let gate = Gate::make(self.dir.path().join(format!("{}.gate", self.next)))?;
+        Ok(Place { listener, bind, gate, run: RunId(sha256(unique.as_bytes()).0) })
     }
 
-    fn sandbox(&self, place: &Place, is_ahead: bool) -> SandboxSpec {
-        let owner = if is_ahead {
-            Owner::Ahead { device: device().id }
-        } else {
-            Owner::Run(RunLabels {
-                run: place.run,
-                assignment: AssignmentId([1; 32]),
-                lease: LeaseId([1; 32]),
-                attempt: Attempt(1),
-            })
-        };
+    fn sandbox(&self, place: &Place, owner: Owner) -> SandboxSpec {
         SandboxSpec {
             owner,
             image: self.image,
-            command: PROGRAM.map(str::to_owned).to_vec(),
-            binds: vec![place.bind.clone()],
+            command: Gate::before(PROGRAM.map(str::to_owned).to_vec()),
+            binds: vec![place.bind.clone(), place.gate.bind()],
             limits: Policy::dev().run,
             gpus: Vec::new(),
         }
     }
 
-    /// One that did not exist before.
+    async fn ahead(&self, place: &Place) -> Result<Waiting, Failed> {
+        let sandbox = self.sandbox(place, Owner::Ahead { device: device().id });
+        Ok(self.engine.create(sandbox).await?.start_waiting().await?)
+    }
+
+    /// One that did not exist before: its gate is open.
     pub(crate) async fn cold(&mut self) -> Result<Duration, Failed> {
+        self.own(true).await
+    }
+
+    /// One that did not exist before, and has no gate.
+    pub(crate) async fn ungated(&mut self) -> Result<Duration, Failed> {
+        self.own(false).await
+    }
+
+    async fn own(&mut self, has_gate: bool) -> Result<Duration, Failed> {
         let place = self.place()?;
-        let sandbox = self.sandbox(&place, false);
+        let owner = Owner::Run(RunLabels {
+            run: place.run,
+            assignment: AssignmentId([1; 32]),
+            lease: LeaseId([1; 32]),
+            attempt: Attempt(1),
+        });
+        let mut sandbox = self.sandbox(&place, owner);
+        if !has_gate {
+            sandbox.command = PROGRAM.map(str::to_owned).to_vec();
+            sandbox.binds.truncate(1);
+        }
         let granted = Instant::now();
+        place.gate.open()?;
         let container = self.engine.create(sandbox).await?;
         let (started, first) =
             tokio::join!(container.start(), first_byte(&place.listener, granted));
@@ -93,25 +111,24 @@ impl Probe {
         Ok(first)
     }
 
-    /// One that was created before.
-    pub(crate) async fn created(&mut self) -> Result<Duration, Failed> {
+    /// One that was created before and waits at its gate.
+    pub(crate) async fn gated(&mut self) -> Result<Duration, Failed> {
         let place = self.place()?;
-        let container = self.engine.create(self.sandbox(&place, true)).await?;
+        let waiting = self.ahead(&place).await?;
         let granted = Instant::now();
-        container.assign(&place.run).await?;
-        let (started, first) =
-            tokio::join!(container.start(), first_byte(&place.listener, granted));
-        let (first, mut stream) = first?;
+        let mut run = waiting.assign(&place.run).await?;
+        place.gate.open()?;
+        let (first, mut stream) = first_byte(&place.listener, granted).await?;
         stream.write_all(b"x").await?;
-        started?.finished().await;
+        run.finished().await;
         Ok(first)
     }
 
-    /// One that was started before and waits: until it answers.
+    /// One whose program was started before and waits: until it answers.
     pub(crate) async fn waiting(&mut self) -> Result<Duration, Failed> {
         let place = self.place()?;
-        let container = self.engine.create(self.sandbox(&place, true)).await?;
-        let waiting = container.start_waiting().await?;
+        let waiting = self.ahead(&place).await?;
+        place.gate.open()?;
         let (_, mut stream) = first_byte(&place.listener, Instant::now()).await?;
         let granted = Instant::now();
         let mut run = waiting.assign(&place.run).await?;

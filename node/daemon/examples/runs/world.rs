@@ -142,7 +142,8 @@ impl World {
     /// Has a container made ahead, and waits until it is as ready as it gets.
     pub(crate) async fn prepare(&self) -> Result<(), Failed> {
         self.evaluator.prepare(&[device()]).await;
-        self.wait_for(|left| left.len() == 1 && left.iter().all(|one| one.run.is_none())).await?;
+        let is_ahead = |left: &Leftover| left.run.is_none() && left.running;
+        self.wait_for(|left| left.len() == 1 && left.iter().all(is_ahead)).await?;
         // A warm one imports torch, which nobody outside is told about. Nothing else runs.
         tokio::time::sleep(Duration::from_secs(5)).await;
         Ok(())

@@ -73,8 +73,8 @@ pub struct OrderRequest {
 /// Body of an answer that says no.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperatorRefusal {
-    /// Why, as one word: `unknown`, `not_exhausted`, `settled`, `busy`, `nothing_to_probe`,
-    /// `not_ready`, `no_answer`.
+    /// Why, as one word: `unknown`, `not_exhausted`, `settled`, `gone`, `busy`,
+    /// `nothing_to_probe`, `not_ready`, `no_answer`.
     pub refused: String,
     /// Why, as a sentence.
     pub message: String,

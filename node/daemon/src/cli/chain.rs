@@ -14,6 +14,7 @@ use node_chain::{
 use serde::Serialize;
 
 use super::flags::ConfigFlags;
+use super::runtime::block_on;
 use crate::config::Chain;
 use crate::exit::ExitReason;
 use crate::failure::Failure;
@@ -161,12 +162,8 @@ impl CheckCommand {
     fn ask_chain(&self) -> Result<(String, Arc<ShapeReport>), Failure> {
         let settings = self.flags.settings_without_subnet(self.endpoint.as_deref());
         let chain = settings.section(Chain::read).map_err(Failure::bad_configuration)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(Failure::unexpected)?;
         let shown: Vec<String> = chain.endpoints.iter().map(ToString::to_string).collect();
-        let report = runtime.block_on(ask(&chain))?;
+        let report = block_on(ask(&chain)).map_err(Failure::unexpected)??;
         Ok((format!("`{}`", shown.join("`, `")), report))
     }
 }

@@ -49,7 +49,7 @@ enum Subcommands {
     Cordon(Reasoned),
     /// Begin no run on it, and give back the one that is on it
     Drain(Reasoned),
-    /// Give it runs again, once it passed a probe; forgets its failures
+    /// Give it runs again, once it passed a probe; forgets its failures, and one that is gone
     Uncordon(Named),
     /// Probe it now; nothing may run on it
     Probe(Named),
@@ -170,6 +170,7 @@ fn refused(refusal: OperatorRefusal, is_json: bool) -> Result<Failure, Failure> 
     let (exit, hint) = match refusal.refused.as_str() {
         "unknown" => (ExitReason::Failed, "`assay devices` lists them"),
         "busy" => (ExitReason::Failed, "`assay devices --watch` shows when it is free"),
+        "gone" => (ExitReason::Failed, "`assay device uncordon` forgets it"),
         "nothing_to_probe" => (ExitReason::Failed, "GPUs and MIG slices can be probed"),
         "not_ready" | "no_answer" => {
             (ExitReason::NotRunning, "`assay status` says what it waits for")
@@ -182,6 +183,9 @@ fn refused(refusal: OperatorRefusal, is_json: bool) -> Result<Failure, Failure> 
 fn render(device: &DeviceStatus, row: &DeviceRow) -> String {
     let id = &device.id;
     let run = device.run.map(|run| run.short());
+    if row.gone_since.is_some() {
+        return format!("forgotten  {id}; if it comes back, it is probed as a new one\n");
+    }
     match (&row.order, run) {
         (Some(order), Some(run)) if order.is_drain => {
             format!("drained    {id}: {}\nrun {run} is stopped and given back\n", order.reason)

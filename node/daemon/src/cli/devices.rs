@@ -5,6 +5,7 @@ use node_core::health::{Finding, Level, Standing};
 use node_core::limits::FAILURES_IN_A_DAY_MAX;
 
 use super::report::{look, Asked};
+use super::runtime::block_on;
 use super::watch::watch;
 use super::ConfigFlags;
 use crate::config::DataDir;
@@ -24,8 +25,9 @@ Examples:
 
 A device stands `healthy`; `suspect`: a fault was seen, the run on it may end; `cordoned`: it rests;
 `probing`; or `failed`: three failures in a day, and `assay device uncordon` gives it back. An
-operator's order keeps a healthy one from runs too. What is known against a device stands below the
-table with what to do about it.
+operator's order keeps a healthy one from runs too. One that an earlier life of the node knew, and
+that was not found when this one began, is `gone`; `assay device uncordon` forgets it. What is known
+against a device stands below the table with what to do about it.
 
 Exit codes: 0 shown, and every device may be given runs; 1 one of them may not; 3 not running or not
 answering (what is shown is the last snapshot).";
@@ -55,11 +57,7 @@ impl DevicesCommand {
     pub fn execute(self) -> Result<ExitReason, Failure> {
         let settings = self.flags.settings();
         let data_dir = settings.section(DataDir::read).map_err(Failure::bad_configuration)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(Failure::unexpected)?;
-        runtime.block_on(async {
+        block_on(async {
             if self.watch {
                 let show = async || self.show(&data_dir).await.map(|(text, _)| text);
                 return watch(self.json, show).await;
@@ -68,6 +66,7 @@ impl DevicesCommand {
             output::print(&text)?;
             Ok(exit)
         })
+        .map_err(Failure::unexpected)?
     }
 
     async fn show(&self, data_dir: &DataDir) -> Result<(String, ExitReason), Failure> {
@@ -124,6 +123,9 @@ pub(super) fn render(report: &StatusReport) -> String {
 
 fn state(device: &DeviceStatus) -> String {
     let Some(health) = health(device) else { return String::new() };
+    if device.gone_since.is_some() {
+        return "gone".to_owned();
+    }
     match (&health.order, health.standing) {
         (Some(order), Standing::Healthy) if order.is_drain => "drained".to_owned(),
         (Some(_), Standing::Healthy) => "cordoned".to_owned(),
@@ -139,6 +141,10 @@ fn heat(device: &DeviceStatus) -> String {
 }
 
 fn memory(device: &DeviceStatus) -> String {
+    if device.memory_mib == 0 {
+        // Gone, and nobody kept how much it had.
+        return String::new();
+    }
     let all = format!("{} MiB", grouped(device.memory_mib));
     let sample = health(device).and_then(|health| health.sample.as_ref());
     match sample.and_then(|sample| sample.memory_used_mib.value()) {
@@ -153,6 +159,9 @@ fn idle_gap(device: &DeviceStatus) -> String {
 }
 
 fn run(device: &DeviceStatus, report: &StatusReport) -> String {
+    if device.gone_since.is_some() {
+        return String::new();
+    }
     let Some(id) = device.run else { return "free".to_owned() };
     let run = report.runs.iter().find(|run| run.run == id);
     run.map_or_else(
@@ -172,6 +181,7 @@ fn against(device: &DeviceStatus) -> String {
     let mut out = match &health.unusable {
         None if told.is_empty() => return String::new(),
         None => format!("\n{}\n", device.id),
+        Some(reason) if device.gone_since.is_some() => format!("\n{}: {reason}\n", device.id),
         // The findings say why.
         Some(_) if health.order.is_none() && !told.is_empty() => {
             format!("\n{}: no run begins on it\n", device.id)
@@ -185,7 +195,10 @@ fn against(device: &DeviceStatus) -> String {
         }
     }
     let failures = health.failures.len();
-    if failures > 0 {
+    if let (Some(order), Some(_)) = (&health.order, device.gone_since) {
+        out.push_str(&format!("  ordered: {}\n", order.reason));
+    }
+    if failures > 0 && device.gone_since.is_none() {
         let kind = if failures == 1 { "failure" } else { "failures" };
         let line = format!("{failures} {kind} in a day; {FAILURES_IN_A_DAY_MAX} leave it to you");
         out.push_str(&format!("  {line}\n"));
@@ -208,6 +221,19 @@ mod tests {
         assert!(text.contains("-> end the process that holds its memory"), "{text}");
         assert!(text.contains("1 250 ms"), "{text}");
         assert!(text.contains("41 °C") && text.contains("40 500 of 81 559 MiB"), "{text}");
+    }
+
+    #[test]
+    fn a_device_that_is_gone_says_since_when_and_what_was_known_of_it() {
+        let mut report = sample::healthy();
+        report.devices.push(sample::gone_gpu());
+        let text = render(&report);
+        let line = text.lines().find(|line| line.starts_with("GPU-09e1d3aa ")).unwrap();
+        assert!(line.contains("gone") && line.contains("81 559 MiB"), "{text}");
+        assert!(!line.contains("free"), "{text}");
+        assert!(text.contains(": gone since 20"), "{text}");
+        assert!(text.contains("; it was cordoned: Xid 79, the GPU has fallen off"), "{text}");
+        assert!(text.contains("`assay device uncordon` forgets it"), "{text}");
     }
 
     #[test]

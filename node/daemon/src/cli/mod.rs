@@ -22,6 +22,7 @@ mod reference;
 mod replay;
 mod report;
 mod run;
+mod runtime;
 mod status;
 mod version;
 mod watch;

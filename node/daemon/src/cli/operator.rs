@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::Serialize;
 
 use super::report::{ask, Asked};
+use super::runtime::block_on;
 use super::ConfigFlags;
 use crate::admin::{AddressFile, OperatorRefusal, TOKEN_HEADER};
 use crate::config::DataDir;
@@ -60,11 +61,8 @@ impl Operator {
         path: &str,
         body: &impl Serialize,
     ) -> Result<Result<A, OperatorRefusal>, Unanswered> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Unanswered::NoAnswer(error.to_string()))?;
-        runtime.block_on(self.send(path, body))
+        block_on(self.send(path, body))
+            .unwrap_or_else(|error| Err(Unanswered::NoAnswer(error.to_string())))
     }
 
     async fn send<A: DeserializeOwned>(

@@ -1,5 +1,6 @@
 //! The report that several commands show parts of.
 
+use super::runtime::block_on;
 use super::ConfigFlags;
 use crate::config::DataDir;
 use crate::exit::ExitReason;
@@ -21,11 +22,7 @@ pub(super) struct Asked {
 /// A [`Failure`] if no node ever ran there.
 pub(super) fn ask(flags: &ConfigFlags) -> Result<Asked, Failure> {
     let data_dir = flags.settings().section(DataDir::read).map_err(Failure::bad_configuration)?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(Failure::unexpected)?;
-    runtime.block_on(look(&data_dir))
+    block_on(look(&data_dir)).map_err(Failure::unexpected)?
 }
 
 /// As [`ask`], inside a runtime.

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::flags::ConfigFlags;
 use super::report::no_node;
+use super::runtime::block_on;
 use super::watch::watch;
 use crate::config::DataDir;
 use crate::exit::ExitReason;
@@ -55,11 +56,7 @@ impl StatusCommand {
     pub fn execute(self) -> Result<ExitReason, Failure> {
         let settings = self.flags.settings();
         let data_dir = settings.section(DataDir::read).map_err(Failure::bad_configuration)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(Failure::unexpected)?;
-        runtime.block_on(async {
+        block_on(async {
             if !self.watch {
                 let (text, exit) = self.look(&data_dir).await?;
                 output::print(&text)?;
@@ -68,6 +65,7 @@ impl StatusCommand {
             let look = async || self.look(&data_dir).await.map(|(text, _)| text);
             watch(self.json, look).await
         })
+        .map_err(Failure::unexpected)?
     }
 
     async fn look(&self, data_dir: &DataDir) -> Result<(String, ExitReason), Failure> {

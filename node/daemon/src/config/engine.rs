@@ -16,7 +16,7 @@ const HOST: Key = Key::new(
 
 const RUNTIME: Key = Key::new("engine.runtime", Kind::Text, Default::Unset)
     .about(
-        "The OCI runtime for evaluations, by the name the engine knows it; `runc` if unset. `runsc` puts a second wall around submissions on CPU hosts.",
+        "The OCI runtime for evaluations, by the name the engine knows it; `runc` if unset. `runsc` puts a second wall around submissions on CPU hosts; it reaches the node's socket and pipe only with its own options `--host-uds=open` and `--host-fifo=open`.",
     )
     .example("\"runsc\"");
 

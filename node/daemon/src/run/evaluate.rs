@@ -1,9 +1,9 @@
 //! One run: a container for the submission, the meter outside of it, and what came of both.
 //!
 //! ```text
-//! container made ahead, or made now: run directory (shim, socket) -> created, checked
-//!   -> started -> shim connects -> meter speaks to it until it has measured everything, or
-//!   something ends one of the two
+//! run directory (gate, shim, socket) -> container created, checked, started, ahead or now
+//!   -> its run comes: the gate is opened -> shim connects -> meter speaks to it until it has
+//!   measured everything, or something ends one of the two
 //! -> container removed, run directory removed -> ending and metrics
 //! ```
 //!
@@ -38,12 +38,13 @@ use node_evaluator::archive::{read_archive, Archive};
 use node_evaluator::dataset::Dataset;
 use node_evaluator::meter::{run_meter, MeterOutcome, MeterPlan};
 use node_runner::{Engine, Leftover, Owner, Run, RunLabels, RunReport};
+use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::ahead::{Ahead, Assigned, Berth, Channel, Template};
+use self::ahead::{Ahead, Berth, Channel, Template};
 use self::directory::RunDirectory;
 use self::shelf::Shelf;
-use self::verdict::combine;
+use self::verdict::{combine, unheard};
 use super::perform::describe;
 
 pub use self::idle::{IdleGap, IdleGaps};
@@ -268,7 +269,6 @@ impl Evaluator {
             policy: self.policy.clone(),
             seed: spec.assignment.seed,
             devices: spec.devices.clone(),
-            idle: Arc::clone(&self.idle),
         };
         Metered { channel, task: tokio::spawn(subject.meter(expected, progress)) }
     }
@@ -277,20 +277,31 @@ impl Evaluator {
         &self,
         spec: RunSpec,
         metered: Metered,
-        stopped: oneshot::Receiver<Ending>,
+        mut stopped: oneshot::Receiver<Ending>,
         started: mpsc::Sender<Event>,
     ) -> Result<(Ending, Option<Metrics>), Ending> {
-        let Metered { channel, task } = metered;
+        let Metered { channel: to_meter, task } = metered;
         // Given up together with this future.
         let task = AbortOnDrop(task);
-        let template = self.template(&spec.devices);
-        let devices = spec.devices.clone();
-        let berth = self.berth(&spec, &template, channel).await?;
-        self.prepare_next(&devices, &template);
-        let Berth { mut run, directory } = berth;
+        let (devices, template) = (spec.devices.clone(), self.template(&spec.devices));
+        let Berth { mut run, channel, directory } = self.berth(&spec, &template).await?;
         // The loop is gone only when the process is about to end.
         drop(started.send(Event::RunStarted { run: spec.run }).await);
-        let (measured, report) = measure(&mut run, task, stopped).await;
+        let connected = connected(&mut run, channel, &mut stopped).await;
+        if connected.is_ok() {
+            let begun = Instant::now();
+            devices.iter().for_each(|device| self.idle.begun(&device.id, begun));
+        }
+        // Not earlier: one start at a time is faster than two.
+        self.prepare_next(&devices, &template);
+        let (measured, report) = match connected {
+            Ok(stream) => {
+                // The meter is gone only if it cannot measure, and tells why.
+                drop(to_meter.send(stream));
+                measure(&mut run, task, stopped).await
+            }
+            Err(report) => (None, report),
+        };
         if !report.removed {
             self.remove_stubborn(spec.run).await;
         }
@@ -299,27 +310,24 @@ impl Evaluator {
     }
 
     /// A running container for a run: the one that was made ahead, or one that is made now.
-    async fn berth(
-        &self,
-        spec: &RunSpec,
-        template: &Template,
-        channel: oneshot::Sender<Channel>,
-    ) -> Result<Berth, Ending> {
+    async fn berth(&self, spec: &RunSpec, template: &Template) -> Result<Berth, Ending> {
         let spare = match spec.devices.first() {
             Some(first) => self.ahead.take(&first.id, template).await,
             None => None,
         };
         if let Some(spare) = spare {
             match spare.assign(&spec.run).await {
-                Ok(assigned) => return assigned.begin(channel).await,
+                Ok(berth) => return Ok(berth),
                 // Somebody pruned containers, or the engine was restarted: make another one.
                 Err(error) => tracing::warn!(error, "a container made ahead was of no use"),
             }
         }
+        let failed = |error| Ending::EngineFailed { detail: clip_detail(&describe(&error)) };
         // Short, because a socket's path has at most 108 bytes.
         let path = self.runs_dir.join(spec.run.short());
-        let (directory, listener) = RunDirectory::make(path)
-            .map_err(|error| Ending::EngineFailed { detail: clip_detail(&describe(&error)) })?;
+        let (directory, listener) = RunDirectory::make(path).map_err(failed)?;
+        // The same way as ahead of a run, with nothing to wait for.
+        directory.open_gate().map_err(failed)?;
         let owner = Owner::Run(RunLabels {
             run: spec.run,
             assignment: spec.assignment.id,
@@ -328,13 +336,14 @@ impl Evaluator {
         });
         let sandbox = template.sandbox(owner, &directory);
         let container = self.engine.create(sandbox).await.map_err(|error| error.ending())?;
-        Assigned::created(container, listener, directory).begin(channel).await
+        let run = container.start().await.map_err(|error| error.ending())?;
+        Ok(Berth { run, channel: Channel::Expected(listener), directory })
     }
 }
 
-/// A meter on a task of its own, which waits for a container.
+/// A meter on a task of its own, which waits for a container's connection.
 struct Metered {
-    channel: oneshot::Sender<Channel>,
+    channel: oneshot::Sender<UnixStream>,
     task: tokio::task::JoinHandle<MeterOutcome>,
 }
 
@@ -360,15 +369,13 @@ struct Subject {
     policy: Policy,
     seed: Digest,
     devices: Vec<Device>,
-    idle: Arc<IdleGaps>,
 }
 
 impl Subject {
-    /// Waits for the container to connect, then measures. One connection only: whoever connects
-    /// second finds nobody.
+    /// Plans, waits for the container's connection, then measures.
     async fn meter(
         self,
-        channel: oneshot::Receiver<Channel>,
+        channel: oneshot::Receiver<UnixStream>,
         progress: watch::Sender<Progress>,
     ) -> MeterOutcome {
         let plan = match MeterPlan::new(&self.dataset, &self.policy.meter, &self.seed) {
@@ -376,19 +383,10 @@ impl Subject {
             Ok(plan) => plan.on_devices(gpus_of(&self.devices)),
             Err(error) => return no_measurement(&error.to_string()),
         };
-        let stream = match channel.await {
-            Ok(Channel::Expected(listener)) => match listener.accept().await {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    return no_measurement(&format!("the meter's socket failed: {error}"))
-                }
-            },
-            Ok(Channel::Open(stream)) => stream,
-            Err(_no_container) => return no_measurement("there is no container"),
-        };
-        let begun = Instant::now();
-        self.devices.iter().for_each(|device| self.idle.begun(&device.id, begun));
-        run_meter(stream, &self.archive, plan, &progress).await
+        match channel.await {
+            Ok(stream) => run_meter(stream, &self.archive, plan, &progress).await,
+            Err(_no_container) => no_measurement("there is no container"),
+        }
     }
 }
 
@@ -399,6 +397,32 @@ fn no_measurement(detail: &str) -> MeterOutcome {
         logs: Vec::new(),
         peer_left: false,
     }
+}
+
+/// Waits until the container's program has connected, which is its first act. One connection only:
+/// whoever connects second finds nobody. Otherwise how the run went, which is over then.
+async fn connected(
+    run: &mut Run,
+    channel: Channel,
+    stopped: &mut oneshot::Receiver<Ending>,
+) -> Result<UnixStream, RunReport> {
+    let listener = match channel {
+        Channel::Open(stream) => return Ok(stream),
+        Channel::Expected(listener) => listener,
+    };
+    let ending = tokio::select! {
+        accepted = listener.accept() => match accepted {
+            Ok((stream, _)) => return Ok(stream),
+            Err(error) => {
+                let detail = clip_detail(&format!("the meter's socket failed: {error}"));
+                Ending::EngineFailed { detail }
+            }
+        },
+        report = run.finished() => return Err(unheard(report)),
+        asked = stopped => asked.unwrap_or(Ending::Stopped),
+    };
+    run.stop(Some(ending));
+    Err(run.finished().await)
 }
 
 /// Lets the meter speak to the container until one of them ends, then ends the other.

@@ -20,6 +20,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::super::clock::unix_now;
 use super::*;
 
+#[path = "keep_bombs_tests.rs"]
+mod bombs;
+
 const RUN: RunId = RunId([7; 32]);
 const COORDINATOR: Hotkey = Hotkey([1; 32]);
 
@@ -224,7 +227,10 @@ struct Coordinator {
 
 impl Coordinator {
     fn start(worker: &Keypair) -> Self {
-        let key = Keypair::from_uri("//Bob").unwrap();
+        Self::of(&Keypair::from_uri("//Bob").unwrap(), worker)
+    }
+
+    fn of(key: &Keypair, worker: &Keypair) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         let (handler, calls) = mpsc::channel(8);
         let (ready, is_ready) = watch::channel(true);
@@ -234,9 +240,9 @@ impl Coordinator {
             contents: Arc::new(NoContents),
             content_bytes_max: 1 << 20,
             directory: watch::channel(view).1,
-            certificate: certificate(&key),
+            certificate: certificate(key),
             ready: is_ready,
-            identity: identity(&key),
+            identity: identity(key),
             clock: Arc::new(SystemClock),
         };
         let any_port = SocketAddr::from(([127, 0, 0, 1], 0));

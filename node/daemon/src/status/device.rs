@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use node_core::health::observation::{ProbeFigures, ProbeResult, Sample};
-use node_core::health::{DeviceHealth, Failure, Finding, Level, Order, Standing};
+use node_core::health::{Cause, DeviceHealth, DeviceRow, Failure, Finding, Level, Order, Standing};
 use node_core::id::RunId;
 use node_core::inventory::{Device, DeviceId, Place, SliceFacts};
 use node_core::machine::Machine;
@@ -13,6 +13,7 @@ use node_core::placement::Obstacle;
 use node_core::unit::UnixMs;
 use serde::{Deserialize, Serialize};
 
+use super::age::date_time;
 use crate::run::{describe as error_text, IdleGap};
 
 /// A device.
@@ -22,8 +23,13 @@ pub struct DeviceStatus {
     pub id: DeviceId,
     /// What a person calls it.
     pub label: String,
-    /// Its kind: `cpu_slot`, `gpu` or `mig_slice`.
+    /// Its kind: `cpu_slot`, `gpu` or `mig_slice`; empty for one that is gone and of which nobody
+    /// kept what it was.
     pub kind: String,
+    /// Since when this host does not have it any more; `null` while it has. The other fields then
+    /// are what was known last.
+    #[serde(default)]
+    pub gone_since: Option<UnixMs>,
     /// Memory a run may use on it, MiB.
     pub memory_mib: u64,
     /// The run on it.
@@ -83,6 +89,9 @@ pub struct HealthStatus {
     pub standing: Standing,
     /// Since when.
     pub since: UnixMs,
+    /// Why it stands so; `null` if it is healthy.
+    #[serde(default)]
+    pub cause: Option<Cause>,
     /// Why it is given no run now; `null` if it may be.
     pub unusable: Option<String>,
     /// What an operator ordered.
@@ -109,6 +118,7 @@ impl From<&DeviceHealth> for HealthStatus {
         Self {
             standing: row.standing,
             since: row.since,
+            cause: row.cause.clone(),
             unusable: health.check_usable().err().map(|reason| reason.to_string()),
             order: row.order.clone(),
             level: health.level(),
@@ -122,7 +132,33 @@ impl From<&DeviceHealth> for HealthStatus {
     }
 }
 
-/// Every device of the host, in the inventory's order.
+/// What was known last of a device that is gone.
+impl From<&DeviceRow> for HealthStatus {
+    fn from(row: &DeviceRow) -> Self {
+        let last = match &row.cause {
+            Some(cause) => format!("{}: {cause}", row.standing.name()),
+            None => row.standing.name().to_owned(),
+        };
+        let since = row.gone_since.unwrap_or(row.since);
+        let gone = Finding::gone();
+        Self {
+            standing: row.standing,
+            since: row.since,
+            cause: row.cause.clone(),
+            unusable: Some(format!("gone since {}; it was {last}", date_time(since))),
+            order: row.order.clone(),
+            level: gone.level,
+            findings: vec![gone],
+            sample: None,
+            failures: row.failures.clone(),
+            probe: None,
+            probes: 0,
+            baseline: row.baseline,
+        }
+    }
+}
+
+/// Every device of the host, in the inventory's order, then those that are gone.
 pub(super) fn devices(machine: &Machine) -> Vec<DeviceStatus> {
     let limits = &machine.config().policy.run;
     let (obstacles, never) = match machine.placement().obstacles(limits) {
@@ -133,8 +169,25 @@ pub(super) fn devices(machine: &Machine) -> Vec<DeviceStatus> {
         let obstacle = obstacles.iter().find(|obstacle| obstacle.device == device.id);
         never.clone().or_else(|| obstacle.map(|obstacle| obstacle_text(machine, obstacle)))
     };
-    let devices = machine.devices().iter();
-    devices.map(|device| describe(machine, device, of_device(device))).collect()
+    let there = machine.devices().iter();
+    let there = there.map(|device| describe(machine, device, of_device(device)));
+    there.chain(machine.gone_devices().map(describe_gone)).collect()
+}
+
+fn describe_gone(row: &DeviceRow) -> DeviceStatus {
+    let seen = row.seen.as_ref();
+    DeviceStatus {
+        id: row.device.clone(),
+        label: seen.map_or_else(String::new, |seen| seen.label.clone()),
+        kind: seen.map_or_else(String::new, |seen| seen.kind.to_string()),
+        gone_since: row.gone_since,
+        memory_mib: seen.map_or(0, |seen| seen.memory_mib),
+        run: None,
+        obstacle: None,
+        gpu: None,
+        health: Some(row.into()),
+        idle_gap: None,
+    }
 }
 
 fn obstacle_text(machine: &Machine, obstacle: &Obstacle) -> String {
@@ -159,6 +212,7 @@ fn describe(machine: &Machine, device: &Device, obstacle: Option<String>) -> Dev
         id: device.id.clone(),
         label: device.label.clone(),
         kind: device.kind.to_string(),
+        gone_since: None,
         memory_mib: device.memory_mib,
         run,
         obstacle,

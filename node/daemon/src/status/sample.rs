@@ -294,6 +294,7 @@ fn device(id: &str, run: Option<RunId>) -> DeviceStatus {
         id: DeviceId(id.to_owned()),
         label: "CPU slot".to_owned(),
         kind: "cpu_slot".to_owned(),
+        gone_since: None,
         memory_mib: 4096,
         run,
         obstacle: run.map(|_| "it runs 7866e9f2".to_owned()),
@@ -326,6 +327,7 @@ pub(crate) fn gpu_with_held_memory() -> DeviceStatus {
         health: Some(HealthStatus {
             standing: Standing::Cordoned,
             since: UnixMs(AS_OF - 60_000),
+            cause: Some(cause.clone()),
             unusable: Some(format!("cordoned: {cause}")),
             order: None,
             level: Level::Critical,
@@ -337,6 +339,24 @@ pub(crate) fn gpu_with_held_memory() -> DeviceStatus {
             baseline: None,
         }),
         idle_gap: Some(IdleGapStatus { last_ms: 260, p50_ms: 1_250, p95_ms: 2_400, count: 9 }),
+        ..device(id, None)
+    }
+}
+
+/// A GPU that fell off the bus and was not there after the restart.
+pub(crate) fn gone_gpu() -> DeviceStatus {
+    let id = "GPU-09e1d3aa-1c44-4c0b-9b7e-2f6d5a4b3c21";
+    let row = DeviceRow {
+        cause: Some(Cause::Xid { code: 79 }),
+        gone_since: Some(UnixMs(AS_OF - 7_380_000)),
+        ..device_row(Standing::Cordoned)
+    };
+    DeviceStatus {
+        label: "NVIDIA H100 80GB HBM3".to_owned(),
+        kind: "gpu".to_owned(),
+        memory_mib: 81_559,
+        gone_since: row.gone_since,
+        health: Some(HealthStatus::from(&row)),
         ..device(id, None)
     }
 }
@@ -353,6 +373,8 @@ pub(crate) fn device_row(standing: Standing) -> DeviceRow {
         blamed: Vec::new(),
         baseline: None,
         idle_memory_mib: None,
+        seen: None,
+        gone_since: None,
     }
 }
 

@@ -6,12 +6,12 @@ use node_core::assignment::Assignment;
 use node_core::commitment::Location;
 use node_core::evidence::{Evidence, Metrics, Receipt};
 use node_core::health::observation::{ProbeFigures, ProbeStep};
-use node_core::health::{Blamed, Cause, DeviceRow, Failure, Order, Standing};
+use node_core::health::{Blamed, Cause, DeviceRow, Failure, Order, Seen, Standing};
 use node_core::id::{
     AssignmentId, Attempt, BlockHash, ContentDigest, Digest, Hotkey, IntentId, LeaseId, Netuid,
     RunId, Salt, Signature, SubmissionId, Uid,
 };
-use node_core::inventory::DeviceId;
+use node_core::inventory::{DeviceId, DeviceKind};
 use node_core::lease::{Grant, LeaseRow, LeaseState, Seal, Spent};
 use node_core::outcome::Ending;
 use node_core::rows::{
@@ -154,6 +154,8 @@ pub fn device(number: u64) -> Row {
         blamed: vec![Blamed { code: 31, submission: SubmissionId(hash(6)), at: UnixMs(7) }],
         baseline: Some(figures),
         idle_memory_mib: Some(u64::MAX),
+        seen: Some(Seen { kind: DeviceKind::Gpu, label: "é".to_owned(), memory_mib: u64::MAX }),
+        gone_since: Some(UnixMs(8)),
     }))
 }
 

@@ -3,7 +3,7 @@
 use super::host::gpu_id;
 use super::world::{miner, Fate, World};
 use crate::health::observation::{Observation, ProbeResult, ProbeStep, Reading};
-use crate::health::{DeviceRow, Standing};
+use crate::health::{Cause, DeviceRow, Standing};
 use crate::id::SubmissionId;
 use crate::limits::{COOL_DOWN_MS, LEASE_TTL_MS};
 use crate::machine::effect::Note;
@@ -170,6 +170,95 @@ fn a_drained_devices_run_is_given_back_and_done_elsewhere() {
     world.run_until(60_000, "stopped", |world| !is_running_on(world, node, 0));
     world.run_until(LEASE_TTL_MS * 5, "done elsewhere", |world| is_scored(world, 0, id));
     assert!(!is_running_on(&world, node, 0));
+}
+
+fn gone(world: &World, node: usize) -> Vec<DeviceRow> {
+    world.hosts[node].machine().gone_devices().cloned().collect()
+}
+
+/// A node whose second GPU was proven, cordoned, and then not found any more.
+fn world_without_its_second_gpu() -> World {
+    let mut world = World::on_gpus(10, 1, 1, 2);
+    await_standing(&mut world, 0, 1, Standing::Healthy, LEASE_TTL_MS);
+    see(&mut world, 0, 1, Observation::Xid { code: 79 });
+    assert_eq!(gone(&world, 0), []);
+    world.kill(0);
+    let _taken = world.hosts[0].gpus.pop();
+    world.start(0);
+    world.run_for(1_000);
+    world
+}
+
+#[test]
+fn a_gpu_that_is_not_found_any_more_is_gone_since_then_and_what_was_known_of_it_stays() {
+    let mut world = world_without_its_second_gpu();
+    let [row] = &gone(&world, 0)[..] else { panic!("{:?}", gone(&world, 0)) };
+    assert_eq!((&row.device, row.standing), (&gpu_id(1), Standing::Cordoned));
+    assert_eq!(row.cause, Some(Cause::Xid { code: 79 }));
+    assert_eq!((row.failures.len(), row.baseline.is_some()), (1, true));
+    assert_eq!(row.seen.as_ref().unwrap().label, "one GPU");
+    let since = row.gone_since.unwrap();
+    let is_told = |note: &Note| matches!(note, Note::DeviceDistrusted { standing: "gone", .. });
+    assert_eq!(world.notes(0, is_told), 1);
+    // Once: later lives know it already.
+    world.run_for(LEASE_TTL_MS);
+    world.kill(0);
+    world.start(0);
+    world.run_for(1_000);
+    assert_eq!(gone(&world, 0)[0].gone_since, Some(since));
+    assert_eq!(world.notes(0, is_told), 1);
+    // It comes back: what it did is not forgotten, and it has to be probed.
+    world.kill(0);
+    let like = world.hosts[0].gpus[0].clone();
+    world.hosts[0].gpus.push(like);
+    world.start(0);
+    world.run_for(1_000);
+    assert_eq!(gone(&world, 0), []);
+    let machine = world.hosts[0].machine();
+    let row = machine.health().find(|(id, _)| **id == gpu_id(1)).unwrap().1.row().clone();
+    assert_eq!((row.gone_since, row.failures.len()), (None, 1));
+    assert_ne!(row.standing, Standing::Healthy);
+}
+
+#[test]
+fn a_gone_gpu_takes_no_order_but_to_be_forgotten() {
+    let mut world = world_without_its_second_gpu();
+    for refused in [
+        DeviceOrder::Probe,
+        DeviceOrder::Cordon { reason: String::new() },
+        DeviceOrder::Drain { reason: String::new() },
+    ] {
+        assert_eq!(order(&mut world, 0, 1, refused), Err(OrderRefused::Gone));
+    }
+    let row = order(&mut world, 0, 1, DeviceOrder::Uncordon).unwrap();
+    assert!(row.gone_since.is_some());
+    assert_eq!(order(&mut world, 0, 1, DeviceOrder::Uncordon), Err(OrderRefused::Unknown));
+    world.kill(0);
+    world.start(0);
+    world.run_for(1_000);
+    assert_eq!(gone(&world, 0), [], "in later lives too");
+}
+
+#[test]
+fn what_is_gone_for_a_month_is_forgotten_unless_a_person_has_a_word_in_it() {
+    for is_ordered in [false, true] {
+        let mut world = World::on_gpus(11, 1, 1, 2);
+        await_standing(&mut world, 0, 1, Standing::Healthy, LEASE_TTL_MS);
+        if is_ordered {
+            let reason = "to be replaced".to_owned();
+            order(&mut world, 0, 1, DeviceOrder::Cordon { reason }).unwrap();
+        }
+        world.kill(0);
+        let _taken = world.hosts[0].gpus.pop();
+        for days in [0, 29, 31] {
+            world.hosts[0].wall_skew_ms = days * 24 * 60 * 60 * 1000;
+            world.start(0);
+            world.run_for(1_000);
+            let is_known = days < 30 || is_ordered;
+            assert_eq!(gone(&world, 0).len(), usize::from(is_known), "after {days} days");
+            world.kill(0);
+        }
+    }
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub(super) async fn order(
         Ok(OperatorAnswer::Ordered(Err(reason))) => {
             let status = match reason {
                 OrderRefused::Unknown => StatusCode::NOT_FOUND,
+                OrderRefused::Gone => StatusCode::GONE,
                 OrderRefused::Busy | OrderRefused::NothingToProbe => StatusCode::CONFLICT,
             };
             refuse(status, reason.name(), &reason.to_string())

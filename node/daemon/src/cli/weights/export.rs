@@ -9,6 +9,7 @@ use clap::Args;
 use node_store::{write_interchange, History};
 
 use super::place::Place;
+use crate::cli::runtime::block_on;
 use crate::cli::ConfigFlags;
 use crate::exit::ExitReason;
 use crate::failure::Failure;
@@ -94,7 +95,5 @@ fn write_file(path: &Path, history: &History) -> io::Result<()> {
 }
 
 fn is_running(place: &Place) -> bool {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let found = runtime.map(|runtime| runtime.block_on(find(&place.data_dir)));
-    matches!(found, Ok(Ok(status)) if status.found != Found::NotRunning)
+    matches!(block_on(find(&place.data_dir)), Ok(Ok(status)) if status.found != Found::NotRunning)
 }

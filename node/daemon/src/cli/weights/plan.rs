@@ -16,6 +16,7 @@ use super::compare::last_update;
 use super::place::{chain_and_wallet, read_own_chain, Place};
 use super::table::{line, table};
 use crate::cli::report::no_node;
+use crate::cli::runtime::block_on;
 use crate::cli::ConfigFlags;
 use crate::config::{Weights, WeightsMode};
 use crate::exit::ExitReason;
@@ -93,11 +94,8 @@ impl PlanCommand {
     pub(super) fn execute(self) -> Result<ExitReason, Failure> {
         let place = Place::of(&self.flags)?;
         let owner = place.owner()?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(Failure::unexpected)?;
-        let status = runtime.block_on(find(&place.data_dir)).map_err(no_node)?;
+        let status = block_on(find(&place.data_dir)).map_err(Failure::unexpected)?;
+        let status = status.map_err(no_node)?;
         let (chain, _) = chain_and_wallet(&self.flags)?;
         let view = read_own_chain(&chain, place.weights.mechanism, &owner)?;
         let history = place.history(owner)?;

@@ -1,17 +1,20 @@
-//! Containers made before there is a run for them: at most one per device.
+//! Containers made before there is a run for them: one per device.
 //!
 //! ```text
-//! prepare --> created, checked against the profile, not started --------------> take --> a run
-//!                 |                                                               ^
-//!                 +- if the policy allows it: started, waits on its own socket ---+
+//! prepare --> created, checked against the profile, started --+-- at its gate ---> take --> a run
+//!                 ^                                           |                     ^
+//!                 |  it ended, for whatever reason            |  if the policy      |
+//!                 +-------------------------------------------+  allows it:         |
+//!                                                             +- shim waits --------+
 //! ```
 //!
-//! Each has a directory of its own, which its run takes over. Nothing of a submission exists in any
-//! of them: what a waiting one executes is the node's program in the node's image. One that cannot
-//! be had, for whatever reason, costs nothing but the time it would have saved: the run makes its
-//! own container then.
+//! At its gate a container has everything but its program: that is a shell which waits for one line
+//! (`node_runner::Gate`). Each has a directory of its own, which its run takes over. Nothing of a
+//! submission exists in any of them. One that cannot be had, for whatever reason, costs nothing but
+//! the time it would have saved: the run makes its own container then.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -19,9 +22,8 @@ use std::time::Duration;
 
 use node_core::id::{Digest, RunId};
 use node_core::inventory::DeviceId;
-use node_core::outcome::Ending;
 use node_core::policy::RunLimits;
-use node_runner::{Container, Engine, Owner, Run, SandboxSpec, Waiting};
+use node_runner::{Engine, Owner, Run, RunReport, SandboxSpec, Waiting};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -29,9 +31,16 @@ use tokio::task::JoinHandle;
 use super::directory::RunDirectory;
 use crate::run::perform::describe;
 
-/// How long a container that is to wait may take until it connects. Lower: a busy host has none.
-/// Higher: a run that comes meanwhile waits for it in vain for that long.
+/// How long a container's program may take until it connects. Lower: a busy host has none. Higher:
+/// a run that comes meanwhile waits for it in vain for that long.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
+
+/// Pause before another container is made for one that could not be made, or did not last; doubled
+/// each time.
+const AGAIN_MIN: Duration = Duration::from_secs(1);
+/// The longest pause. Lower: a broken engine is asked, and written about, all the time. Higher: the
+/// next run after a restart of the engine makes its own.
+const AGAIN_MAX: Duration = Duration::from_secs(60);
 
 /// What decides whether a container fits a run: everything but whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,7 +68,7 @@ impl Template {
 /// How the meter reaches the container.
 #[derive(Debug)]
 pub(super) enum Channel {
-    /// It connects once it runs.
+    /// It connects as its first act.
     Expected(UnixListener),
     /// It is connected and waits.
     Open(UnixStream),
@@ -69,6 +78,7 @@ pub(super) enum Channel {
 #[derive(Debug)]
 pub(super) struct Berth {
     pub(super) run: Run,
+    pub(super) channel: Channel,
     /// Removed with the last of it.
     pub(super) directory: RunDirectory,
 }
@@ -77,98 +87,74 @@ pub(super) struct Berth {
 #[derive(Debug)]
 pub(super) struct Spare {
     template: Template,
-    stage: Stage,
+    container: Waiting,
+    channel: Channel,
     directory: RunDirectory,
 }
 
-#[derive(Debug)]
-enum Stage {
-    Created { container: Container, listener: UnixListener },
-    Waiting { container: Waiting, stream: UnixStream },
-}
-
 impl Spare {
-    /// Gives it to a run.
+    /// Gives it to a run, and lets its program start if that has not.
     ///
     /// # Errors
     ///
     /// Why it cannot be used; it is gone then, and nothing of the run was near it.
-    pub(super) async fn assign(self, run: &RunId) -> Result<Assigned, String> {
-        let stage = match self.stage {
-            Stage::Created { container, listener } => {
-                container.assign(run).await.map_err(|error| describe(&error))?;
-                AssignedStage::Created { container, listener }
-            }
-            Stage::Waiting { container, stream } => {
-                let run = container.assign(run).await.map_err(|error| describe(&error))?;
-                AssignedStage::Running { run, stream }
-            }
+    pub(super) async fn assign(self, run: &RunId) -> Result<Berth, String> {
+        let Self { container, channel, directory, .. } = self;
+        let mut run = container.assign(run).await.map_err(|error| describe(&error))?;
+        let opened = match channel {
+            Channel::Open(stream) => Ok(stream),
+            Channel::Expected(listener) => match directory.open_gate() {
+                Ok(()) => first_act(&listener, run.finished()).await,
+                Err(error) => Err(describe(&error)),
+            },
         };
-        Ok(Assigned { stage, directory: self.directory })
+        match opened {
+            Ok(stream) => Ok(Berth { run, channel: Channel::Open(stream), directory }),
+            Err(error) => {
+                // Before its name is used again.
+                run.stop(None);
+                run.finished().await;
+                Err(error)
+            }
+        }
     }
 
     /// Whether it can serve such a run.
     fn fits(&self, template: &Template) -> bool {
-        let is_alive = match &self.stage {
-            Stage::Created { .. } => true,
-            Stage::Waiting { container, .. } => !container.has_ended(),
-        };
-        is_alive && self.template == *template
+        !self.container.has_ended() && self.template == *template
     }
+}
 
-    async fn remove(self) {
-        match self.stage {
-            Stage::Created { container, .. } => container.remove().await,
-            Stage::Waiting { container, .. } => container.remove().await,
+/// Waits until a container's program connects. One connection only: the caller drops the listener,
+/// and whoever connects second finds nobody.
+async fn first_act(
+    listener: &UnixListener,
+    ended: impl Future<Output = RunReport>,
+) -> Result<UnixStream, String> {
+    tokio::select! {
+        biased;
+        accepted = tokio::time::timeout(CONNECT_MAX, listener.accept()) => match accepted {
+            Ok(Ok((stream, _))) => Ok(stream),
+            Ok(Err(error)) => Err(format!("its socket failed: {error}")),
+            Err(_elapsed) => Err("it did not connect in time".to_owned()),
+        },
+        report = ended => {
+            Err(format!("it ended before it connected: {}", report.output_tail.trim()))
         }
     }
 }
 
-/// A container that belongs to a run.
+/// The place of a device: whoever drops `wanted` gets what `keeping` has.
 #[derive(Debug)]
-pub(super) struct Assigned {
-    stage: AssignedStage,
-    directory: RunDirectory,
+struct Place {
+    wanted: oneshot::Sender<()>,
+    keeping: JoinHandle<Option<Spare>>,
 }
 
-#[derive(Debug)]
-enum AssignedStage {
-    Created { container: Container, listener: UnixListener },
-    Running { run: Run, stream: UnixStream },
-}
-
-impl Assigned {
-    /// One that was created for its run.
-    pub(super) fn created(
-        container: Container,
-        listener: UnixListener,
-        directory: RunDirectory,
-    ) -> Self {
-        Self { stage: AssignedStage::Created { container, listener }, directory }
-    }
-
-    /// Tells the meter how it is reached, and starts it if it does not run yet. In this order,
-    /// because its first act is to connect.
-    ///
-    /// # Errors
-    ///
-    /// How the run ended that has no container now. No other one may be tried: the meter may have
-    /// heard from this one.
-    pub(super) async fn begin(self, channel: oneshot::Sender<Channel>) -> Result<Berth, Ending> {
-        let directory = self.directory;
-        // The meter is gone only if the run is.
-        let hand_over = |open: Channel| drop(channel.send(open));
-        let run = match self.stage {
-            AssignedStage::Created { container, listener } => {
-                hand_over(Channel::Expected(listener));
-                container.start().await.map_err(|error| error.ending())?
-            }
-            AssignedStage::Running { run, stream } => {
-                hand_over(Channel::Open(stream));
-                run
-            }
-        };
-        Ok(Berth { run, directory })
+impl Place {
+    async fn take(self) -> Option<Spare> {
+        drop(self.wanted);
+        self.keeping.await.ok()?
     }
 }
 
@@ -178,12 +164,12 @@ pub(super) struct Ahead {
     engine: Engine,
     /// Holds their directories.
     runs_dir: PathBuf,
-    /// Whether they are started, to wait.
+    /// Whether their shims are started, to wait.
     is_warm: bool,
     next: AtomicU32,
     /// `None` once nothing is to be prepared any more. Held for an operation on the map, never
     /// across an await.
-    places: Mutex<Option<BTreeMap<DeviceId, JoinHandle<Option<Spare>>>>>,
+    places: Mutex<Option<BTreeMap<DeviceId, Place>>>,
 }
 
 impl Ahead {
@@ -192,8 +178,8 @@ impl Ahead {
         Self { engine, runs_dir, is_warm, next: AtomicU32::new(0), places }
     }
 
-    /// Has a container made for the next run on a device, in the background. Does nothing if one
-    /// is there or being made.
+    /// Has a container made for the next run on a device, in the background, and another one if
+    /// that ends. Does nothing if one is there or being made.
     pub(super) fn prepare(&self, device: &DeviceId, template: &Template) {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(places) = places.as_mut() else { return };
@@ -202,61 +188,95 @@ impl Ahead {
         }
         // As long as the short name of a run, and never one: no digit of a run's id is an x.
         let number = self.next.fetch_add(1, Ordering::Relaxed) % 10_000_000;
-        let path = self.runs_dir.join(format!("x{number:07}"));
-        let (engine, is_warm) = (self.engine.clone(), self.is_warm);
-        let (device_of, template) = (device.clone(), template.clone());
-        let making = tokio::spawn(async move {
-            let made = make(engine, path, device_of, template, is_warm).await;
-            made.map_err(|error| tracing::warn!(error, "no container could be made ahead")).ok()
-        });
-        places.insert(device.clone(), making);
+        let maker = Maker {
+            engine: self.engine.clone(),
+            path: self.runs_dir.join(format!("x{number:07}")),
+            device: device.clone(),
+            template: template.clone(),
+            is_warm: self.is_warm,
+        };
+        let (wanted, is_wanted) = oneshot::channel();
+        let keeping = tokio::spawn(maker.keep(is_wanted));
+        places.insert(device.clone(), Place { wanted, keeping });
     }
 
     /// The container that was made for this device, if it fits. Waits for one that is being made:
     /// making another one would not be faster.
     pub(super) async fn take(&self, device: &DeviceId, template: &Template) -> Option<Spare> {
-        let making = {
+        let place = {
             let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
             places.as_mut()?.remove(device)?
         };
-        let spare = making.await.ok()??;
+        let spare = place.take().await?;
         if spare.fits(template) {
             return Some(spare);
         }
-        spare.remove().await;
+        spare.container.remove().await;
         None
     }
 
     /// Removes every container that was made and prepares no more.
     pub(super) async fn close(&self) {
         let places = self.places.lock().unwrap_or_else(PoisonError::into_inner).take();
-        for making in places.into_iter().flat_map(BTreeMap::into_values) {
-            if let Ok(Some(spare)) = making.await {
-                spare.remove().await;
+        let places = places.into_iter().flat_map(BTreeMap::into_values);
+        // All at once: to end one takes a fifth of a second.
+        futures_util::future::join_all(places.map(|place| async {
+            if let Some(spare) = place.take().await {
+                spare.container.remove().await;
             }
-        }
+        }))
+        .await;
     }
 }
 
-async fn make(
+/// Makes the container of one place.
+struct Maker {
     engine: Engine,
     path: PathBuf,
     device: DeviceId,
     template: Template,
     is_warm: bool,
-) -> Result<Spare, String> {
-    let (directory, listener) = RunDirectory::make(path).map_err(|error| describe(&error))?;
-    let sandbox = template.sandbox(Owner::Ahead { device }, &directory);
-    let container = engine.create(sandbox).await.map_err(|error| describe(&error))?;
-    if !is_warm {
-        return Ok(Spare { template, stage: Stage::Created { container, listener }, directory });
+}
+
+impl Maker {
+    /// Has a container at hand until it is wanted. `None` if there is none then.
+    async fn keep(self, mut wanted: oneshot::Receiver<()>) -> Option<Spare> {
+        let mut pause = AGAIN_MIN;
+        loop {
+            match self.make().await {
+                Ok(mut spare) => tokio::select! {
+                    biased;
+                    _ = &mut wanted => return Some(spare),
+                    report = spare.container.finished() => {
+                        let last = report.output_tail.trim();
+                        tracing::warn!(device = %self.device, last, "a container made ahead ended");
+                    }
+                },
+                Err(error) => {
+                    tracing::warn!(device = %self.device, error, "no container could be made ahead");
+                }
+            }
+            tokio::select! {
+                biased;
+                _ = &mut wanted => return None,
+                () = tokio::time::sleep(pause) => pause = (pause * 2).min(AGAIN_MAX),
+            }
+        }
     }
-    let container = container.start_waiting().await.map_err(|error| describe(&error))?;
-    let stream = match tokio::time::timeout(CONNECT_MAX, listener.accept()).await {
-        Ok(Ok((stream, _))) => stream,
-        Ok(Err(error)) => return Err(format!("its socket failed: {error}")),
-        Err(_elapsed) => return Err("it did not connect in time".to_owned()),
-    };
-    // The listener ends here: whoever connects second finds nobody.
-    Ok(Spare { template, stage: Stage::Waiting { container, stream }, directory })
+
+    async fn make(&self) -> Result<Spare, String> {
+        let path = self.path.clone();
+        let (directory, listener) = RunDirectory::make(path).map_err(|error| describe(&error))?;
+        let owner = Owner::Ahead { device: self.device.clone() };
+        let sandbox = self.template.sandbox(owner, &directory);
+        let container = self.engine.create(sandbox).await.map_err(|error| describe(&error))?;
+        let mut container = container.start_waiting().await.map_err(|error| describe(&error))?;
+        let channel = if self.is_warm {
+            directory.open_gate().map_err(|error| describe(&error))?;
+            Channel::Open(first_act(&listener, container.finished()).await?)
+        } else {
+            Channel::Expected(listener)
+        };
+        Ok(Spare { template: self.template.clone(), container, channel, directory })
+    }
 }

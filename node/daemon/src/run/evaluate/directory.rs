@@ -1,14 +1,15 @@
-//! The directory that a container shares with the meter: the shim and a socket.
+//! The directory that a container shares with the node: a gate, the shim and a socket.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use node_evaluator::SHIM;
-use node_runner::ReadOnlyBind;
+use node_runner::{Gate, ReadOnlyBind};
 use tokio::net::UnixListener;
 
 /// Where the directory appears in the container.
 const CHANNEL: &str = "/assay";
+const GATE_NAME: &str = "gate";
 const SHIM_NAME: &str = "shim.py";
 const SOCKET_NAME: &str = "meter.sock";
 
@@ -25,6 +26,7 @@ pub(super) struct DirectoryError {
 #[derive(Debug)]
 pub(super) struct RunDirectory {
     path: PathBuf,
+    gate: Gate,
 }
 
 impl Drop for RunDirectory {
@@ -36,16 +38,17 @@ impl Drop for RunDirectory {
 }
 
 impl RunDirectory {
-    /// Makes the directory with the shim and a socket that only this process listens on.
+    /// Makes the directory with a gate, the shim, and a socket that only this process listens on.
     pub(super) fn make(path: PathBuf) -> Result<(Self, UnixListener), DirectoryError> {
         let failed = |source| DirectoryError { path: path.clone(), source };
         if path.exists() {
             std::fs::remove_dir_all(&path).map_err(failed)?;
         }
         std::fs::create_dir_all(&path).map_err(failed)?;
-        let directory = Self { path: path.clone() };
         let readable = |mode| std::fs::Permissions::from_mode(mode);
         std::fs::set_permissions(&path, readable(0o755)).map_err(failed)?;
+        let gate = Gate::make(path.join(GATE_NAME)).map_err(failed)?;
+        let directory = Self { path: path.clone(), gate };
         let shim = path.join(SHIM_NAME);
         std::fs::write(&shim, SHIM).map_err(failed)?;
         std::fs::set_permissions(&shim, readable(0o444)).map_err(failed)?;
@@ -56,19 +59,24 @@ impl RunDirectory {
         Ok((directory, listener))
     }
 
-    /// What the container sees of it.
-    pub(super) fn binds(&self) -> Vec<ReadOnlyBind> {
-        [SHIM_NAME, SOCKET_NAME]
-            .map(|name| ReadOnlyBind {
-                source: self.path.join(name),
-                target: format!("{CHANNEL}/{name}"),
-            })
-            .to_vec()
+    /// Lets the shim start, now or as soon as the container does.
+    pub(super) fn open_gate(&self) -> Result<(), DirectoryError> {
+        let opened = self.gate.open();
+        opened.map_err(|source| DirectoryError { path: self.path.clone(), source })
     }
 
-    /// The program that answers the meter, as the container calls it.
+    /// What the container sees of it.
+    pub(super) fn binds(&self) -> Vec<ReadOnlyBind> {
+        let files = [SHIM_NAME, SOCKET_NAME].map(|name| ReadOnlyBind {
+            source: self.path.join(name),
+            target: format!("{CHANNEL}/{name}"),
+        });
+        std::iter::once(self.gate.bind()).chain(files).collect()
+    }
+
+    /// The program that answers the meter, behind its gate, as the container calls it.
     pub(super) fn command() -> Vec<String> {
         let (shim, socket) = (format!("{CHANNEL}/{SHIM_NAME}"), format!("{CHANNEL}/{SOCKET_NAME}"));
-        ["python3", "-I", "-u", &shim, &socket].map(str::to_owned).to_vec()
+        Gate::before(["python3", "-I", "-u", &shim, &socket].map(str::to_owned).to_vec())
     }
 }

@@ -6,11 +6,14 @@ use node_core::id::{sha256, AssignmentId, Attempt, LeaseId, SubmissionId};
 use node_core::inventory::DeviceId;
 use node_evaluator::archive::pack;
 use node_evaluator::dataset::prepare;
-use node_runner::EngineConfig;
+use node_runner::{EngineConfig, Gate, SandboxSpec};
 
 use super::*;
 
 const IMAGE: &str = "assay-evaluator:cpu";
+
+/// One without Python.
+const IMAGE_BARE: &str = "assay-test:busybox";
 
 /// A submission that learns how often a byte follows another.
 const SUBMISSION: &str = "../../tests/fixtures/submissions/bigram";
@@ -28,11 +31,15 @@ impl World {
     /// - `name`: of the node; its containers are told apart by it.
     /// - `batches`: of the training budget.
     async fn new(name: &'static str, warm_start: bool, batches: u64) -> Self {
+        Self::in_image(IMAGE, name, warm_start, batches).await
+    }
+
+    async fn in_image(image: &str, name: &'static str, warm_start: bool, batches: u64) -> Self {
         let node = sha256(name.as_bytes()).to_string();
         let config = EngineConfig { host: None, runtime: None, node };
         let engine = Engine::connect(config).await.expect("run scripts/engine ensure --install");
-        let image = engine.image(IMAGE).await.expect("the engine answers");
-        let image = image.expect("run scripts/images evaluator");
+        let image = engine.image(image).await.expect("the engine answers");
+        let image = image.expect("run scripts/images evaluator && scripts/images busybox");
         for leftover in engine.leftovers().await.unwrap() {
             engine.remove_leftover(&leftover).await.unwrap();
         }
@@ -92,7 +99,7 @@ impl World {
     /// Makes a container ahead and waits until it is there.
     async fn prepare(&self) {
         self.evaluator.prepare(&[Self::device()]).await;
-        self.wait_for(|left| left.len() == 1).await;
+        self.wait_for(|left| left.len() == 1 && left[0].running).await;
     }
 
     async fn wait_for(&self, is_so: impl Fn(&[Leftover]) -> bool) {
@@ -127,13 +134,12 @@ async fn a_run_has_the_same_bits_in_its_own_container_in_one_made_ahead_and_in_a
     let cold = World::new("bits-cold", false, 6).await;
     let own = computed(cold.run(0).await);
     // While that ran, the next one was made.
-    cold.wait_for(|left| left.len() == 1 && left[0].is_ahead && !left[0].running).await;
+    cold.wait_for(|left| left.len() == 1 && left[0].is_ahead && left[0].running).await;
     let ahead = computed(cold.run(1).await);
     cold.evaluator.close().await;
 
     let warm = World::new("bits-warm", true, 6).await;
     warm.prepare().await;
-    warm.wait_for(|left| left.iter().all(|one| one.running)).await;
     let waited = computed(warm.run(0).await);
     assert_eq!(own, ahead);
     assert_eq!(own, waited);
@@ -160,4 +166,61 @@ async fn a_container_made_ahead_that_somebody_removed_costs_only_its_time() {
     // Nothing is made ahead any more.
     assert_eq!(world.run(1).await.0, Ending::Completed);
     assert_eq!(world.engine.leftovers().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_container_made_ahead_that_ends_while_it_waits_is_replaced() {
+    let world = World::new("ahead-replaced", false, 1).await;
+    world.prepare().await;
+    let first = world.engine.leftovers().await.unwrap().remove(0);
+    world.engine.remove_leftover(&first).await.unwrap();
+    let is_another = |left: &[Leftover]| {
+        left.len() == 1 && left[0].running && left[0].container_id != first.container_id
+    };
+    world.wait_for(is_another).await;
+    assert_eq!(world.run(0).await.0, Ending::Completed);
+    world.evaluator.close().await;
+    assert_eq!(world.engine.leftovers().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_container_whose_program_never_connects_fails_nobodys_submission() {
+    let world = World::in_image(IMAGE_BARE, "ahead-no-python", false, 1).await;
+    world.prepare().await;
+    // Neither the one made ahead nor, after it, the run's own has Python.
+    let Ending::EngineFailed { detail } = world.run(0).await.0 else { panic!("it cannot run") };
+    assert!(detail.contains("before it connected"), "{detail}");
+    assert!(detail.contains("python3: not found"), "{detail}");
+    world.evaluator.close().await;
+    assert_eq!(world.engine.leftovers().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn python_behind_a_gate_is_what_it_would_be_without_one() {
+    let world = World::new("gate-python", false, 1).await;
+    let facts = "import os, sys; print(sorted(os.environ.items()), sys.argv, sys.executable, \
+                 os.getpid(), os.getcwd(), os.listdir('/proc/self/fd'), \
+                 [line for line in open('/proc/self/status') if line.startswith('Sig')])";
+    let mut said = Vec::new();
+    for is_gated in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let gate = Gate::make(dir.path().join("gate")).unwrap();
+        gate.open().unwrap();
+        let mut command = ["python3", "-I", "-c", facts, "word"].map(str::to_owned).to_vec();
+        if is_gated {
+            command = Gate::before(command);
+        }
+        let spec = SandboxSpec {
+            owner: Owner::Ahead { device: World::device().id },
+            image: world.evaluator.image,
+            command,
+            binds: vec![gate.bind()],
+            limits: world.evaluator.policy.run.clone(),
+            gpus: Vec::new(),
+        };
+        let run = world.engine.create(spec).await.unwrap().start().await;
+        said.push(run.unwrap().finished().await.output_tail);
+    }
+    assert!(said[0].contains("('HOME', '/tmp')") && said[0].contains("'word'"), "{said:?}");
+    assert_eq!(said[0], said[1]);
 }

@@ -2,7 +2,7 @@
 
 use node_core::evidence::Metrics;
 use node_core::limits::clip_detail;
-use node_core::outcome::Ending;
+use node_core::outcome::{Ending, Fault};
 use node_evaluator::meter::MeterOutcome;
 use node_runner::RunReport;
 
@@ -42,6 +42,19 @@ pub(super) fn combine(
             (with_last_words(ending, report), None)
         }
     }
+}
+
+/// How a run went whose container ended before it connected: nothing of the submission was in it,
+/// so whatever limit or exit code is seen from outside is not the submission's doing.
+pub(super) fn unheard(report: RunReport) -> RunReport {
+    let is_known = |ending: &Ending| ending.fault() != Fault::Submission;
+    if report.ending.as_ref().is_some_and(is_known) {
+        return report;
+    }
+    let how = report.ending.as_ref().map_or_else(|| "it left".to_owned(), Ending::to_string);
+    let words = report.output_tail.trim().lines().last().unwrap_or_default();
+    let detail = clip_detail(&format!("the container ended before it connected: {how} {words}"));
+    RunReport { ending: Some(Ending::EngineFailed { detail }), ..report }
 }
 
 /// Whether the ending names a limit that was hit: more than an exception inside can tell.
@@ -120,6 +133,18 @@ mod tests {
             // An exit code tells no more than the words that came before it.
             let killed = report(Some(Ending::Killed { exit_code: 1 }));
             assert_eq!(combine(said(ending.clone()), &killed).0, ending);
+        }
+    }
+
+    #[test]
+    fn a_container_that_never_connected_is_not_the_submissions_fault() {
+        for outside in [None, Some(Ending::OutOfMemory), Some(Ending::Killed { exit_code: 127 })] {
+            let (ending, _) = combine(None, &unheard(report(outside)));
+            assert_eq!(ending.fault(), Fault::Infrastructure, "{ending:?}");
+            assert!(ending.to_string().ends_with(" last"), "{ending}");
+        }
+        for known in [Ending::LeaseLost, Ending::EngineFailed { detail: "gone".to_owned() }] {
+            assert_eq!(combine(None, &unheard(report(Some(known.clone())))).0, known);
         }
     }
 
