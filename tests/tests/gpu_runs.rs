@@ -88,12 +88,15 @@ async fn both_containers(engine: &GpuEngine, node: &mut Node) -> Vec<GpuContaine
 /// alone. Returns the runs with their GPUs.
 async fn each_sees_its_own(engine: &GpuEngine, node: &mut Node) -> BTreeMap<RunId, String> {
     let containers = both_containers(engine, node).await;
-    // Both wait for us, so both run now.
-    let report = node.status().await.unwrap();
-    let running = report.runs.iter().filter(|run| run.state == "running");
-    let runs: BTreeMap<RunId, String> =
-        running.map(|run| (run.run, run.device.to_string())).collect();
-    assert_eq!((containers.len(), runs.len()), (2, 2), "{containers:#?}\n{report:#?}");
+    assert_eq!(containers.len(), 2, "{containers:#?}");
+    // Both wait for us, so both run now, and the node's next report says so.
+    let running = |report: &StatusReport| -> BTreeMap<RunId, String> {
+        let running = report.runs.iter().filter(|run| run.state == "running");
+        running.map(|run| (run.run, run.device.to_string())).collect()
+    };
+    let are_two = |report: &StatusReport| running(report).len() == 2;
+    let report = node.wait_for("two runs at once", STEP_MAX, are_two).await.unwrap();
+    let runs = running(&report);
     for (run, gpu) in &runs {
         let name = format!("assay-{run}");
         let container = containers.iter().find(|container| container.name == name).unwrap();
