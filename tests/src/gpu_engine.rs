@@ -57,10 +57,17 @@ pub struct GpuContainer {
     pub name: String,
     /// UUIDs of the GPUs that it was created with.
     pub asked: Vec<String>,
+    id: String,
     pid: u64,
 }
 
 impl GpuContainer {
+    /// Whether it is a run's; else it was made ahead and waits for one.
+    #[must_use]
+    pub fn is_of_a_run(&self) -> bool {
+        self.name.starts_with("assay-")
+    }
+
     /// The content of a file in it, if it is there.
     #[must_use]
     pub fn read(&self, path: &str) -> Option<String> {
@@ -150,12 +157,24 @@ impl GpuEngine {
             // Zero for one that has ended meanwhile.
             match facts["State"]["Pid"].as_u64() {
                 Some(pid) if pid > 0 => {
-                    found.push(GpuContainer { name: name.to_owned(), asked, pid });
+                    let (id, name) = (id.to_owned(), name.to_owned());
+                    found.push(GpuContainer { name, asked, id, pid });
                 }
                 _ => {}
             }
         }
         Ok(found)
+    }
+
+    /// Kills a container.
+    ///
+    /// # Errors
+    ///
+    /// If the engine refuses, for example because it has ended.
+    pub async fn kill(&self, container: &GpuContainer) -> anyhow::Result<()> {
+        let path = format!("http://engine/containers/{}/kill", container.id);
+        self.client.post(path).send().await?.error_for_status()?;
+        Ok(())
     }
 
     async fn get(&self, path: &str) -> anyhow::Result<Value> {
