@@ -26,8 +26,6 @@ use crate::lab::{run_checked, IMAGE};
 /// Tells the hook where the fake driver is; engines hand their environment on.
 pub const DRIVER_VARIABLE: &str = "ASSAY_TEST_FAKE_DRIVER";
 
-/// Before a run's name in that of its container; one that waits for its run has another.
-const RUN_PREFIX: &str = "assay-";
 /// What engines look for.
 const HOOK: &str = "nvidia-container-runtime-hook";
 /// Beside the driver: what the hook shows instead of what is asked for.
@@ -52,17 +50,24 @@ pub struct GpuEngine {
     client: reqwest::Client,
 }
 
-/// A running container of a run.
+/// A running container.
 #[derive(Clone, Debug)]
 pub struct GpuContainer {
-    /// Its name.
+    /// Its name, without the slash that engines put before it.
     pub name: String,
     /// UUIDs of the GPUs that it was created with.
     pub asked: Vec<String>,
+    id: String,
     pid: u64,
 }
 
 impl GpuContainer {
+    /// Whether it is a run's; else it was made ahead and waits for one.
+    #[must_use]
+    pub fn is_of_a_run(&self) -> bool {
+        self.name.starts_with("assay-")
+    }
+
     /// The content of a file in it, if it is there.
     #[must_use]
     pub fn read(&self, path: &str) -> Option<String> {
@@ -125,7 +130,7 @@ impl GpuEngine {
     }
 
     /// Lets the hook go wrong: a container that asks for the GPU before the colon gets those
-    /// behind it, once it is started.
+    /// behind it.
     ///
     /// # Errors
     ///
@@ -135,26 +140,7 @@ impl GpuEngine {
         Ok(std::fs::write(self.driver.join(INSTEAD_FILE), text)?)
     }
 
-    /// Removes the containers that wait for a run.
-    ///
-    /// # Errors
-    ///
-    /// If the engine does not answer.
-    pub async fn remove_waiting(&self) -> anyhow::Result<()> {
-        let list = self.get("/containers/json?all=1").await?;
-        for one in list.as_array().into_iter().flatten() {
-            let names = one["Names"].as_array().into_iter().flatten().filter_map(Value::as_str);
-            let is_of_run = names.map(bare).any(|name| name.starts_with(RUN_PREFIX));
-            if let Some(id) = one["Id"].as_str().filter(|_| !is_of_run) {
-                let address = format!("http://engine/containers/{id}?force=1&v=1");
-                // One that has gone by itself meanwhile is as good.
-                self.client.delete(address).send().await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The containers of runs that run now; those that wait for a run are left out.
+    /// The containers that run now.
     ///
     /// # Errors
     ///
@@ -167,16 +153,28 @@ impl GpuEngine {
             let requests = facts["HostConfig"]["DeviceRequests"].as_array();
             let ids = requests.into_iter().flatten().filter_map(|one| one["DeviceIDs"].as_array());
             let asked = ids.flatten().filter_map(Value::as_str).map(str::to_owned).collect();
-            let name = bare(facts["Name"].as_str().unwrap_or_default());
+            let name = facts["Name"].as_str().unwrap_or_default().trim_start_matches('/');
             // Zero for one that has ended meanwhile.
             match facts["State"]["Pid"].as_u64() {
-                Some(pid) if pid > 0 && name.starts_with(RUN_PREFIX) => {
-                    found.push(GpuContainer { name: name.to_owned(), asked, pid });
+                Some(pid) if pid > 0 => {
+                    let (id, name) = (id.to_owned(), name.to_owned());
+                    found.push(GpuContainer { name, asked, id, pid });
                 }
                 _ => {}
             }
         }
         Ok(found)
+    }
+
+    /// Kills a container.
+    ///
+    /// # Errors
+    ///
+    /// If the engine refuses, for example because it has ended.
+    pub async fn kill(&self, container: &GpuContainer) -> anyhow::Result<()> {
+        let path = format!("http://engine/containers/{}/kill", container.id);
+        self.client.post(path).send().await?.error_for_status()?;
+        Ok(())
     }
 
     async fn get(&self, path: &str) -> anyhow::Result<Value> {
@@ -217,11 +215,6 @@ impl Drop for GpuEngine {
         drop(self.keeper.stdin.take());
         drop(self.keeper.wait());
     }
-}
-
-/// A container's name as it was given; engines put a slash before it.
-fn bare(name: &str) -> &str {
-    name.trim_start_matches('/')
 }
 
 /// What [`GpuEngine::give_instead`] has ordered for a container that asks for these GPUs.

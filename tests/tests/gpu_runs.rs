@@ -67,13 +67,16 @@ async fn submit(lab: &Lab, miner: u16) {
     lab.submit(miner, &lab.shared_contents(), &packed).await.unwrap();
 }
 
-/// The running containers, once there are two whose submissions have said what they see.
-async fn both_containers(engine: &GpuEngine, node: &mut Node) -> Vec<GpuContainer> {
+/// The running containers, once they are as they should be.
+async fn containers_when(
+    engine: &GpuEngine,
+    node: &mut Node,
+    is_so: impl Fn(&[GpuContainer]) -> bool,
+) -> Vec<GpuContainer> {
     let deadline = Instant::now() + STEP_MAX;
     loop {
         let containers = engine.containers().await.unwrap();
-        let have_said = containers.iter().filter(|container| container.read(SEEN).is_some());
-        if have_said.count() == 2 {
+        if is_so(&containers) {
             return containers;
         }
         if Instant::now() > deadline {
@@ -87,13 +90,21 @@ async fn both_containers(engine: &GpuEngine, node: &mut Node) -> Vec<GpuContaine
 /// Two runs at once: each container was created with one GPU, and its submission sees that one
 /// alone. Returns the runs with their GPUs.
 async fn each_sees_its_own(engine: &GpuEngine, node: &mut Node) -> BTreeMap<RunId, String> {
-    let containers = both_containers(engine, node).await;
-    // Both wait for us, so both run now.
-    let report = node.status().await.unwrap();
-    let running = report.runs.iter().filter(|run| run.state == "running");
-    let runs: BTreeMap<RunId, String> =
-        running.map(|run| (run.run, run.device.to_string())).collect();
-    assert_eq!((containers.len(), runs.len()), (2, 2), "{containers:#?}\n{report:#?}");
+    let have_said = |all: &[GpuContainer]| {
+        all.iter().filter(|container| container.read(SEEN).is_some()).count() == 2
+    };
+    let mut containers = containers_when(engine, node, have_said).await;
+    // Others were made ahead, for the next runs.
+    containers.retain(GpuContainer::is_of_a_run);
+    assert_eq!(containers.len(), 2, "{containers:#?}");
+    // Both wait for us, so both run now, and the node's next report says so.
+    let running = |report: &StatusReport| -> BTreeMap<RunId, String> {
+        let running = report.runs.iter().filter(|run| run.state == "running");
+        running.map(|run| (run.run, run.device.to_string())).collect()
+    };
+    let are_two = |report: &StatusReport| running(report).len() == 2;
+    let report = node.wait_for("two runs at once", STEP_MAX, are_two).await.unwrap();
+    let runs = running(&report);
     for (run, gpu) in &runs {
         let name = format!("assay-{run}");
         let container = containers.iter().find(|container| container.name == name).unwrap();
@@ -134,9 +145,13 @@ async fn another_gpu_costs_the_run(
     let [first, second] = [0, 1].map(|index| script.devices[index].uuid.clone());
     let both = vec![first.clone(), second.clone()];
     let instead = [(first.clone(), both), (second.clone(), vec![first.clone()])];
+    // Those that were made ahead, one per GPU, have theirs already: they are made anew.
+    let wait = |all: &[GpuContainer]| all.len() == 2 && !all.iter().any(GpuContainer::is_of_a_run);
+    let waiting = containers_when(engine, node, wait).await;
     engine.give_instead(&BTreeMap::from(instead)).unwrap();
-    // Those made ahead have what they asked for already; the node replaces them.
-    engine.remove_waiting().await.unwrap();
+    for container in &waiting {
+        engine.kill(container).await.unwrap();
+    }
     submit(lab, 2).await;
     let are_away = |report: &StatusReport| {
         let healths = report.devices.iter().filter_map(|device| device.health.as_ref());
@@ -161,7 +176,8 @@ async fn another_gpu_costs_the_run(
     // Nobody's result, nobody's fault: it waits for a device.
     assert_eq!((report.receipts.len(), report.submission_counts.scored), (2, 2), "{report:#?}");
     assert_eq!(report.submission_counts.failed, 0, "{report:#?}");
-    assert!(engine.containers().await.unwrap().is_empty());
+    let left = engine.containers().await.unwrap();
+    assert!(!left.iter().any(GpuContainer::is_of_a_run), "{left:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
