@@ -300,6 +300,12 @@ const _: () = assert!(READ_AGAIN_MS * 4 < MEMORY_FREE_WAIT_MS);
 /// Higher: a small leftover is not noticed; a process with a context holds more than this.
 pub const MEMORY_SLACK_MIB: u64 = 128;
 
+/// Most memory that an idle device may use for itself, MiB: more of it is held by somebody, also
+/// when nothing is known of the device. Lower: a host whose GPU draws a screen cannot use it.
+/// Higher: what a run of an earlier life holds, of which nothing is known, is taken for the
+/// device's own need.
+pub const IDLE_MEMORY_MIB_MAX: u64 = 2_048;
+
 /// How long a device that should be read goes without a reading. Lower: a slow driver costs the
 /// device. Higher: a hanging one is noticed that much later.
 pub const SAMPLE_LATE_MS: u64 = 30_000;

@@ -4,7 +4,7 @@ use crate::health::observation::Sample;
 use crate::health::{Cause, Consequence, DeviceHealth, Standing};
 use crate::id::RunId;
 use crate::inventory::DeviceKind;
-use crate::limits::{MEMORY_FREE_WAIT_MS, MEMORY_SLACK_MIB};
+use crate::limits::{IDLE_MEMORY_MIB_MAX, MEMORY_FREE_WAIT_MS, MEMORY_SLACK_MIB};
 use crate::unit::{MonoMs, Now};
 
 /// What is known of the memory after a run.
@@ -63,19 +63,23 @@ impl DeviceHealth {
             self.held_samples = 0;
             return None;
         };
-        let least = self.row.idle_memory_mib.map_or(used, |least| least.min(used));
-        self.row.idle_memory_mib = Some(least);
+        self.row.idle_memory_mib = Some(self.idle_mib().min(used));
         let held_mib = self.held_mib(sample).filter(|held| *held > 0);
         self.held_samples = held_mib.map_or(0, |_| self.held_samples.saturating_add(1));
         held_mib.filter(|_| self.held_samples > 1).map(|held_mib| Cause::MemoryHeld { held_mib })
+    }
+
+    /// What the device uses when nothing runs, as far as known. Who lost what was known, and the
+    /// device's memory is held, would else learn that this is how it is.
+    fn idle_mib(&self) -> u64 {
+        self.row.idle_memory_mib.unwrap_or(IDLE_MEMORY_MIB_MAX)
     }
 
     /// How much more memory is in use than when nothing ran, beyond what drivers vary by; `None`
     /// if that cannot be told.
     pub(super) fn held_mib(&self, sample: &Sample) -> Option<u64> {
         let used = sample.memory_used_mib.value().copied()?;
-        let idle = self.row.idle_memory_mib?;
-        let held = used.saturating_sub(idle);
+        let held = used.saturating_sub(self.idle_mib());
         Some(if held > MEMORY_SLACK_MIB { held } else { 0 })
     }
 }

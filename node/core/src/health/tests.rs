@@ -1,7 +1,7 @@
 use super::*;
 use crate::health::observation::{Reading, Recovery, Throttle};
 use crate::inventory::DeviceId;
-use crate::limits::MEMORY_FREE_WAIT_MS;
+use crate::limits::{IDLE_MEMORY_MIB_MAX, MEMORY_FREE_WAIT_MS};
 
 const RUN: RunId = RunId([1; 32]);
 
@@ -368,6 +368,21 @@ fn memory_held_since_an_earlier_life_is_noticed() {
     assert_eq!(after.health.row().cause, Some(Cause::MemoryHeld { held_mib: 29_500 }));
     after.sample(sound_sample());
     after.rest();
+}
+
+#[test]
+fn memory_held_since_an_earlier_life_is_noticed_though_its_rows_are_lost() {
+    let before = Bench::healthy();
+    let held = Sample { memory_used_mib: Reading::Value(7_500), ..sound_sample() };
+    let mut after = Bench { running: None, ..before };
+    after.health = DeviceHealth::new(after.now, &gpu(), None);
+    after.sample(held);
+    after.wait_watched(COOL_DOWN_MS);
+    let held_mib = 7_500 - IDLE_MEMORY_MIB_MAX;
+    assert_eq!(after.health.row().cause, Some(Cause::MemoryHeld { held_mib }));
+    after.sample(sound_sample());
+    after.rest();
+    assert_eq!(after.health.row().idle_memory_mib, Some(500));
 }
 
 #[test]
