@@ -19,7 +19,6 @@ use crate::machine::event::Question;
 use crate::machine::settle::FIRST_TIER;
 use crate::machine::Machine;
 use crate::outcome::{Ending, Fault};
-use crate::placement::NotPlaced;
 use crate::rows::{MeasurementRow, Row, RunRow, RunState, Table, Write};
 use crate::unit::{MonoMs, Now, UnixMs};
 
@@ -287,7 +286,7 @@ impl Machine {
             // Too few are free: the coordinator granted more than was asked for, or one of them
             // failed meanwhile.
             self.placement.place(now.mono, run, &self.config.policy.run).map_err(|refusal| {
-                let reason = describe(&refusal);
+                let reason = refusal.to_string();
                 out.note(Note::GrantIgnored { coordinator: grant.coordinator, reason });
                 ReleaseReason::NoDevice
             })
@@ -768,9 +767,4 @@ fn named<'a>(mut devices: impl Iterator<Item = &'a Device>) -> Option<String> {
         0 => format!("{kind} ({label})"),
         others => format!("{} x {kind} ({label})", others.saturating_add(1)),
     })
-}
-
-fn describe(refusal: &NotPlaced) -> String {
-    let source = std::error::Error::source(refusal).map(|source| format!(": {source}"));
-    format!("{refusal}{}", source.unwrap_or_default())
 }

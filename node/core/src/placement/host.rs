@@ -5,7 +5,7 @@
 //!
 //! Not here: which device is healthy (`health`), and what a run does (`outcome`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::id::RunId;
 use crate::inventory::{Device, DeviceId, DeviceKind};
@@ -25,8 +25,8 @@ use super::request::{Needs, Request, RequestRefused, ShareId, Ticket};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotPlaced {
     /// The host's devices contradict themselves; nothing is ever placed on them.
-    #[error("nothing is placed on this host")]
-    Fleet(#[source] FleetError),
+    #[error("nothing is placed on this host: {0}")]
+    Fleet(FleetError),
     /// The host never has what the run needs.
     #[error(transparent)]
     Never(RequestRefused),
@@ -37,8 +37,8 @@ pub enum NotPlaced {
         wanted: u8,
     },
     /// The plan was wrong, and nobody acted on it.
-    #[error("the plan was refused")]
-    Plan(#[source] PlanRefused),
+    #[error("the plan was refused: {0}")]
+    Plan(PlanRefused),
 }
 
 /// Why a device is not given a run now.
@@ -200,13 +200,6 @@ impl HostPlacement {
     fn run_of(&self, ticket: Ticket) -> Option<RunId> {
         self.tickets.iter().find(|(_, known)| **known == ticket).map(|(run, _)| *run)
     }
-
-    /// Devices that runs have.
-    #[must_use]
-    pub fn taken(&self) -> BTreeSet<DeviceId> {
-        let runs = self.planner.iter().flat_map(|planner| planner.plan().runs.into_values());
-        runs.flat_map(|seat| seat.devices).collect()
-    }
 }
 
 impl Default for HostPlacement {
@@ -229,6 +222,8 @@ fn request(limits: &RunLimits, now: MonoMs) -> Request {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::policy::Policy;
 
@@ -265,7 +260,7 @@ mod tests {
         assert_eq!(host.place(NOW, run(3), &limits), Err(NotPlaced::NotNow { wanted: 1 }));
         host.release(NOW, run(1));
         assert_eq!(host.place(NOW, run(3), &limits), Ok(first));
-        assert_eq!(host.taken().len(), 2);
+        assert_eq!(host.room(&limits), 0);
     }
 
     #[test]
@@ -301,7 +296,8 @@ mod tests {
         assert_eq!(taken.iter().collect::<BTreeSet<_>>().len(), 4);
         assert_eq!(host.room(&limits), 0);
         assert_eq!(host.place(NOW, run(3), &limits), Err(NotPlaced::NotNow { wanted: 2 }));
-        assert_eq!(host.taken().len(), 4, "nothing of what was refused is kept");
+        host.release(NOW, run(1));
+        assert_eq!(host.room(&limits), 1, "nothing of what was refused is kept");
         let most = host.check(&on_gpus(6));
         assert!(matches!(most, Err(NotPlaced::Never(RequestRefused::TooFew { .. }))));
     }
