@@ -32,7 +32,6 @@ use crate::failure::Failure;
 
 pub use durable::{DurableMachine, NotDurable, PEER_CALLS_QUEUED_MAX, TICK};
 pub use evaluate::{Evaluator, EvaluatorParts, IdleGap, IdleGaps, Progress};
-pub(crate) use perform::describe;
 pub(crate) use report::mode_name;
 
 /// Runs the node until it is told to stop.

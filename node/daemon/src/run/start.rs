@@ -37,7 +37,7 @@ use super::gpus::Gpus;
 use super::heart::{Heart, HeartError, Sources};
 use super::identity::{claim, instance, Identity};
 use super::keep::{KeeperThread, Leases, RealDoors};
-use super::perform::{describe, Performer};
+use super::perform::Performer;
 use super::published::{keep_read, Certificates};
 use super::report::{mode_name, starting, Reporter};
 use super::stop::{listen, Stopping};
@@ -314,7 +314,7 @@ fn find_devices(config: &Config, policy: &Policy) -> (Vec<Device>, Vec<String>) 
         }
     }
     if let Err(refusal) = HostPlacement::new(&devices).check(&policy.run) {
-        reasons.push(format!("{}: this node evaluates nothing", describe(&refusal)));
+        reasons.push(format!("{refusal}: this node evaluates nothing"));
     }
     (devices, reasons)
 }

@@ -14,7 +14,7 @@ use node_core::unit::UnixMs;
 use serde::{Deserialize, Serialize};
 
 use super::age::date_time;
-use crate::run::{describe as error_text, IdleGap};
+use crate::run::IdleGap;
 
 /// A device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,7 +163,7 @@ pub(super) fn devices(machine: &Machine) -> Vec<DeviceStatus> {
     let limits = &machine.config().policy.run;
     let (obstacles, never) = match machine.placement().obstacles(limits) {
         Ok(obstacles) => (obstacles, None),
-        Err(refusal) => (Vec::new(), Some(error_text(&refusal))),
+        Err(refusal) => (Vec::new(), Some(refusal.to_string())),
     };
     let of_device = |device: &Device| {
         let obstacle = obstacles.iter().find(|obstacle| obstacle.device == device.id);

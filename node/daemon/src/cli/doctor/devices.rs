@@ -8,7 +8,6 @@ use node_gpu::GpuInventory;
 
 use super::Finding;
 use crate::config::{Config, GpuUse};
-use crate::run::describe;
 
 /// How long each step of asking the driver may take. Three of them fit the time of a check.
 const DRIVER_STEP_MAX: Duration = Duration::from_secs(5);
@@ -34,7 +33,7 @@ pub(super) async fn devices(config: &Config) -> Vec<Finding> {
     }
     let limits = &config.challenge.nas.policy.policy().run;
     if let Err(refusal) = HostPlacement::new(&devices).check(limits) {
-        let text = format!("{}: this node would evaluate nothing", describe(&refusal));
+        let text = format!("{refusal}: this node would evaluate nothing");
         let next = "see `devices.cpu_slots`, `devices.cpu_memory_mib` and `devices.gpus`";
         found.push(Finding::warn("devices", text).next(next));
     }
