@@ -531,6 +531,8 @@ fn endings() -> Vec<Ending> {
         Ending::OutOfPids,
         Ending::TooMuchOutput,
         Ending::TooMuchCpuTime { used_ms: 0 },
+        Ending::TokenizerRefused { detail: detail() },
+        Ending::TokenizerLossy { batch: 0 },
         Ending::Killed { exit_code: 0 },
         Ending::EngineFailed { detail: detail() },
         Ending::DeviceFailed { detail: detail() },
@@ -554,6 +556,8 @@ fn endings() -> Vec<Ending> {
             | Ending::OutOfPids
             | Ending::TooMuchOutput
             | Ending::TooMuchCpuTime { .. }
+            | Ending::TokenizerRefused { .. }
+            | Ending::TokenizerLossy { .. }
             | Ending::Killed { .. }
             | Ending::EngineFailed { .. }
             | Ending::DeviceFailed { .. }

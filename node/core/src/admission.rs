@@ -6,6 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::id::Digest;
+
 /// The outcome of admission for one content under one policy; never computed twice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "verdict")]
@@ -16,12 +18,26 @@ pub enum Verdict {
         files: u32,
         /// Their bytes together.
         unpacked_bytes: u64,
+        /// What gates in shadow found, in their order; at most [`FLAGS_MAX`].
+        #[serde(default)]
+        flags: Vec<Rejection>,
     },
     /// A rule is broken.
     Rejected {
         /// Which, and where.
         rejection: Rejection,
     },
+}
+
+/// Findings kept of an admitted submission. More would make verdicts long, and say nothing new.
+pub const FLAGS_MAX: usize = 32;
+
+impl Verdict {
+    /// The verdict for a submission that keeps every rule.
+    #[must_use]
+    pub fn admitted(files: u32, unpacked_bytes: u64) -> Self {
+        Self::Admitted { files, unpacked_bytes, flags: Vec::new() }
+    }
 }
 
 /// A broken rule, where, and one sentence.
@@ -33,8 +49,20 @@ pub struct Rejection {
     pub file: Option<String>,
     /// Line in the file, counted from one.
     pub line: Option<u32>,
+    /// SHA-256 of what stands there: the lines that break the rule, each without the blanks at its
+    /// ends, joined by newlines. Says whether two findings mean the same code.
+    #[serde(default)]
+    pub snippet: Option<Digest>,
     /// One sentence for the miner.
     pub detail: String,
+}
+
+impl Rejection {
+    /// A broken rule of the whole submission.
+    #[must_use]
+    pub fn new(rule: Rule, detail: impl Into<String>) -> Self {
+        Self { rule, file: None, line: None, snippet: None, detail: detail.into() }
+    }
 }
 
 impl fmt::Display for Rejection {
@@ -102,10 +130,64 @@ rules! {
     ContentDigest = "content-digest",
     /// Another hotkey committed to the same content earlier.
     ContentDuplicate = "content-duplicate",
+    /// The manifest cannot be read, or asks for what does not exist.
+    ContractManifest = "contract-manifest",
     /// A file that the contract needs is missing.
     ContractFile = "contract-file",
+    /// More Python than the policy allows.
+    SourceSize = "source-size",
+    /// A file declares another encoding than UTF-8.
+    SourceEncoding = "source-encoding",
+    /// A file is nested too deeply.
+    SourceNesting = "source-nesting",
+    /// A file is not Python.
+    SourceSyntax = "source-syntax",
     /// A symbol that the contract needs is missing.
     ContractSymbol = "contract-symbol",
+    /// A module has the name of one that Python or the image brings.
+    SourceShadow = "source-shadow",
+    /// An import of a module that is not allowed.
+    SourceImport = "source-import",
+    /// Something that reaches the network.
+    SourceNetwork = "source-network",
+    /// Something that reads or writes files.
+    SourceFiles = "source-files",
+    /// Something that starts processes or threads, or reaches the operating system.
+    SourceProcess = "source-process",
+    /// Something that loads or calls native code.
+    SourceNative = "source-native",
+    /// An import by a name that is computed.
+    SourceDynamicImport = "source-dynamic-import",
+    /// Code made from text.
+    SourceDynamicCode = "source-dynamic-code",
+    /// Objects made from bytes.
+    SourceDeserialisation = "source-deserialisation",
+    /// An attribute that leads out of what the code was given.
+    SourceEscape = "source-escape",
+    /// Something that reads the code itself, or the interpreter's state.
+    SourceIntrospection = "source-introspection",
+    /// One literal is too long.
+    SourceLiteral = "source-literal",
+    /// A stretch of comments or blanks is too long, or all of them are.
+    SourceFiller = "source-filler",
+    /// All literals together are too long.
+    SourceLiterals = "source-literals",
+    /// More devices than a host has are asked for.
+    DistributedCount = "distributed-count",
+    /// More than one host is asked for.
+    DistributedNode = "distributed-node",
+    /// Several processes work together without a process group.
+    DistributedGroup = "distributed-group",
+    /// A process does not take the device of its local rank.
+    DistributedDevice = "distributed-device",
+    /// Every process would train on the same data.
+    DistributedSharding = "distributed-sharding",
+    /// Every process would write the same file.
+    DistributedWrites = "distributed-writes",
+    /// The code has the structure of another hotkey's earlier work.
+    DuplicateStructure = "duplicate-structure",
+    /// The code takes too long to parse to be compared with others.
+    DuplicateUnreadable = "duplicate-unreadable",
 }
 
 impl fmt::Display for Rule {

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{AssignmentId, ContentDigest, Digest, DigestBuilder, Hotkey, SubmissionId};
 use crate::submission::Submission;
+use crate::trial::Trial;
 use crate::view::ChainView;
 
-/// One evaluation of one submission in one tier with one seed by one replica.
+/// One evaluation of one submission in one trial by one replica.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Assignment {
     /// Its identity, over all that follows.
@@ -17,6 +18,9 @@ pub struct Assignment {
     pub content: ContentDigest,
     /// Stage of the funnel.
     pub tier: u8,
+    /// Which unit of it.
+    #[serde(default)]
+    pub unit: u8,
     /// Which of the independent evaluations this is.
     pub replica: u8,
     /// Source of all randomness in the run.
@@ -26,18 +30,31 @@ pub struct Assignment {
 }
 
 impl Assignment {
-    /// The assignment of `submission` in `tier` for `replica`, under the policy with this digest.
+    /// What it is one evaluation of.
     #[must_use]
-    pub fn derive(submission: &Submission, tier: u8, replica: u8, policy: Digest) -> Self {
+    pub fn trial(&self) -> Trial {
+        Trial { submission: self.submission, tier: self.tier, unit: self.unit }
+    }
+
+    /// The assignment of `submission` in a tier and unit of the funnel for `replica`, under the
+    /// policy with this digest.
+    #[must_use]
+    pub fn derive(
+        submission: &Submission,
+        (tier, unit): (u8, u8),
+        replica: u8,
+        policy: Digest,
+    ) -> Self {
+        let stage = u64::from(u16::from_le_bytes([tier, unit]));
         let seed = DigestBuilder::new("assay/seed/v1")
             .bytes(&submission.seed_block_hash.0)
             .bytes(&submission.content.0)
-            .number(u64::from(tier))
+            .number(stage)
             .finish();
         let id = DigestBuilder::new("assay/assignment/v1")
             .bytes(&submission.id.0)
             .bytes(&submission.content.0)
-            .number(u64::from(tier))
+            .number(stage)
             .number(u64::from(replica))
             .bytes(&seed)
             .bytes(&policy.0)
@@ -47,6 +64,7 @@ impl Assignment {
             submission: submission.id,
             content: submission.content,
             tier,
+            unit,
             replica,
             seed: Digest(seed),
             policy,
@@ -143,13 +161,14 @@ mod tests {
     #[test]
     fn every_difference_gives_another_assignment() {
         let policy = Digest([1; 32]);
-        let one = Assignment::derive(&submission(5), 1, 0, policy);
-        assert_eq!(one, Assignment::derive(&submission(5), 1, 0, policy));
+        let one = Assignment::derive(&submission(5), (1, 0), 0, policy);
+        assert_eq!(one, Assignment::derive(&submission(5), (1, 0), 0, policy));
         for other in [
-            Assignment::derive(&submission(6), 1, 0, policy),
-            Assignment::derive(&submission(5), 2, 0, policy),
-            Assignment::derive(&submission(5), 1, 1, policy),
-            Assignment::derive(&submission(5), 1, 0, Digest([2; 32])),
+            Assignment::derive(&submission(6), (1, 0), 0, policy),
+            Assignment::derive(&submission(5), (2, 0), 0, policy),
+            Assignment::derive(&submission(5), (1, 1), 0, policy),
+            Assignment::derive(&submission(5), (1, 0), 1, policy),
+            Assignment::derive(&submission(5), (1, 0), 0, Digest([2; 32])),
         ] {
             assert_ne!(one.id, other.id);
         }
@@ -158,7 +177,8 @@ mod tests {
     #[test]
     fn replicas_share_the_seed_and_the_seed_comes_from_the_block_after_the_commitment() {
         let policy = Digest([1; 32]);
-        let seed = |block, replica| Assignment::derive(&submission(block), 1, replica, policy).seed;
+        let seed =
+            |block, replica| Assignment::derive(&submission(block), (1, 0), replica, policy).seed;
         assert_eq!(seed(5, 0), seed(5, 1));
         assert_ne!(seed(5, 0), seed(6, 0));
     }

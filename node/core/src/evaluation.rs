@@ -90,17 +90,11 @@ impl Evaluation {
     /// Whether somebody could still hand in another result after seeing those that are here: who
     /// has fixed none; who has fixed one and not shown it, as its lease may end unshown and another
     /// one may follow; and who gets elsewhere, or later, what is exhausted here.
-    ///
-    /// - `is_given_out`: whether open replicas are still granted here.
     #[must_use]
-    pub fn has_unshown(&self, is_given_out: bool) -> bool {
-        self.replicas.values().any(|record| match record.row().state {
-            LeaseState::Open => is_given_out,
-            LeaseState::Granted { .. }
-            | LeaseState::Sealed { .. }
-            | LeaseState::Exhausted { .. } => true,
-            LeaseState::Complete { .. } => false,
-        })
+    pub fn has_unshown(&self) -> bool {
+        let is_shown =
+            |record: &LeaseRecord| matches!(record.row().state, LeaseState::Complete { .. });
+        self.replicas.values().any(|record| !is_shown(record))
     }
 
     /// Removes the replicas that were never given to anybody, and returns them. Those that were
@@ -162,7 +156,7 @@ mod tests {
             Location::Peers,
             BlockHash([5; 32]),
         );
-        Assignment::derive(&submission, 1, replica, Digest([7; 32]))
+        Assignment::derive(&submission, (1, 0), replica, Digest([7; 32]))
     }
 
     fn nobody() -> BTreeSet<Hotkey> {
@@ -241,14 +235,13 @@ mod tests {
     #[test]
     fn what_is_sealed_and_not_shown_can_still_be_exchanged_for_something_else() {
         let mut evaluation = opened(1);
-        assert!(evaluation.has_unshown(true));
-        assert!(!evaluation.has_unshown(false), "nobody gets it here any more");
+        assert!(evaluation.has_unshown());
         let granted = grant(&mut evaluation, 0, A);
-        assert!(evaluation.has_unshown(false));
+        assert!(evaluation.has_unshown());
         seal(&mut evaluation, &granted, A);
-        assert!(evaluation.has_unshown(false));
+        assert!(evaluation.has_unshown());
         evaluation.replica_mut(0).unwrap().complete(granted.lease, Digest([0; 32]));
-        assert!(!evaluation.has_unshown(true));
+        assert!(!evaluation.has_unshown());
     }
 
     #[test]
@@ -264,7 +257,7 @@ mod tests {
             },
             NOW,
         ));
-        assert!(evaluation.has_unshown(true) && evaluation.has_unshown(false));
+        assert!(evaluation.has_unshown());
     }
 
     #[test]

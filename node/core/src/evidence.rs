@@ -13,6 +13,7 @@ use crate::id::{
     Netuid, RunId, Salt, Signature, SubmissionId,
 };
 use crate::outcome::Ending;
+use crate::trial::Trial;
 use crate::unit::UnixMs;
 
 /// What the meter measured. Set only for runs that completed.
@@ -46,6 +47,70 @@ pub struct Metrics {
     pub peak_memory_bytes: u64,
     /// Bits per byte over the run, times 1e6, at most [`crate::limits::LOSS_CURVE_POINTS_MAX`].
     pub loss_curve_microbpb: Vec<u32>,
+    /// How the run went beside its losses.
+    #[serde(default)]
+    pub conduct: Conduct,
+}
+
+/// How a run went, beside its losses: for people, never part of a score. All zero in results from
+/// before it was noted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Conduct {
+    /// Training positions whose predictions were asked for: as many as tokens, or a sample of them.
+    pub scored_positions: u64,
+    /// Batches whose targets the submission got; fewer than it was scored on if it stopped early.
+    pub trained_batches: u32,
+    /// Milliseconds that the container ran.
+    pub wall_ms: u64,
+    /// Most memory of its devices that it used, bytes. A claim of the container.
+    pub peak_device_bytes: u64,
+    /// How often each hook that is there was called; empty under the loop contract. A claim of
+    /// the container.
+    pub hooks_used: BTreeMap<Hook, u32>,
+}
+
+/// A function that a submission may define under the hook contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hook {
+    /// `get_recipe(ctx)`, which is what makes a submission one of hooks.
+    GetRecipe,
+    /// `configure_optimizer(model, recipe, ctx)`.
+    ConfigureOptimizer,
+    /// `compute_loss(model, batch, ctx)`.
+    ComputeLoss,
+    /// `train_step(model, batch, optimizer, ctx)`.
+    TrainStep,
+    /// `inference_logits(model, batch, ctx)`.
+    InferenceLogits,
+    /// `infer(model, batch, ctx)`, not called where there is `inference_logits`.
+    Infer,
+}
+
+impl Hook {
+    /// All of them, in their order on the wire, which only grows at its end.
+    pub const ALL: [Self; 6] = [
+        Self::GetRecipe,
+        Self::ConfigureOptimizer,
+        Self::ComputeLoss,
+        Self::TrainStep,
+        Self::InferenceLogits,
+        Self::Infer,
+    ];
+
+    /// The function's name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::GetRecipe => "get_recipe",
+            Self::ConfigureOptimizer => "configure_optimizer",
+            Self::ComputeLoss => "compute_loss",
+            Self::TrainStep => "train_step",
+            Self::InferenceLogits => "inference_logits",
+            Self::Infer => "infer",
+        }
+    }
 }
 
 /// What a run leaves behind.
@@ -59,6 +124,12 @@ pub struct Evidence {
     pub assignment: AssignmentId,
     /// Of which submission.
     pub submission: SubmissionId,
+    /// In which stage of the funnel.
+    #[serde(default = "first_tier")]
+    pub tier: u8,
+    /// In which unit of it.
+    #[serde(default)]
+    pub unit: u8,
     /// With this content.
     pub content: ContentDigest,
     /// Under which lease.
@@ -99,6 +170,11 @@ pub struct Evidence {
     pub shown_before: BTreeMap<Hotkey, Option<Digest>>,
 }
 
+/// The tier of evidence that was written before there were several.
+fn first_tier() -> u8 {
+    1
+}
+
 /// Evidence signed by the worker's hotkey.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
@@ -125,6 +201,7 @@ impl Metrics {
             parameters,
             peak_memory_bytes,
             loss_curve_microbpb,
+            conduct,
         } = self;
         let head = DigestBuilder::new("assay/metrics/v1")
             .number(*sum_nll_nanonats)
@@ -141,7 +218,28 @@ impl Metrics {
             .number(*parameters)
             .number(*peak_memory_bytes)
             .number(loss_curve_microbpb.len() as u64);
-        head.numbers(loss_curve_microbpb.iter().map(|point| u64::from(*point))).finish()
+        let head = head.numbers(loss_curve_microbpb.iter().map(|point| u64::from(*point)));
+        conduct.append_to(head).finish()
+    }
+}
+
+impl Conduct {
+    /// Nothing where all is zero: the digest is then that of a result from before it was noted.
+    fn append_to(&self, digest: DigestBuilder) -> DigestBuilder {
+        if *self == Self::default() {
+            return digest;
+        }
+        let Self { scored_positions, trained_batches, wall_ms, peak_device_bytes, hooks_used } =
+            self;
+        let digest = digest
+            .number(*scored_positions)
+            .number(u64::from(*trained_batches))
+            .number(*wall_ms)
+            .number(*peak_device_bytes)
+            .number(hooks_used.len() as u64);
+        hooks_used.iter().fold(digest, |digest, (hook, uses)| {
+            digest.bytes(hook.name().as_bytes()).number(u64::from(*uses))
+        })
     }
 }
 
@@ -167,6 +265,12 @@ impl Evidence {
         (self.digest_with(metrics), self.sealed_with(metrics))
     }
 
+    /// What was evaluated.
+    #[must_use]
+    pub fn trial(&self) -> Trial {
+        Trial { submission: self.submission, tier: self.tier, unit: self.unit }
+    }
+
     fn metrics_digest(&self) -> Option<[u8; 32]> {
         self.metrics.as_ref().map(Metrics::digest)
     }
@@ -177,6 +281,8 @@ impl Evidence {
             netuid,
             assignment,
             submission,
+            tier,
+            unit,
             content,
             lease,
             attempt,
@@ -200,6 +306,7 @@ impl Evidence {
             .number(u64::from(netuid.0))
             .bytes(&assignment.0)
             .bytes(&submission.0)
+            .bytes(&[*tier, *unit])
             .bytes(&content.0)
             .bytes(&lease.0)
             .number(u64::from(attempt.0))
@@ -230,6 +337,7 @@ impl Evidence {
             .bytes(&self.genesis.0)
             .number(u64::from(self.netuid.0))
             .bytes(&self.submission.0)
+            .bytes(&[self.tier, self.unit])
             .bytes(&self.policy.0)
             .bytes(&self.dataset.0)
             .bytes(&self.worker.0)
@@ -285,6 +393,7 @@ pub(crate) mod tests {
             parameters: 1000,
             peak_memory_bytes: 0,
             loss_curve_microbpb: Vec::new(),
+            conduct: Conduct::default(),
         }
     }
 
@@ -294,6 +403,8 @@ pub(crate) mod tests {
             netuid: Netuid(2),
             assignment: AssignmentId([3; 32]),
             submission: SubmissionId([4; 32]),
+            tier: 1,
+            unit: 0,
             content: ContentDigest([5; 32]),
             lease: LeaseId([6; 32]),
             attempt: Attempt(7),
@@ -334,12 +445,44 @@ pub(crate) mod tests {
             Evidence { ending: Ending::NotCausal { batch: 1 }, ..evidence() },
             Evidence { worker: Hotkey([0; 32]), ..evidence() },
             Evidence { submission: SubmissionId([0; 32]), ..evidence() },
+            Evidence { tier: 2, ..evidence() },
+            Evidence { unit: 1, ..evidence() },
             Evidence { policy: Digest([0; 32]), ..evidence() },
             Evidence { dataset: Digest([0; 32]), ..evidence() },
             Evidence { salt: Salt([0; 32]), ..evidence() },
         ] {
             assert_ne!(other.sealed(), promise, "{other:?}");
         }
+    }
+
+    #[test]
+    fn how_a_run_went_is_signed_and_results_without_it_keep_their_digest() {
+        let with = |conduct: Conduct| {
+            let metrics = Some(Metrics { conduct, ..metrics(7) });
+            Evidence { metrics, ..evidence() }.digest()
+        };
+        let none = with(Conduct::default());
+        // Computed before there was such a field.
+        assert_eq!(
+            Digest(metrics(7).digest()).to_string(),
+            "11f4a857ffa16e83de3c8fbb7698585b2428bb7a5dee5e4ab8435bfd0069f1a7"
+        );
+        let uses = |uses| [(Hook::TrainStep, uses)].into();
+        let all = [
+            Conduct { scored_positions: 1, ..Conduct::default() },
+            Conduct { trained_batches: 1, ..Conduct::default() },
+            Conduct { wall_ms: 1, ..Conduct::default() },
+            Conduct { peak_device_bytes: 1, ..Conduct::default() },
+            Conduct { hooks_used: uses(0), ..Conduct::default() },
+            Conduct { hooks_used: uses(1), ..Conduct::default() },
+        ];
+        let digests: std::collections::BTreeSet<_> = all.into_iter().map(with).collect();
+        assert_eq!(digests.len(), 6);
+        assert!(!digests.contains(&none));
+        let old = serde_json::to_value(metrics(7)).unwrap();
+        let mut without = old.clone();
+        without.as_object_mut().unwrap().remove("conduct").unwrap();
+        assert_eq!(serde_json::from_value::<Metrics>(without).unwrap(), metrics(7));
     }
 
     #[test]

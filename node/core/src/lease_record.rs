@@ -351,6 +351,7 @@ mod tests {
             submission: SubmissionId([8; 32]),
             content: ContentDigest([7; 32]),
             tier: 1,
+            unit: 0,
             replica: 0,
             seed: Digest([6; 32]),
             policy: Digest([5; 32]),

@@ -27,7 +27,9 @@
     )
 )]
 
+pub mod hold;
 pub mod id;
+pub mod trial;
 pub mod unit;
 
 pub mod limits;
@@ -45,6 +47,8 @@ pub mod policy;
 pub mod submission;
 
 pub mod admission;
+
+pub mod duplicates;
 
 pub mod assignment;
 
@@ -64,6 +68,13 @@ pub mod rows;
 
 pub mod points;
 
+pub mod reward;
+
+pub mod funnel;
+
+pub mod scaling;
+
+pub mod queue_place;
 pub mod round;
 
 pub mod vector;

@@ -25,6 +25,16 @@ pub enum Ending {
         /// What was wrong.
         detail: String,
     },
+    /// The submission's tokenizer is none that can be used, or does not get along with its text.
+    TokenizerRefused {
+        /// Why.
+        detail: String,
+    },
+    /// What its tokenizer made of the text is not the text.
+    TokenizerLossy {
+        /// The batch, as in `NotCausal`.
+        batch: u32,
+    },
     /// The model is larger than the policy allows.
     TooManyParameters {
         /// Parameters counted.
@@ -103,6 +113,8 @@ impl Ending {
             Self::NotCausal { .. }
             | Self::SubmissionFailed { .. }
             | Self::ContractViolated { .. }
+            | Self::TokenizerRefused { .. }
+            | Self::TokenizerLossy { .. }
             | Self::TooManyParameters { .. }
             | Self::TooSlow { .. }
             | Self::OutOfMemory
@@ -145,6 +157,8 @@ impl Ending {
             Self::NotCausal { .. }
             | Self::SubmissionFailed { .. }
             | Self::ContractViolated { .. }
+            | Self::TokenizerRefused { .. }
+            | Self::TokenizerLossy { .. }
             | Self::TooManyParameters { .. }
             | Self::TooSlow { .. }
             | Self::OutOfMemory
@@ -164,6 +178,8 @@ impl Ending {
             Self::NotCausal { .. } => "not_causal",
             Self::SubmissionFailed { .. } => "submission_failed",
             Self::ContractViolated { .. } => "contract_violated",
+            Self::TokenizerRefused { .. } => "tokenizer_refused",
+            Self::TokenizerLossy { .. } => "tokenizer_lossy",
             Self::TooManyParameters { .. } => "too_many_parameters",
             Self::TooSlow { .. } => "too_slow",
             Self::OutOfMemory => "out_of_memory",
@@ -195,6 +211,10 @@ impl fmt::Display for Ending {
             }
             Self::SubmissionFailed { detail } => write!(f, "the submission failed: {detail}"),
             Self::ContractViolated { detail } => write!(f, "the contract was violated: {detail}"),
+            Self::TokenizerRefused { detail } => write!(f, "the tokenizer is refused: {detail}"),
+            Self::TokenizerLossy { batch } => {
+                write!(f, "the tokenizer is lossy: batch {batch} does not decode to its text")
+            }
             Self::TooManyParameters { parameters } => {
                 write!(f, "the model has {parameters} parameters, more than the policy allows")
             }

@@ -72,7 +72,7 @@ pub fn points(metrics: &Metrics) -> Result<u64, NotScored> {
     let delta = to_f64(metrics.heldout_init_nanobpb) * NANO - heldout;
     let penalty = if gap > GAP_MAX { 0.5 } else { 1.0 };
     let bonus = TIE_MAX.min(0.5 * (base(bpb) - base(bpb + RESOLUTION_BPB)));
-    let score = base(bpb) * penalty + bonus * penalty * libm::tanh(delta).max(0.0);
+    let score = base(bpb) * penalty + bonus * penalty * libm::tanh(delta);
     let knew_answers = to_f64(metrics.step0_loss_nanonats) * NANO
         < STEP0_SHARE_MIN * libm::log(f64::from(metrics.vocabulary.max(2)));
     if knew_answers {
@@ -140,7 +140,44 @@ mod tests {
         assert_eq!(points(&zero), Err(NotScored::ZeroLoss));
     }
 
+    /// The score as the rules write it, in plain floating point.
+    fn by_the_rules(bpb: f64, init: f64, heldout: f64, last_tenth: f64) -> f64 {
+        let base = |bpb: f64| 1.0 / (1.0 + bpb);
+        let penalty = if heldout - last_tenth > 1.0 { 0.5 } else { 1.0 };
+        let delta = init - heldout;
+        let tie = f64::min(1e-3 * penalty, 0.5 * penalty * (base(bpb) - base(bpb + 5e-3)));
+        (base(bpb) * penalty + tie * delta.tanh()) * 1e9
+    }
+
+    #[test]
+    fn training_that_made_the_held_out_text_worse_loses_ties() {
+        let of = |init| points(&Metrics { heldout_init_nanobpb: init, ..metrics(2.0) }).unwrap();
+        assert!(of(1_000_000_000) < of(2_000_000_000));
+        assert!(of(2_000_000_000) < of(8_000_000_000));
+    }
+
     proptest! {
+        #[test]
+        fn points_follow_the_rules(
+            bpb in 0.01f64..12.0,
+            init in 0u64..20_000_000_000,
+            heldout in 0u64..20_000_000_000,
+            last_tenth in 0u64..20_000_000_000,
+        ) {
+            let measured = Metrics {
+                heldout_init_nanobpb: init,
+                heldout_nanobpb: heldout,
+                last_tenth_nanobpb: last_tenth,
+                ..metrics(bpb)
+            };
+            prop_assume!(heldout.abs_diff(last_tenth).abs_diff(1_000_000_000) > 10);
+            let [init, heldout, last_tenth] =
+                [init, heldout, last_tenth].map(|nano| to_f64(nano) * 1e-9);
+            let expected = by_the_rules(bpb, init, heldout, last_tenth);
+            let got = to_f64(points(&measured).unwrap());
+            prop_assert!((got - expected).abs() < 5.0, "{got} {expected}");
+        }
+
         #[test]
         fn a_strictly_lower_bpb_never_ranks_lower(
             low in 0.01f64..12.0,
@@ -148,7 +185,8 @@ mod tests {
             heldout_low in 0u64..20_000_000_000,
             heldout_high in 0u64..20_000_000_000,
         ) {
-            // Both without the gap penalty, whatever the held-out text says about ties.
+            // Both without the gap penalty, whatever the held-out text says about ties: it may
+            // also have become worse than it was before training.
             let fit = |bpb: f64, init| Metrics { heldout_init_nanobpb: init, ..metrics(bpb) };
             let better = points(&fit(low, heldout_low)).unwrap();
             let worse = points(&fit(low + step, heldout_high)).unwrap();

@@ -3,10 +3,24 @@
 //! Only the policy decides what is official; nothing in a submission can. Two validators agree on
 //! a policy by its digest, which every lease and receipt carries.
 
+mod admission;
+mod duplicates;
+mod scoring;
+mod tokens;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::admission::{AdmissionRules, GateMode};
 use crate::id::{Digest, DigestBuilder};
 use crate::inventory::DeviceKind;
+use crate::limits::{LEASE_TOTAL_MS_MAX, LEASE_TTL_MS};
+
+pub use tokens::TokenRules;
+
+pub use duplicates::{DuplicateRules, FINGERPRINT_VERSION};
+pub use scoring::{
+    FamilyRules, FunnelRules, Margin, PoolRules, ScoringRules, TakeoverRules, TierRules, PPM,
+};
 
 /// The rules of the `nas` challenge.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,14 +29,22 @@ pub struct Policy {
     pub name: String,
     /// Blocks after which a hotkey's next commitment counts as a new submission.
     pub recommit_blocks: u64,
+    /// Blocks after which a submission that is held is evaluated although nobody decided about it.
+    pub hold_blocks: u64,
     /// What an archive may contain.
     pub archive: ArchiveLimits,
+    /// What its source may contain.
+    pub admission: AdmissionRules,
     /// How a submission is measured.
     pub meter: MeterRules,
     /// What a run may use.
     pub run: RunLimits,
     /// Who has to agree on a result.
     pub agreement: Agreement,
+    /// When a submission counts as another one's copy.
+    pub duplicates: DuplicateRules,
+    /// How results become rewards, and who is evaluated how far.
+    pub scoring: ScoringRules,
 }
 
 /// Who has to agree on a result.
@@ -67,6 +89,8 @@ pub struct MeterRules {
     pub audit_tolerance_micronats: u32,
     /// Parameters a model may have.
     pub parameters_max: u64,
+    /// Which vocabularies it may bring.
+    pub tokens: TokenRules,
 }
 
 /// What a run may use.
@@ -98,6 +122,29 @@ pub struct RunLimits {
     pub warm_start: bool,
 }
 
+/// How much of the wall clock is left when the meter stops asking, at most: enough to say so and to
+/// leave before the supervisor has to kill.
+const GRACE_MS_MAX: u64 = 10_000;
+
+impl RunLimits {
+    /// When the meter gives up a run by itself, milliseconds after its start: before the wall clock
+    /// of the supervisor, which kills.
+    #[must_use]
+    pub fn graceful_stop_ms(&self) -> u64 {
+        self.wall_ms.saturating_sub(GRACE_MS_MAX.min(self.wall_ms / 20))
+    }
+
+    /// Whether each limit of time lies within the next: the meter's own stop, the supervisor's wall
+    /// clock, the longest life of a lease with one lease's time to hand the result in. The budget
+    /// of text comes before all of them; a run that does not get through it ends at the first.
+    #[must_use]
+    pub fn nest(&self) -> bool {
+        self.cpu_ms <= self.wall_ms
+            && self.graceful_stop_ms() < self.wall_ms
+            && self.wall_ms.saturating_add(LEASE_TTL_MS) < LEASE_TOTAL_MS_MAX
+    }
+}
+
 impl Policy {
     /// The policy for a laptop and for tests: everything runs on two CPU cores in seconds.
     #[must_use]
@@ -105,6 +152,7 @@ impl Policy {
         Self {
             name: "dev".to_owned(),
             recommit_blocks: 20,
+            hold_blocks: 100,
             archive: ArchiveLimits {
                 packed_bytes_max: 4 << 20,
                 unpacked_bytes_max: 2_000_000,
@@ -114,6 +162,7 @@ impl Policy {
                     .map(str::to_owned)
                     .to_vec(),
             },
+            admission: AdmissionRules::strict(),
             meter: MeterRules {
                 train_bytes: 200_000,
                 heldout_bytes: 8_192,
@@ -122,6 +171,7 @@ impl Policy {
                 audits_per_mille: 20,
                 audit_tolerance_micronats: 1_000,
                 parameters_max: 150_000_000,
+                tokens: TokenRules::standard(),
             },
             run: RunLimits {
                 device: DeviceKind::CpuSlot,
@@ -136,7 +186,21 @@ impl Policy {
                 warm_start: false,
             },
             agreement: Agreement { replicas: 2, tolerance_nanobpb: 5_000_000 },
+            duplicates: DuplicateRules::default(),
+            scoring: ScoringRules::dev(),
         }
+    }
+
+    /// [`Self::dev`] with the gates before the container in shadow: a project that breaks their
+    /// rules is admitted with flags, and meets the container and the meter. Nobody's code is
+    /// compared with another's.
+    #[must_use]
+    pub fn dev_open() -> Self {
+        let mut policy = Self::dev();
+        policy.name = "dev-open".to_owned();
+        policy.admission = AdmissionRules::flagging();
+        policy.duplicates = DuplicateRules::off();
+        policy
     }
 
     /// [`Self::dev`] on GPUs: a run gets a whole one of its own.
@@ -148,19 +212,85 @@ impl Policy {
         policy
     }
 
+    /// The policy of the challenge: on GPUs, with the first tier's budget for a run.
+    #[must_use]
+    pub fn standard() -> Self {
+        let dev = Self::dev_gpu();
+        let two_hours_ms = 2 * 60 * 60 * 1000;
+        Self {
+            name: "standard".to_owned(),
+            recommit_blocks: 7_200,
+            hold_blocks: 7_200,
+            meter: MeterRules { train_bytes: 20_000_000, heldout_bytes: 262_144, ..dev.meter },
+            run: RunLimits {
+                device_memory_mib: 16_384,
+                memory_mib: 16_384,
+                pids: 512,
+                tmpfs_mib: 512,
+                cpu_ms: two_hours_ms,
+                wall_ms: two_hours_ms,
+                ..dev.run
+            },
+            scoring: ScoringRules::standard(),
+            ..dev
+        }
+    }
+
+    /// [`Self::dev_gpu`] with the gates in shadow, as [`Self::dev_open`].
+    #[must_use]
+    pub fn dev_gpu_open() -> Self {
+        let mut policy = Self::dev_gpu();
+        policy.name = "dev-gpu-open".to_owned();
+        policy.admission = AdmissionRules::flagging();
+        policy.duplicates = DuplicateRules::off();
+        policy
+    }
+
     /// What two validators compare. Covers every field: adding one without hashing it does not
     /// compile.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        let Self { name, recommit_blocks, archive, meter, run, agreement } = self;
-        let ArchiveLimits {
-            packed_bytes_max,
-            unpacked_bytes_max,
-            files_max,
-            path_chars_max,
-            suffixes,
-        } = archive;
-        let MeterRules {
+        let Self {
+            name,
+            recommit_blocks,
+            hold_blocks,
+            archive,
+            admission,
+            meter,
+            run,
+            agreement,
+            duplicates,
+            scoring,
+        } = self;
+        let Agreement { replicas, tolerance_nanobpb } = agreement;
+        let digest = DigestBuilder::new("assay/policy/nas/v1")
+            .bytes(name.as_bytes())
+            .number(*recommit_blocks)
+            .number(*hold_blocks)
+            .number(u64::from(*replicas))
+            .number(*tolerance_nanobpb);
+        let digest = run.hash_into(meter.hash_into(archive.hash_into(digest)));
+        let digest = duplicates.hash_into(admission.hash(digest)).bytes(&scoring.digest().0);
+        Digest(digest.finish())
+    }
+}
+
+impl ArchiveLimits {
+    fn hash_into(&self, digest: DigestBuilder) -> DigestBuilder {
+        let Self { packed_bytes_max, unpacked_bytes_max, files_max, path_chars_max, suffixes } =
+            self;
+        digest
+            .number(*packed_bytes_max)
+            .number(*unpacked_bytes_max)
+            .number(u64::from(*files_max))
+            .number(u64::from(*path_chars_max))
+            .bytes(suffixes.join("\n").as_bytes())
+    }
+}
+
+impl MeterRules {
+    fn hash_into(&self, digest: DigestBuilder) -> DigestBuilder {
+        let Self {
             train_bytes,
             heldout_bytes,
             batch_sequences,
@@ -168,8 +298,23 @@ impl Policy {
             audits_per_mille,
             audit_tolerance_micronats,
             parameters_max,
-        } = meter;
-        let RunLimits {
+            tokens,
+        } = self;
+        digest
+            .number(*train_bytes)
+            .number(*heldout_bytes)
+            .number(u64::from(*batch_sequences))
+            .number(u64::from(*sequence_tokens))
+            .number(u64::from(*audits_per_mille))
+            .number(u64::from(*audit_tolerance_micronats))
+            .number(*parameters_max)
+            .numbers(tokens.numbers())
+    }
+}
+
+impl RunLimits {
+    fn hash_into(&self, digest: DigestBuilder) -> DigestBuilder {
+        let Self {
             device,
             device_count,
             device_memory_mib,
@@ -180,23 +325,8 @@ impl Policy {
             cpu_ms,
             wall_ms,
             warm_start,
-        } = run;
-        let Agreement { replicas, tolerance_nanobpb } = agreement;
-        let digest = DigestBuilder::new("assay/policy/nas/v1")
-            .bytes(name.as_bytes())
-            .number(*recommit_blocks)
-            .number(*packed_bytes_max)
-            .number(*unpacked_bytes_max)
-            .number(u64::from(*files_max))
-            .number(u64::from(*path_chars_max))
-            .bytes(suffixes.join("\n").as_bytes())
-            .number(*train_bytes)
-            .number(*heldout_bytes)
-            .number(u64::from(*batch_sequences))
-            .number(u64::from(*sequence_tokens))
-            .number(u64::from(*audits_per_mille))
-            .number(u64::from(*audit_tolerance_micronats))
-            .number(*parameters_max)
+        } = self;
+        digest
             .bytes(device.to_string().as_bytes())
             .number(u64::from(*device_count))
             .number(*device_memory_mib)
@@ -207,15 +337,25 @@ impl Policy {
             .number(*cpu_ms)
             .number(*wall_ms)
             .number(u64::from(*warm_start))
-            .number(u64::from(*replicas))
-            .number(*tolerance_nanobpb);
-        Digest(digest.finish())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_limits_of_every_policy_nest() {
+        for policy in [Policy::dev(), Policy::dev_gpu()] {
+            assert!(policy.run.nest(), "{:?}", policy.run);
+        }
+        let mut run = Policy::dev().run;
+        assert_eq!((run.wall_ms, run.graceful_stop_ms()), (600_000, 590_000));
+        run.wall_ms = LEASE_TOTAL_MS_MAX;
+        assert!(!run.nest());
+        run.wall_ms = run.cpu_ms - 1;
+        assert!(!run.nest());
+    }
 
     #[test]
     fn any_changed_limit_changes_the_digest() {
@@ -229,8 +369,31 @@ mod tests {
         other = Policy::dev();
         other.run.device_count += 1;
         assert_ne!(dev.digest(), other.digest());
+        other = Policy::dev();
+        other.meter.tokens.sampled_positions += 1;
+        assert_ne!(dev.digest(), other.digest());
+        other = Policy::dev();
+        other.duplicates.held_ppm += 1;
+        assert_ne!(dev.digest(), other.digest());
+        other = Policy::dev();
+        other.scoring = ScoringRules::standard();
+        assert_ne!(dev.digest(), other.digest());
         assert!(dev.run.cpu_ms <= dev.run.wall_ms);
         assert_ne!(dev.digest(), Policy::dev_gpu().digest());
+        assert_ne!(dev.digest(), Policy::dev_open().digest());
+        other = Policy::dev();
+        other.admission.source = GateMode::Flag;
+        assert_ne!(dev.digest(), other.digest());
         assert_eq!(dev.digest(), Policy::dev().digest());
+    }
+
+    #[test]
+    fn a_run_of_any_policy_ends_before_its_lease_and_has_the_first_tiers_budget() {
+        for policy in [Policy::dev(), Policy::dev_gpu(), Policy::standard()] {
+            assert!(policy.run.cpu_ms <= policy.run.wall_ms);
+            assert!(policy.run.wall_ms < crate::limits::LEASE_TOTAL_MS_MAX);
+            let first = policy.scoring.funnel.tier(1).unwrap();
+            assert_eq!(policy.meter.train_bytes, first.train_bytes, "{}", policy.name);
+        }
     }
 }

@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::assignment::Assignment;
 use crate::evidence::{Evidence, Receipt};
 use crate::id::{BlockHash, Digest, Hotkey, Netuid};
@@ -77,7 +79,7 @@ pub fn check_evidence(
     }
     let assignment = expected.assignment;
     let is_same = evidence.assignment == assignment.id
-        && evidence.submission == assignment.submission
+        && evidence.trial() == assignment.trial()
         && evidence.content == assignment.content;
     if !is_same {
         return Err(EvidenceRejected::OtherAssignment);
@@ -122,7 +124,8 @@ pub fn check_worker(view: &ChainView, evidence: &Evidence) -> Result<(), Evidenc
 }
 
 /// The result of a settled evaluation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "verdict")]
 pub enum Verdict {
     /// It has a score.
     Scored {

@@ -7,13 +7,16 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::admission::Verdict;
+use crate::admission;
+use crate::duplicates::Sketch;
 use crate::evidence::{Evidence, Receipt};
 use crate::health::DeviceRow;
 use crate::id::{ContentDigest, Digest, Hotkey, IntentId, Netuid, RunId, SubmissionId, Uid};
 use crate::inventory::DeviceId;
 use crate::lease::{Grant, LeaseRow, Seal};
+use crate::round;
 use crate::submission::Submission;
+use crate::trial::Trial;
 use crate::unit::{BlockNumber, EpochIndex, UnixMs};
 
 /// A change to the store.
@@ -47,8 +50,10 @@ pub enum Table {
     Intents,
     /// [`CursorRow`]s by peer.
     Cursors,
-    /// [`MeasurementRow`]s by submission and tier.
+    /// [`MeasurementRow`]s by trial.
     Measurements,
+    /// [`OutcomeRow`]s by trial.
+    Outcomes,
     /// [`StrikeRow`]s by validator, submission and cause.
     Strikes,
     /// [`DeviceRow`]s by device.
@@ -66,6 +71,7 @@ impl Table {
         Self::Intents,
         Self::Cursors,
         Self::Measurements,
+        Self::Outcomes,
         Self::Strikes,
         Self::Devices,
     ];
@@ -82,6 +88,7 @@ impl Table {
             Self::Intents => "intents",
             Self::Cursors => "cursors",
             Self::Measurements => "measurements",
+            Self::Outcomes => "outcomes",
             Self::Strikes => "strikes",
             Self::Devices => "devices",
         }
@@ -98,6 +105,7 @@ impl Table {
             | Self::Intents
             | Self::Cursors
             | Self::Measurements
+            | Self::Outcomes
             | Self::Strikes
             | Self::Devices => 1,
             // 2: a run has devices, where it had one.
@@ -126,6 +134,8 @@ pub enum Row {
     Cursor(CursorRow),
     /// Of [`Table::Measurements`].
     Measurement(Box<MeasurementRow>),
+    /// Of [`Table::Outcomes`].
+    Outcome(OutcomeRow),
     /// Of [`Table::Strikes`].
     Strike(StrikeRow),
     /// Of [`Table::Devices`].
@@ -145,6 +155,7 @@ impl Row {
             Self::Intent(_) => Table::Intents,
             Self::Cursor(_) => Table::Cursors,
             Self::Measurement(_) => Table::Measurements,
+            Self::Outcome(_) => Table::Outcomes,
             Self::Strike(_) => Table::Strikes,
             Self::Device(_) => Table::Devices,
         }
@@ -161,7 +172,8 @@ impl Row {
             Self::Run(row) => row.run.0.to_vec(),
             Self::Intent(row) => row.id.0.to_vec(),
             Self::Cursor(row) => row.peer.0.to_vec(),
-            Self::Measurement(row) => [row.submission.0.as_slice(), &[row.tier]].concat(),
+            Self::Measurement(row) => trial_key(&row.trial()),
+            Self::Outcome(row) => trial_key(&row.trial),
             Self::Strike(row) => {
                 let cause = row.cause.name().as_bytes();
                 [row.validator.0.as_slice(), &row.submission.0, cause].concat()
@@ -179,7 +191,10 @@ pub struct VerdictRow {
     /// By which rules.
     pub policy: Digest,
     /// With which result.
-    pub verdict: Verdict,
+    pub verdict: admission::Verdict,
+    /// What its code is compared with others' by.
+    #[serde(default)]
+    pub sketch: Option<Sketch>,
 }
 
 /// A receipt.
@@ -206,20 +221,53 @@ pub enum ReceiptStanding {
     Late,
 }
 
-/// What this node measured for a submission. It does not run it again under another lease.
+/// What this node measured in a trial. It does not run it again under another lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MeasurementRow {
     /// Of which submission.
     pub submission: SubmissionId,
     /// In which tier.
     pub tier: u8,
+    /// In which unit of it.
+    #[serde(default)]
+    pub unit: u8,
     /// What came out, under the lease it was measured for.
     pub evidence: Evidence,
     /// The promise of it, as it was signed first.
     pub seal: Seal,
-    /// Coordinators that were shown it, and what each had fixed itself when it first was.
+    /// Coordinators that were shown it, and what each had fixed before anybody was.
     #[serde(default)]
     pub shown_to: BTreeMap<Hotkey, Option<Digest>>,
+    /// What others had fixed, as far as this node could see, when it was first shown to anybody.
+    #[serde(default)]
+    pub fixed_before: BTreeMap<Hotkey, Digest>,
+}
+
+impl MeasurementRow {
+    /// In which trial.
+    #[must_use]
+    pub fn trial(&self) -> Trial {
+        Trial { submission: self.submission, tier: self.tier, unit: self.unit }
+    }
+}
+
+/// What was decided in a trial. It stays until something else is decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutcomeRow {
+    /// In which.
+    pub trial: Trial,
+    /// What.
+    pub verdict: round::Verdict,
+    /// The worker whose result decided; `None` if nobody's did.
+    pub worker: Option<Hotkey>,
+    /// The finalized block at which this node decided it.
+    pub decided_at: BlockNumber,
+}
+
+/// A trial as a key; the first unit of a tier has the key that it had before there were others.
+fn trial_key(trial: &Trial) -> Vec<u8> {
+    let unit: &[u8] = if trial.unit == 0 { &[] } else { &[trial.unit] };
+    [trial.submission.0.as_slice(), &[trial.tier], unit].concat()
 }
 
 /// Something that a validator did and should not have done.

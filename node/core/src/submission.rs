@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! committed -> fetched -> admitted -> evaluating -> scored
-//!     |            |                       |
+//!     |            |   held ^              |
 //!     |            +-> rejected            +-> failed
 //!     +-> unreadable (the commitment itself is malformed)
 //! ```
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admission::Rejection;
 use crate::commitment::Location;
+use crate::hold::{Doubt, Resolved};
 use crate::id::{BlockHash, ContentDigest, DigestBuilder, Hotkey, SubmissionId};
 use crate::outcome::Ending;
 use crate::unit::BlockNumber;
@@ -34,6 +35,9 @@ pub struct Submission {
     pub seed_block_hash: BlockHash,
     /// How far it got.
     pub state: SubmissionState,
+    /// The hold that it was in, if it was in one that is over.
+    #[serde(default)]
+    pub resolved: Option<Resolved>,
 }
 
 /// How far a submission got.
@@ -49,6 +53,13 @@ pub enum SubmissionState {
     Fetched,
     /// Admission passed; its assignments can be leased.
     Admitted,
+    /// No rule is broken, and a person has to look at it, or the policy's time to pass.
+    Held {
+        /// Why.
+        doubt: Doubt,
+        /// Since when.
+        since: BlockNumber,
+    },
     /// Admission failed, with evidence.
     Rejected {
         /// The rule it broke.
@@ -81,7 +92,9 @@ impl SubmissionState {
     pub fn is_admitted(&self) -> bool {
         match self {
             Self::Admitted | Self::Scored { .. } | Self::Failed { .. } | Self::Disputed => true,
-            Self::Committed { .. } | Self::Fetched | Self::Rejected { .. } => false,
+            Self::Committed { .. } | Self::Fetched | Self::Held { .. } | Self::Rejected { .. } => {
+                false
+            }
         }
     }
 }
@@ -95,6 +108,7 @@ impl fmt::Display for SubmissionState {
             }
             Self::Fetched => f.write_str("its content is judged"),
             Self::Admitted => f.write_str("admitted, its evaluation is not decided"),
+            Self::Held { doubt, .. } => write!(f, "held: {doubt}"),
             Self::Rejected { rejection } => write!(f, "rejected: {rejection}"),
             Self::Scored { points } => write!(f, "scored with {points} points"),
             Self::Failed { ending } => write!(f, "failed: {ending}"),
@@ -115,7 +129,8 @@ impl Submission {
     ) -> Self {
         let id = Self::identity(&hotkey, committed_at, &content);
         let state = SubmissionState::Committed { fetch_failure: None };
-        Self { id, hotkey, committed_at, content, location, seed_block_hash, state }
+        let resolved = None;
+        Self { id, hotkey, committed_at, content, location, seed_block_hash, state, resolved }
     }
 
     /// The identity of (hotkey, commit block, content digest).

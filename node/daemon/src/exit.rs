@@ -71,7 +71,9 @@ impl fmt::Display for ExitReason {
             Self::GraceRanOut => {
                 "stopped before everything had ended: the grace ran out, or a second signal came"
             }
-            Self::LeftAtOnce => "left at the third signal; `doctor`: interrupted",
+            Self::LeftAtOnce => {
+                "left at the third signal; `doctor`, `dataset prepare`: interrupted"
+            }
         })
     }
 }

@@ -8,6 +8,7 @@
 //! - [`failure`], [`exit`], [`output`]: how a command ends.
 
 pub mod admin;
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod exit;

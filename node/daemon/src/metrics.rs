@@ -335,7 +335,16 @@ const GAUGES: &[(Declared, Read)] = &[
         labelled(
             "assay_submissions",
             "stage",
-            &["committed", "fetched", "admitted", "rejected", "scored", "failed", "disputed"],
+            &[
+                "committed",
+                "fetched",
+                "admitted",
+                "held",
+                "rejected",
+                "scored",
+                "failed",
+                "disputed",
+            ],
             "Submissions known, by how far they got",
         ),
         |report, _| {
@@ -344,6 +353,7 @@ const GAUGES: &[(Declared, Read)] = &[
                 ("committed", counts.committed),
                 ("fetched", counts.fetched),
                 ("admitted", counts.admitted),
+                ("held", counts.held),
                 ("rejected", counts.rejected),
                 ("scored", counts.scored),
                 ("failed", counts.failed),

@@ -34,6 +34,7 @@ kinds! {
         LeaseGranted = "lease_granted",
         LeaseReleased = "lease_released",
         LeaseReopened = "lease_reopened",
+        HoldResolved = "hold_resolved",
         ReceiptAccepted = "receipt_accepted",
         RunStarted = "run_started",
         RunEnded = "run_ended",
@@ -59,6 +60,7 @@ kinds! {
     }
     WARN {
         FetchFailed = "fetch_failed",
+        SubmissionHeld = "submission_held",
         LeaseExpired = "lease_expired",
         LeaseExhausted = "lease_exhausted",
         ReceiptIgnored = "receipt_ignored",

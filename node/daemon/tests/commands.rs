@@ -149,7 +149,7 @@ fn submit_refuses_a_location_from_which_no_validator_fetches_yet() {
 fn without_a_command_the_help_is_shown_and_no_hidden_command() {
     let said = Operator::new().run(&[]);
     assert_eq!(said.code, 64);
-    assert!(said.stderr.contains("  run      Run the node"), "{}", said.stderr);
+    assert!(said.stderr.contains("  run          Run the node"), "{}", said.stderr);
     assert!(!said.stderr.contains("reference"), "{}", said.stderr);
 }
 
@@ -199,6 +199,29 @@ fn a_data_set_has_one_digest_and_an_altered_byte_is_noticed() {
     let damaged = operator.run(&["dataset", "verify", "data"]);
     assert_eq!(damaged.code, 1, "{}", damaged.stderr);
     assert_eq!(operator.run(&["dataset", "verify", "none"]).code, 69);
+}
+
+#[test]
+fn a_data_set_of_records_names_its_revision_and_is_checked_against_a_digest() {
+    let record = |number| format!("{{\"id\": {number}, \"body\": \"text number {number}\"}}\n");
+    let lines: String = (0..500).map(record).collect();
+    let operator = Operator::new().with_file("a.jsonl", &lines);
+    let prepare = ["dataset", "prepare", "--jsonl", "a.jsonl", "--out", "data", "--revision", "v1"];
+    let said = operator.run(&prepare);
+    assert_eq!(said.code, 1);
+    assert!(said.stderr.contains("there is no `text`"), "{}", said.stderr);
+    assert!(said.stderr.contains("`--field`"), "{}", said.stderr);
+    let made = operator.run(&[prepare.as_slice(), &["--field", "body"]].concat());
+    assert_eq!(made.code, 0, "{}", made.stderr);
+    assert!(made.stdout.contains("revision    v1\n"), "{}", made.stdout);
+    let digest = made.stdout.lines().next().unwrap().split_whitespace().last().unwrap();
+    let verified = operator.run(&["dataset", "verify", "data", "--digest", digest]);
+    assert_eq!(verified.stdout, made.stdout);
+    let other = "0".repeat(64);
+    let refused = operator.run(&["dataset", "verify", "data", "--digest", &other]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.stderr.contains(digest), "{}", refused.stderr);
+    assert_eq!(operator.run(&["dataset", "prepare", "--out", "data"]).code, 64);
 }
 
 #[test]

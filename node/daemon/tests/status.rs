@@ -7,11 +7,14 @@ mod support;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use node_core::admission::{Rejection, Rule};
 use node_core::health::{DeviceRow, Order, Standing};
-use node_core::id::{AssignmentId, Attempt, SubmissionId};
+use node_core::hold::{NotResolved, Resolution};
+use node_core::id::{AssignmentId, Attempt, ContentDigest, Hotkey, SubmissionId};
 use node_core::inventory::DeviceId;
 use node_core::lease::{NotReopened, Reopened, Reopening, Spent};
 use node_core::machine::operator::{DeviceOrder, OperatorAnswer, OperatorRequest, OrderRefused};
+use node_core::submission::{Submission, SubmissionState};
 use node_core::unit::{BlockNumber, UnixMs};
 use node_daemon::admin::{Admin, OperatorCall};
 use node_daemon::config::DataDir;
@@ -71,6 +74,27 @@ fn ordered(device: DeviceId, order: DeviceOrder) -> Result<Box<DeviceRow>, Order
     }))
 }
 
+/// One submission is held; the others are not.
+fn resolved(id: SubmissionId, resolution: &Resolution) -> Result<Box<Submission>, NotResolved> {
+    if id != SubmissionId([0x7e; 32]) {
+        return Err(NotResolved::NotHeld);
+    }
+    let mut submission = Submission::committed(
+        Hotkey([1; 32]),
+        BlockNumber(7),
+        ContentDigest([2; 32]),
+        node_core::commitment::Location::Peers,
+        node_core::id::BlockHash([3; 32]),
+    );
+    submission.state = match resolution {
+        Resolution::Admit => SubmissionState::Admitted,
+        Resolution::Reject { reason } => SubmissionState::Rejected {
+            rejection: Rejection::new(Rule::DuplicateStructure, reason.clone()),
+        },
+    };
+    Ok(Box::new(submission))
+}
+
 /// One assignment is exhausted; the others are what their first byte says.
 async fn answer_operator(mut asked: mpsc::Receiver<OperatorCall>) {
     while let Some(OperatorCall { request, answer }) = asked.recv().await {
@@ -78,6 +102,11 @@ async fn answer_operator(mut asked: mpsc::Receiver<OperatorCall>) {
             OperatorRequest::Reopen { assignment } => assignment,
             OperatorRequest::Order { device, order } => {
                 answer.send(OperatorAnswer::Ordered(ordered(device, order))).unwrap();
+                continue;
+            }
+            OperatorRequest::Resolve { submission, resolution } => {
+                let resolved = OperatorAnswer::Resolved(resolved(submission, &resolution));
+                answer.send(resolved).unwrap();
                 continue;
             }
         };

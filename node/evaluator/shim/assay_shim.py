@@ -14,41 +14,64 @@ What a submission sees:
 
     architecture.py    build_model(ctx) -> torch.nn.Module, called with (B, T) token ids and
                        returning (B, T, vocab_size) logits (or a tuple or object with `.logits`)
-    training.py        train(ctx): a loop over ctx.train_batches(model)
+    training.py        either train(ctx): a loop over ctx.train_batches(model);
+                       or hooks: get_recipe(ctx), and any of
+                           configure_optimizer(model, recipe, ctx)    default: AdamW of the recipe
+                           compute_loss(model, batch, ctx)            default: cross entropy
+                           train_step(model, batch, optimizer, ctx)   default: one step on that loss
+                           inference_logits(model, batch, ctx), or infer: what is scored; the
+                           batch has no targets. default: the model on batch.inputs
+                       Then the loop is here, with one step per batch. The default step clips the
+                       gradient's norm at 1. How often each hook was called is reported.
+
+The start frame names other files and functions where the project has them elsewhere.
 
     ctx.max_parameters, vocab_size, max_seq_len, seed, device, world_size, rank, local_rank,
     token_budget, batches, batch_sequences, artifacts_dir
+                                    With a tokenizer, batches and token_budget are estimates: the
+                                    budget is bytes of text.
     ctx.build_model()               a new model, always from the same initial weights
     ctx.train_batches(model)        yields batches; also called iter_train_batches. Each batch is
                                     predicted with `model` first, and scored. Keywords such as
                                     batch_size are accepted and ignored: the policy decides.
-    batch.inputs, batch.targets     (B, T) int64; also `inputs, targets = batch`. inputs[:, 0] is 0,
-                                    the start mark; targets[:, t] follows inputs[:, t].
+    batch.inputs, batch.targets     (B, T) int64; also `inputs, targets = batch`. inputs[:, 0] is
+                                    the start mark, which is 0 where tokens are bytes and the last
+                                    entry of a tokenizer's vocabulary; targets[:, t] follows
+                                    inputs[:, t].
     batch.tokens                    the same as inputs, under PRISM's name
     ctx.log(loss=1.5)               up to 16 numbers per call, shown to people
 
 The model given to the last train_batches is the one measured at the end. A train() that returns
 early is measured on the remaining batches with that model, without training on them.
 
+With several devices the submission runs in as many processes, its ranks, in one process group of
+torch.distributed. Rank 0 speaks to the meter and predicts; then each rank trains on its share of
+the batch's sequences. At the end their parameters must be the same, bit for bit.
+
 Frames in both directions: kind (1 byte), length (4 bytes, little endian), payload. Kinds and
 payloads: see `wire.rs` in node/evaluator, the other end.
 """
 
 import ctypes
+import dataclasses
+import hashlib
 import importlib
+import importlib.util
 import json
 import math
 import os
 import random
 import socket
 import struct
+import subprocess
 import sys
+import threading
 import traceback
 import types
 import uuid
 from typing import NamedTuple
 
-PROTOCOL = 2
+PROTOCOL = 3
 START, ASK, TRAIN, TARGETS, END, FINISH = 1, 2, 3, 4, 5, 6
 HELLO, READY, PREDICTIONS, NEXT, TRAINED, LOG, ERROR, NO_MEMORY = 17, 18, 19, 20, 21, 22, 23, 24
 
@@ -59,6 +82,17 @@ ERROR_BYTES_MAX = 4096
 CUDA_ERROR_NO_DEVICE = 100
 LOG_VALUES_MAX = 16
 LOG_BYTES_MAX = 1024
+# In their order on the wire.
+HOOKS = (
+    "get_recipe",
+    "configure_optimizer",
+    "compute_loss",
+    "train_step",
+    "inference_logits",
+    "infer",
+)
+GRADIENT_NORM_MAX = 1.0
+MASTER_PORT = "29500"
 
 
 class Link:
@@ -95,19 +129,38 @@ class Batch(NamedTuple):
     """Token ids of a batch: what was predicted from, and what followed."""
 
     inputs: "torch.Tensor"
-    targets: "torch.Tensor"
+    targets: "torch.Tensor | None" = None
 
     @property
     def tokens(self):
         return self.inputs
 
+    @property
+    def metadata(self):
+        return {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What get_recipe may return, under PRISM's name; any object or dict with these will do."""
+
+    learning_rate: float = 3e-4
+    batch_size: int = 4
+    optimizer: str = "adamw"
+    scheduler: str = "cosine"
+    weight_decay: float = 0.01
+
 
 class Context:
     """What a submission is given."""
 
-    def __init__(self, link, start):
+    def __init__(self, link, start, ranks):
         self._link = link
+        self._ranks = ranks
         self._model = None
+        self._predict = lambda model, inputs: model(inputs)
+        self._build_model = None
+        self._id_type = f"<u{start['id_bytes']}"
         self._shape = (start["batch_sequences"], start["max_seq_len"])
         self.seed = start["seed"]
         self.vocab_size = start["vocab_size"]
@@ -117,20 +170,23 @@ class Context:
         self.token_budget = start["token_budget"]
         self.batches = start["batches"]
         self.batch_sequences = start["batch_sequences"]
-        self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.world_size, self.rank, self.local_rank = 1, 0, 0
+        self.world_size, self.rank, self.local_rank = ranks.size, ranks.rank, ranks.rank
+        self.device = ranks.device()
         self.artifacts_dir = ARTIFACTS_DIR
 
     def build_model(self):
         """A new model on the device, from forced initial weights."""
-        return sys.modules["architecture"].build_model(self).to(self.device)
+        return self._build_model(self).to(self.device)
 
     def train_batches(self, model, **_ignored):
         """Yields every batch once, after its predictions were made with `model`."""
         self._model = model
         while True:
-            self._link.send(NEXT, struct.pack("<Q", count_parameters(model)))
-            batch = serve(self, model, TARGETS, END)
+            batch = None
+            if self.rank == 0:
+                self._link.send(NEXT, struct.pack("<Q", count_parameters(model)))
+                batch = serve(self, model, TARGETS, END)
+            batch = self._ranks.share(batch, self.device)
             if batch is None:
                 return
             yield batch
@@ -149,8 +205,171 @@ class Context:
             if math.isfinite(value):
                 values[str(name)[:32]] = value
         payload = json.dumps(values).encode()
-        if len(payload) <= LOG_BYTES_MAX:
+        if self.rank == 0 and len(payload) <= LOG_BYTES_MAX:
             self._link.send(LOG, payload)
+
+
+class Ranks:
+    """The processes that train together; rank 0 starts the others before anything is imported."""
+
+    def __init__(self, size=1, rank=0):
+        self.size, self.rank = size, rank
+        self.is_over = False
+
+    def start(self, payload):
+        """Starts the other ranks, each with the start frame, and joins them."""
+        if self.size == 1:
+            return
+        for rank in range(1, self.size):
+            command = [sys.executable, "-I", "-u", __file__, "--rank", str(rank)]
+            child = subprocess.Popen(command, stdin=subprocess.PIPE)
+            child.stdin.write(payload)
+            child.stdin.close()
+            threading.Thread(target=leave_with, args=(child,), daemon=True).start()
+        self.join()
+
+    def join(self):
+        if torch.cuda.is_available():
+            torch.cuda.set_device(self.rank)
+        os.environ.update(
+            RANK=str(self.rank),
+            LOCAL_RANK=str(self.rank),
+            WORLD_SIZE=str(self.size),
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT=MASTER_PORT,
+            USE_LIBUV="0",
+            GLOO_SOCKET_IFNAME="lo",
+        )
+        backend = "nccl" if torch.cuda.is_available() else "gloo"
+        torch.distributed.init_process_group(backend, rank=self.rank, world_size=self.size)
+
+    def device(self):
+        if not torch.cuda.is_available():
+            return "cpu"
+        return f"cuda:{self.rank}" if self.size > 1 else "cuda"
+
+    def share(self, batch, device):
+        """This rank's sequences of the batch that rank 0 has; nothing after the last one."""
+        if self.size == 1:
+            return batch
+        shape = (0, 0) if batch is None else batch.inputs.shape
+        head = torch.tensor(shape, dtype=torch.int64, device=device)
+        torch.distributed.broadcast(head, 0)
+        sequences, tokens = head.tolist()
+        if sequences == 0:
+            self.is_over = True
+            return None
+        both = torch.empty((2, sequences, tokens), dtype=torch.int64, device=device)
+        if batch is not None:
+            torch.stack((batch.inputs, batch.targets), out=both)
+        torch.distributed.broadcast(both, 0)
+        own = both[:, self.rank :: self.size]
+        return Batch(own[0].contiguous(), own[1].contiguous())
+
+    def average_gradients(self, model):
+        """For the step of ours; a submission with a step or a loop of its own sees to it itself."""
+        if self.size == 1:
+            return
+        for parameter in model.parameters():
+            if parameter.grad is not None:
+                torch.distributed.all_reduce(parameter.grad)
+                parameter.grad /= self.size
+
+    def agree(self, model, device):
+        """Raises unless all ranks have the same parameters."""
+        if self.size == 1:
+            return
+        # Whoever stopped early tells the others that there is nothing more.
+        while not self.is_over:
+            self.share(None, device)
+        digest = hashlib.sha256()
+        for name, value in sorted(model.state_dict().items()):
+            digest.update(name.encode() + b"\0")
+            digest.update(value.detach().contiguous().cpu().view(-1).view(torch.uint8).numpy())
+        own = torch.tensor(list(digest.digest()), dtype=torch.uint8, device=device)
+        others = [torch.empty_like(own) for _ in range(self.size)]
+        torch.distributed.all_gather(others, own)
+        differ = [rank for rank in range(self.size) if not torch.equal(others[rank], others[0])]
+        if differ:
+            raise RuntimeError(f"the parameters of ranks {differ} differ from those of rank 0")
+
+
+def leave_with(child):
+    """A rank that fails takes the others with it; it has said why on its standard error."""
+    code = child.wait()
+    if code != 0:
+        os._exit(1)
+
+
+class Hooks:
+    """A submission's hooks, and how often each was called, by whomever."""
+
+    def __init__(self, module):
+        self.uses = {}
+        for name in HOOKS:
+            hook = getattr(module, name, None)
+            if callable(hook):
+                self.uses[name] = 0
+                setattr(module, name, self._counted(name, hook))
+        self._module = module
+
+    def _counted(self, name, hook):
+        def counted(*args, **kwargs):
+            self.uses[name] += 1
+            return hook(*args, **kwargs)
+
+        return counted
+
+    def get(self, name):
+        return getattr(self._module, name) if name in self.uses else None
+
+    def predictor(self, ctx):
+        """What is scored: the model, or the hook that stands before it."""
+        hook = self.get("inference_logits") or self.get("infer")
+        if hook is None:
+            return lambda model, inputs: model(inputs)
+        return lambda model, inputs: hook(model, Batch(inputs), ctx)
+
+    def train(self, ctx):
+        """The loop of the hook contract."""
+        recipe = self.get("get_recipe")(ctx)
+        model = ctx.build_model()
+        configure = self.get("configure_optimizer") or default_optimizer
+        optimizer = configure(model, recipe, ctx)
+        step = self.get("train_step") or self._default_step
+        for batch in ctx.train_batches(model):
+            model.train()
+            step(model, batch, optimizer, ctx)
+        return model
+
+    def _default_step(self, model, batch, optimizer, ctx):
+        loss = (self.get("compute_loss") or default_loss)(model, batch, ctx)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        ctx._ranks.average_gradients(model)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM_MAX)
+        optimizer.step()
+
+
+def default_optimizer(model, recipe, _ctx):
+    def of_recipe(name, other, default):
+        if isinstance(recipe, dict):
+            return recipe.get(name, recipe.get(other, default))
+        return getattr(recipe, name, getattr(recipe, other, default))
+
+    rate = of_recipe("learning_rate", "lr", Recipe.learning_rate)
+    decay = of_recipe("weight_decay", "weight_decay", Recipe.weight_decay)
+    return torch.optim.AdamW(model.parameters(), lr=float(rate), weight_decay=float(decay))
+
+
+def default_loss(model, batch, _ctx):
+    logits = logits_of(model(batch.inputs)).flatten(0, 1)
+    return torch.nn.functional.cross_entropy(logits, batch.targets.flatten())
+
+
+def logits_of(output):
+    output = getattr(output, "logits", output)
+    return output[0] if isinstance(output, (tuple, list)) else output
 
 
 def force_determinism(seed):
@@ -176,6 +395,8 @@ def provide_prism_names():
         sys.modules[name] = types.ModuleType(name)
     interface = types.ModuleType("prism_challenge.evaluator.interface")
     interface.PrismContext = Context
+    interface.PrismBatch = Batch
+    interface.TrainingRecipe = Recipe
     sys.modules[interface.__name__] = interface
 
 
@@ -197,20 +418,24 @@ def count_parameters(model):
     return sum(p.numel() for p in model.parameters() if not isinstance(p, lazy))
 
 
-def log_probabilities(ctx, model, inputs):
-    """Float32 log-probabilities, (B, T, V), leaving modes and random state as they were."""
+def log_probabilities(ctx, model, inputs, positions=None):
+    """Float32 log-probabilities, a row per position, leaving modes and random state as they were.
+
+    positions: places in the batch, sequence after sequence; all of them without. The model is not
+    told which they are.
+    """
     modes = [(module, module.training) for module in model.modules()]
     random_state = get_random_state()
     model.eval()
     try:
         with torch.no_grad():
-            logits = model(inputs)
-            logits = getattr(logits, "logits", logits)
-            if isinstance(logits, (tuple, list)):
-                logits = logits[0]
+            logits = logits_of(ctx._predict(model, inputs))
             expected = (*inputs.shape, ctx.vocab_size)
             if tuple(logits.shape) != expected:
                 raise ValueError(f"the model returned {tuple(logits.shape)}, expected {expected}")
+            logits = logits.flatten(0, 1)
+            if positions is not None:
+                logits = logits[positions]
             return torch.log_softmax(logits.float(), dim=-1).contiguous().cpu()
     finally:
         for module, mode in modes:
@@ -224,9 +449,14 @@ def serve(ctx, model, *until):
     while True:
         kind, payload = ctx._link.receive(ASK, *until)
         if kind == ASK:
-            request, sequences, tokens = struct.unpack_from("<III", payload)
-            inputs = to_ids(ctx, payload[12:], sequences, tokens)
-            log_probs = log_probabilities(ctx, model, inputs).numpy().data.cast("B")
+            request, sequences, tokens, asked = struct.unpack_from("<IIII", payload)
+            places = len(payload) - 4 * asked
+            inputs = to_ids(ctx, memoryview(payload)[16:places], sequences, tokens)
+            positions = None
+            if asked:
+                positions = numpy.frombuffer(payload, "<u4", offset=places).astype(numpy.int64)
+                positions = torch.from_numpy(positions).to(ctx.device)
+            log_probs = log_probabilities(ctx, model, inputs, positions).numpy().data.cast("B")
             ctx._link.send(PREDICTIONS, struct.pack("<I", request), log_probs)
         elif kind == TARGETS:
             return Batch(inputs, to_ids(ctx, payload, *inputs.shape))
@@ -235,7 +465,7 @@ def serve(ctx, model, *until):
 
 
 def to_ids(ctx, payload, sequences, tokens):
-    ids = torch.frombuffer(payload, dtype=torch.uint8).to(torch.int64)
+    ids = torch.from_numpy(numpy.frombuffer(payload, ctx._id_type).astype(numpy.int64))
     return ids.view(sequences, tokens).to(ctx.device)
 
 
@@ -280,32 +510,83 @@ def unpack(files):
         with open(target, "w", encoding="utf-8", newline="") as file:
             file.write(text)
     os.makedirs(ARTIFACTS_DIR, exist_ok=True)
+
+
+def load(path):
+    """The submission's module in this file, under the name by which its other files import it."""
+    name = path.removesuffix(".py").replace("/", ".")
+    parts = name.split(".")
+    top = sys.modules.get(parts[0])
+    places = [getattr(top, "__file__", None) or "", *getattr(top, "__path__", ())]
+    is_ours = top is None or any(place.startswith(SUBMISSION_DIR) for place in places)
+    if is_ours and all(part.isidentifier() for part in parts):
+        return importlib.import_module(name)
+    spec = importlib.util.spec_from_file_location(name, os.path.join(SUBMISSION_DIR, path))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def import_project(ctx, project):
+    """Imports both files; the training as one function, and the hooks if it has any."""
+    force_determinism(ctx.seed)
+    entry = project["architecture"]
+    architecture = load(entry["file"])
+    ctx._build_model = forced(getattr(architecture, entry["symbol"]), ctx.seed)
+    setattr(architecture, entry["symbol"], ctx._build_model)
+    force_determinism(ctx.seed)
+    entry = project["training"]
+    training = load(entry["file"])
+    contract = project["contract"]
+    if contract is None:
+        is_loop = hasattr(training, entry["symbol"]) or not hasattr(training, "get_recipe")
+        contract = "loop" if is_loop else "hooks"
+    if contract == "loop":
+        return getattr(training, entry["symbol"]), None
+    if not hasattr(training, "get_recipe") and hasattr(training, entry["symbol"]):
+        training.get_recipe = getattr(training, entry["symbol"])
+    hooks = Hooks(training)
+    ctx._predict = hooks.predictor(ctx)
+    return hooks.train, hooks
+
+
+def evaluate(link, start, ranks):
+    if ranks.rank == 0:
+        unpack(start["files"])
     sys.path.insert(0, SUBMISSION_DIR)
     sys.dont_write_bytecode = True
-
-
-def evaluate(link, start):
-    unpack(start["files"])
     provide_prism_names()
-    ctx = Context(link, start)
-    force_determinism(ctx.seed)
-    architecture = importlib.import_module("architecture")
-    architecture.build_model = forced(architecture.build_model, ctx.seed)
-    force_determinism(ctx.seed)
-    training = importlib.import_module("training")
+    if ranks.size > 1:
+        # No rank imports what rank 0 has not written yet.
+        torch.distributed.barrier()
+    ctx = Context(link, start, ranks)
+    train, hooks = import_project(ctx, start["project"])
 
     # The untrained twin: lazy layers get their shapes before anything is counted.
     twin = ctx.build_model()
     log_probabilities(ctx, twin, torch.zeros(ctx._shape, dtype=torch.int64, device=ctx.device))
-    link.send(READY, struct.pack("<Q", count_parameters(twin)))
-    serve(ctx, twin, TRAIN)
+    if ranks.rank == 0:
+        link.send(READY, struct.pack("<Q", count_parameters(twin)))
+        serve(ctx, twin, TRAIN)
 
-    returned = training.train(ctx)
+    returned = train(ctx)
     model = ctx._model
     if model is None:
         model = returned if isinstance(returned, torch.nn.Module) else twin
-    link.send(TRAINED, struct.pack("<Q", count_parameters(model)))
-    serve(ctx, model, FINISH)
+    ranks.agree(model, ctx.device)
+    if ranks.rank == 0:
+        link.send(TRAINED, how_it_went(model, hooks))
+        serve(ctx, model, FINISH)
+
+
+def how_it_went(model, hooks):
+    """Claims: the size of the model, the memory of its devices, which hooks there are and used."""
+    peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
+    uses = {} if hooks is None else hooks.uses
+    there = sum(1 << bit for bit, name in enumerate(HOOKS) if name in uses)
+    counts = [min(uses.get(name, 0), 0xFFFFFFFF) for name in HOOKS]
+    return struct.pack("<QQI6I", count_parameters(model), peak, there, *counts)
 
 
 def last_words(error):
@@ -326,7 +607,10 @@ def main(link):
     code = 0
     try:
         _, payload = link.receive(START)
-        evaluate(link, json.loads(payload))
+        start = json.loads(payload)
+        ranks = Ranks(start["world_size"])
+        ranks.start(payload)
+        evaluate(link, start, ranks)
     # SystemExit and KeyboardInterrupt too: leaving early is the submission's doing.
     except BaseException as error:
         code = 1
@@ -340,9 +624,24 @@ def main(link):
     os._exit(code)
 
 
+def follow(rank):
+    """Another rank than 0: what it has to say goes to the standard error, and ends all of them."""
+    code = 0
+    try:
+        start = json.loads(sys.stdin.buffer.read())
+        ranks = Ranks(start["world_size"], rank)
+        ranks.join()
+        evaluate(None, start, ranks)
+    except BaseException as error:
+        code = 1
+        print(f"rank {rank}: {last_words(error).decode()}", file=sys.stderr, flush=True)
+    os._exit(code)
+
+
 if __name__ == "__main__":
+    own_rank = int(sys.argv[2]) if sys.argv[1:2] == ["--rank"] else 0
     # Before the slow imports: this is how the node learns that the container runs.
-    channel = Link((sys.argv[1:] or [SOCKET_DEFAULT])[0])
+    channel = None if own_rank else Link((sys.argv[1:] or [SOCKET_DEFAULT])[0])
 
     import numpy
     import torch
@@ -351,4 +650,6 @@ if __name__ == "__main__":
     torch.set_num_interop_threads(1)
     torch.use_deterministic_algorithms(True)
     warm_up()
+    if own_rank:
+        follow(own_rank)
     main(channel)

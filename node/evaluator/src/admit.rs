@@ -1,43 +1,115 @@
 //! Everything decided before training, as one verdict with its evidence.
 //!
-//! In this order, the first failure ends it: the archive, the committed digest, the contract.
+//! In this order, the first failure ends it: the archive; the committed digest; the contract, that
+//! is the manifest, the files, whether they are Python, and the symbols; the static rules; the
+//! contract of several devices. The two last can be in shadow, by the policy: then what they find
+//! is kept in the verdict, and does not end admission.
 //! Pure: the same bytes under the same policy give the same verdict on every machine, so a
 //! miner's `check` and a validator's admission are one function.
 
-use node_core::admission::{Rejection, Rule, Verdict};
+use node_core::admission::{Rejection, Rule, Verdict, FLAGS_MAX};
+use node_core::duplicates::Sketch;
 use node_core::id::ContentDigest;
-use node_core::policy::Policy;
+use node_core::policy::{GateMode, Policy};
 
 use crate::archive::{content_digest, read_archive, rejection, Archive};
-use crate::contract::check_contract;
+use crate::contract::{check_symbols, entry_files};
+use crate::fingerprint::sketch;
+use crate::manifest::read_manifest;
+use crate::project::Project;
+use crate::source::{read_sources, Source};
+use crate::{distributed, static_rules};
+
+/// What a run and a comparison need of an archive that was admitted.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Its files.
+    pub archive: Archive,
+    /// By what its code is compared with others'.
+    pub sketch: Sketch,
+}
 
 /// Decides whether `bytes` are the content that was committed, and follow the rules of `policy`.
 ///
 /// - `expected`: the digest on chain.
-/// - Result: the verdict, and the files if they were admitted.
+/// - Result: the verdict, and what of it is needed if it was admitted.
 #[must_use]
 pub fn admit(
     bytes: &[u8],
     expected: &ContentDigest,
     policy: &Policy,
-) -> (Verdict, Option<Archive>) {
+) -> (Verdict, Option<Admitted>) {
     match checked(bytes, expected, policy) {
-        Ok(archive) => {
+        Ok((archive, flags)) => {
             let files = u32::try_from(archive.files.len()).unwrap_or(u32::MAX);
             let unpacked_bytes = archive.unpacked_bytes();
-            (Verdict::Admitted { files, unpacked_bytes }, Some(archive))
+            // What cannot be compared with others' code is not admitted, here as in the check.
+            match sketch(&archive) {
+                Ok(sketch) => {
+                    let verdict = Verdict::Admitted { files, unpacked_bytes, flags };
+                    (verdict, Some(Admitted { archive, sketch }))
+                }
+                Err(rejection) => (Verdict::Rejected { rejection }, None),
+            }
         }
         Err(rejection) => (Verdict::Rejected { rejection }, None),
     }
 }
 
-fn checked(bytes: &[u8], expected: &ContentDigest, policy: &Policy) -> Result<Archive, Rejection> {
+/// What an admitted archive holds, as the start of a run needs it.
+///
+/// # Errors
+///
+/// The broken rule, if the archive does not keep the contract.
+pub fn read_project(archive: &Archive, policy: &Policy) -> Result<Project, Rejection> {
+    project_and_sources(archive, policy).map(|(project, _)| project)
+}
+
+fn checked(
+    bytes: &[u8],
+    expected: &ContentDigest,
+    policy: &Policy,
+) -> Result<(Archive, Vec<Rejection>), Rejection> {
     let archive = read_archive(bytes, &policy.archive)?;
     let got = content_digest(&archive.files);
     if got != *expected {
         let detail = format!("the content has the digest {got}, the commitment names {expected}");
         return Err(rejection(Rule::ContentDigest, None, detail));
     }
-    check_contract(&archive)?;
-    Ok(archive)
+    let (_, sources) = project_and_sources(&archive, policy)?;
+    let rules = &policy.admission;
+    let mut flags = Vec::new();
+    gate(rules.source, &mut flags, |max| static_rules::check(&sources, rules, max))?;
+    gate(rules.distributed, &mut flags, |max| distributed::check(&sources, max))?;
+    Ok((archive, flags))
+}
+
+/// Runs a gate as its mode says: its first finding ends admission, or all are kept.
+///
+/// - `check`: the gate; its parameter is how many findings are wanted at most.
+fn gate(
+    mode: GateMode,
+    flags: &mut Vec<Rejection>,
+    check: impl FnOnce(usize) -> Vec<Rejection>,
+) -> Result<(), Rejection> {
+    match mode {
+        GateMode::Reject => check(1).into_iter().next().map_or(Ok(()), Err),
+        GateMode::Flag => {
+            flags.extend(check(FLAGS_MAX.saturating_sub(flags.len())));
+            flags.truncate(FLAGS_MAX);
+            Ok(())
+        }
+        GateMode::Off => Ok(()),
+    }
+}
+
+fn project_and_sources(
+    archive: &Archive,
+    policy: &Policy,
+) -> Result<(Project, Vec<Source>), Rejection> {
+    let manifest = read_manifest(archive)?;
+    let files = entry_files(archive, &manifest)?;
+    let sources = read_sources(archive, &policy.admission)?;
+    let project = check_symbols(&sources, &manifest, files)?;
+    Ok((project, sources))
 }

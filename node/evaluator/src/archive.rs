@@ -193,5 +193,5 @@ fn unreadable(path: Option<&str>, error: &dyn std::error::Error) -> Rejection {
 /// A broken rule with its evidence, both made safe to print.
 pub(crate) fn rejection(rule: Rule, file: Option<&str>, detail: String) -> Rejection {
     let file = file.map(|name| name.escape_debug().take(NAME_CHARS_MAX).collect());
-    Rejection { rule, file, line: None, detail: clip_detail(&detail) }
+    Rejection { rule, file, line: None, snippet: None, detail: clip_detail(&detail) }
 }

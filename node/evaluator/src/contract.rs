@@ -1,234 +1,191 @@
-//! Whether a project defines what the challenge calls. Reading only: nothing is executed.
+//! Whether a project defines what the challenge calls, and what that is.
 //!
-//! The entry points are those of the loop contract: `build_model(ctx)` in `architecture.py` and
-//! `train(ctx)` in `training.py`. A name counts as defined if the module binds it at its top
-//! level, also under a condition: by `def`, `class`, an assignment or an import by name. Whether
-//! the binding works when called is found out in the container.
+//! An architecture defines `build_model(ctx)`. A training file keeps one of two contracts: the loop
+//! (`train(ctx)`), or the hooks (`get_recipe(ctx)` and any of [`Hook::ALL`]). A file that defines
+//! both keeps the loop contract, and its hooks are not called.
 //!
-//! The reader knows Python's strings, comments, brackets and indentation, and nothing more, in
-//! one pass over the bytes: a submission cannot make it slow or run it out of stack.
-//!
-//! Not here: what else the code does. The container and the meter are the boundary.
+//! A name counts as defined if the module binds it at its top level, also under a condition: by
+//! `def`, `class`, an assignment or an import by name. Whether the binding works when called is
+//! found out in the container.
+
+use std::collections::BTreeSet;
 
 use node_core::admission::{Rejection, Rule};
 
 use crate::archive::{rejection, Archive};
+use crate::manifest::{Manifest, NamedEntry};
+use crate::project::{
+    EntryPoint, Hook, Project, ProjectKind, Training, TrainingContract, ARCHITECTURE_FILE,
+    TRAINING_FILE,
+};
+use crate::source::names::{imports, targets};
+use crate::source::{Field, Kind, Source};
 
-/// Files and the function each must define.
-const ENTRY_POINTS: [(&str, &str); 2] =
-    [("architecture.py", "build_model"), ("training.py", "train")];
+/// What an architecture defines unless its manifest names another function.
+const BUILD_MODEL: &str = "build_model";
 
-/// Columns of a tab, as Python counts them.
-const TAB_COLUMNS: usize = 8;
+/// What the loop contract calls unless the manifest names another function.
+const TRAIN: &str = "train";
 
-/// Checks that both entry points are there.
+/// What makes a training file one of the hook contract.
+const GET_RECIPE: &str = "get_recipe";
+
+/// The files that a project's entry points are in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EntryFiles {
+    architecture: Option<NamedEntry>,
+    training: Option<NamedEntry>,
+}
+
+/// Finds the files of the entry points.
 ///
 /// # Errors
 ///
-/// [`Rule::ContractFile`] if a file is missing, [`Rule::ContractSymbol`] if it does not define
-/// its function.
-pub fn check_contract(archive: &Archive) -> Result<(), Rejection> {
-    for (file, _) in ENTRY_POINTS {
-        if !archive.files.contains_key(file) {
-            let detail = format!("the archive has no `{file}` at its top");
-            return Err(rejection(Rule::ContractFile, Some(file), detail));
+/// [`Rule::ContractFile`] if one is missing, [`Rule::ContractManifest`] if both are one file.
+pub(crate) fn entry_files(archive: &Archive, manifest: &Manifest) -> Result<EntryFiles, Rejection> {
+    let is_there = |file: &str| archive.files.contains_key(file);
+    let architecture = match (&manifest.architecture, manifest.kind) {
+        (Some(named), _) => Some(named.clone()),
+        (None, ProjectKind::TrainingForArch) if !is_there(ARCHITECTURE_FILE) => None,
+        (None, _) => Some(default_file(ARCHITECTURE_FILE)),
+    };
+    let training = match (&manifest.training, manifest.kind) {
+        (_, ProjectKind::ArchitectureOnly) => None,
+        (Some(named), _) => Some(named.clone()),
+        (None, _) => Some(default_file(TRAINING_FILE)),
+    };
+    for entry in [&architecture, &training].into_iter().flatten() {
+        if !is_there(&entry.file) {
+            let detail = format!("the archive has no `{}`: add it at the top", entry.file);
+            return Err(rejection(Rule::ContractFile, Some(&entry.file), detail));
         }
     }
-    for (file, symbol) in ENTRY_POINTS {
-        let source = archive.files.get(file).map(Vec::as_slice).unwrap_or_default();
-        if !defines(source, symbol.as_bytes()) {
-            let detail = format!("the file does not define `{symbol}(ctx)` at its top level");
-            return Err(rejection(Rule::ContractSymbol, Some(file), detail));
+    if let (Some(model), Some(loops)) = (&architecture, &training) {
+        if model.file == loops.file {
+            let detail = format!(
+                "`{}` is both the architecture and the training: divide it into two files",
+                model.file
+            );
+            return Err(rejection(Rule::ContractManifest, manifest.path, detail));
         }
     }
-    Ok(())
+    Ok(EntryFiles { architecture, training })
 }
 
-/// Whether Python source binds `symbol` at its top level.
-fn defines(source: &[u8], symbol: &[u8]) -> bool {
-    let mut reader = Reader { source, at: 0, indent: 0, is_line_start: true };
-    let mut hidden_above: Option<usize> = None;
-    while let Some(statement) = reader.next_statement() {
-        // Whatever is indented further than a `def` or `class` belongs to it.
-        if hidden_above.is_some_and(|indent| statement.indent > indent) {
-            continue;
-        }
-        if statement.binds(symbol) {
-            return true;
-        }
-        hidden_above = statement.opens_scope().then_some(statement.indent);
-    }
-    false
+fn default_file(file: &str) -> NamedEntry {
+    NamedEntry { file: file.to_owned(), symbol: None }
 }
 
-/// A statement's words and signs, with strings and comments left out.
-#[derive(Debug, Default)]
-struct Statement<'a> {
-    indent: usize,
-    tokens: Vec<&'a [u8]>,
-}
-
-impl Statement<'_> {
-    fn words(&self) -> &[&[u8]] {
-        match self.tokens.as_slice() {
-            [b"async", rest @ ..] => rest,
-            all => all,
-        }
-    }
-
-    fn opens_scope(&self) -> bool {
-        matches!(self.words(), [b"def" | b"class", ..])
-    }
-
-    fn binds(&self, symbol: &[u8]) -> bool {
-        match self.words() {
-            [b"def" | b"class", name, ..] => *name == symbol,
-            [b"import", names @ ..] => imports(names, symbol),
-            [b"from", rest @ ..] => {
-                let names = rest.iter().position(|token| *token == b"import");
-                names.and_then(|at| rest.get(at + 1..)).is_some_and(|names| imports(names, symbol))
+/// Finds what the entry points define.
+///
+/// # Errors
+///
+/// [`Rule::ContractSymbol`] if a file does not define its function.
+pub(crate) fn check_symbols(
+    sources: &[Source],
+    manifest: &Manifest,
+    files: EntryFiles,
+) -> Result<Project, Rejection> {
+    let defined_in = |file: &str| {
+        let source = sources.iter().find(|source| source.path == file);
+        source.map(top_level_names).unwrap_or_default()
+    };
+    let architecture = match files.architecture {
+        Some(NamedEntry { file, symbol }) => {
+            let symbol = symbol.unwrap_or_else(|| BUILD_MODEL.to_owned());
+            if !defined_in(&file).contains(symbol.as_str()) {
+                return Err(undefined(&file, &format!("`{symbol}(ctx)`")));
             }
-            [_, b"=", b"=", ..] => false,
-            [name, b"=" | b":", ..] => *name == symbol,
-            _ => false,
+            Some(EntryPoint { file, symbol })
         }
-    }
-}
-
-/// Whether `a, b as c` binds `symbol`.
-fn imports(names: &[&[u8]], symbol: &[u8]) -> bool {
-    let is_bracket = |token: &[u8]| token == b"(" || token == b")";
-    names.split(|token| *token == b",").any(|item| {
-        let item: Vec<&[u8]> = item.iter().copied().filter(|token| !is_bracket(token)).collect();
-        matches!(item.as_slice(), [name] | [.., b"as", name] if *name == symbol)
+        None => None,
+    };
+    let training = match files.training {
+        Some(NamedEntry { file, symbol }) => {
+            let contract = training_contract(&file, symbol, &defined_in(&file))?;
+            Some(Training { file, contract })
+        }
+        None => None,
+    };
+    Ok(Project {
+        kind: manifest.kind,
+        architecture_id: manifest.architecture_id.clone(),
+        architecture,
+        training,
+        tokenizer: manifest.tokenizer.clone(),
     })
 }
 
-/// Cuts source into statements.
-struct Reader<'a> {
-    source: &'a [u8],
-    at: usize,
-    indent: usize,
-    is_line_start: bool,
-}
-
-impl<'a> Reader<'a> {
-    fn next_statement(&mut self) -> Option<Statement<'a>> {
-        let mut statement = Statement::default();
-        let mut brackets = 0_usize;
-        while let Some(byte) = self.peek(0) {
-            match byte {
-                b'\n' => {
-                    self.at += 1;
-                    if brackets == 0 {
-                        self.is_line_start = true;
-                        self.indent = 0;
-                        if !statement.tokens.is_empty() {
-                            return Some(statement);
-                        }
-                    }
-                }
-                b';' if brackets == 0 => {
-                    self.at += 1;
-                    if !statement.tokens.is_empty() {
-                        return Some(statement);
-                    }
-                }
-                b'#' => self.skip_until(|byte| byte == b'\n'),
-                b' ' | b'\t' | b'\r' | b'\x0c' => self.skip_blank(byte),
-                b'\\' => self.at += 2,
-                _ => {
-                    self.is_line_start = false;
-                    if statement.tokens.is_empty() {
-                        statement.indent = self.indent;
-                    }
-                    match byte {
-                        b'(' | b'[' | b'{' => brackets += 1,
-                        b')' | b']' | b'}' => brackets = brackets.saturating_sub(1),
-                        _ => {}
-                    }
-                    statement.tokens.push(self.token(byte));
-                }
-            }
+fn training_contract(
+    file: &str,
+    named: Option<String>,
+    defined: &BTreeSet<&str>,
+) -> Result<TrainingContract, Rejection> {
+    let hooks = || Hook::ALL.into_iter().filter(|hook| defined.contains(hook.symbol())).collect();
+    match named {
+        Some(symbol) if !defined.contains(symbol.as_str()) => {
+            Err(undefined(file, &format!("`{symbol}(ctx)`")))
         }
-        (!statement.tokens.is_empty()).then_some(statement)
-    }
-
-    fn peek(&self, ahead: usize) -> Option<u8> {
-        self.source.get(self.at + ahead).copied()
-    }
-
-    fn skip_until(&mut self, is_end: impl Fn(u8) -> bool) {
-        while self.peek(0).is_some_and(|byte| !is_end(byte)) {
-            self.at += 1;
+        Some(symbol) if symbol == GET_RECIPE => {
+            Ok(TrainingContract::Hooks { symbol, hooks: hooks() })
         }
-    }
-
-    fn skip_blank(&mut self, byte: u8) {
-        self.at += 1;
-        if self.is_line_start {
-            self.indent = match byte {
-                b'\t' => (self.indent / TAB_COLUMNS + 1) * TAB_COLUMNS,
-                b' ' => self.indent + 1,
-                _ => self.indent,
-            };
+        Some(symbol) => Ok(TrainingContract::Loop { symbol }),
+        None if defined.contains(TRAIN) => Ok(TrainingContract::Loop { symbol: TRAIN.to_owned() }),
+        None if defined.contains(GET_RECIPE) => {
+            Ok(TrainingContract::Hooks { symbol: GET_RECIPE.to_owned(), hooks: hooks() })
         }
-    }
-
-    /// Takes a word, a sign, or a whole string with its prefix.
-    fn token(&mut self, first: u8) -> &'a [u8] {
-        let start = self.at;
-        let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80;
-        if is_word(first) {
-            self.skip_until(|byte| !is_word(byte));
-            let is_prefix = self.source.get(start..self.at).is_some_and(is_string_prefix);
-            if !is_prefix || !matches!(self.peek(0), Some(b'"' | b'\'')) {
-                return self.source.get(start..self.at).unwrap_or_default();
-            }
-        }
-        match self.peek(0) {
-            Some(quote @ (b'"' | b'\'')) => {
-                self.skip_string(quote);
-                b"\""
-            }
-            _ => {
-                self.at += 1;
-                self.source.get(start..self.at).unwrap_or_default()
-            }
-        }
-    }
-
-    fn skip_string(&mut self, quote: u8) {
-        let is_long = self.peek(1) == Some(quote) && self.peek(2) == Some(quote);
-        self.at += if is_long { 3 } else { 1 };
-        while let Some(byte) = self.peek(0) {
-            match byte {
-                b'\\' => self.at += 2,
-                // A short string that is not closed ends with its line.
-                b'\n' if !is_long => return,
-                _ if byte != quote => self.at += 1,
-                _ if !is_long => {
-                    self.at += 1;
-                    return;
-                }
-                _ if self.peek(1) == Some(quote) && self.peek(2) == Some(quote) => {
-                    self.at += 3;
-                    return;
-                }
-                _ => self.at += 1,
-            }
-        }
+        None => Err(undefined(file, "`train(ctx)`, or `get_recipe(ctx)` and hooks,")),
     }
 }
 
-/// Whether a word directly before a quote belongs to the string: `r`, `b`, `f`, `u` or two.
-fn is_string_prefix(word: &[u8]) -> bool {
-    word.len() <= 2 && word.iter().all(|byte| b"rbfuRBFU".contains(byte))
+fn undefined(file: &str, what: &str) -> Rejection {
+    let detail = format!("the file does not define {what} at its top level");
+    rejection(Rule::ContractSymbol, Some(file), detail)
+}
+
+/// Names that a module binds at its top level, also under conditions.
+fn top_level_names(source: &Source) -> BTreeSet<&str> {
+    let tree = &source.tree;
+    let mut names = BTreeSet::new();
+    let mut id = 0;
+    while id < tree.ids().end {
+        match tree.kind(id) {
+            // What is within belongs to it.
+            Kind::Function | Kind::Class | Kind::Lambda => {
+                names.extend(tree.child(id, Field::Name).map(|name| source.text_of(name)));
+                id = tree.node(id).after;
+                continue;
+            }
+            Kind::Import | Kind::ImportFrom => {
+                names.extend(imports(source, id).into_iter().map(|imported| imported.name));
+            }
+            Kind::Assignment if tree.child(id, Field::Right).is_some() => {
+                names.extend(targets(source, id).into_iter().map(|name| source.text_of(name)));
+            }
+            _ => {}
+        }
+        id += 1;
+    }
+    names
 }
 
 #[cfg(test)]
 mod tests {
+    use node_core::policy::AdmissionRules;
+
     use super::*;
+    use crate::source::read_sources;
+
+    fn read(files: &[(&str, &str)]) -> Archive {
+        let owned = |(path, text): &(&str, &str)| ((*path).to_owned(), text.as_bytes().to_vec());
+        Archive { files: files.iter().map(owned).collect() }
+    }
+
+    fn defines(text: &str, symbol: &str) -> bool {
+        let archive = read(&[("training.py", text)]);
+        let Ok(sources) = read_sources(&archive, &AdmissionRules::strict()) else { return false };
+        top_level_names(&sources[0]).contains(symbol)
+    }
 
     #[test]
     fn a_name_counts_as_defined_only_where_the_module_binds_it() {
@@ -239,6 +196,7 @@ mod tests {
             ("class train: pass\n", true),
             ("train = make_trainer()\n", true),
             ("train: object = make_trainer()\n", true),
+            ("train, other = make_trainers()\n", true),
             ("from loop import train\n", true),
             ("from loop import run as train\n", true),
             ("from loop import (\n    step,  # first\n    train,\n)\n", true),
@@ -251,6 +209,7 @@ mod tests {
             ("", false),
             ("def trainer(ctx): pass\n", false),
             ("# def train(ctx): pass\n", false),
+            ("# a lone carriage return ends a comment\rdef train(ctx): pass\n", true),
             ("'''\ndef train(ctx):\n    pass\n'''\n", false),
             ("x = (\ntrain, train)\n", false),
             ("class Loop:\n    def train(self, ctx): pass\n", false),
@@ -265,33 +224,65 @@ mod tests {
             ("\u{0}\u{1}((((", false),
         ];
         for (source, expected) in cases {
-            assert_eq!(defines(source.as_bytes(), b"train"), expected, "{source}");
+            assert_eq!(defines(source, "train"), expected, "{source}");
         }
+    }
+
+    fn project(files: &[(&str, &str)]) -> Result<Project, Rejection> {
+        let archive = read(files);
+        let manifest = crate::manifest::read_manifest(&archive)?;
+        let entries = entry_files(&archive, &manifest)?;
+        let sources = read_sources(&archive, &AdmissionRules::strict())?;
+        check_symbols(&sources, &manifest, entries)
+    }
+
+    const MODEL: (&str, &str) = ("architecture.py", "def build_model(ctx): pass\n");
+
+    #[test]
+    fn a_training_file_keeps_the_loop_contract_or_that_of_hooks() {
+        let contract = |text: &str| {
+            project(&[MODEL, ("training.py", text)]).map(|project| project.training.unwrap())
+        };
+        let kept = contract("def train(ctx): pass\ndef get_recipe(ctx): pass\n").unwrap();
+        assert_eq!(kept.contract, TrainingContract::Loop { symbol: "train".to_owned() });
+        let hooks = "def infer(m, b, c): 0\ndef get_recipe(ctx): 0\ncompute_loss = infer\n";
+        let kept = contract(hooks).unwrap();
+        let hooks = vec![Hook::ComputeLoss, Hook::Infer];
+        let symbol = "get_recipe".to_owned();
+        assert_eq!(kept.contract, TrainingContract::Hooks { symbol, hooks });
+        let missing = contract("def compute_loss(m, b, c): pass\n").unwrap_err();
+        assert_eq!(missing.rule, Rule::ContractSymbol);
     }
 
     #[test]
-    fn a_long_file_of_one_pattern_is_read_in_one_pass() {
-        let patterns = ["(", "[{", "lambda:", "f'{", "if x:\n ", "\\\n", "'''", "a if ", "import "];
-        for pattern in patterns {
-            let source = pattern.repeat(2_000_000 / pattern.len());
-            let mut reader =
-                Reader { source: source.as_bytes(), at: 0, indent: 0, is_line_start: true };
-            let mut tokens = 0;
-            while let Some(statement) = reader.next_statement() {
-                tokens += statement.tokens.len();
-            }
-            assert!(tokens <= source.len(), "{pattern}");
-        }
+    fn a_manifest_names_files_and_functions_and_they_are_taken_exactly() {
+        let manifest = "architecture: {entrypoint: m/a.py::make}\n\
+                        training: {entrypoint: m/t.py::fit}\n";
+        let model = ("m/a.py", "def make(ctx): 0\n");
+        let found =
+            project(&[("prism.yaml", manifest), model, ("m/t.py", "def fit(c): 0\n")]).unwrap();
+        let entry = EntryPoint { file: "m/a.py".to_owned(), symbol: "make".to_owned() };
+        assert_eq!(found.architecture, Some(entry));
+        let contract = TrainingContract::Loop { symbol: "fit".to_owned() };
+        assert_eq!(found.training, Some(Training { file: "m/t.py".to_owned(), contract }));
+        // The default names do not step in for what is named.
+        let other = [("prism.yaml", manifest), model, MODEL, ("m/t.py", "def train(c): 0\n")];
+        assert_eq!(project(&other).unwrap_err().rule, Rule::ContractSymbol);
+        let same = "training: {entrypoint: architecture.py::build_model}\n";
+        let refused = project(&[("prism.yaml", same), MODEL]).unwrap_err();
+        assert_eq!(refused.rule, Rule::ContractManifest);
     }
 
-    proptest::proptest! {
-        #[test]
-        fn any_bytes_are_read_to_their_end(
-            bytes: Vec<u8>,
-            almost_python in "[\\\\'\"#\n ;(train=]{0,40}",
-        ) {
-            defines(&bytes, b"train");
-            defines(almost_python.as_bytes(), b"train");
-        }
+    #[test]
+    fn the_kinds_ask_for_their_own_files_only() {
+        let only = [("prism.yaml", "kind: architecture_only\n"), MODEL];
+        let found = project(&only).unwrap();
+        assert!(found.training.is_none() && found.architecture.is_some());
+        let manifest = "kind: training_for_arch\narchitecture_id: f-1\n";
+        let recipe = ("training.py", "def get_recipe(ctx): 0\n");
+        let found = project(&[("prism.yaml", manifest), recipe]).unwrap();
+        assert!(found.architecture.is_none());
+        assert_eq!(found.architecture_id.as_deref(), Some("f-1"));
+        assert_eq!(project(&[MODEL]).unwrap_err().rule, Rule::ContractFile);
     }
 }

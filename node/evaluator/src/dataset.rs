@@ -13,8 +13,12 @@
 //! Data stays on this side: it is never mounted into a container. Not here: which part of it a
 //! run sees (`meter`).
 
+mod buckets;
 mod documents;
 mod prepare;
+mod shards;
+mod sources;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -28,13 +32,17 @@ use node_core::id::{sha256, Digest};
 use serde::{Deserialize, Serialize};
 use sha2::Digest as _;
 
-pub use prepare::{prepare, PrepareError};
+pub use prepare::{prepare, prepare_from, PrepareError, Recipe, Replace, SHARD_BYTES};
+pub(crate) use sources::read_records;
+pub use sources::{Progress, Report, Source, SourceKind};
 
 /// File name of the manifest.
 pub const MANIFEST_NAME: &str = "MANIFEST.json";
 
-/// Format of the manifest and the shards; another one is refused.
+/// Format of the manifest and the shards. A manifest that names a revision has the later one, since
+/// older builds do not know the field; any other format is refused.
 const FORMAT: &str = "assay-dataset/v1";
+const FORMAT_WITH_REVISION: &str = "assay-dataset/v2";
 
 /// Bytes of a manifest that are read. Lower: large data sets do not open. Higher: a wrong file in
 /// its place is read whole.
@@ -74,6 +82,8 @@ impl fmt::Display for Split {
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
     format: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    revision: Option<String>,
     train: Vec<ShardEntry>,
     validation: Vec<ShardEntry>,
     test: Vec<ShardEntry>,
@@ -85,6 +95,20 @@ impl Manifest {
             Split::Train => &self.train,
             Split::Validation => &self.validation,
             Split::Test => &self.test,
+        }
+    }
+
+    /// Which version of its sources it was made from, where its maker said so.
+    #[must_use]
+    pub fn revision(&self) -> Option<&str> {
+        self.revision.as_deref()
+    }
+
+    fn has_known_format(&self) -> bool {
+        match self.format.as_str() {
+            FORMAT => self.revision.is_none(),
+            FORMAT_WITH_REVISION => self.revision.is_some(),
+            _ => false,
         }
     }
 
@@ -133,7 +157,7 @@ pub enum OpenError {
         source: serde_json::Error,
     },
     /// The manifest is of another format.
-    #[error("the data set has the format `{got}`, this build reads `{FORMAT}`")]
+    #[error("the data set has the format `{got}`, this build reads `{FORMAT}` and later")]
     Format {
         /// The format found.
         got: String,
@@ -217,7 +241,7 @@ impl Dataset {
         let bytes = read_manifest(&path)?;
         let manifest: Manifest = serde_json::from_slice(&bytes)
             .map_err(|source| OpenError::Manifest { path: path.clone(), source })?;
-        if manifest.format != FORMAT {
+        if !manifest.has_known_format() {
             return Err(OpenError::Format { got: manifest.format });
         }
         let [train, validation, test] =

@@ -1,10 +1,10 @@
 //! The meter: owns the text, hands out inputs, takes predictions, then reveals targets.
 //!
 //! Everything inside the container can be bent by the submission, so nothing that comes out of it
-//! is believed. The container gets inputs; its answer for every position is a distribution over
-//! all byte values; the loss is computed here, and the targets of a batch leave only after its
-//! predictions arrived. Each batch is used once, so the sum of the losses is a code length, and
-//! the only way to a better number is to predict better.
+//! is believed. The container gets inputs; its answer for each position that is asked for is a
+//! distribution over all tokens; the loss is computed here, and the targets of a batch leave only
+//! after its predictions arrived. Each batch is used once, so the sum of the losses is a code
+//! length, and the only way to a better number is to predict better.
 //!
 //! ```text
 //! hello ->  <- start  ready ->   [<- ask  predictions ->]*   <- train      held out, before
@@ -12,29 +12,39 @@
 //!           trained ->           [<- ask  predictions ->]*   <- finish     the rest, held out
 //! ```
 //!
-//! **Tokens** are bytes: a vocabulary of 256. Text contains no zero byte, so zero is the start
-//! mark: a sequence's inputs are zero and all its bytes but the last, its targets all its bytes.
+//! **Tokens** are bytes, a vocabulary of 256, or those of a tokenizer that the submission brings
+//! and that only the meter uses. Text contains no zero byte, so zero is the start mark where tokens
+//! are bytes; a tokenizer's vocabulary gets one entry more for it. A sequence's inputs are the mark
+//! and all its tokens but the last, its targets all its tokens. Budgets are bytes of text.
+//!
+//! **Positions.** All of them are asked for with small vocabularies; with large ones a sample that
+//! is drawn for each batch. Their losses stand for all of the batch (`loss::scaled`).
 //!
 //! **Audits.** The first batch, and others by chance, are asked twice: first with another tail
 //! after a random cut in each sequence, then as they are. Predictions before the cut must agree.
 //! The altered one comes first, so that a container that remembers its answers has nothing to
-//! repeat yet; and it must not predict the altered byte better than its frequency allows (`audit`).
+//! repeat yet; and it must not predict the altered token better than its frequency allows
+//! (`audit`).
 //!
 //! **A submission that stops asking** before the budget is used up is not stopped: its final model
 //! predicts the remaining batches, and their targets are never revealed.
 //!
-//! The meter has no clock: a container that says nothing is the runner's to stop. Dropping the
+//! The meter has no deadline: a container that says nothing is the runner's to stop. Dropping the
 //! future of [`run_meter`] at any point is harmless. Not here: containers, and what a number is
 //! worth.
 
 mod audit;
 mod loss;
+mod passage;
 mod plan;
+mod project;
 mod seed;
 mod session;
 mod tally;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod token_tests;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -47,6 +57,7 @@ use tokio::sync::watch;
 use crate::archive::Archive;
 
 pub use plan::{MeterPlan, PlanError};
+pub use project::{Contract, Entries, Entry, NotRunnable};
 pub use wire::{
     DEVICES_BYTES_MAX, ERROR_BYTES_MAX, LOG_BYTES_MAX, LOG_FRAMES_MAX, PREDICTION_BYTES_MAX,
     PROTOCOL_VERSION,
@@ -65,12 +76,32 @@ pub struct Progress {
     pub phase: Phase,
     /// Training batches scored.
     pub batches_done: u32,
-    /// Training batches in all.
+    /// Training batches in all; with a tokenizer about so many.
     pub batches_total: u32,
     /// Bytes of training text scored.
     pub bytes_done: u64,
+    /// Bytes of training text in all.
+    pub bytes_total: u64,
+    /// Milliseconds since training began.
+    pub trained_ms: u64,
     /// Bits per byte so far, times 1e9.
     pub nanobpb: u64,
+}
+
+impl Progress {
+    /// Bytes of training text per second so far; `None` before the first batch.
+    #[must_use]
+    pub fn bytes_per_second(&self) -> Option<u64> {
+        let bytes = self.bytes_done.checked_mul(1000).filter(|bytes| *bytes > 0)?;
+        bytes.checked_div(self.trained_ms)
+    }
+
+    /// Seconds until the budget is used up at this rate, rounded up; `None` while it is unknown.
+    #[must_use]
+    pub fn remaining_s(&self) -> Option<u64> {
+        let rate = self.bytes_per_second().filter(|rate| *rate > 0)?;
+        Some(self.bytes_total.saturating_sub(self.bytes_done).div_ceil(rate))
+    }
 }
 
 /// What a measurement is doing.

@@ -131,9 +131,13 @@ fn check_ending(ending: &Ending) -> Result<(), Broken> {
         | Ending::ContractViolated { detail }
         | Ending::EngineFailed { detail }
         | Ending::DeviceFailed { detail }
-        | Ending::ProfileMismatch { detail } => within("detail", is_text(detail, DETAIL_CHARS_MAX)),
+        | Ending::ProfileMismatch { detail }
+        | Ending::TokenizerRefused { detail } => {
+            within("detail", is_text(detail, DETAIL_CHARS_MAX))
+        }
         Ending::Completed
         | Ending::NotCausal { .. }
+        | Ending::TokenizerLossy { .. }
         | Ending::TooManyParameters { .. }
         | Ending::TooSlow { .. }
         | Ending::OutOfMemory

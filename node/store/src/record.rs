@@ -90,6 +90,7 @@ pub(crate) fn encode(row: &Row) -> Result<Vec<u8>, serde_json::Error> {
         Row::Intent(inner) => packed::write(inner, &mut record),
         Row::Cursor(inner) => packed::write(inner, &mut record),
         Row::Measurement(inner) => packed::write(inner, &mut record),
+        Row::Outcome(inner) => packed::write(inner, &mut record),
         Row::Strike(inner) => packed::write(inner, &mut record),
         Row::Device(inner) => packed::write(inner, &mut record),
     }?;
@@ -145,6 +146,7 @@ fn parse(table: Table, payload: &[u8], is_packed: bool) -> Result<Row, serde_jso
         Table::Intents => Row::Intent(payload.read()?),
         Table::Cursors => Row::Cursor(payload.read()?),
         Table::Measurements => Row::Measurement(Box::new(payload.read()?)),
+        Table::Outcomes => Row::Outcome(payload.read()?),
         Table::Strikes => Row::Strike(payload.read()?),
         Table::Devices => Row::Device(Box::new(payload.read()?)),
     })
@@ -188,6 +190,7 @@ mod tests {
             submission: SubmissionId([2; 32]),
             content: ContentDigest([3; 32]),
             tier: 1,
+            unit: 0,
             replica: 0,
             seed: Digest([4; 32]),
             policy: Digest([5; 32]),

@@ -265,6 +265,7 @@ impl Ledger {
             | Row::Verdict(_)
             | Row::Intent(_)
             | Row::Measurement(_)
+            | Row::Outcome(_)
             | Row::Cursor(_)
             | Row::Device(_) => {}
         }

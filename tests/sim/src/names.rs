@@ -41,7 +41,7 @@ impl Names {
         self.add(submission.id.to_string(), format!("s{index}"), own);
         self.add(submission.content.to_string(), format!("content s{index}"), own);
         for replica in 0..REPLICAS_NAMED {
-            let id = Assignment::derive(submission, 1, replica, policy).id;
+            let id = Assignment::derive(submission, (1, 0), replica, policy).id;
             self.add(id.to_string(), format!("s{index}/{replica}"), own);
         }
     }

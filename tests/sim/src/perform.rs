@@ -147,7 +147,11 @@ impl World {
     fn admit(&mut self, node: usize, submission: SubmissionId) {
         let Some(index) = self.submissions.get(&submission) else { return };
         let verdict = self.works[*index].verdict();
-        self.report_back(node, ADMIT_MS, Event::AdmissionEnded { submission, verdict });
+        self.report_back(
+            node,
+            ADMIT_MS,
+            Event::AdmissionEnded { submission, verdict, sketch: None },
+        );
     }
 
     /// How a run will end if nobody stops it, and after how long.

@@ -1,7 +1,7 @@
 //! What each content is worth, and what workers say of it.
 
 use node_core::admission::{Rejection, Rule, Verdict};
-use node_core::evidence::Metrics;
+use node_core::evidence::{Conduct, Metrics};
 use node_core::id::{ContentDigest, DigestBuilder};
 use node_core::outcome::Ending;
 
@@ -53,16 +53,9 @@ impl Work {
     /// What admission says.
     pub(crate) fn verdict(&self) -> Verdict {
         match self.fate {
-            Fate::Scores { .. } | Fate::Ends(_) => {
-                Verdict::Admitted { files: 1, unpacked_bytes: 100 }
-            }
+            Fate::Scores { .. } | Fate::Ends(_) => Verdict::admitted(1, 100),
             Fate::IsRejected => Verdict::Rejected {
-                rejection: Rejection {
-                    rule: Rule::ContractFile,
-                    file: None,
-                    line: None,
-                    detail: "there is no model.py".to_owned(),
-                },
+                rejection: Rejection::new(Rule::ContractFile, "there is no model.py"),
             },
         }
     }
@@ -114,5 +107,6 @@ fn metrics(nll_nanonats: u64, node: usize) -> Metrics {
         parameters: 1_000,
         peak_memory_bytes: 1_000_000 + node as u64,
         loss_curve_microbpb: Vec::new(),
+        conduct: Conduct::default(),
     }
 }

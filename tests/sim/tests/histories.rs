@@ -109,6 +109,14 @@ fn case_35_liars_stand_alone_and_are_marked() {
     assert!(sum.counts.strikes > 0, "{sum:?}");
 }
 
+/// A node stood in for others, went off duty, and made public what it had accepted before anybody
+/// had decided: who was asked next copied it.
+#[test]
+fn case_35_what_was_accepted_by_who_is_off_duty_confirms_nothing_by_being_copied() {
+    let sum = live(std::iter::once(Plan::draw(6387)));
+    assert!(sum.counts.copies > 0 && sum.counts.takeovers > 0, "{sum:?}");
+}
+
 #[test]
 fn case_35_who_coordinates_sees_results_early_and_confirms_nothing_with_a_copy() {
     let sum = live(only(10, (5, 20), &[]).map(|plan| plan.with_copier(4).with_replicas(2)));

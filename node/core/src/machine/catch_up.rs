@@ -11,11 +11,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::id::{Attempt, Hotkey, SubmissionId};
+use crate::id::{Attempt, Hotkey};
 use crate::limits::ENDPOINT_LAG_BLOCKS_MAX;
 use crate::machine::effect::{Note, Outcome, PeerAddress};
 use crate::machine::Machine;
 use crate::rows::{CursorRow, Row, Write};
+use crate::trial::Trial;
 use crate::unit::{BlockCount, BlockNumber, Now};
 
 /// Whom a node waits for after its store lost rows.
@@ -112,7 +113,8 @@ impl Machine {
             out.note(Note::CaughtUp { block: view.number });
             self.count_from_chain_time(out);
             // What was accepted meanwhile is published now.
-            let all: Vec<SubmissionId> = self.submissions.keys().copied().collect();
+            let all = self.submissions.values().flat_map(|known| self.trials_of(known));
+            let all: Vec<Trial> = all.collect();
             self.to_settle.extend(all);
             self.settle_touched(now, out);
         }

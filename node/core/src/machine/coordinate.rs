@@ -15,7 +15,8 @@ use crate::machine::lease_queue::ReplicaKey;
 use crate::machine::Machine;
 use crate::outcome::Fault;
 use crate::rows::{ReceiptRow, ReceiptStanding, Row, StrikeCause, Table, Write};
-use crate::submission::SubmissionState;
+use crate::submission::Submission;
+use crate::trial::Trial;
 use crate::unit::{MonoMs, Now};
 
 /// Time in which a lease that was lost or given back is for others than who held it. Lower: one
@@ -71,7 +72,7 @@ impl Machine {
 
     /// The submissions that a request is about, as far as this node coordinates them.
     fn subjects(&self, request: &PeerRequest) -> Vec<Option<SubmissionId>> {
-        let of = |assignment| self.replica_of.get(assignment).map(|(submission, _)| *submission);
+        let of = |assignment| self.replica_of.get(assignment).map(|(trial, _)| trial.submission);
         match request {
             PeerRequest::Renew(items) => {
                 items.iter().map(|item| of(&item.held.assignment)).collect()
@@ -87,14 +88,16 @@ impl Machine {
 
     /// Opens and closes replicas of one submission as its standing and this node's duty ask for,
     /// and makes its receipts public once nothing depends on their secrecy.
-    pub(super) fn plan_replicas(&mut self, now: Now, id: SubmissionId, out: &mut Outcome) {
+    pub(super) fn plan_replicas(&mut self, now: Now, id: Trial, out: &mut Outcome) {
         let is_on_duty = self.is_on_duty(&id);
         let pending = self.pending.get(&id).cloned();
         match &pending {
             Some(pending) if is_on_duty => {
-                let Some(submission) = self.submissions.get(&id).cloned() else { return };
+                let Some(submission) = self.submissions.get(&id.submission).cloned() else {
+                    return;
+                };
                 let mut evaluation = self.evaluations.remove(&id).unwrap_or_default();
-                let derive = |replica| self.assignment_of(&submission, replica);
+                let derive = |replica| self.assignment_of(&submission, id, replica);
                 let opened = evaluation.open(pending.needed, &pending.claimants, derive, now.mono);
                 for number in opened {
                     self.on_opened(&evaluation, number, out);
@@ -105,25 +108,23 @@ impl Machine {
             None => self.close_unused(id, out),
         }
         self.place_all(id);
-        // Off duty nothing more is granted.
+        // Off duty others decide whom to ask, and who is asked next must not have seen these.
         let evaluation = self.evaluations.get(&id);
-        let is_secret = evaluation.is_some_and(|evaluation| evaluation.has_unshown(is_on_duty));
+        let is_secret = !is_on_duty || evaluation.is_some_and(Evaluation::has_unshown);
         // What was decided once is public; who opens the question again has to be heard of.
-        let was_decided = self.submissions.get(&id).is_some_and(|submission| {
-            submission.state.is_admitted() && submission.state != SubmissionState::Admitted
-        });
+        let was_decided = self.outcomes.contains_key(&id);
         self.publish(id, pending.is_some() && !was_decided && is_secret, out);
     }
 
     fn on_opened(&mut self, evaluation: &Evaluation, number: u8, out: &mut Outcome) {
         let Some(record) = evaluation.replica(number) else { return };
         let assignment = &record.row().assignment;
-        self.replica_of.insert(assignment.id, (assignment.submission, number));
+        self.replica_of.insert(assignment.id, (assignment.trial(), number));
         out.put(Row::Lease(Box::new(record.row().clone())));
     }
 
     /// Drops replicas of a decided evaluation that were never given to anybody.
-    fn close_unused(&mut self, id: SubmissionId, out: &mut Outcome) {
+    pub(super) fn close_unused(&mut self, id: Trial, out: &mut Outcome) {
         let Some(evaluation) = self.evaluations.get_mut(&id) else { return };
         for record in evaluation.drop_unused() {
             let row = record.row().clone();
@@ -135,7 +136,7 @@ impl Machine {
     }
 
     /// Puts every replica of a submission where it belongs in the queue.
-    fn place_all(&mut self, id: SubmissionId) {
+    fn place_all(&mut self, id: Trial) {
         let committed_at = self.given_out(&id);
         let Some(evaluation) = self.evaluations.get(&id) else { return };
         for record in evaluation.replicas() {
@@ -144,16 +145,16 @@ impl Machine {
     }
 
     /// The block by which replicas of a submission are ordered, if this node gives them out.
-    fn given_out(&mut self, id: &SubmissionId) -> Option<crate::unit::BlockNumber> {
+    fn given_out(&mut self, id: &Trial) -> Option<crate::unit::BlockNumber> {
         let is_given_out = self.pending.contains_key(id) && self.is_on_duty(id);
-        let submission = self.submissions.get(id)?;
+        let submission = self.submissions.get(&id.submission)?;
         is_given_out.then_some(submission.committed_at)
     }
 
     /// Gives the receipts that this node accepted for a submission their places in its sequence.
     /// Where they are secret only those of workers that are known: others settle without what such
     /// a receipt says of its coordinator, and know nothing more of the result by it.
-    fn publish(&mut self, id: SubmissionId, is_secret: bool, out: &mut Outcome) {
+    fn publish(&mut self, id: Trial, is_secret: bool, out: &mut Outcome) {
         // Which numbers were given is not known before.
         if self.is_catching_up() {
             return;
@@ -225,7 +226,7 @@ impl Machine {
         let (id, number) = key;
         let Some(pending) = self.pending.get(id) else { return false };
         let Some(evaluation) = self.evaluations.get(id) else { return false };
-        if self.is_barred(peer, id) || !evaluation.may_take(peer, &pending.claimants) {
+        if self.is_barred(peer, &id.submission) || !evaluation.may_take(peer, &pending.claimants) {
             return false;
         }
         // Somebody offered it all the same.
@@ -312,7 +313,7 @@ impl Machine {
 
     /// The seals of all replicas. Ours is among them wherever it was handed in: who shows a result
     /// to us has to see that we had fixed ours.
-    fn seals(&self, id: &SubmissionId, evaluation: &Evaluation) -> Vec<Seal> {
+    fn seals(&self, id: &Trial, evaluation: &Evaluation) -> Vec<Seal> {
         let own = self.measurements.get(id).map(|measured| measured.seal);
         let others = evaluation
             .seals()
@@ -361,7 +362,7 @@ impl Machine {
             return LeaseAnswer::Refused(LeaseRefusal::NotCoordinator);
         };
         if answer == LeaseAnswer::Accepted {
-            let submission = key.0;
+            let submission = key.0.submission;
             out.note(Note::LeaseReleased { submission, holder: peer, attempt: held.attempt.0 });
             self.note_if_exhausted(key, peer, out);
         }
@@ -371,7 +372,7 @@ impl Machine {
     fn note_if_exhausted(&mut self, key: ReplicaKey, holder: Hotkey, out: &mut Outcome) {
         let record = self.evaluations.get(&key.0).and_then(|e| e.replica(key.1));
         if record.is_some_and(|r| matches!(r.row().state, LeaseState::Exhausted { .. })) {
-            out.note(Note::LeaseExhausted { submission: key.0, holder });
+            out.note(Note::LeaseExhausted { submission: key.0.submission, holder });
             self.to_settle.insert(key.0);
         }
     }
@@ -431,8 +432,7 @@ impl Machine {
         if evidence.worker != peer || evidence.coordinator != self.config.hotkey {
             return Err(LeaseRefusal::EvidenceMismatch);
         }
-        let submission = self.submissions.get(&id).ok_or(LeaseRefusal::NotCoordinator)?;
-        self.check_receipt(submission, receipt).map_err(|rejected| match rejected {
+        self.check_receipt(receipt).map_err(|rejected| match rejected {
             crate::round::EvidenceRejected::Empty => LeaseRefusal::EvidenceEmpty,
             crate::round::EvidenceRejected::OtherChain
             | crate::round::EvidenceRejected::OtherAssignment
@@ -456,7 +456,7 @@ impl Machine {
     /// A strike, and the replica is for somebody else.
     fn on_broken_seal(&mut self, now: Now, key: ReplicaKey, peer: Hotkey, out: &mut Outcome) {
         self.change(key, out, |record| record.break_seal(now.mono));
-        self.strike(peer, key.0, StrikeCause::BrokeSeal, out);
+        self.strike(peer, key.0.submission, StrikeCause::BrokeSeal, out);
         self.note_if_exhausted(key, peer, out);
         // Who is not asked again is not waited for.
         self.to_settle.insert(key.0);
@@ -487,10 +487,10 @@ impl Machine {
                 .map(|row| &row.receipt.evidence)
                 .any(|known| known.worker == worker && !known.says_the_same(&receipt.evidence));
             if says_otherwise {
-                self.strike(worker, id, StrikeCause::Equivocated, out);
+                self.strike(worker, id.submission, StrikeCause::Equivocated, out);
             }
             let row = ReceiptRow { sequence: None, standing: ReceiptStanding::Late, receipt };
-            out.note(Note::ReceiptLate { submission: id, worker });
+            out.note(Note::ReceiptLate { submission: id.submission, worker });
             out.put(Row::Receipt(Box::new(row.clone())));
             self.receipts.put(row);
         }
@@ -501,12 +501,21 @@ impl Machine {
             let expired =
                 self.change(key, out, |record| (record.row().attempt.0, record.expire(now.mono)));
             let Some((attempt, Some(expired))) = expired else { continue };
-            let (submission, holder) = (key.0, expired.holder);
+            let (submission, holder) = (key.0.submission, expired.holder);
             out.note(Note::LeaseExpired { submission, holder, attempt });
-            self.to_settle.insert(submission);
+            self.to_settle.insert(key.0);
             self.note_if_exhausted(key, holder, out);
         }
         self.settle_touched(now, out);
+    }
+
+    /// The first trial of a submission that is not decided; else its last one.
+    #[must_use]
+    pub fn trial_in_question(&self, submission: &Submission) -> Trial {
+        let trials = self.trials_of(submission);
+        let open = trials.iter().find(|trial| !self.outcomes.contains_key(trial));
+        let trial = open.or_else(|| trials.last()).copied();
+        trial.unwrap_or_else(|| Trial::first(submission.id))
     }
 
     /// How a submission stands here, for people and for peers.
@@ -516,17 +525,18 @@ impl Machine {
             let summary = "this node knows no such submission".to_owned();
             return Explanation { summary, ..Explanation::default() };
         };
-        let records = self.evaluations.get(id).into_iter().flat_map(Evaluation::replicas);
+        let trial = self.trial_in_question(submission);
+        let records = self.evaluations.get(&trial).into_iter().flat_map(Evaluation::replicas);
         let replicas = records.map(replica_standing).collect();
         let mut claims: Vec<Hotkey> =
-            self.receipts.counting(id).map(|receipt| receipt.evidence.worker).collect();
+            self.receipts.counting(&trial).map(|receipt| receipt.evidence.worker).collect();
         claims.sort_unstable();
         claims.dedup();
         Explanation {
             summary: crate::limits::clip_detail(&format!("{}", submission.state)),
             replicas,
             claims,
-            required: u32::try_from(self.jury(id).required()).unwrap_or(u32::MAX),
+            required: u32::try_from(self.jury(&trial).required()).unwrap_or(u32::MAX),
         }
     }
 }

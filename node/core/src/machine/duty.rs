@@ -9,6 +9,7 @@ use crate::limits::{FOR_ITSELF_AFTER_BLOCKS, STUCK_BLOCKS, UNABLE_AFTER_BLOCKS};
 use crate::machine::settle::Pending;
 use crate::machine::Machine;
 use crate::submission::Submission;
+use crate::trial::Trial;
 use crate::unit::{BlockCount, BlockNumber, Now};
 
 /// Who is there, and the ranking of the submissions that somebody asked about.
@@ -132,12 +133,12 @@ impl Machine {
         }
     }
 
-    /// Who may be asked for a replica of this submission: the first validator that is not gone,
+    /// Who may be asked for a replica of this trial: the first validator that is not gone,
     /// and one more for each [`STUCK_BLOCKS`] that it stands unsettled.
-    pub(super) fn coordinators_now(&mut self, id: &SubmissionId) -> Vec<Hotkey> {
+    pub(super) fn coordinators_now(&mut self, trial: &Trial) -> Vec<Hotkey> {
         let how = |pending: &Pending| (pending.helpers, pending.for_itself);
-        let (helpers, for_itself) = self.pending.get(id).map_or((0, false), how);
-        self.coordinators_with_helpers(id, helpers, for_itself)
+        let (helpers, for_itself) = self.pending.get(trial).map_or((0, false), how);
+        self.coordinators_with_helpers(&trial.submission, helpers, for_itself)
     }
 
     /// The first validators in the ranking that are not gone: one, and so many `helpers`; and this
@@ -173,9 +174,9 @@ impl Machine {
         ranked.find(|hotkey| !self.duties.is_gone(hotkey)).copied()
     }
 
-    /// Whether this node gives out replicas of this submission.
-    pub(super) fn is_on_duty(&mut self, id: &SubmissionId) -> bool {
-        self.coordinators_now(id).contains(&self.config.hotkey)
+    /// Whether this node gives out replicas of this trial.
+    pub(super) fn is_on_duty(&mut self, trial: &Trial) -> bool {
+        self.coordinators_now(trial).contains(&self.config.hotkey)
     }
 
     /// Plans those evaluations again that stand unsettled for so long that one more validator

@@ -278,6 +278,14 @@ pub enum Note {
         submission: SubmissionId,
         attempt: u32,
     },
+    SubmissionHeld {
+        submission: SubmissionId,
+        reason: String,
+    },
+    HoldResolved {
+        submission: SubmissionId,
+        by_person: bool,
+    },
     LeaseRefused {
         peer: Hotkey,
         call: &'static str,

@@ -1,6 +1,7 @@
 //! What the world tells the machine. Past tense: it happened.
 
 use crate::admission::{Rejection, Verdict};
+use crate::duplicates::Sketch;
 use crate::evidence::{Evidence, Metrics, Receipt};
 use crate::health::observation::Observation;
 use crate::id::{Digest, Hotkey, IntentId, RunId, Salt, Signature, SubmissionId};
@@ -52,6 +53,8 @@ pub enum Event {
         submission: SubmissionId,
         /// With which verdict.
         verdict: Verdict,
+        /// By what its code is compared with others', if it was admitted.
+        sketch: Option<Box<Sketch>>,
     },
     /// A peer asks; it proved who it is.
     PeerAsked {

@@ -384,11 +384,10 @@ impl Machine {
     fn adopt(&mut self, sequence: u64, receipt: Receipt, out: &mut Outcome) {
         let evidence = &receipt.evidence;
         let coordinator = evidence.coordinator;
-        let Some(submission) = self.submissions.get(&evidence.submission) else { return };
-        if self.retired.contains(&submission.id) {
+        if self.retired.contains(&evidence.submission) {
             return;
         }
-        if let Err(rejected) = self.check_receipt(submission, &receipt) {
+        if let Err(rejected) = self.check_receipt(&receipt) {
             let reason = rejected.to_string();
             out.note(Note::ReceiptIgnored { coordinator, reason });
             return;
@@ -411,12 +410,13 @@ impl Machine {
     /// - `digest`: of the receipt's evidence.
     pub(super) fn keep_receipt(&mut self, digest: Digest, row: ReceiptRow, out: &mut Outcome) {
         let evidence = &row.receipt.evidence;
-        let (submission, worker) = (evidence.submission, evidence.worker);
+        let (trial, worker) = (evidence.trial(), evidence.worker);
+        let submission = trial.submission;
         out.note(Note::ReceiptAccepted { submission, worker });
         out.put(Row::Receipt(Box::new(row.clone())));
         self.receipts.put_as(digest, row);
         self.took_part(&worker);
-        self.to_settle.insert(submission);
+        self.to_settle.insert(trial);
     }
 
     /// The stored cursor stays before the first orphan, so that a restart fetches it again. While

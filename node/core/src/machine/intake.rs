@@ -2,6 +2,7 @@
 
 use crate::admission::{Rejection, Rule, Verdict};
 use crate::commitment::Commitment;
+use crate::duplicates::Sketch;
 use crate::id::{ContentDigest, SubmissionId};
 use crate::limits::{clip_detail, FETCH_RETRY_MS, FETCH_RETRY_MS_MAX};
 use crate::machine::effect::{Effect, Note, Outcome};
@@ -157,7 +158,7 @@ impl Machine {
         }
     }
 
-    fn reject(&mut self, id: SubmissionId, rejection: Rejection, out: &mut Outcome) {
+    pub(super) fn reject(&mut self, id: SubmissionId, rejection: Rejection, out: &mut Outcome) {
         let Some(submission) = self.submissions.get_mut(&id) else { return };
         out.note(Note::SubmissionRejected { submission: id, reason: rejection.to_string() });
         submission.state = SubmissionState::Rejected { rejection };
@@ -199,8 +200,7 @@ impl Machine {
                 "{} committed to the same content at block {}",
                 original.hotkey, original.committed_at
             );
-            let rule = Rule::ContentDuplicate;
-            self.reject(id, Rejection { rule, file: None, line: None, detail }, out);
+            self.reject(id, Rejection::new(Rule::ContentDuplicate, detail), out);
             return;
         }
         match self.verdicts.get(&(content, self.policy_digest)).cloned() {
@@ -218,6 +218,7 @@ impl Machine {
         now: Now,
         id: SubmissionId,
         verdict: Verdict,
+        sketch: Option<Box<Sketch>>,
         out: &mut Outcome,
     ) {
         let Some(submission) = self.submissions.get(&id) else { return };
@@ -225,7 +226,12 @@ impl Machine {
         if !self.judging.remove(&content) {
             return;
         }
-        out.put(Row::Verdict(VerdictRow { content, policy, verdict: verdict.clone() }));
+        let sketch = sketch.map(|sketch| *sketch);
+        let row = VerdictRow { content, policy, verdict: verdict.clone(), sketch: sketch.clone() };
+        out.put(Row::Verdict(row));
+        if let Some(sketch) = sketch {
+            self.sketches.insert(content, sketch);
+        }
         self.verdicts.insert((content, policy), verdict.clone());
         for id in self.fetched(content) {
             self.apply_verdict(now, id, verdict.clone(), out);
@@ -242,13 +248,7 @@ impl Machine {
 
     fn apply_verdict(&mut self, now: Now, id: SubmissionId, verdict: Verdict, out: &mut Outcome) {
         match verdict {
-            Verdict::Admitted { .. } => {
-                let Some(submission) = self.submissions.get_mut(&id) else { return };
-                out.note(Note::SubmissionAdmitted { submission: id });
-                submission.state = SubmissionState::Admitted;
-                out.put(Row::Submission(submission.clone()));
-                self.to_settle.insert(id);
-            }
+            Verdict::Admitted { .. } => self.compare(id, out),
             Verdict::Rejected { rejection } => self.reject(id, rejection, out),
         }
         self.adopt_orphans(out);
@@ -264,6 +264,7 @@ impl Machine {
                 SubmissionState::Committed { .. } => Some((submission.id, false)),
                 SubmissionState::Fetched => Some((submission.id, true)),
                 SubmissionState::Admitted
+                | SubmissionState::Held { .. }
                 | SubmissionState::Rejected { .. }
                 | SubmissionState::Scored { .. }
                 | SubmissionState::Failed { .. }

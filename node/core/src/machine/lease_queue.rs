@@ -4,21 +4,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use crate::id::{Hotkey, SubmissionId};
+use crate::id::Hotkey;
 use crate::lease_record::LeaseRecord;
 use crate::limits::OPEN_LOOKED_AT_MAX;
+use crate::trial::Trial;
 use crate::unit::{BlockNumber, MonoMs};
 
 /// One replica of one evaluation.
-pub(super) type ReplicaKey = (SubmissionId, u8);
+pub(super) type ReplicaKey = (Trial, u8);
 
 /// Older commitments first.
-type OpenKey = (BlockNumber, SubmissionId, u8);
+type OpenKey = (BlockNumber, Trial, u8);
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct LeaseQueue {
     open: BTreeSet<OpenKey>,
-    ends: BTreeSet<(MonoMs, SubmissionId, u8)>,
+    ends: BTreeSet<(MonoMs, Trial, u8)>,
     placed: BTreeMap<ReplicaKey, (Option<OpenKey>, Option<MonoMs>)>,
     /// Where to go on looking for a worker that may not take what was looked at: the first one
     /// that was not.
@@ -31,7 +32,7 @@ impl LeaseQueue {
     /// - `committed_at`: of its submission; `None` if it is not to be given out.
     pub(super) fn place(&mut self, record: &LeaseRecord, committed_at: Option<BlockNumber>) {
         let assignment = &record.row().assignment;
-        let key = (assignment.submission, assignment.replica);
+        let key = (assignment.trial(), assignment.replica);
         self.remove(&key);
         let open = committed_at
             .filter(|_| record.open_since().is_some())
@@ -57,7 +58,7 @@ impl LeaseQueue {
     /// Replicas whose time is over.
     pub(super) fn ended(&self, now: MonoMs) -> Vec<ReplicaKey> {
         let ended = self.ends.iter().take_while(|(end, _, _)| *end <= now);
-        ended.map(|(_, submission, replica)| (*submission, *replica)).collect()
+        ended.map(|(_, trial, replica)| (*trial, *replica)).collect()
     }
 
     /// Up to `wanted` open replicas that `worker` may take. Looks at a bounded number of them, and
@@ -73,7 +74,7 @@ impl LeaseQueue {
         let mut chosen: Vec<ReplicaKey> = Vec::new();
         let mut looked_at = 0_usize;
         for key in self.open.range((start, Bound::Unbounded)) {
-            let (_, submission, replica) = *key;
+            let (_, trial, replica) = *key;
             if chosen.len() >= wanted {
                 return chosen;
             }
@@ -83,9 +84,9 @@ impl LeaseQueue {
             }
             looked_at = looked_at.saturating_add(1);
             // One replica of an evaluation per worker.
-            let is_new = chosen.last().is_none_or(|(last, _)| *last != submission);
-            if is_new && may_take(&(submission, replica)) {
-                chosen.push((submission, replica));
+            let is_new = chosen.last().is_none_or(|(last, _)| *last != trial);
+            if is_new && may_take(&(trial, replica)) {
+                chosen.push((trial, replica));
             }
         }
         chosen
@@ -117,14 +118,14 @@ mod tests {
                 BlockHash([5; 32]),
             );
             let row = LeaseRow {
-                assignment: Assignment::derive(&submission, 1, 0, Digest([7; 32])),
+                assignment: Assignment::derive(&submission, (1, 0), 0, Digest([7; 32])),
                 attempt: Attempt(0),
                 spent: Spent::default(),
                 state: LeaseState::Open,
                 reopened: Vec::new(),
             };
             queue.place(&LeaseRecord::resume(row, MonoMs(0)), Some(committed_at));
-            keys.push((submission.id, 0));
+            keys.push((Trial::first(submission.id), 0));
         }
         (queue, keys)
     }

@@ -9,6 +9,7 @@
 //! `work` (leases held), `exchange` (receipts), `settle` (from receipts to results), `weights`
 //! (from points to the chain).
 
+pub mod account;
 mod catch_up;
 mod coordinate;
 mod devices;
@@ -17,6 +18,7 @@ pub mod effect;
 pub mod event;
 mod exchange;
 mod gone;
+mod hold;
 mod intake;
 mod lease_queue;
 pub mod operator;
@@ -32,6 +34,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use crate::admission::Verdict;
+use crate::duplicates::{Sketch, SketchIndex};
 use crate::evaluation::Evaluation;
 use crate::evidence::Receipt;
 use crate::health::{DeviceHealth, DeviceRow};
@@ -50,9 +53,10 @@ use crate::machine::settle::Pending;
 use crate::placement::HostPlacement;
 use crate::policy::Policy;
 use crate::preflight::{self, Preflight, Stage};
-use crate::rows::{IntentRow, MeasurementRow, ReceiptRow, StrikeCause, StrikeRow};
+use crate::rows::{IntentRow, MeasurementRow, OutcomeRow, ReceiptRow, StrikeCause, StrikeRow};
 use crate::submission::{Submission, SubmissionState};
 use crate::submit_guard::{CommitForm, NotSafe, Sight};
+use crate::trial::Trial;
 use crate::unit::{BlockCount, BlockNumber, EpochIndex, MonoMs, Now};
 use crate::view::ChainView;
 
@@ -113,6 +117,10 @@ pub struct Machine {
     gone: BTreeMap<DeviceId, DeviceRow>,
     submissions: BTreeMap<SubmissionId, Submission>,
     verdicts: BTreeMap<(ContentDigest, Digest), Verdict>,
+    /// By what admitted contents are compared.
+    sketches: BTreeMap<ContentDigest, Sketch>,
+    /// The submissions that were accepted, to compare others with.
+    works: SketchIndex,
     /// Contents whose verdict was asked for in this life.
     judging: BTreeSet<ContentDigest>,
     fetching: BTreeMap<SubmissionId, FetchClock>,
@@ -121,15 +129,17 @@ pub struct Machine {
     /// Who is there, and who coordinates what.
     duties: Duties,
     /// What this node coordinates, or did.
-    evaluations: BTreeMap<SubmissionId, Evaluation>,
+    evaluations: BTreeMap<Trial, Evaluation>,
     replica_of: BTreeMap<AssignmentId, ReplicaKey>,
     queue: LeaseQueue,
     /// Attempts are numbered from after this one.
     attempts_from: Attempt,
-    /// Evaluations that are not decided.
-    pending: BTreeMap<SubmissionId, Pending>,
-    /// Submissions that have to be settled again.
-    to_settle: BTreeSet<SubmissionId>,
+    /// Trials that are not decided.
+    pending: BTreeMap<Trial, Pending>,
+    /// What was decided.
+    outcomes: BTreeMap<Trial, OutcomeRow>,
+    /// Trials that have to be settled again.
+    to_settle: BTreeSet<Trial>,
     /// Submissions that the latest view shows.
     current: BTreeSet<SubmissionId>,
     /// Since when the view does not show the others.
@@ -141,7 +151,7 @@ pub struct Machine {
     strikes_counted: usize,
     runs: BTreeMap<RunId, Run>,
     /// What this node measured.
-    measurements: BTreeMap<SubmissionId, MeasurementRow>,
+    measurements: BTreeMap<Trial, MeasurementRow>,
     /// Coordinators with work for this node, unless that has to be found out again.
     asked_for_work: Option<Vec<Hotkey>>,
     receipts: Receipts,
@@ -190,6 +200,8 @@ impl Machine {
             gone: BTreeMap::new(),
             submissions: BTreeMap::new(),
             verdicts: BTreeMap::new(),
+            sketches: BTreeMap::new(),
+            works: SketchIndex::default(),
             judging: BTreeSet::new(),
             fetching: BTreeMap::new(),
             passed_over: BTreeMap::new(),
@@ -199,6 +211,7 @@ impl Machine {
             queue: LeaseQueue::default(),
             attempts_from: Attempt(0),
             pending: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
             to_settle: BTreeSet::new(),
             current: BTreeSet::new(),
             left_at: BTreeMap::new(),
@@ -246,8 +259,8 @@ impl Machine {
             Event::ContentMissing { submission } => {
                 self.on_content_missing(now, submission, &mut out);
             }
-            Event::AdmissionEnded { submission, verdict } => {
-                self.on_admission_ended(now, submission, verdict, &mut out);
+            Event::AdmissionEnded { submission, verdict, sketch } => {
+                self.on_admission_ended(now, submission, verdict, sketch, &mut out);
             }
             Event::PeerAsked { call, peer, request } => {
                 self.on_asked(now, call, peer, request, &mut out);
@@ -303,6 +316,7 @@ impl Machine {
         self.refresh_peers();
         self.take_in_commitments(now, out);
         self.retire(out);
+        self.release_held(now, out);
         if self.update_duties(now) {
             self.touch_all();
         }
@@ -379,16 +393,22 @@ impl Machine {
         self.submissions.values()
     }
 
-    /// Whether an evaluation needs further results. An earlier verdict may stand until they come.
+    /// Whether a trial of a submission needs further results. An earlier verdict may stand until
+    /// they come.
     #[must_use]
     pub fn needs_results(&self, id: &SubmissionId) -> bool {
-        self.pending.contains_key(id)
+        self.pending.range(Trial::all_of(*id)).next().is_some()
     }
 
-    /// Who can be asked for a result of a submission, as this node sees it, or has one.
+    /// Who can be asked for a result of a trial, as this node sees it, or has one.
     #[must_use]
-    pub fn eligible(&self, id: &SubmissionId) -> BTreeSet<Hotkey> {
-        self.jury(id).eligible
+    pub fn eligible(&self, trial: &Trial) -> BTreeSet<Hotkey> {
+        self.jury(trial).eligible
+    }
+
+    /// What was decided, by trial.
+    pub fn outcomes(&self) -> impl Iterator<Item = &OutcomeRow> {
+        self.outcomes.values()
     }
 
     /// Leases that this node coordinates, or did.
@@ -496,6 +516,7 @@ impl Machine {
                 submission.state,
                 SubmissionState::Committed { .. }
                     | SubmissionState::Fetched
+                    | SubmissionState::Held { .. }
                     | SubmissionState::Admitted
             )
         })

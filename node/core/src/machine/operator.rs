@@ -5,12 +5,14 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::health::DeviceRow;
-use crate::id::AssignmentId;
+use crate::hold::{NotResolved, Resolution};
+use crate::id::{AssignmentId, SubmissionId};
 use crate::inventory::DeviceId;
 use crate::lease::{NotReopened, Reopening};
 use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::event::CallId;
 use crate::machine::Machine;
+use crate::submission::Submission;
 use crate::unit::Now;
 
 /// What an operator asks for.
@@ -20,6 +22,13 @@ pub enum OperatorRequest {
     Reopen {
         /// Which assignment.
         assignment: AssignmentId,
+    },
+    /// A submission that is held is looked at.
+    Resolve {
+        /// Which submission.
+        submission: SubmissionId,
+        /// What is decided.
+        resolution: Resolution,
     },
     /// Something about a device.
     Order {
@@ -93,6 +102,8 @@ impl fmt::Display for OrderRefused {
 pub enum OperatorAnswer {
     /// About [`OperatorRequest::Reopen`].
     Reopened(Result<Reopening, NotReopened>),
+    /// About [`OperatorRequest::Resolve`]: the submission as it is now.
+    Resolved(Result<Box<Submission>, NotResolved>),
     /// About [`OperatorRequest::Order`]: how the device stands now.
     Ordered(Result<Box<DeviceRow>, OrderRefused>),
 }
@@ -108,6 +119,10 @@ impl Machine {
         let answer = match request {
             OperatorRequest::Reopen { assignment } => {
                 OperatorAnswer::Reopened(self.reopen(now, assignment, out))
+            }
+            OperatorRequest::Resolve { submission, resolution } => {
+                let resolved = self.resolve(now, submission, resolution, out);
+                OperatorAnswer::Resolved(resolved.map(Box::new))
             }
             OperatorRequest::Order { device, order } => {
                 OperatorAnswer::Ordered(self.order(now, &device, order, out))
@@ -129,15 +144,16 @@ impl Machine {
             return Err(NotReopened::NotReady);
         }
         let key = self.replica_of.get(&assignment).copied().ok_or(NotReopened::Unknown)?;
-        let (submission, replica) = key;
-        if !self.pending.contains_key(&submission) {
+        let (trial, replica) = key;
+        let submission = trial.submission;
+        if !self.pending.contains_key(&trial) {
             return Err(NotReopened::Settled);
         }
         let before = self
             .change(key, out, |record| record.reopen_by_hand(block, now.mono))
             .ok_or(NotReopened::Unknown)??;
         out.note(Note::LeaseReopened { submission, attempt: before.attempt.0 });
-        let is_on_duty = self.is_on_duty(&submission);
+        let is_on_duty = self.is_on_duty(&trial);
         Ok(Reopening { assignment, submission, replica, is_on_duty, before })
     }
 }

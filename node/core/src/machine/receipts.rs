@@ -1,4 +1,4 @@
-//! The receipts that this node has: by submission, to settle it, and by the sequence of the
+//! The receipts that this node has: by trial, to settle it, and by the sequence of the
 //! coordinator that accepted them, to pass them on.
 
 use std::collections::BTreeMap;
@@ -7,15 +7,16 @@ use crate::evidence::Receipt;
 use crate::id::{Digest, Hotkey, SubmissionId};
 use crate::limits::{LATE_RECEIPTS_MAX, RECEIPTS_PER_PAGE_MAX, RECEIPTS_PER_SUBMISSION_MAX};
 use crate::rows::{ReceiptRow, ReceiptStanding};
+use crate::trial::Trial;
 
-/// Receipts of one worker for one submission that are taken from others: it may have had to show
+/// Receipts of one worker for one trial that are taken from others: it may have had to show
 /// its result to several coordinators.
 const PER_WORKER_MAX: usize = 8;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Receipts {
-    by_submission: BTreeMap<SubmissionId, BTreeMap<Digest, ReceiptRow>>,
-    by_sequence: BTreeMap<(Hotkey, u64), (SubmissionId, Digest)>,
+    by_trial: BTreeMap<Trial, BTreeMap<Digest, ReceiptRow>>,
+    by_sequence: BTreeMap<(Hotkey, u64), (Trial, Digest)>,
 }
 
 impl Receipts {
@@ -27,37 +28,44 @@ impl Receipts {
     /// The same, where the digest of its evidence is known.
     pub(super) fn put_as(&mut self, digest: Digest, row: ReceiptRow) {
         let evidence = &row.receipt.evidence;
-        let place = (evidence.submission, digest);
+        let place = (evidence.trial(), digest);
         if let Some(sequence) = row.sequence {
             self.by_sequence.insert((evidence.coordinator, sequence), place);
         }
-        self.by_submission.entry(place.0).or_default().insert(place.1, row);
+        self.by_trial.entry(place.0).or_default().insert(place.1, row);
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &ReceiptRow> {
-        self.by_submission.values().flat_map(BTreeMap::values)
+        self.by_trial.values().flat_map(BTreeMap::values)
     }
 
-    /// Those of one submission, in the order of their digests.
-    pub(super) fn of(&self, submission: &SubmissionId) -> impl Iterator<Item = &ReceiptRow> {
-        self.by_submission.get(submission).into_iter().flat_map(BTreeMap::values)
+    /// Those of one trial, in the order of their digests.
+    pub(super) fn of(&self, trial: &Trial) -> impl Iterator<Item = &ReceiptRow> {
+        self.by_trial.get(trial).into_iter().flat_map(BTreeMap::values)
     }
 
-    /// Those of one submission that count.
-    pub(super) fn counting(&self, submission: &SubmissionId) -> impl Iterator<Item = &Receipt> {
-        self.of(submission)
-            .filter(|row| row.standing == ReceiptStanding::Counts)
-            .map(|row| &row.receipt)
+    /// Those of all trials of a submission.
+    pub(super) fn of_submission(
+        &self,
+        submission: SubmissionId,
+    ) -> impl Iterator<Item = &ReceiptRow> {
+        let trials = self.by_trial.range(Trial::all_of(submission));
+        trials.flat_map(|(_, rows)| rows.values())
+    }
+
+    /// Those of one trial that count.
+    pub(super) fn counting(&self, trial: &Trial) -> impl Iterator<Item = &Receipt> {
+        self.of(trial).filter(|row| row.standing == ReceiptStanding::Counts).map(|row| &row.receipt)
     }
 
     pub(super) fn contains(&self, receipt: &Receipt) -> bool {
-        let rows = self.by_submission.get(&receipt.evidence.submission);
+        let rows = self.by_trial.get(&receipt.evidence.trial());
         rows.is_some_and(|rows| rows.contains_key(&receipt.evidence.digest()))
     }
 
     /// Whether this very receipt counts already.
     pub(super) fn counts(&self, receipt: &Receipt) -> bool {
-        let rows = self.by_submission.get(&receipt.evidence.submission);
+        let rows = self.by_trial.get(&receipt.evidence.trial());
         let row = rows.and_then(|rows| rows.get(&receipt.evidence.digest()));
         row.is_some_and(|row| row.standing == ReceiptStanding::Counts)
     }
@@ -66,7 +74,7 @@ impl Receipts {
     /// is room for it. What a worker says a third time proves nothing more.
     pub(super) fn is_news(&self, receipt: &Receipt) -> bool {
         let evidence = &receipt.evidence;
-        let known = self.counting(&evidence.submission).map(|known| &known.evidence);
+        let known = self.counting(&evidence.trial()).map(|known| &known.evidence);
         let of_worker: Vec<_> = known.filter(|known| known.worker == evidence.worker).collect();
         // Which coordinators saw it, what they had fixed then, and which promise it keeps, is what
         // settling depends on too.
@@ -79,38 +87,38 @@ impl Receipts {
         let first = of_worker.first();
         let says_two_things =
             first.is_some_and(|first| of_worker.iter().any(|known| !known.says_the_same(first)));
-        let count = self.of(&evidence.submission).count();
+        let count = self.of(&evidence.trial()).count();
         !is_known
             && !says_two_things
             && of_worker.len() < PER_WORKER_MAX
             && count < RECEIPTS_PER_SUBMISSION_MAX
     }
 
-    /// Whether a result of `worker` for the submission is in anybody's sequence.
-    pub(super) fn is_public(&self, submission: &SubmissionId, worker: &Hotkey) -> bool {
+    /// Whether a result of `worker` for the trial is in anybody's sequence.
+    pub(super) fn is_public(&self, trial: &Trial, worker: &Hotkey) -> bool {
         let is_theirs = |row: &&ReceiptRow| row.receipt.evidence.worker == *worker;
-        self.of(submission).filter(is_theirs).any(|row| row.sequence.is_some())
+        self.of(trial).filter(is_theirs).any(|row| row.sequence.is_some())
     }
 
-    /// Whether one more late receipt of the submission is kept.
-    pub(super) fn has_room_for_late(&self, submission: &SubmissionId) -> bool {
+    /// Whether one more late receipt of the trial is kept.
+    pub(super) fn has_room_for_late(&self, trial: &Trial) -> bool {
         let is_late = |row: &&ReceiptRow| row.standing == ReceiptStanding::Late;
-        self.of(submission).filter(is_late).count() < LATE_RECEIPTS_MAX
+        self.of(trial).filter(is_late).count() < LATE_RECEIPTS_MAX
     }
 
-    /// Those that `coordinator` accepted for this submission and that have no place in its
+    /// Those that `coordinator` accepted for this trial and that have no place in its
     /// sequence yet, with the digests of their evidence.
     pub(super) fn unpublished(
         &self,
         coordinator: &Hotkey,
-        submission: &SubmissionId,
+        trial: &Trial,
     ) -> Vec<(Digest, ReceiptRow)> {
         let is_waiting = |(_, row): &(&Digest, &ReceiptRow)| {
             row.sequence.is_none()
                 && row.standing == ReceiptStanding::Counts
                 && row.receipt.evidence.coordinator == *coordinator
         };
-        let rows = self.by_submission.get(submission).into_iter().flatten().filter(is_waiting);
+        let rows = self.by_trial.get(trial).into_iter().flatten().filter(is_waiting);
         rows.map(|(digest, row)| (*digest, row.clone())).collect()
     }
 
@@ -120,21 +128,24 @@ impl Receipts {
         self.by_sequence
             .range((of, first)..=(of, u64::MAX))
             .take(RECEIPTS_PER_PAGE_MAX)
-            .filter_map(|((_, sequence), (submission, digest))| {
-                let row = self.by_submission.get(submission)?.get(digest)?;
+            .filter_map(|((_, sequence), (trial, digest))| {
+                let row = self.by_trial.get(trial)?.get(digest)?;
                 Some((*sequence, row.receipt.clone()))
             })
             .collect()
     }
 
     /// Forgets a submission's receipts; returns them.
-    pub(super) fn remove(&mut self, submission: &SubmissionId) -> Vec<ReceiptRow> {
-        let rows = self.by_submission.remove(submission).unwrap_or_default();
-        for row in rows.values() {
+    pub(super) fn remove(&mut self, submission: SubmissionId) -> Vec<ReceiptRow> {
+        let trials: Vec<Trial> =
+            self.by_trial.range(Trial::all_of(submission)).map(|(trial, _)| *trial).collect();
+        let removed = trials.iter().filter_map(|trial| self.by_trial.remove(trial));
+        let rows: Vec<ReceiptRow> = removed.flat_map(BTreeMap::into_values).collect();
+        for row in &rows {
             if let Some(sequence) = row.sequence {
                 self.by_sequence.remove(&(row.receipt.evidence.coordinator, sequence));
             }
         }
-        rows.into_values().collect()
+        rows
     }
 }

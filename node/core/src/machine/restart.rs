@@ -10,9 +10,13 @@ use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::event::Restarted;
 use crate::machine::weights::INTENTS_KEPT;
 use crate::machine::{Machine, Run, WeightsMode};
+use crate::round::Verdict;
 use crate::rows::{
-    IntentRow, IntentState, JournalEntry, JournalStep, Row, SignedExtrinsic, Table, Write,
+    IntentRow, IntentState, JournalEntry, JournalStep, OutcomeRow, Row, SignedExtrinsic, Table,
+    Write,
 };
+use crate::submission::SubmissionState;
+use crate::trial::Trial;
 use crate::unit::Now;
 
 impl Machine {
@@ -30,6 +34,8 @@ impl Machine {
         for row in found.rows {
             self.load(now, row, out);
         }
+        self.remember_decided();
+        self.remember_works();
         if found.has_lost_rows {
             self.start_catching_up(out);
         } else if has_waited {
@@ -40,7 +46,7 @@ impl Machine {
             self.queue.place(record, None);
         }
         let admitted = self.submissions.values().filter(|s| s.state.is_admitted());
-        self.to_settle = admitted.map(|submission| submission.id).collect();
+        self.to_settle = admitted.flat_map(|submission| self.trials_of(submission)).collect();
         self.reconcile_journal(&found.journal, out);
         for run in found.leftovers {
             out.note(Note::LeftoverFound { run });
@@ -49,21 +55,44 @@ impl Machine {
         self.resume_intake(now, out);
     }
 
+    /// What was decided before there were rows of it is known by the submission's state.
+    fn remember_decided(&mut self) {
+        for submission in self.submissions.values() {
+            let verdict = match &submission.state {
+                SubmissionState::Scored { points } => Verdict::Scored { points: *points },
+                SubmissionState::Failed { ending } => Verdict::Failed { ending: ending.clone() },
+                SubmissionState::Disputed => Verdict::Disputed,
+                SubmissionState::Committed { .. }
+                | SubmissionState::Fetched
+                | SubmissionState::Admitted
+                | SubmissionState::Held { .. }
+                | SubmissionState::Rejected { .. } => continue,
+            };
+            let trial = Trial::first(submission.id);
+            let decided_at = submission.committed_at;
+            let row = OutcomeRow { trial, verdict, worker: None, decided_at };
+            self.outcomes.entry(trial).or_insert(row);
+        }
+    }
+
     fn load(&mut self, now: Now, row: Row, out: &mut Outcome) {
         match row {
             Row::Submission(row) => {
                 self.submissions.insert(row.id, row);
             }
             Row::Verdict(row) => {
+                if let Some(sketch) = row.sketch {
+                    self.sketches.insert(row.content, sketch);
+                }
                 self.verdicts.insert((row.content, row.policy), row.verdict);
             }
             // Under other rules it was another assignment.
             Row::Lease(row) if row.assignment.policy != self.policy_digest => {}
             Row::Lease(row) => {
                 let assignment = &row.assignment;
-                let id = assignment.submission;
-                self.replica_of.insert(assignment.id, (id, assignment.replica));
-                let evaluation = self.evaluations.entry(id).or_default();
+                let trial = assignment.trial();
+                self.replica_of.insert(assignment.id, (trial, assignment.replica));
+                let evaluation = self.evaluations.entry(trial).or_default();
                 evaluation.insert(LeaseRecord::resume(*row, now.mono));
             }
             Row::Receipt(row) => {
@@ -92,7 +121,10 @@ impl Machine {
             Row::Cursor(row) if row.peer == self.config.hotkey => self.resume_numbers(row.after),
             Row::Cursor(row) => self.peers.entry(row.peer).or_default().after = row.after,
             Row::Measurement(row) => {
-                self.measurements.insert(row.submission, *row);
+                self.measurements.insert(row.trial(), *row);
+            }
+            Row::Outcome(row) => {
+                self.outcomes.insert(row.trial, row);
             }
             // Met with the devices.
             Row::Device(_) => {}

@@ -12,12 +12,10 @@ use crate::machine::Machine;
 use crate::round::{
     check_evidence, settle, Decision, EvidenceRejected, Expected, Jury, Standing, Verdict,
 };
-use crate::rows::{CursorRow, Row, StrikeCause, StrikeRow, Table, Write};
+use crate::rows::{CursorRow, OutcomeRow, Row, StrikeCause, StrikeRow, Table, Write};
 use crate::submission::{Submission, SubmissionState};
+use crate::trial::Trial;
 use crate::unit::{BlockCount, BlockNumber, Now};
-
-/// Stage of the funnel that every admitted submission is evaluated in.
-pub(super) const FIRST_TIER: u8 = 1;
 
 /// An evaluation that is not decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,33 +47,35 @@ fn is_only_missing(jury: &Jury, claimants: &BTreeSet<Hotkey>) -> bool {
 }
 
 impl Machine {
-    /// What each validator derives for one replica of a submission.
-    pub(super) fn assignment_of(&self, submission: &Submission, replica: u8) -> Assignment {
-        Assignment::derive(submission, FIRST_TIER, replica, self.policy_digest)
-    }
-
-    /// The replica of the submission that has this id.
-    pub(super) fn assignment_with(
+    /// What each validator derives for one replica of a trial of the submission.
+    pub(super) fn assignment_of(
         &self,
         submission: &Submission,
-        id: AssignmentId,
-    ) -> Option<Assignment> {
+        trial: Trial,
+        replica: u8,
+    ) -> Assignment {
+        Assignment::derive(submission, (trial.tier, trial.unit), replica, self.policy_digest)
+    }
+
+    /// The replica of the trial that has this id; `None` too for a trial that the submission is not
+    /// to pass: whoever sends receipts could name as many as there are numbers.
+    pub(super) fn assignment_with(&self, trial: Trial, id: AssignmentId) -> Option<Assignment> {
+        let submission = self.submissions.get(&trial.submission)?;
+        if !self.trials_of(submission).contains(&trial) {
+            return None;
+        }
         (0..REPLICA_NUMBERS_MAX)
-            .map(|replica| self.assignment_of(submission, replica))
+            .map(|replica| self.assignment_of(submission, trial, replica))
             .find(|assignment| assignment.id == id)
     }
 
-    /// Whether a receipt is for what this node derived for the submission.
-    pub(super) fn check_receipt(
-        &self,
-        submission: &Submission,
-        receipt: &Receipt,
-    ) -> Result<(), EvidenceRejected> {
+    /// Whether a receipt is for what this node derived itself.
+    pub(super) fn check_receipt(&self, receipt: &Receipt) -> Result<(), EvidenceRejected> {
         let genesis =
             self.view.as_ref().map(|view| view.genesis).ok_or(EvidenceRejected::OtherChain)?;
         let evidence = &receipt.evidence;
         let assignment = self
-            .assignment_with(submission, evidence.assignment)
+            .assignment_with(evidence.trial(), evidence.assignment)
             .ok_or(EvidenceRejected::OtherAssignment)?;
         let expected = Expected {
             genesis,
@@ -92,8 +92,8 @@ impl Machine {
         self.placement.check(limits).is_ok()
     }
 
-    /// Who has to agree on the submission, from what is known now.
-    pub(super) fn jury(&self, id: &SubmissionId) -> Jury {
+    /// Who has to agree on a trial, from what is known now.
+    pub(super) fn jury(&self, trial: &Trial) -> Jury {
         let own_hotkey = self.config.hotkey;
         let is_validator = self.view.as_ref().is_some_and(|view| view.is_validator(&own_hotkey));
         let own = (is_validator && self.can_evaluate()).then_some(own_hotkey);
@@ -101,11 +101,11 @@ impl Machine {
         let can_be_asked = |hotkey: &&Hotkey| {
             **hotkey != own_hotkey
                 && self.duties.is_able(hotkey)
-                && !self.is_barred(hotkey, id)
+                && !self.is_barred(hotkey, &trial.submission)
                 && !self.is_struck_out(hotkey)
         };
         let others = self.duties.present().filter(can_be_asked).copied();
-        let claimants = self.receipts.counting(id).map(|receipt| receipt.evidence.worker);
+        let claimants = self.receipts.counting(trial).map(|receipt| receipt.evidence.worker);
         let eligible: BTreeSet<Hotkey> = others.chain(own).chain(claimants).collect();
         let agreement = &self.config.policy.agreement;
         Jury {
@@ -120,70 +120,78 @@ impl Machine {
     /// those that were decided by fewer validators than there are now.
     pub(super) fn touch_all(&mut self) {
         let admitted = self.submissions.values().filter(|s| s.state.is_admitted());
-        let touched: Vec<SubmissionId> = admitted
-            .map(|submission| submission.id)
-            .filter(|id| self.current.contains(id) || self.pending.contains_key(id))
+        let touched: Vec<Trial> = admitted
+            .flat_map(|submission| self.trials_of(submission))
+            .filter(|trial| self.is_current(trial) || self.pending.contains_key(trial))
             .collect();
         self.to_settle.extend(touched);
     }
 
-    /// Settles every submission that something changed for.
+    /// Settles every trial that something changed for.
     pub(super) fn settle_touched(&mut self, now: Now, out: &mut Outcome) {
         if self.view.is_none() {
             return;
         }
-        for id in std::mem::take(&mut self.to_settle) {
-            self.settle_one(now, id, out);
+        for trial in std::mem::take(&mut self.to_settle) {
+            self.settle_one(now, trial, out);
         }
     }
 
-    fn settle_one(&mut self, now: Now, id: SubmissionId, out: &mut Outcome) {
-        let Some(submission) = self.submissions.get(&id) else { return };
+    /// The trials that a submission is to pass, as far as it is known now.
+    pub(super) fn trials_of(&self, submission: &Submission) -> Vec<Trial> {
+        vec![Trial::first(submission.id)]
+    }
+
+    /// Whether the latest view shows the submission.
+    fn is_current(&self, trial: &Trial) -> bool {
+        self.current.contains(&trial.submission)
+    }
+
+    fn settle_one(&mut self, now: Now, trial: Trial, out: &mut Outcome) {
+        let Some(submission) = self.submissions.get(&trial.submission) else { return };
         if !submission.state.is_admitted() {
             return;
         }
-        let counting = self
-            .receipts
-            .counting(&id)
-            .filter(|receipt| self.check_receipt(submission, receipt).is_ok());
-        let jury = self.jury(&id);
+        let counting =
+            self.receipts.counting(&trial).filter(|receipt| self.check_receipt(receipt).is_ok());
+        let jury = self.jury(&trial);
         let standing = settle(&jury, counting);
-        let is_undecided = submission.state == SubmissionState::Admitted;
+        let is_undecided = !self.outcomes.contains_key(&trial);
         let is_wanted = standing.decision.is_none()
-            && !self.retired.contains(&id)
-            && (self.current.contains(&id) || (is_undecided && self.is_under_way(&id)));
+            && !self.retired.contains(&trial.submission)
+            && (self.is_current(&trial) || (is_undecided && self.is_under_way(&trial)));
         for worker in &standing.equivocal {
-            self.strike(*worker, id, StrikeCause::Equivocated, out);
+            self.strike(*worker, trial.submission, StrikeCause::Equivocated, out);
         }
         if let Some(decision) = &standing.decision {
-            self.apply_decision(id, decision, out);
+            self.apply_decision(trial, decision, out);
         }
         let is_ours_missing = is_only_missing(&jury, &standing.claimants);
-        self.put_pending(id, standing, is_ours_missing, is_wanted);
+        self.put_pending(trial, standing, is_ours_missing, is_wanted);
         self.asked_for_work = None;
-        self.plan_replicas(now, id, out);
+        self.plan_replicas(now, trial, out);
     }
 
-    /// Whether somebody may be at work on an evaluation of a submission that the view does not show
-    /// any more.
-    fn is_under_way(&self, id: &SubmissionId) -> bool {
-        self.pending.contains_key(id) || self.evaluations.contains_key(id)
+    /// Whether somebody may be at work on a trial of a submission that the view does not show any
+    /// more.
+    fn is_under_way(&self, trial: &Trial) -> bool {
+        self.pending.contains_key(trial) || self.evaluations.contains_key(trial)
     }
 
     fn put_pending(
         &mut self,
-        id: SubmissionId,
+        trial: Trial,
         standing: Standing,
         is_ours_missing: bool,
         is_wanted: bool,
     ) {
         if !is_wanted {
-            self.pending.remove(&id);
+            self.pending.remove(&trial);
             return;
         }
         let number = self.view.as_ref().map(|view| view.number).unwrap_or_default();
         let Standing { claimants, needed, .. } = standing;
-        let known = self.pending.get(&id);
+        let known = self.pending.get(&trial);
         let missing_since = known.and_then(|known| known.ours_missing_since).unwrap_or(number);
         let pending = Pending {
             since: known.map_or(number, |known| known.since),
@@ -193,13 +201,30 @@ impl Machine {
             ours_missing_since: is_ours_missing.then_some(missing_since),
             for_itself: is_ours_missing && known.is_some_and(|known| known.for_itself),
         };
-        self.pending.insert(id, pending);
+        self.pending.insert(trial, pending);
     }
 
-    fn apply_decision(&mut self, id: SubmissionId, decision: &Decision, out: &mut Outcome) {
+    fn apply_decision(&mut self, trial: Trial, decision: &Decision, out: &mut Outcome) {
+        let id = trial.submission;
         for worker in &decision.alone {
             self.strike(*worker, id, StrikeCause::StoodAlone, out);
         }
+        if trial == Trial::first(id) {
+            self.score(id, decision, out);
+        }
+        let known = self.outcomes.get(&trial);
+        if known.is_some_and(|known| known.verdict == decision.verdict) {
+            return;
+        }
+        let decided_at = self.view.as_ref().map(|view| view.number).unwrap_or_default();
+        let (verdict, worker) = (decision.verdict.clone(), decision.worker);
+        let row = OutcomeRow { trial, verdict, worker, decided_at };
+        out.put(Row::Outcome(row.clone()));
+        self.outcomes.insert(trial, row);
+    }
+
+    /// What the first trial says is what a submission's state says.
+    fn score(&mut self, id: SubmissionId, decision: &Decision, out: &mut Outcome) {
         let state = match &decision.verdict {
             Verdict::Scored { points } => SubmissionState::Scored { points: *points },
             Verdict::Failed { ending } => SubmissionState::Failed { ending: ending.clone() },
@@ -235,7 +260,7 @@ impl Machine {
         if self.strikes.contains_key(&(validator, submission, cause)) {
             return;
         }
-        let theirs = self.receipts.of(&submission).map(|row| &row.receipt.evidence);
+        let theirs = self.receipts.of_submission(submission).map(|row| &row.receipt.evidence);
         let evidence: Vec<Digest> = theirs.map(Evidence::digest).collect();
         let block = self.view.as_ref().map(|view| view.number).unwrap_or_default();
         let row = StrikeRow { validator, submission, cause, evidence, block };
@@ -281,7 +306,10 @@ impl Machine {
         let current: BTreeSet<SubmissionId> =
             self.submissions.values().filter(|s| is_shown(s)).map(|s| s.id).collect();
         // What an endpoint that lags did not show when it was planned is planned again.
-        self.to_settle.extend(current.difference(&self.current));
+        let again = current.difference(&self.current);
+        let again = again.filter_map(|id| self.submissions.get(id));
+        let again: Vec<Trial> = again.flat_map(|s| self.trials_of(s)).collect();
+        self.to_settle.extend(again);
         self.current = current;
         let gone = self.submissions.keys().filter(|id| !self.current.contains(*id));
         let mut over: Vec<SubmissionId> = Vec::new();
@@ -298,7 +326,8 @@ impl Machine {
         let receipts = &self.receipts;
         self.strikes.retain(|_, row| {
             // As long as what it is for is there, it would be written down anew.
-            let is_kept = counts_at(number, row) || receipts.of(&row.submission).next().is_some();
+            let is_kept =
+                counts_at(number, row) || receipts.of_submission(row.submission).next().is_some();
             if !is_kept {
                 let row = Row::Strike(row.clone());
                 out.writes.push(Write::Delete(Table::Strikes, row.key()));
@@ -313,10 +342,11 @@ impl Machine {
 
     fn forget_evaluation(&mut self, id: SubmissionId, out: &mut Outcome) {
         self.retired.insert(id);
-        self.pending.remove(&id);
         self.duties.forget(&id);
-        let rows = self.receipts.remove(&id);
         let own = self.config.hotkey;
+        let trials = Trial::all_of(id);
+        self.pending.retain(|trial, _| trial.submission != id);
+        let rows = self.receipts.remove(id);
         if rows.iter().any(|row| row.receipt.evidence.coordinator == own) {
             // Or their numbers would be given again after the next start, and nobody would read
             // what has them.
@@ -327,15 +357,20 @@ impl Machine {
         for row in rows {
             delete(Row::Receipt(Box::new(row)));
         }
-        if let Some(evaluation) = self.evaluations.remove(&id) {
+        let evaluated: Vec<Trial> =
+            self.evaluations.range(trials.clone()).map(|(trial, _)| *trial).collect();
+        for trial in evaluated {
+            let Some(evaluation) = self.evaluations.remove(&trial) else { continue };
             for record in evaluation.replicas() {
                 let assignment = &record.row().assignment;
-                self.queue.remove(&(id, assignment.replica));
+                self.queue.remove(&(trial, assignment.replica));
                 self.replica_of.remove(&assignment.id);
                 delete(Row::Lease(Box::new(record.row().clone())));
             }
         }
-        if let Some(row) = self.measurements.remove(&id) {
+        let measured: Vec<Trial> =
+            self.measurements.range(trials).map(|(trial, _)| *trial).collect();
+        for row in measured.iter().filter_map(|trial| self.measurements.remove(trial)) {
             delete(Row::Measurement(Box::new(row)));
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::evidence::{Evidence, Metrics, Receipt};
-use crate::id::{Digest, DigestBuilder, Hotkey, RunId, Salt, Signature, SubmissionId};
+use crate::id::{Digest, DigestBuilder, Hotkey, RunId, Salt, Signature};
 use crate::inventory::Device;
 use crate::keeper::{Kept, Lapse};
 use crate::lease::{
@@ -16,10 +16,10 @@ use crate::limits::{
 };
 use crate::machine::effect::{Effect, Note, Outcome, RunSpec};
 use crate::machine::event::Question;
-use crate::machine::settle::FIRST_TIER;
 use crate::machine::Machine;
 use crate::outcome::{Ending, Fault};
 use crate::rows::{MeasurementRow, Row, RunRow, RunState, Table, Write};
+use crate::trial::Trial;
 use crate::unit::{MonoMs, Now, UnixMs};
 
 /// How long a result waits for the next try to hand it in.
@@ -185,7 +185,7 @@ impl Machine {
                 break;
             }
             let (helpers, for_itself) = (pending.helpers, pending.for_itself);
-            found.extend(self.coordinators_with_helpers(id, helpers, for_itself));
+            found.extend(self.coordinators_with_helpers(&id.submission, helpers, for_itself));
         }
         self.pending = pending;
         let mut hotkeys: Vec<Hotkey> = found.into_iter().collect();
@@ -214,10 +214,10 @@ impl Machine {
         }
     }
 
-    /// Whether this node evaluates the submission for a coordinator that is there.
-    pub(super) fn is_at_work_on(&self, id: &SubmissionId) -> bool {
+    /// Whether this node evaluates the trial for a coordinator that is there.
+    pub(super) fn is_at_work_on(&self, trial: &Trial) -> bool {
         self.runs.values().map(|run| &run.row.grant).any(|grant| {
-            grant.assignment.submission == *id && !self.duties.is_gone(&grant.coordinator)
+            grant.assignment.trial() == *trial && !self.duties.is_gone(&grant.coordinator)
         })
     }
 
@@ -236,9 +236,10 @@ impl Machine {
         if !submission.state.is_admitted() {
             return Err("its submission is not admitted here");
         }
-        let replica = grant.assignment.replica;
+        let (trial, replica) = (grant.assignment.trial(), grant.assignment.replica);
         if replica >= REPLICA_NUMBERS_MAX
-            || self.assignment_of(submission, replica) != grant.assignment
+            || !self.trials_of(submission).contains(&trial)
+            || self.assignment_of(submission, trial, replica) != grant.assignment
         {
             return Err("this node derives another assignment");
         }
@@ -248,12 +249,12 @@ impl Machine {
         // A result that waits at another coordinator may be handed in here too: that one may be
         // gone.
         let is_in_the_way = |run: &Run| {
-            let of_same = run.row.grant.assignment.submission == submission.id;
+            let of_same = run.row.grant.assignment.trial() == trial;
             let at_same = run.row.grant.coordinator == *peer && run.wants_renewal();
             of_same && (at_same || run.row.state == RunState::Started)
         };
         if self.runs.values().any(is_in_the_way) {
-            return Err("this node already evaluates the submission");
+            return Err("this node already evaluates it");
         }
         if self.devices.is_empty() {
             return Err("this node has no device");
@@ -325,10 +326,10 @@ impl Machine {
 
     /// What this node measured for the same evaluation before, as a result of this grant.
     fn known_result(&self, run: RunId, grant: &Grant) -> Option<Evidence> {
-        let submission = &grant.assignment.submission;
-        let measured = self.measurements.get(submission).map(|row| &row.evidence);
+        let trial = grant.assignment.trial();
+        let measured = self.measurements.get(&trial).map(|row| &row.evidence);
         // After rows were lost others still know what this node had measured.
-        let shown = self.receipts.counting(submission).map(|receipt| &receipt.evidence);
+        let shown = self.receipts.counting(&trial).map(|receipt| &receipt.evidence);
         let own = self.config.hotkey;
         let known = measured.or_else(|| shown.into_iter().find(|shown| shown.worker == own))?;
         let is_same = known.policy == self.policy_digest
@@ -422,18 +423,18 @@ impl Machine {
             return;
         };
         let RunState::Sealing { evidence, .. } = &run.row.state else { return };
-        let (submission, mut evidence) = (evidence.submission, evidence.clone());
+        let (trial, mut evidence) = (evidence.trial(), evidence.clone());
         let own = self.config.hotkey;
-        let known = self.receipts.counting(&submission).map(|known| known.evidence.worker);
+        let known = self.receipts.counting(&trial).map(|known| known.evidence.worker);
         let mut fixed: BTreeSet<Hotkey> = known.collect();
         fixed.extend(
-            seals.iter().filter(|seal| self.is_seal_of(submission, seal)).map(|seal| seal.worker),
+            seals.iter().filter(|seal| self.is_seal_of(trial, seal)).map(|seal| seal.worker),
         );
         // A coordinator that has not gives up its own say by being shown this: nobody waits for it.
         fixed.insert(evidence.coordinator);
         fixed.remove(&own);
-        let others = self.jury(&submission).required().saturating_sub(1);
-        let is_public = self.receipts.is_public(&submission, &own);
+        let others = self.jury(&trial).required().saturating_sub(1);
+        let is_public = self.receipts.is_public(&trial, &own);
         if fixed.len() < others && !is_public && now.mono < run.show_at {
             // Its coordinator may see fewer who can be asked than this node does.
             let show_at = run.show_at.min(now.mono.plus_ms(REVEAL_WAIT_MS));
@@ -442,8 +443,8 @@ impl Machine {
             }
             return;
         }
-        let sealed = self.fixed_by(&evidence.coordinator, submission, seals);
-        let mut shown_to = self.first_shown_with(submission, evidence.coordinator, sealed, out);
+        let known = self.fixed_results(trial, seals);
+        let mut shown_to = self.first_shown_with(trial, evidence.coordinator, known, out);
         evidence.coordinator_sealed = shown_to.remove(&evidence.coordinator).flatten();
         evidence.shown_before = shown_to;
         if let Some(run) = self.runs.get_mut(&id) {
@@ -452,35 +453,36 @@ impl Machine {
         out.perform(Effect::SignReceipt { run: id, evidence });
     }
 
-    /// What a coordinator has fixed as its own result, as far as this node can see.
-    fn fixed_by(
-        &self,
-        coordinator: &Hotkey,
-        submission: SubmissionId,
-        seals: &[Seal],
-    ) -> Option<Digest> {
-        if *coordinator == self.config.hotkey {
-            return None;
-        }
-        let mut known = self.receipts.counting(&submission).map(|receipt| &receipt.evidence);
-        let shown = known.find(|known| known.worker == *coordinator).map(Evidence::sealed);
-        let is_theirs =
-            |seal: &&Seal| seal.worker == *coordinator && self.is_seal_of(submission, seal);
-        shown.or_else(|| seals.iter().find(is_theirs).map(|seal| seal.result))
+    /// What others have fixed as their own results, as far as this node can see.
+    fn fixed_results(&self, trial: Trial, seals: &[Seal]) -> BTreeMap<Hotkey, Digest> {
+        let theirs = seals.iter().filter(|seal| self.is_seal_of(trial, seal));
+        let sealed = theirs.map(|seal| (seal.worker, seal.result)).rev();
+        let known = self.receipts.counting(&trial).map(|receipt| &receipt.evidence);
+        // Of several seals the first counts, and before all what was shown.
+        let mut fixed: BTreeMap<Hotkey, Digest> = sealed.collect();
+        fixed.extend(known.map(|known| (known.worker, known.sealed())));
+        fixed.remove(&self.config.hotkey);
+        fixed
     }
 
-    /// Who was shown this node's result, the coordinator among them, and what each had fixed when
-    /// it first was: what it fixed since, it may have copied. Stored before anything is shown.
+    /// Who was shown this node's result, the coordinator among them, and what each had fixed before
+    /// anybody was: what it fixed since, it may have copied, from the others who were shown it or
+    /// from what they made public. Stored before anything is shown.
+    ///
+    /// - `known`: what others have fixed by now.
     fn first_shown_with(
         &mut self,
-        submission: SubmissionId,
+        trial: Trial,
         coordinator: Hotkey,
-        sealed: Option<Digest>,
+        known: BTreeMap<Hotkey, Digest>,
         out: &mut Outcome,
     ) -> BTreeMap<Hotkey, Option<Digest>> {
-        let Some(row) = self.measurements.get_mut(&submission) else {
-            return BTreeMap::from([(coordinator, sealed)]);
+        let Some(row) = self.measurements.get_mut(&trial) else {
+            return BTreeMap::from([(coordinator, known.get(&coordinator).copied())]);
         };
+        if row.shown_to.is_empty() {
+            row.fixed_before = known;
+        }
         if !row.shown_to.contains_key(&coordinator) {
             if row.shown_to.len() > SHOWN_BEFORE_MAX {
                 // Who had fixed its result then confirms something, remembered or not.
@@ -490,6 +492,7 @@ impl Machine {
                     row.shown_to.remove(&least);
                 }
             }
+            let sealed = row.fixed_before.get(&coordinator).copied();
             row.shown_to.insert(coordinator, sealed);
             out.put(Row::Measurement(Box::new(row.clone())));
         }
@@ -505,14 +508,10 @@ impl Machine {
         self.report_results(now, out);
     }
 
-    /// Whether a seal is of a validator, for a replica of the submission.
-    fn is_seal_of(&self, submission: SubmissionId, seal: &Seal) -> bool {
+    /// Whether a seal is of a validator, for a replica of the trial.
+    fn is_seal_of(&self, trial: Trial, seal: &Seal) -> bool {
         let is_validator = self.view.as_ref().is_some_and(|view| view.is_validator(&seal.worker));
-        let submission = self.submissions.get(&submission);
-        is_validator
-            && submission
-                .and_then(|submission| self.assignment_with(submission, seal.held.assignment))
-                .is_some()
+        is_validator && self.assignment_with(trial, seal.held.assignment).is_some()
     }
 
     /// Shows results that waited for others for as long as a result waits.
@@ -589,6 +588,8 @@ impl Machine {
             netuid: self.config.netuid,
             assignment: assignment.id,
             submission: assignment.submission,
+            tier: assignment.tier,
+            unit: assignment.unit,
             content: assignment.content,
             lease: row.grant.lease,
             attempt: row.grant.attempt,
@@ -607,7 +608,7 @@ impl Machine {
             coordinator_sealed: None,
             shown_before: BTreeMap::new(),
         };
-        let known = self.measurements.get(&assignment.submission).map(|row| &row.evidence);
+        let known = self.measurements.get(&assignment.trial()).map(|row| &row.evidence);
         // The same result is fixed once, or it would look like two; by other rules it is another.
         let again = known.map(|known| Evidence { salt: known.salt, ..evidence.clone() });
         let is_fixed = |again: &Evidence| known.map(Evidence::sealed) == Some(again.sealed());
@@ -634,15 +635,16 @@ impl Machine {
     }
 
     fn remember_result(&mut self, evidence: &Evidence, seal: Seal, out: &mut Outcome) {
-        let submission = evidence.submission;
+        let Trial { submission, tier, unit } = evidence.trial();
         let is_known = |row: &MeasurementRow| row.evidence.sealed() == evidence.sealed();
-        if self.measurements.get(&submission).is_some_and(is_known) {
+        if self.measurements.get(&evidence.trial()).is_some_and(is_known) {
             return;
         }
         let (evidence, shown_to) = (evidence.clone(), BTreeMap::new());
-        let row = MeasurementRow { submission, tier: FIRST_TIER, evidence, seal, shown_to };
+        let fixed_before = BTreeMap::new();
+        let row = MeasurementRow { submission, tier, unit, evidence, seal, shown_to, fixed_before };
         out.put(Row::Measurement(Box::new(row.clone())));
-        self.measurements.insert(submission, row);
+        self.measurements.insert(row.trial(), row);
     }
 
     pub(super) fn on_receipt_signed(

@@ -20,7 +20,7 @@ fn assignment() -> Assignment {
         Location::Peers,
         BlockHash([5; 32]),
     );
-    Assignment::derive(&submission, 1, 0, Digest([7; 32]))
+    Assignment::derive(&submission, (1, 0), 0, Digest([7; 32]))
 }
 
 pub(super) fn evidence() -> Evidence {
@@ -30,6 +30,8 @@ pub(super) fn evidence() -> Evidence {
         netuid: Netuid(1),
         assignment: assignment.id,
         submission: assignment.submission,
+        tier: 1,
+        unit: 0,
         content: assignment.content,
         lease: LeaseId([8; 32]),
         attempt: Attempt(1),

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use node_chain::Keypair;
 use node_core::assignment::{coordinators_among, Assignment};
 use node_core::commitment::Location;
-use node_core::evidence::{Evidence, Metrics, Receipt};
+use node_core::evidence::{Conduct, Evidence, Metrics, Receipt};
 use node_core::id::{
     Attempt, BlockHash, ContentDigest, Digest, DigestBuilder, Hotkey, HotkeySigner, Netuid, RunId,
     Salt, Uid,
@@ -90,7 +90,7 @@ impl World {
         let policy = policy().digest();
         let lease = |submission: &Submission| {
             Row::Lease(Box::new(LeaseRow {
-                assignment: Assignment::derive(submission, TIER, 0, policy),
+                assignment: Assignment::derive(submission, (TIER, 0), 0, policy),
                 attempt: Attempt(0),
                 spent: Spent::default(),
                 state: LeaseState::Open,
@@ -181,6 +181,8 @@ pub(crate) fn result(key: &Keypair, grant: &Grant) -> (Evidence, Seal) {
         netuid: NETUID,
         assignment: assignment.id,
         submission: assignment.submission,
+        tier: assignment.tier,
+        unit: assignment.unit,
         content: assignment.content,
         lease: grant.lease,
         attempt: grant.attempt,
@@ -226,5 +228,6 @@ fn metrics() -> Metrics {
         parameters: 1_000_000,
         peak_memory_bytes: 100 << 20,
         loss_curve_microbpb: (0..CURVE_POINTS).map(|n| 8_000_000 - n * 30_000).collect(),
+        conduct: Conduct::default(),
     }
 }

@@ -80,7 +80,7 @@ impl World {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(SUBMISSION);
         let packed = pack(&source, &policy.archive)?;
         let (content, policy) = (packed.digest, policy.digest());
-        match evaluator.admit(packed.bytes, content).await {
+        match evaluator.admit(packed.bytes, content).await.0 {
             Verdict::Admitted { .. } => {}
             Verdict::Rejected { rejection } => return Err(rejection.to_string().into()),
         }
@@ -97,6 +97,7 @@ impl World {
                 submission: SubmissionId([2; 32]),
                 content: self.content,
                 tier: 0,
+                unit: 0,
                 replica: 0,
                 seed: Digest([3; 32]),
                 policy: self.policy,

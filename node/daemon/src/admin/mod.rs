@@ -5,6 +5,7 @@
 //! - `/metrics`: OpenMetrics text, see `docs/metrics.md`.
 //! - `/status`: the latest [`StatusReport`](crate::status::StatusReport) as JSON.
 //! - `POST /leases/reopen`: gives an assignment new attempts; only for the operator.
+//! - `POST /submissions/resolve`: decides about one that is held; only for the operator.
 //! - `POST /devices/order`: cordons, drains, probes or returns a device; only for the operator.
 //!
 //! What only tells has no authentication: loopback by default, and nothing secret in any answer.
@@ -29,7 +30,8 @@ use crate::status::StatusReport;
 
 pub use address::{AddressFile, AddressFileError};
 pub use operator::{
-    OperatorCall, OperatorRefusal, OperatorToken, OrderRequest, ReopenRequest, TOKEN_HEADER,
+    OperatorCall, OperatorRefusal, OperatorToken, OrderRequest, ReopenRequest, ResolveRequest,
+    TOKEN_HEADER,
 };
 
 /// Header of every answer with the instance's name, see [`AddressFile`].

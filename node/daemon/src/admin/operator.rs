@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use node_core::id::AssignmentId;
+use node_core::hold::Resolution;
+use node_core::id::{AssignmentId, SubmissionId};
 use node_core::inventory::DeviceId;
 use node_core::machine::operator::{DeviceOrder, OperatorAnswer, OperatorRequest};
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,16 @@ pub struct ReopenRequest {
     pub assignment: AssignmentId,
 }
 
+/// Body of `POST /submissions/resolve`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResolveRequest {
+    /// Which submission.
+    pub submission: SubmissionId,
+    /// What is decided.
+    pub resolution: Resolution,
+}
+
 /// Body of `POST /devices/order`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,7 +84,7 @@ pub struct OrderRequest {
 /// Body of an answer that says no.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperatorRefusal {
-    /// Why, as one word: `unknown`, `not_exhausted`, `settled`, `gone`, `busy`,
+    /// Why, as one word: `unknown`, `not_exhausted`, `settled`, `not_held`, `gone`, `busy`,
     /// `nothing_to_probe`, `not_ready`, `no_answer`.
     pub refused: String,
     /// Why, as a sentence.

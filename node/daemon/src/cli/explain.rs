@@ -190,6 +190,9 @@ fn waits_for(
     match row.stage {
         SubmissionStage::Committed => "its content: nobody has served it yet".to_owned(),
         SubmissionStage::Fetched => "its admission, which runs here".to_owned(),
+        SubmissionStage::Held => {
+            "a person: `assay submissions show` says why, `resolve` decides".to_owned()
+        }
         SubmissionStage::Rejected => "nothing: it broke a rule".to_owned(),
         SubmissionStage::Scored | SubmissionStage::Failed | SubmissionStage::Disputed => {
             "nothing: it is decided".to_owned()

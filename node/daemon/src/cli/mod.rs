@@ -23,7 +23,9 @@ mod replay;
 mod report;
 mod run;
 mod runtime;
+mod scaling;
 mod status;
+mod submissions;
 mod version;
 mod watch;
 mod weights;
@@ -72,6 +74,7 @@ pub enum Command {
     Status(status::StatusCommand),
     Explain(explain::ExplainCommand),
     Leases(leases::LeasesCommand),
+    Submissions(submissions::SubmissionsCommand),
     Devices(devices::DevicesCommand),
     Device(device::DeviceCommand),
     Peers(peers::PeersCommand),
@@ -82,6 +85,7 @@ pub enum Command {
     Keys(keys::KeysCommand),
     Miner(miner::MinerCommand),
     Dataset(dataset::DatasetCommand),
+    Scaling(scaling::ScalingCommand),
     Replay(replay::ReplayCommand),
     Version(version::VersionCommand),
     #[command(hide = true)]

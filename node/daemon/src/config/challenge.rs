@@ -11,8 +11,9 @@ use super::{DataDir, Section};
 const POLICY: Key = Key::new("challenge.nas.policy", Kind::Text, Default::Value("dev"))
     .about(
         "The rules of the `nas` challenge, by name: `dev` runs on CPU slots, `dev-gpu` is the same \
-         on whole GPUs. Validators of a subnet have to use the same: leases and receipts carry the \
-         rules' digest.",
+         on whole GPUs; `dev-open` and `dev-gpu-open` keep the gates that read a submission's \
+         source in shadow: they say what they found, and admit; copies are not looked for. \
+         Validators of a subnet have to use the same: leases and receipts carry the rules' digest.",
     )
     .example("\"dev\"");
 
@@ -71,13 +72,21 @@ pub struct Nas {
 pub enum PolicyName {
     /// For laptops and tests: everything runs on two CPU cores in seconds.
     Dev,
+    /// The same with the gates before the container in shadow.
+    DevOpen,
     /// The same on whole GPUs.
     DevGpu,
+    /// The same on whole GPUs, with the gates in shadow.
+    DevGpuOpen,
 }
 
 /// What the configuration calls them.
-const POLICIES: [(&str, PolicyName); 2] =
-    [("dev", PolicyName::Dev), ("dev-gpu", PolicyName::DevGpu)];
+const POLICIES: [(&str, PolicyName); 4] = [
+    ("dev", PolicyName::Dev),
+    ("dev-open", PolicyName::DevOpen),
+    ("dev-gpu", PolicyName::DevGpu),
+    ("dev-gpu-open", PolicyName::DevGpuOpen),
+];
 
 impl PolicyName {
     /// The rules themselves.
@@ -85,7 +94,9 @@ impl PolicyName {
     pub fn policy(self) -> Policy {
         match self {
             Self::Dev => Policy::dev(),
+            Self::DevOpen => Policy::dev_open(),
             Self::DevGpu => Policy::dev_gpu(),
+            Self::DevGpuOpen => Policy::dev_gpu_open(),
         }
     }
 }

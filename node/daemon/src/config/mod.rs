@@ -14,6 +14,7 @@
 //! reported at once. Not here: command-line syntax (`cli`), whether a valid value works (`run`).
 
 mod admin;
+mod api;
 mod chain;
 mod challenge;
 mod data_dir;
@@ -37,6 +38,7 @@ mod wallet;
 mod weights;
 
 pub use admin::Admin;
+pub use api::Api;
 pub use chain::{Chain, Endpoint};
 pub use challenge::{Challenge, Nas, PolicyName};
 pub use data_dir::DataDir;
@@ -72,6 +74,8 @@ pub struct Config {
     pub peer: Peer,
     /// Status, readiness and metrics over HTTP.
     pub admin: Admin,
+    /// What miners and the public reach over HTTP.
+    pub api: Api,
     /// The container engine.
     pub engine: Engine,
     /// Container images.
@@ -96,6 +100,7 @@ impl Config {
         let data_dir = DataDir::read(reader);
         let peer = Peer::read(reader);
         let admin = Admin::read(reader);
+        let api = Api::read(reader);
         let engine = Engine::read(reader);
         let images = Images::read(reader);
         let devices = Devices::read(reader);
@@ -109,6 +114,7 @@ impl Config {
             data_dir: data_dir?,
             peer: peer?,
             admin: admin?,
+            api: api?,
             engine: engine?,
             images: images?,
             devices: devices?,
@@ -138,6 +144,7 @@ pub const SECTIONS: &[Section] = &[
     data_dir::SECTION,
     peer::SECTION,
     admin::SECTION,
+    api::SECTION,
     engine::SECTION,
     images::SECTION,
     devices::SECTION,

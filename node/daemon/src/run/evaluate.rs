@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use node_core::admission::Verdict;
+use node_core::duplicates::Sketch;
 use node_core::evidence::Metrics;
 use node_core::id::{ContentDigest, Digest, RunId};
 use node_core::inventory::{Device, DeviceKind};
@@ -33,10 +34,11 @@ use node_core::machine::effect::RunSpec;
 use node_core::machine::event::Event;
 use node_core::outcome::Ending;
 use node_core::policy::Policy;
-use node_evaluator::admit::admit;
+use node_evaluator::admit::{admit, read_project, Admitted};
 use node_evaluator::archive::{read_archive, Archive};
 use node_evaluator::dataset::Dataset;
-use node_evaluator::meter::{run_meter, MeterOutcome, MeterPlan};
+use node_evaluator::meter::{run_meter, Entries, MeterOutcome, MeterPlan};
+use node_evaluator::tokenizer::Tokenizer;
 use node_runner::{Engine, Leftover, Owner, Run, RunLabels, RunReport};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -145,17 +147,18 @@ impl Evaluator {
     }
 
     /// Judges an archive before anything of it runs. One that is admitted stays in memory.
-    pub async fn admit(&self, bytes: Vec<u8>, content: ContentDigest) -> Verdict {
+    pub async fn admit(&self, bytes: Vec<u8>, content: ContentDigest) -> (Verdict, Option<Sketch>) {
         let policy = self.policy.clone();
         let judged = tokio::task::spawn_blocking(move || admit(&bytes, &content, &policy)).await;
-        let (verdict, archive) = judged.unwrap_or_else(|error| {
+        let (verdict, admitted) = judged.unwrap_or_else(|error| {
             tracing::error!(%error, "admission panicked");
             (Verdict::Rejected { rejection: crashed() }, None)
         });
-        if let Some(archive) = archive {
+        let sketch = admitted.map(|Admitted { archive, sketch }| {
             self.shelf.put(content, Arc::new(archive));
-        }
-        verdict
+            sketch
+        });
+        (verdict, sketch)
     }
 
     /// A submission's files from memory, or from the archive that `read` brings; `None` if that is
@@ -285,6 +288,7 @@ impl Evaluator {
         let task = AbortOnDrop(task);
         let (devices, template) = (spec.devices.clone(), self.template(&spec.devices));
         let Berth { mut run, channel, directory } = self.berth(&spec, &template).await?;
+        let clock = Stopping::after(Duration::from_millis(self.policy.run.graceful_stop_ms()));
         // The loop is gone only when the process is about to end.
         drop(started.send(Event::RunStarted { run: spec.run }).await);
         let connected = connected(&mut run, channel, &mut stopped).await;
@@ -298,7 +302,7 @@ impl Evaluator {
             Ok(stream) => {
                 // The meter is gone only if it cannot measure, and tells why.
                 drop(to_meter.send(stream));
-                measure(&mut run, task, stopped).await
+                measure(&mut run, task, stopped, clock).await
             }
             Err(report) => (None, report),
         };
@@ -372,30 +376,84 @@ struct Subject {
 }
 
 impl Subject {
+    async fn plan(&self) -> Result<MeterPlan<'_>, Ending> {
+        let rules = &self.policy.meter;
+        let entries = self.entries()?;
+        let planned = match &entries.tokenizer {
+            None => MeterPlan::new(&self.dataset, rules, &self.seed),
+            Some(path) => {
+                let tokenizer = self.tokenizer(path.clone()).await?;
+                MeterPlan::with_tokenizer(&self.dataset, rules, &self.seed, tokenizer)
+            }
+        };
+        let failed =
+            |error| Ending::EngineFailed { detail: clip_detail(&format!("no plan: {error}")) };
+        let ranks = u32::try_from(self.devices.len()).unwrap_or(u32::MAX);
+        // It has to see the devices that it was given, and no others.
+        let plan = planned.map_err(failed)?.on_devices(gpus_of(&self.devices));
+        Ok(plan.with_entries(entries).with_world_size(ranks))
+    }
+
+    /// What of the archive is called.
+    fn entries(&self) -> Result<Entries, Ending> {
+        let violated = |detail: &str| Ending::ContractViolated { detail: clip_detail(detail) };
+        // It was read at admission, by the same rules.
+        let project = read_project(&self.archive, &self.policy)
+            .map_err(|rejection| violated(&rejection.to_string()))?;
+        Entries::of(&project).map_err(|error| violated(&error.to_string()))
+    }
+
+    /// Reads the submission's tokenizer where neither its size nor a panic holds up others.
+    async fn tokenizer(&self, path: String) -> Result<Tokenizer, Ending> {
+        let (archive, rules) = (Arc::clone(&self.archive), self.policy.meter.tokens.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let json = archive.files.get(&path).ok_or_else(|| format!("there is no `{path}`"))?;
+            Tokenizer::read(json, &rules).map_err(|error| error.to_string())
+        });
+        let read = read.await.unwrap_or_else(|_| Err("it cannot be read".to_owned()));
+        read.map_err(|error| Ending::TokenizerRefused { detail: clip_detail(&error) })
+    }
+
     /// Plans, waits for the container's connection, then measures.
     async fn meter(
         self,
         channel: oneshot::Receiver<UnixStream>,
         progress: watch::Sender<Progress>,
     ) -> MeterOutcome {
-        let plan = match MeterPlan::new(&self.dataset, &self.policy.meter, &self.seed) {
-            // It has to see what it was given, and nothing else.
-            Ok(plan) => plan.on_devices(gpus_of(&self.devices)),
-            Err(error) => return no_measurement(&error.to_string()),
+        let plan = match self.plan().await {
+            Ok(plan) => plan,
+            Err(ending) => return no_measurement(ending),
         };
         match channel.await {
             Ok(stream) => run_meter(stream, &self.archive, plan, &progress).await,
-            Err(_no_container) => no_measurement("there is no container"),
+            Err(_no_container) => {
+                let detail = "there is no container".to_owned();
+                no_measurement(Ending::EngineFailed { detail })
+            }
         }
     }
 }
 
-fn no_measurement(detail: &str) -> MeterOutcome {
-    MeterOutcome {
-        ending: Ending::EngineFailed { detail: clip_detail(detail) },
-        metrics: None,
-        logs: Vec::new(),
-        peer_left: false,
+fn no_measurement(ending: Ending) -> MeterOutcome {
+    MeterOutcome { ending, metrics: None, logs: Vec::new(), peer_left: false }
+}
+
+/// When the meter gives up by itself: before the supervisor's wall clock, which kills.
+struct Stopping {
+    started: Instant,
+    after: Duration,
+}
+
+impl Stopping {
+    fn after(after: Duration) -> Self {
+        Self { started: Instant::now(), after }
+    }
+
+    /// Returns how the run ends, when its time is over.
+    async fn over(&self) -> Ending {
+        tokio::time::sleep(self.after.saturating_sub(self.started.elapsed())).await;
+        let ran_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ending::TooSlow { ran_ms }
     }
 }
 
@@ -430,6 +488,7 @@ async fn measure(
     run: &mut Run,
     mut metering: AbortOnDrop,
     mut stopped: oneshot::Receiver<Ending>,
+    clock: Stopping,
 ) -> (Option<MeterOutcome>, RunReport) {
     let measured = tokio::select! {
         measured = &mut metering.0 => measured.ok(),
@@ -444,6 +503,12 @@ async fn measure(
             let report = run.finished().await;
             return (None, report);
         }
+        too_slow = clock.over() => {
+            metering.0.abort();
+            run.stop(Some(too_slow));
+            let report = run.finished().await;
+            return (None, report);
+        }
     };
     run.stop(None);
     let report = run.finished().await;
@@ -451,10 +516,8 @@ async fn measure(
 }
 
 fn crashed() -> node_core::admission::Rejection {
-    node_core::admission::Rejection {
-        rule: node_core::admission::Rule::ArchiveFormat,
-        file: None,
-        line: None,
-        detail: "the archive cannot be read".to_owned(),
-    }
+    node_core::admission::Rejection::new(
+        node_core::admission::Rule::ArchiveFormat,
+        "the archive cannot be read",
+    )
 }

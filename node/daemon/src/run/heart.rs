@@ -18,6 +18,7 @@ use super::published::Certificates;
 use super::report::Reporter;
 use super::stop::{StopStep, Stopping};
 use crate::admin::OperatorCall;
+use crate::api;
 use crate::exit::ExitReason;
 use crate::metrics::Metrics;
 
@@ -41,6 +42,8 @@ pub(crate) struct Heart {
     pub(crate) keeper: KeeperThread,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) reporter: Reporter,
+    /// What it tells anybody who asks.
+    pub(crate) desk: api::Desk,
     pub(crate) directory: watch::Sender<PeerDirectory>,
     /// What validators published; it goes into the directory with the next finalized block.
     pub(crate) certificates: watch::Receiver<Certificates>,
@@ -54,6 +57,7 @@ pub(crate) struct Sources {
     pub(crate) events: mpsc::Receiver<Event>,
     pub(crate) peers: mpsc::Receiver<PeerCall>,
     pub(crate) operator: mpsc::Receiver<OperatorCall>,
+    pub(crate) readers: mpsc::Receiver<api::Call>,
     pub(crate) stop: mpsc::Receiver<StopStep>,
 }
 
@@ -97,6 +101,10 @@ impl Heart {
                 Some(event) = sources.events.recv() => Some(event),
                 Some(call) = sources.peers.recv() => Some(self.durable.asked(call)),
                 Some(call) = sources.operator.recv() => self.durable.asked_by_operator(call),
+                Some(call) = sources.readers.recv() => {
+                    self.desk.answer(self.durable.machine(), call);
+                    None
+                }
             };
             if !self.keeper.is_alive() {
                 return Err(HeartError::KeeperThread);
@@ -110,6 +118,7 @@ impl Heart {
                 return Ok(exit);
             }
             if is_tick {
+                self.desk.update(super::clock::unix_now(), self.durable.machine());
                 self.reporter.publish(self.durable.machine(), &self.performer);
                 if let Some(event) = stopping.on_tick() {
                     self.handle(event).await?;

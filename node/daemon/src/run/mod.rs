@@ -11,7 +11,7 @@ mod axon;
 pub(crate) mod certificate;
 mod chain_task;
 mod clock;
-mod contents;
+pub(crate) mod contents;
 mod durable;
 mod evaluate;
 mod failpoint;
@@ -30,6 +30,7 @@ use crate::config::Config;
 use crate::exit::ExitReason;
 use crate::failure::Failure;
 
+pub(crate) use clock::unix_now;
 pub use durable::{DurableMachine, NotDurable, PEER_CALLS_QUEUED_MAX, TICK};
 pub use evaluate::{Evaluator, EvaluatorParts, IdleGap, IdleGaps, Progress};
 pub(crate) use report::mode_name;

@@ -102,8 +102,9 @@ impl Performer {
         answer(&self.events, Event::ContentMissing { submission }, async move {
             match contents.read(&content).await {
                 Some(bytes) => {
-                    let verdict = evaluator.admit(bytes, content).await;
-                    Event::AdmissionEnded { submission, verdict }
+                    let (verdict, sketch) = evaluator.admit(bytes, content).await;
+                    let sketch = sketch.map(Box::new);
+                    Event::AdmissionEnded { submission, verdict, sketch }
                 }
                 // Somebody emptied the store: fetch again, judge then.
                 None => Event::ContentMissing { submission },

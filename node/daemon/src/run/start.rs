@@ -42,6 +42,7 @@ use super::published::{keep_read, Certificates};
 use super::report::{mode_name, starting, Reporter};
 use super::stop::{listen, Stopping};
 use crate::admin::{Admin, AdminError, OperatorCall};
+use crate::api::{self, Api, Uploads};
 use crate::config::{Config, GpuUse, WeightsMode};
 use crate::exit::ExitReason;
 use crate::failure::Failure;
@@ -457,11 +458,14 @@ impl Parts<'_> {
             keeper,
             metrics: Arc::clone(&faces.metrics),
             reporter,
+            desk: api::Desk::default(),
             directory,
             certificates,
             halted: None,
         };
-        let sources = Sources { events: event_source, peers: call_source, operator, stop: signals };
+        let readers = self.serve_public(faces).await?;
+        let sources =
+            Sources { events: event_source, peers: call_source, operator, readers, stop: signals };
         let stopping = Stopping::new(self.config.stop.grace);
         Ok(Assembled { heart, first, sources, stopping, server, follower, publisher, evaluator })
     }
@@ -556,10 +560,36 @@ impl Parts<'_> {
         Ok(watch::Sender::new(opened.map_err(Failure::unavailable)?))
     }
 
+    /// Starts the public interface, if there is to be one. Nobody asks where there is none.
+    async fn serve_public(&self, faces: &Faces) -> Result<mpsc::Receiver<api::Call>, Failure> {
+        let (calls, readers) = mpsc::channel(api::CALLS_QUEUED_MAX);
+        let bound = Api::bind(&self.config.api).await.map_err(|error| {
+            Failure::unavailable(error)
+                .hint("set another `api.listen`, or another `api.token_file`")
+        })?;
+        let Some(bound) = bound else { return Ok(readers) };
+        let bytes_max = self.prepared.policy.archive.packed_bytes_max;
+        let uploads = Uploads::open(self.uploads(), bytes_max).map_err(Failure::unavailable)?;
+        tracing::info!(address = %bound.address(), "the public interface listens");
+        let served = bound.serve(calls, uploads, self.prepared.policy.clone(), faces.stop.clone());
+        tokio::spawn(async move {
+            if let Err(error) = served.await {
+                tracing::error!(%error, "the public interface ended");
+            }
+        });
+        Ok(readers)
+    }
+
+    /// Where miners' archives lie that nobody may have committed to yet.
+    fn uploads(&self) -> std::path::PathBuf {
+        self.config.data_dir.path().join("uploads")
+    }
+
     fn open_contents(&self) -> Result<Contents, Failure> {
+        let dirs = self.config.challenge.nas.content_dirs.iter().cloned();
         Contents::open(
             self.config.data_dir.path().join("content"),
-            self.config.challenge.nas.content_dirs.clone(),
+            dirs.chain([self.uploads()]).collect(),
             self.prepared.policy.archive.packed_bytes_max,
         )
         .map_err(Failure::unavailable)

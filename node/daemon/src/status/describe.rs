@@ -306,6 +306,7 @@ fn submissions(machine: &Machine) -> (SubmissionCounts, Vec<SubmissionStatus>) {
             SubmissionStage::Committed => counts.committed += 1,
             SubmissionStage::Fetched => counts.fetched += 1,
             SubmissionStage::Admitted => counts.admitted += 1,
+            SubmissionStage::Held => counts.held += 1,
             SubmissionStage::Rejected => counts.rejected += 1,
             SubmissionStage::Scored => counts.scored += 1,
             SubmissionStage::Failed => counts.failed += 1,
@@ -341,6 +342,10 @@ fn submission_status(
         SubmissionState::Committed { fetch_failure } => status.detail.clone_from(fetch_failure),
         SubmissionState::Fetched => status.stage = SubmissionStage::Fetched,
         SubmissionState::Admitted => status.stage = SubmissionStage::Admitted,
+        SubmissionState::Held { .. } => {
+            status.stage = SubmissionStage::Held;
+            status.detail = Some(submission.state.to_string());
+        }
         SubmissionState::Rejected { rejection } => {
             status.stage = SubmissionStage::Rejected;
             status.rule = Some(rejection.rule.id().to_owned());
@@ -437,7 +442,10 @@ fn evaluations(machine: &Machine, submissions: &[SubmissionStatus]) -> Vec<Evalu
     let is_evaluated = |row: &&SubmissionStatus| {
         !matches!(
             row.stage,
-            SubmissionStage::Committed | SubmissionStage::Fetched | SubmissionStage::Rejected
+            SubmissionStage::Committed
+                | SubmissionStage::Fetched
+                | SubmissionStage::Held
+                | SubmissionStage::Rejected
         )
     };
     let mut leases: BTreeMap<SubmissionId, Vec<&LeaseRow>> = BTreeMap::new();
@@ -618,7 +626,7 @@ mod tests {
         );
         let assignment = node_core::assignment::Assignment::derive(
             &submission,
-            1,
+            (1, 0),
             0,
             node_core::id::Digest([8; 32]),
         );

@@ -299,6 +299,9 @@ fn submissions_line(report: &StatusReport) -> String {
         counts.rejected,
         counts.failed,
     );
+    if counts.held > 0 {
+        text.push_str(&format!(", {} held: `assay submissions` shows why", counts.held));
+    }
     if counts.disputed > 0 {
         text.push_str(&format!(", {} disputed", counts.disputed));
     }
@@ -352,7 +355,8 @@ fn submissions_table(report: &StatusReport) -> String {
         + counts.rejected
         + counts.scored
         + counts.failed
-        + counts.disputed;
+        + counts.disputed
+        + counts.held;
     let all = usize::try_from(all).unwrap_or(usize::MAX);
     titled("submissions", all, report.submissions.len().min(TABLE_ROWS_MAX), table)
 }

@@ -281,6 +281,9 @@ pub struct SubmissionCounts {
     /// Evaluated, not scored because validators measured different things.
     #[serde(default)]
     pub disputed: u64,
+    /// Waiting for a person.
+    #[serde(default)]
+    pub held: u64,
 }
 
 /// How far a submission got.
@@ -293,6 +296,8 @@ pub enum SubmissionStage {
     Fetched,
     /// Waiting for its evaluation.
     Admitted,
+    /// Waiting for a person to look at it.
+    Held,
     /// Refused by a rule.
     Rejected,
     /// Evaluated, and the result counts.
@@ -311,6 +316,7 @@ impl SubmissionStage {
             Self::Committed => "committed",
             Self::Fetched => "fetched",
             Self::Admitted => "admitted",
+            Self::Held => "held",
             Self::Rejected => "rejected",
             Self::Scored => "scored",
             Self::Failed => "failed",

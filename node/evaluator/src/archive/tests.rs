@@ -314,8 +314,8 @@ fn packing_twice_gives_the_same_bytes_and_admission_agrees_with_the_digest() {
     let second = pack(dir.path(), &limits()).unwrap();
     assert_eq!(first, second);
     let (verdict, archive) = admit(&first.bytes, &first.digest, &Policy::dev());
-    let unpacked_bytes = archive.unwrap().unpacked_bytes();
-    assert_eq!(verdict, Verdict::Admitted { files: 3, unpacked_bytes });
+    let unpacked_bytes = archive.unwrap().archive.unpacked_bytes();
+    assert_eq!(verdict, Verdict::admitted(3, unpacked_bytes));
 }
 
 #[test]

@@ -105,6 +105,8 @@ fn a_longer_shard_a_missing_one_and_a_foreign_manifest_are_refused() {
     let outside = manifest.replace("test-0000.txt", "../test-0000.txt");
     fs::write(place.join(MANIFEST_NAME), outside).unwrap();
     assert!(matches!(Dataset::open(&place), Err(OpenError::ShardName { .. })));
+    fs::write(place.join(MANIFEST_NAME), manifest.replace("/v1", "/v3")).unwrap();
+    assert!(matches!(Dataset::open(&place), Err(OpenError::Format { .. })));
     fs::write(place.join(MANIFEST_NAME), manifest.replace("/v1", "/v2")).unwrap();
     assert!(matches!(Dataset::open(&place), Err(OpenError::Format { .. })));
     fs::write(place.join(MANIFEST_NAME), "{}").unwrap();
@@ -140,14 +142,23 @@ fn too_little_text_is_refused_with_the_split_that_stays_empty() {
     assert!(!dir.path().join("data").exists());
 }
 
+fn cut(text: &str) -> Vec<String> {
+    let mut cutter = documents::Cutter::default();
+    let mut documents: Vec<String> = text.lines().filter_map(|line| cutter.line(line)).collect();
+    documents.extend(cutter.end());
+    documents
+}
+
 #[test]
 fn documents_are_clean_text_of_bounded_length() {
-    let messy = "one\r\n\r\n\r\n\r\ntwo \0\t\x07 \nthree";
-    assert_eq!(documents::documents(messy), ["one\n\ntwo\nthree\n\n"]);
+    let messy = "one\r\n\r\n\r\n\r\ntwo \0\t\x07 \u{85}\nthree\u{a0}x";
+    assert_eq!(cut(messy), ["one\n\ntwo\nthree\u{a0}x\n\n"]);
+    assert_eq!(documents::whole(messy).as_deref(), Some("one\n\ntwo\nthree\u{a0}x\n\n"));
     let lines = "a line without blank ones around it\n".repeat(1_000);
-    assert!(documents::documents(&lines).iter().all(|document| document.len() < 9_000));
-    assert_eq!(documents::documents(&lines).concat().matches("line").count(), 1_000);
-    assert!(documents::documents(" \n\n \n").is_empty());
+    assert!(cut(&lines).iter().all(|document| document.len() < 9_000));
+    assert_eq!(cut(&lines).concat().matches("line").count(), 1_000);
+    assert!(cut(" \n\n \n").is_empty());
+    assert_eq!(documents::whole(" \n\n \n"), None);
 }
 
 #[test]
@@ -161,3 +172,14 @@ fn reading_past_the_end_is_refused() {
     assert!(matches!(refused, TextError::OutOfRange { .. }), "{refused}");
     assert!(dataset.read(Split::Test, u64::MAX, &mut two).is_err());
 }
+
+/// The digest of the same text before records could be read: whoever has such a data set keeps it.
+#[test]
+fn plain_text_makes_the_data_set_that_it_always_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = prepare(&sources(dir.path()), &dir.path().join("data")).unwrap();
+    let digest = dataset.digest().to_string();
+    assert_eq!(digest, "32c6a5208dfeeb8be8b451cdb9054b049eccc18dc6103ecd9ab4b23190924ce7");
+}
+
+mod records;

@@ -10,10 +10,14 @@ pub(super) const TOKEN_NATS_MAX: f64 = 64.0;
 /// What the predictions of a batch cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct BatchLoss {
-    /// Sum over its tokens.
+    /// Sum over its tokens; where positions are sampled, an unbiased estimate of it.
     pub(super) nats: f64,
     /// Tokens.
     pub(super) tokens: u64,
+    /// Bytes of text that they cover.
+    pub(super) bytes: u64,
+    /// Positions whose predictions were asked for.
+    pub(super) positions: u64,
     /// Whether any position was missing, infinite or unnormalised.
     pub(super) is_bad: bool,
 }
@@ -24,6 +28,8 @@ impl BatchLoss {
         Self {
             nats: self.nats + other.nats,
             tokens: self.tokens.saturating_add(other.tokens),
+            bytes: self.bytes.saturating_add(other.bytes),
+            positions: self.positions.saturating_add(other.positions),
             is_bad: self.is_bad || other.is_bad,
         }
     }
@@ -46,9 +52,10 @@ impl<'a> Position<'a> {
         (log_sum.abs() <= NORMALISATION_NATS_MAX).then_some(Self { row, log_sum })
     }
 
-    /// Log-probability of a byte, at least `-TOKEN_NATS_MAX`.
-    pub(super) fn log_p(&self, byte: u8) -> f64 {
-        let log_p = self.row.get(usize::from(byte)).copied().unwrap_or(f32::NEG_INFINITY);
+    /// Log-probability of a token, at least `-TOKEN_NATS_MAX`.
+    pub(super) fn log_p(&self, token: u32) -> f64 {
+        let index = usize::try_from(token).unwrap_or(usize::MAX);
+        let log_p = self.row.get(index).copied().unwrap_or(f32::NEG_INFINITY);
         (f64::from(log_p) - self.log_sum).max(-TOKEN_NATS_MAX)
     }
 
@@ -66,14 +73,20 @@ pub(super) fn unusable_nats(vocabulary: usize) -> f64 {
     2.0 * libm::log(f64::from(vocabulary))
 }
 
-/// Cost of a batch: `log_probs` has one row of `vocabulary` entries per target.
-pub(super) fn batch_loss(log_probs: &[f32], targets: &[u8], vocabulary: usize) -> BatchLoss {
-    let mut loss = BatchLoss { tokens: targets.len() as u64, ..BatchLoss::default() };
+/// Cost of the asked positions of a batch, as if they were all: `log_probs` has one row of
+/// `vocabulary` entries per target. Tokens and bytes are for the caller to fill in.
+pub(super) fn positions_loss(
+    log_probs: &[f32],
+    targets: impl ExactSizeIterator<Item = u32>,
+    vocabulary: usize,
+) -> BatchLoss {
+    let positions = targets.len() as u64;
+    let mut loss = BatchLoss { tokens: positions, positions, ..BatchLoss::default() };
     let mut rows = log_probs.chunks_exact(vocabulary);
     for target in targets {
         let (nats, is_bad) = match rows.next().and_then(Position::new) {
             Some(position) => {
-                let nats = -position.log_p(*target);
+                let nats = -position.log_p(target);
                 (nats, nats >= TOKEN_NATS_MAX)
             }
             None => (unusable_nats(vocabulary), true),
@@ -84,11 +97,50 @@ pub(super) fn batch_loss(log_probs: &[f32], targets: &[u8], vocabulary: usize) -
     loss
 }
 
+/// Cost of a whole batch of which some positions were asked: each stands for as many others.
+///
+/// The positions are a uniform sample without repetition, so the expectation over them is the sum
+/// over all. Where all were asked nothing is scaled, and no bit of the sum changes.
+pub(super) fn scaled(asked: BatchLoss, tokens: u64, bytes: u64) -> BatchLoss {
+    #[allow(clippy::cast_precision_loss, reason = "a batch has far fewer than 2^53 tokens")]
+    let nats = match asked.positions {
+        0 => 0.0,
+        all if all == tokens => asked.nats,
+        some => asked.nats * (tokens as f64 / some as f64),
+    };
+    BatchLoss { nats, tokens, bytes, ..asked }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const LN_2: f64 = std::f64::consts::LN_2;
+
+    fn batch_loss(log_probs: &[f32], targets: &[u8], vocabulary: usize) -> BatchLoss {
+        let targets: Vec<u32> = targets.iter().map(|byte| u32::from(*byte)).collect();
+        let tokens = targets.len() as u64;
+        let asked = positions_loss(log_probs, targets.into_iter(), vocabulary);
+        scaled(asked, tokens, tokens)
+    }
+
+    #[test]
+    fn a_sample_of_positions_stands_for_all_and_is_right_on_average() {
+        // Four positions with losses 1, 2, 3 and 4 bits; every pair of them once.
+        let row = |bits: i32| peaked(b'a', 0.5_f64.powi(bits));
+        let rows: Vec<Vec<f32>> = (1..=4).map(row).collect();
+        let mut sum = 0.0;
+        for (one, two) in [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)] {
+            let log_probs = [rows[one].as_slice(), &rows[two]].concat();
+            let asked = positions_loss(&log_probs, [97_u32; 2].into_iter(), 256);
+            let batch = scaled(asked, 4, 9);
+            assert_eq!((batch.tokens, batch.bytes, batch.positions), (4, 9, 2));
+            sum += batch.nats / LN_2;
+        }
+        assert!((sum / 6.0 - 10.0).abs() < 1e-5, "{sum}");
+        let nothing = scaled(BatchLoss::default(), 4, 9);
+        assert_eq!((nothing.nats, nothing.tokens), (0.0, 4));
+    }
 
     fn uniform() -> Vec<f32> {
         vec![-(256_f32.ln()); 256]

@@ -1,12 +1,18 @@
-//! What a measurement asks, in which order: fixed by data set, policy and seed before it starts.
+//! What a measurement asks, in which order: fixed by data set, policy, tokenizer and seed before it
+//! starts.
 
 use node_core::id::Digest;
 use node_core::policy::MeterRules;
 
+use super::passage::{Draws, Passage, Shape};
+use super::project::Entries;
 use super::seed::SeedStream;
 use super::wire::PREDICTION_BYTES_MAX;
 use super::VOCABULARY;
-use crate::dataset::{Dataset, Split, TextError};
+use crate::dataset::{Dataset, Split};
+use crate::tokenizer::Tokenizer;
+
+pub(super) use super::passage::{Batch, BatchError};
 
 /// Why nothing can be measured with a data set under a policy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,56 +51,31 @@ pub enum PlanError {
 
 /// One measurement, ready to start.
 ///
-/// A split is cut into windows of `sequence_tokens` bytes; a batch is `batch_sequences` windows,
-/// drawn without repetition in an order that the seed decides. Held-out text after training is
+/// A split is cut into pieces, which are drawn without repetition in an order that the seed
+/// decides. With bytes as tokens a piece is a sequence; with a tokenizer it is some kilobytes of
+/// text, and the sequences are cut from its tokens as they come. Held-out text after training is
 /// other text than before, so that remembering it is of no use.
 #[derive(Debug)]
 pub struct MeterPlan<'a> {
     pub(super) dataset: &'a Dataset,
     pub(super) rules: MeterRules,
     pub(super) model_seed: u32,
-    /// Training batches.
-    pub(super) batches_total: u32,
-    pub(super) heldout_before: Vec<BatchPlan>,
-    pub(super) training: Vec<BatchPlan>,
-    pub(super) heldout_after: Vec<BatchPlan>,
+    pub(super) shape: Shape,
+    pub(super) draws: Draws,
+    pub(super) heldout_before: Passage,
+    pub(super) training: Passage,
+    pub(super) heldout_after: Passage,
+    /// `None`: tokens are bytes.
+    pub(super) tokenizer: Option<Tokenizer>,
+    pub(super) entries: Entries,
     /// UUIDs of the devices that the container was given.
     pub(super) devices: Vec<String>,
-}
-
-/// Where the text of a batch stands, and how it is audited.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct BatchPlan {
-    /// Number of the batch: 0 is the held-out pass before training, then the training batches
-    /// from 1, then the held-out pass after training.
-    pub(super) number: u32,
-    /// Where its text comes from.
-    pub(super) split: Split,
-    /// Which windows of that text.
-    pub(super) windows: Vec<u64>,
-    audit: Option<AuditPlan>,
-}
-
-/// Where each sequence of an audited batch is cut, and where its other tail stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct AuditPlan {
-    cuts: Vec<usize>,
-    tails: Vec<u64>,
-}
-
-/// A batch's text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct BatchText {
-    /// What the model sees, sequence after sequence.
-    pub(super) inputs: Vec<u8>,
-    /// What it has to predict.
-    pub(super) targets: Vec<u8>,
-    /// For an audit, other inputs, and per sequence the first one that differs.
-    pub(super) altered: Option<(Vec<u8>, Vec<usize>)>,
+    /// Processes that train together in the container.
+    pub(super) world_size: u32,
 }
 
 impl<'a> MeterPlan<'a> {
-    /// Chooses text and audits for a run.
+    /// Chooses text and audits for a run whose tokens are bytes.
     ///
     /// - `dataset`: must hold the whole training budget, and the held-out budget twice.
     /// - `rules`: budgets are rounded down to whole batches, and are one batch at least.
@@ -105,37 +86,76 @@ impl<'a> MeterPlan<'a> {
     /// [`PlanError`] if the policy's numbers do not fit each other or the data set. No run with
     /// this data set can be measured then.
     pub fn new(dataset: &'a Dataset, rules: &MeterRules, seed: &Digest) -> Result<Self, PlanError> {
+        Self::plan(dataset, rules, seed, None)
+    }
+
+    /// The same for a submission with a tokenizer of its own. Budgets stay what they are, bytes of
+    /// text; how many batches they are depends on the tokenizer, and is known when they are over.
+    ///
+    /// # Errors
+    ///
+    /// As [`MeterPlan::new`].
+    pub fn with_tokenizer(
+        dataset: &'a Dataset,
+        rules: &MeterRules,
+        seed: &Digest,
+        tokenizer: Tokenizer,
+    ) -> Result<Self, PlanError> {
+        Self::plan(dataset, rules, seed, Some(tokenizer))
+    }
+
+    fn plan(
+        dataset: &'a Dataset,
+        rules: &MeterRules,
+        seed: &Digest,
+        tokenizer: Option<Tokenizer>,
+    ) -> Result<Self, PlanError> {
         let (sequences, tokens) = (rules.batch_sequences, rules.sequence_tokens);
         if sequences < 2 || tokens < 2 {
             return Err(PlanError::BatchTooSmall { sequences, tokens });
         }
-        let batch_bytes = u64::from(sequences).saturating_mul(u64::from(tokens));
-        let bytes = batch_bytes.saturating_mul(u64::from(VOCABULARY) * 4);
+        let vocabulary = tokenizer.as_ref().map_or(VOCABULARY, Tokenizer::vocabulary);
+        let shape = Shape::new(rules, vocabulary);
+        let bytes = shape.prediction_bytes();
         if bytes > PREDICTION_BYTES_MAX as u64 {
             return Err(PlanError::BatchTooLarge { bytes });
         }
-        let count = |bytes: u64| (bytes / batch_bytes).max(1);
-        let (training, heldout) = (count(rules.train_bytes), count(rules.heldout_bytes));
-        let batches = training.saturating_add(heldout.saturating_mul(2));
+        let cut = Cut { dataset, rules, seed, is_bytes: tokenizer.is_none() };
+        let (heldout, training) =
+            (cut.pieces(rules.heldout_bytes)?, cut.pieces(rules.train_bytes)?);
+        let passes = heldout.saturating_mul(2);
+        let batches = cut.batches(training.saturating_add(passes));
         if u32::try_from(batches).is_err() {
             return Err(PlanError::TooManyBatches { batches });
         }
-        let mut draw = Draw { dataset, rules, seed, audit: SeedStream::new(seed, "audit") };
-        let heldout_windows = draw.windows(Split::Validation, "heldout", heldout * 2)?;
-        let training_windows = draw.windows(Split::Train, "train", training)?;
-        let (before, after) = heldout_windows.split_at(heldout_windows.len() / 2);
-        let batches_total = u32::try_from(training).unwrap_or(u32::MAX);
-        let last = batches_total.saturating_add(1);
-        Ok(Self {
+        let mut held = cut.draw(Split::Validation, "heldout", passes)?;
+        let after = held.split_off(held.len() / 2);
+        let drawn = cut.draw(Split::Train, "train", training)?;
+        let passage = |split, pieces, budget| Passage::new(split, pieces, budget);
+        let mut plan = Self {
             dataset,
             rules: rules.clone(),
             model_seed: model_seed(seed),
-            batches_total,
-            heldout_before: draw.batches(Split::Validation, before, |_| 0),
-            training: draw.batches(Split::Train, &training_windows, |index| index + 1),
-            heldout_after: draw.batches(Split::Validation, after, |_| last),
+            shape,
+            draws: Draws::new(seed),
+            heldout_before: passage(Split::Validation, held, rules.heldout_bytes),
+            training: passage(Split::Train, drawn, rules.train_bytes),
+            heldout_after: passage(Split::Validation, after, rules.heldout_bytes),
+            tokenizer,
+            entries: Entries::default(),
             devices: Vec::new(),
-        })
+            world_size: 1,
+        };
+        plan.training.number = 1;
+        Ok(plan)
+    }
+
+    /// The same for a project whose functions are elsewhere than the default, or whose contract is
+    /// known.
+    #[must_use]
+    pub fn with_entries(mut self, entries: Entries) -> Self {
+        self.entries = entries;
+        self
     }
 
     /// The same for a container that was given these GPUs or slices, by UUID: it has to see them
@@ -146,60 +166,72 @@ impl<'a> MeterPlan<'a> {
         self
     }
 
-    /// Tokens of a batch, and bytes of its text.
-    pub(super) fn batch_tokens(&self) -> usize {
-        self.sequences().saturating_mul(self.tokens())
+    /// The same for a container in which so many processes train together, one per device.
+    #[must_use]
+    pub fn with_world_size(mut self, world_size: u32) -> Self {
+        self.world_size = world_size.max(1);
+        self
     }
 
-    pub(super) fn sequences(&self) -> usize {
-        usize::try_from(self.rules.batch_sequences).unwrap_or(usize::MAX)
-    }
-
-    pub(super) fn tokens(&self) -> usize {
-        usize::try_from(self.rules.sequence_tokens).unwrap_or(usize::MAX)
-    }
-
-    /// Reads a batch's text.
-    pub(super) fn text(&self, batch: &BatchPlan) -> Result<BatchText, TextError> {
-        let tokens = self.tokens();
-        let mut targets = vec![0; self.batch_tokens()];
-        for (window, into) in batch.windows.iter().zip(targets.chunks_mut(tokens)) {
-            self.dataset.read(batch.split, window.saturating_mul(tokens as u64), into)?;
-        }
-        let mut inputs = vec![0; targets.len()];
-        for (input, target) in inputs.chunks_mut(tokens).zip(targets.chunks(tokens)) {
-            shift(target, input);
-        }
-        let altered = match &batch.audit {
-            Some(audit) => Some((self.altered(batch.split, &inputs, audit)?, audit.cuts.clone())),
-            None => None,
+    /// How many training batches the budget will be: exactly where tokens are bytes, otherwise
+    /// about so many, as the first text tells.
+    pub(super) fn expected_batches(&mut self) -> Result<u32, BatchError> {
+        let batch_tokens = self.shape.batch_tokens() as u64;
+        let batches = match &self.tokenizer {
+            None => (self.training.pieces_left().len() / self.shape.sequences) as u64,
+            Some(tokenizer) => {
+                let first = self.training.fill(self.dataset, tokenizer, &self.shape);
+                let (tokens, bytes) = first?;
+                // In the order that does not round to nothing.
+                let tokens = self.rules.train_bytes.saturating_mul(tokens) / bytes.max(1);
+                (tokens / batch_tokens).max(1)
+            }
         };
-        Ok(BatchText { inputs, targets, altered })
+        Ok(u32::try_from(batches).unwrap_or(u32::MAX))
     }
 
-    /// The inputs with another text from each sequence's cut on.
-    fn altered(
-        &self,
-        split: Split,
-        inputs: &[u8],
-        audit: &AuditPlan,
-    ) -> Result<Vec<u8>, TextError> {
-        let mut altered = inputs.to_vec();
-        let places = audit.cuts.iter().zip(&audit.tails);
-        for (sequence, (cut, tail)) in altered.chunks_mut(self.tokens()).zip(places) {
-            if let Some(into) = sequence.get_mut(*cut..) {
-                self.dataset.read(split, *tail, into)?;
+    /// Bytes of training text that so many batches cover: exactly where tokens are bytes, otherwise
+    /// the budget, of which at most a batch is left.
+    pub(super) fn training_bytes(&self, batches: u32) -> u64 {
+        match &self.tokenizer {
+            None => u64::from(batches).saturating_mul(self.shape.batch_tokens() as u64),
+            Some(_) => self.rules.train_bytes,
+        }
+    }
+
+    /// The next batch of a pass, until its budget is used up.
+    pub(super) fn next(&mut self, part: Part) -> Result<Option<Batch>, BatchError> {
+        let passage = match part {
+            Part::HeldOutBefore => &mut self.heldout_before,
+            Part::Training => &mut self.training,
+            Part::HeldOutAfter => &mut self.heldout_after,
+        };
+        let next = passage.next(self.dataset, self.tokenizer.as_ref(), &self.shape)?;
+        let Some(mut batch) = next else { return Ok(None) };
+        match part {
+            // All of a held-out pass has one number.
+            Part::HeldOutBefore | Part::HeldOutAfter => {}
+            Part::Training => {
+                self.training.number = self.training.number.saturating_add(1);
+                self.heldout_after.number = self.training.number;
             }
         }
-        Ok(altered)
+        batch.positions = self.draws.positions(&self.shape);
+        let is_audited = self.draws.is_audited(self.rules.audits_per_mille);
+        if is_audited {
+            let audited = (&batch, self.tokenizer.as_ref());
+            batch.altered = Some(self.draws.altered(self.dataset, audited, &self.shape)?);
+        }
+        Ok(Some(batch))
     }
 }
 
-/// Puts the start mark before a sequence and drops its last byte.
-fn shift(targets: &[u8], inputs: &mut [u8]) {
-    for (input, target) in inputs.iter_mut().skip(1).zip(targets) {
-        *input = *target;
-    }
+/// Which pass over text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    HeldOutBefore,
+    Training,
+    HeldOutAfter,
 }
 
 /// The seed that a submission's own randomness gets: it says nothing about the meter's choices.
@@ -208,54 +240,54 @@ fn model_seed(seed: &Digest) -> u32 {
     u32::try_from(number).unwrap_or_default()
 }
 
-struct Draw<'a> {
+/// How a data set is cut into pieces.
+struct Cut<'a> {
     dataset: &'a Dataset,
     rules: &'a MeterRules,
     seed: &'a Digest,
-    audit: SeedStream,
+    is_bytes: bool,
 }
 
-impl Draw<'_> {
-    fn windows(&self, split: Split, purpose: &str, batches: u64) -> Result<Vec<u64>, PlanError> {
-        let tokens = u64::from(self.rules.sequence_tokens);
-        let needed = batches.saturating_mul(u64::from(self.rules.batch_sequences));
+impl Cut<'_> {
+    fn piece_bytes(&self) -> u64 {
+        if self.is_bytes {
+            u64::from(self.rules.sequence_tokens)
+        } else {
+            Passage::chunk_bytes(self.rules.sequence_tokens)
+        }
+    }
+
+    fn batch_bytes(&self) -> u64 {
+        u64::from(self.rules.batch_sequences).saturating_mul(u64::from(self.rules.sequence_tokens))
+    }
+
+    /// Pieces that a budget takes, in whole batches where tokens are bytes, otherwise with what is
+    /// left over at both ends of a piece and with one batch of long tokens at least.
+    fn pieces(&self, budget: u64) -> Result<u64, PlanError> {
+        if self.is_bytes {
+            let batches = (budget / self.batch_bytes()).max(1);
+            return Ok(batches.saturating_mul(u64::from(self.rules.batch_sequences)));
+        }
+        let least = self.batch_bytes().saturating_mul(BYTES_PER_TOKEN);
+        Ok((budget.max(least) / self.piece_bytes()).saturating_add(2))
+    }
+
+    fn batches(&self, pieces: u64) -> u64 {
+        pieces.saturating_mul(self.piece_bytes()) / self.batch_bytes()
+    }
+
+    fn draw(&self, split: Split, purpose: &str, needed: u64) -> Result<Vec<u64>, PlanError> {
         let got = self.dataset.bytes(split);
-        let windows = SeedStream::new(self.seed, purpose).distinct_below(got / tokens, needed);
-        if (windows.len() as u64) < needed {
-            let needed = needed.saturating_mul(tokens);
+        let there = got / self.piece_bytes();
+        let drawn = SeedStream::new(self.seed, purpose).distinct_below(there, needed);
+        if (drawn.len() as u64) < needed {
+            let needed = needed.saturating_mul(self.piece_bytes());
             return Err(PlanError::TooLittleText { split, needed, got });
         }
-        Ok(windows)
-    }
-
-    /// Batches of the windows, in order; the first of the whole run is always audited.
-    fn batches(
-        &mut self,
-        split: Split,
-        windows: &[u64],
-        number: impl Fn(u32) -> u32,
-    ) -> Vec<BatchPlan> {
-        let sequences = usize::try_from(self.rules.batch_sequences).unwrap_or(usize::MAX);
-        let chunks = (0_u32..).zip(windows.chunks(sequences));
-        chunks
-            .map(|(index, windows)| {
-                let number = number(index);
-                let is_first = number == 0 && index == 0;
-                let is_drawn = self.audit.below(1000) < u64::from(self.rules.audits_per_mille);
-                let audit = (is_first || is_drawn).then(|| self.audit(split, windows.len()));
-                BatchPlan { number, split, windows: windows.to_vec(), audit }
-            })
-            .collect()
-    }
-
-    /// A cut after at least one token, before the last one's end, and a tail from anywhere.
-    fn audit(&mut self, split: Split, sequences: usize) -> AuditPlan {
-        let tokens = u64::from(self.rules.sequence_tokens);
-        let starts = self.dataset.bytes(split).saturating_sub(tokens);
-        let mut cut = || 1 + self.audit.below(tokens - 1);
-        let cuts: Vec<u64> = (0..sequences).map(|_| cut()).collect();
-        let cuts = cuts.into_iter().map(|cut| usize::try_from(cut).unwrap_or(1)).collect();
-        let tails = (0..sequences).map(|_| self.audit.below(starts)).collect();
-        AuditPlan { cuts, tails }
+        Ok(drawn)
     }
 }
+
+/// Bytes of text that a token stands for, at most on average, if a batch is to be filled from a
+/// budget that is smaller than one.
+const BYTES_PER_TOKEN: u64 = 8;

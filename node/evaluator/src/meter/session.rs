@@ -7,18 +7,17 @@ use node_core::outcome::Ending;
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::audit::Audit;
-use super::loss::{batch_loss, BatchLoss};
-use super::plan::{BatchPlan, MeterPlan};
+use super::loss::{positions_loss, scaled, BatchLoss};
+use super::plan::{Batch, BatchError, MeterPlan, Part};
+use super::project::Entries;
 use super::tally::Tally;
-use super::wire::{FromPeer, ToPeer, Wire, WireError, LOG_FRAMES_MAX, PROTOCOL_VERSION};
-use super::{LogLine, MeterOutcome, Phase, Progress, LOG_LINES_MAX, VOCABULARY};
+use super::wire::{id_bytes, push_ids, FromPeer, ToPeer, Wire, WireError};
+use super::wire::{LOG_FRAMES_MAX, PROTOCOL_VERSION};
+use super::{LogLine, MeterOutcome, Phase, Progress, LOG_LINES_MAX};
 use crate::archive::Archive;
-use crate::dataset::TextError;
-
-/// Entries of the vocabulary, as a length.
-const ROW_LEN: usize = VOCABULARY as usize;
 
 /// Frames read to find the reason of a peer that no longer listens.
 const LAST_FRAMES_MAX: u32 = 16;
@@ -44,11 +43,14 @@ struct Start<'a> {
     protocol: u32,
     seed: u32,
     vocab_size: u32,
+    id_bytes: usize,
+    world_size: u32,
     max_seq_len: u32,
     max_parameters: u64,
     token_budget: u64,
     batches: u32,
     batch_sequences: u32,
+    project: &'a Entries,
     files: BTreeMap<&'a str, &'a str>,
 }
 
@@ -62,20 +64,27 @@ pub(super) struct Session<'a, S> {
     logs: Vec<LogLine>,
     log_frames: u32,
     requests: u32,
+    /// Training batches that the budget comes to, or about so many.
+    batches_total: u32,
+    /// When training began.
+    since: Option<Instant>,
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
     pub(super) fn new(io: S, plan: MeterPlan<'a>, progress: &'a watch::Sender<Progress>) -> Self {
-        let wire = Wire::new(io, plan.batch_tokens().saturating_mul(ROW_LEN));
+        let shape = plan.shape;
+        let wire = Wire::new(io, shape.positions.saturating_mul(shape.row_len()));
         Self {
             wire,
             plan,
             progress,
-            tally: Tally::default(),
+            tally: Tally::new(shape.vocabulary),
             phase: Phase::Starting,
             logs: Vec::new(),
             log_frames: 0,
             requests: 0,
+            batches_total: 0,
+            since: None,
         }
     }
 
@@ -94,18 +103,20 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
     }
 
     async fn measure(&mut self, archive: &Archive) -> Result<(), Halt> {
+        self.batches_total = self.plan.expected_batches().map_err(no_batch)?;
         self.begin(archive).await?;
         self.enter(Phase::HeldOutBefore);
-        for batch in std::mem::take(&mut self.plan.heldout_before) {
-            let loss = self.score(&batch).await?.0;
+        while let Some(batch) = self.next(Part::HeldOutBefore)? {
+            let loss = self.score(&batch).await?;
             self.tally.heldout_before.push(loss);
         }
         self.send(ToPeer::Train, &[]).await?;
+        self.since = Some(Instant::now());
         self.enter(Phase::Training);
         self.train().await?;
         self.enter(Phase::HeldOutAfter);
-        for batch in std::mem::take(&mut self.plan.heldout_after) {
-            let loss = self.score(&batch).await?.0;
+        while let Some(batch) = self.next(Part::HeldOutAfter)? {
+            let loss = self.score(&batch).await?;
             self.tally.heldout_after.push(loss);
         }
         // Everything is measured: a peer that left already changes nothing.
@@ -155,13 +166,16 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
         let start = Start {
             protocol: PROTOCOL_VERSION,
             seed: self.plan.model_seed,
-            vocab_size: VOCABULARY,
+            vocab_size: self.plan.shape.vocabulary,
+            id_bytes: id_bytes(self.plan.shape.vocabulary),
+            world_size: self.plan.world_size,
             max_seq_len: rules.sequence_tokens,
             max_parameters: rules.parameters_max,
-            token_budget: u64::from(self.plan.batches_total)
-                .saturating_mul(self.plan.batch_tokens() as u64),
-            batches: self.plan.batches_total,
+            token_budget: u64::from(self.batches_total)
+                .saturating_mul(self.plan.shape.batch_tokens() as u64),
+            batches: self.batches_total,
             batch_sequences: rules.batch_sequences,
+            project: &self.plan.entries,
             files: files.ok_or_else(|| Halt::violated("a file of the archive is not UTF-8"))?,
         };
         serde_json::to_vec(&start)
@@ -170,68 +184,85 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
 
     /// Hands out batches while the submission asks, then has the rest predicted without targets.
     async fn train(&mut self) -> Result<(), Halt> {
-        let mut batches = std::mem::take(&mut self.plan.training).into_iter();
         loop {
             match self.receive().await? {
                 FromPeer::Next { parameters } => {
                     self.claim_parameters(parameters)?;
-                    match batches.next() {
+                    match self.next(Part::Training)? {
                         Some(batch) => {
-                            let targets = self.score_training(&batch).await?;
-                            self.send(ToPeer::Targets, &targets).await?;
+                            self.score_training(&batch).await?;
+                            self.reveal(&batch).await?;
                         }
                         None => self.send(ToPeer::End, &[]).await?,
                     }
                 }
-                FromPeer::Trained { parameters } => {
+                FromPeer::Trained { parameters, peak_device_bytes, hooks_used } => {
                     self.claim_parameters(parameters)?;
+                    self.tally.conduct.peak_device_bytes = peak_device_bytes;
+                    self.tally.conduct.hooks_used = hooks_used;
                     break;
                 }
                 other => return Err(unexpected(&other, "next or trained")),
             }
         }
-        for batch in batches {
+        while let Some(batch) = self.next(Part::Training)? {
             self.score_training(&batch).await?;
         }
         Ok(())
     }
 
-    async fn score_training(&mut self, batch: &BatchPlan) -> Result<Vec<u8>, Halt> {
-        let (loss, targets) = self.score(batch).await?;
+    fn next(&mut self, part: Part) -> Result<Option<Batch>, Halt> {
+        self.plan.next(part).map_err(no_batch)
+    }
+
+    async fn reveal(&mut self, batch: &Batch) -> Result<(), Halt> {
+        let mut targets = Vec::new();
+        push_ids(&mut targets, &batch.targets, id_bytes(self.plan.shape.vocabulary));
+        self.tally.conduct.trained_batches = self.tally.conduct.trained_batches.saturating_add(1);
+        self.send(ToPeer::Targets, &targets).await
+    }
+
+    async fn score_training(&mut self, batch: &Batch) -> Result<(), Halt> {
+        let loss = self.score(batch).await?;
         self.tally.push_training(loss);
         self.report();
-        Ok(targets)
+        Ok(())
     }
 
     /// Asks for one batch, twice if it is audited. Its targets are for the caller to reveal.
-    async fn score(&mut self, batch: &BatchPlan) -> Result<(BatchLoss, Vec<u8>), Halt> {
-        let text = self.plan.text(batch).map_err(|error| text_missing(&error))?;
-        let altered = match &text.altered {
-            Some((inputs, cuts)) => Some((self.ask(inputs).await?, inputs, cuts)),
+    async fn score(&mut self, batch: &Batch) -> Result<BatchLoss, Halt> {
+        let positions = &batch.positions;
+        let altered = match &batch.altered {
+            Some(altered) => Some((self.ask(&altered.inputs, positions).await?, altered)),
             None => None,
         };
-        let log_probs = self.ask(&text.inputs).await?;
-        if let Some((first, altered, cuts)) = altered {
-            let audit = Audit {
-                answers: [&first, &log_probs],
-                altered,
-                cuts,
-                byte_counts: self.plan.dataset.byte_counts(batch.split),
-            };
-            if !audit.is_causal(&self.plan.rules, ROW_LEN) {
+        let log_probs = self.ask(&batch.inputs, positions).await?;
+        let vocabulary = self.plan.shape.row_len();
+        if let Some((first, altered)) = altered {
+            let answers = [first.as_slice(), &log_probs];
+            let audit = Audit { answers, altered, positions, vocabulary };
+            if !audit.is_causal(&self.plan.rules) {
                 return Err(Halt::Ended(Ending::NotCausal { batch: batch.number }));
             }
             self.tally.audits = self.tally.audits.saturating_add(1);
         }
-        Ok((batch_loss(&log_probs, &text.targets, ROW_LEN), text.targets))
+        let targets = positions.iter().map(|at| batch.targets.get(*at).copied());
+        let targets = targets.map(Option::unwrap_or_default);
+        let asked = positions_loss(&log_probs, targets, vocabulary);
+        Ok(scaled(asked, batch.targets.len() as u64, batch.bytes))
     }
 
-    async fn ask(&mut self, inputs: &[u8]) -> Result<Vec<f32>, Halt> {
+    async fn ask(&mut self, inputs: &[u32], positions: &[usize]) -> Result<Vec<f32>, Halt> {
         let request = self.requests;
         self.requests = self.requests.wrapping_add(1);
-        let shape = [request, self.plan.rules.batch_sequences, self.plan.rules.sequence_tokens];
-        let mut payload: Vec<u8> = shape.iter().flat_map(|number| number.to_le_bytes()).collect();
-        payload.extend(inputs);
+        let shape = &self.plan.shape;
+        let positions = if shape.is_sampled() { positions } else { &[] };
+        let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        let head = [shape.sequences, shape.tokens, positions.len()].map(number);
+        let mut payload = request.to_le_bytes().to_vec();
+        payload.extend(head.iter().flat_map(|number| number.to_le_bytes()));
+        push_ids(&mut payload, inputs, id_bytes(shape.vocabulary));
+        payload.extend(positions.iter().flat_map(|at| number(*at).to_le_bytes()));
         self.send(ToPeer::Ask, &payload).await?;
         match self.receive().await? {
             FromPeer::Predictions { request: answered, log_probs } if answered == request => {
@@ -315,10 +346,17 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
 
     fn report(&self) {
         let (bytes_done, nanobpb) = self.tally.so_far();
-        let (phase, batches_done) = (self.phase, self.batches_done());
-        let batches_total = self.plan.batches_total;
-        let progress = Progress { phase, batches_done, batches_total, bytes_done, nanobpb };
-        self.progress.send_replace(progress);
+        let trained_ms = self.since.map_or(0, |since| since.elapsed().as_millis());
+        let trained_ms = u64::try_from(trained_ms).unwrap_or(u64::MAX);
+        self.progress.send_replace(Progress {
+            phase: self.phase,
+            batches_done: self.batches_done(),
+            batches_total: self.batches_total,
+            bytes_done,
+            bytes_total: self.plan.training_bytes(self.batches_total),
+            trained_ms,
+            nanobpb,
+        });
     }
 }
 
@@ -337,6 +375,10 @@ fn unexpected(got: &FromPeer, expected: &str) -> Halt {
     Halt::violated(&format!("a frame `{}` where `{expected}` was due", got.name()))
 }
 
-fn text_missing(_: &TextError) -> Halt {
-    Halt::Ended(Ending::DatasetMissing)
+fn no_batch(error: BatchError) -> Halt {
+    Halt::Ended(match error {
+        BatchError::Text => Ending::DatasetMissing,
+        BatchError::Lossy { batch } => Ending::TokenizerLossy { batch },
+        BatchError::Tokenizer(detail) => Ending::TokenizerRefused { detail: clip_detail(&detail) },
+    })
 }

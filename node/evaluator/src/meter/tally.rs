@@ -1,10 +1,9 @@
 //! Losses into the integers of a result.
 
-use node_core::evidence::Metrics;
+use node_core::evidence::{Conduct, Metrics};
 use node_core::limits::LOSS_CURVE_POINTS_MAX;
 
 use super::loss::BatchLoss;
-use super::VOCABULARY;
 
 /// Sums of one run.
 #[derive(Clone, Debug, Default)]
@@ -15,6 +14,9 @@ pub(super) struct Tally {
     pub(super) heldout_after: Vec<BatchLoss>,
     pub(super) audits: u32,
     pub(super) parameters: u64,
+    pub(super) vocabulary: u32,
+    /// What is noted of the run itself, as far as it is known here.
+    pub(super) conduct: Conduct,
 }
 
 /// The sum of several batches, in their order: floating-point sums depend on it.
@@ -23,6 +25,11 @@ fn total(batches: &[BatchLoss]) -> BatchLoss {
 }
 
 impl Tally {
+    /// For a run with so many entries of the vocabulary.
+    pub(super) fn new(vocabulary: u32) -> Self {
+        Self { vocabulary, ..Self::default() }
+    }
+
     /// Adds the next training batch.
     pub(super) fn push_training(&mut self, loss: BatchLoss) {
         self.training_total = self.training_total.plus(&loss);
@@ -36,10 +43,10 @@ impl Tally {
 
     /// Bytes of training text scored, and bits per byte over them times 1e9.
     pub(super) fn so_far(&self) -> (u64, u64) {
-        (self.training_total.tokens, nano(bits_per_byte(&self.training_total)))
+        (self.training_total.bytes, nano(bits_per_byte(&self.training_total)))
     }
 
-    /// The result. A token is a byte, so tokens are covered bytes.
+    /// The result.
     pub(super) fn metrics(&self) -> Metrics {
         let training = self.training_total;
         let tenth = self.training.len().div_ceil(10);
@@ -50,19 +57,20 @@ impl Tally {
         let bad_batches = all.iter().flat_map(|batches| batches.iter()).filter(|b| b.is_bad);
         Metrics {
             sum_nll_nanonats: nano(training.nats),
-            covered_bytes: training.tokens,
+            covered_bytes: training.bytes,
             tokens: training.tokens,
             batches: self.batches(),
             bad_batches: u32::try_from(bad_batches.count()).unwrap_or(u32::MAX),
             audits: self.audits,
             step0_loss_nanonats: nano(per_token(&step0)),
-            vocabulary: VOCABULARY,
+            vocabulary: self.vocabulary,
             heldout_init_nanobpb: nano(bits_per_byte(&total(&self.heldout_before))),
             heldout_nanobpb: nano(bits_per_byte(&total(&self.heldout_after))),
             last_tenth_nanobpb: nano(bits_per_byte(&last_tenth)),
             parameters: self.parameters,
             peak_memory_bytes: 0,
             loss_curve_microbpb: self.curve(),
+            conduct: Conduct { scored_positions: training.positions, ..self.conduct.clone() },
         }
     }
 
@@ -78,13 +86,18 @@ impl Tally {
 }
 
 fn per_token(loss: &BatchLoss) -> f64 {
-    #[allow(clippy::cast_precision_loss, reason = "2^53 tokens are more than any budget")]
-    let tokens = loss.tokens.max(1) as f64;
-    loss.nats / tokens
+    loss.nats / float(loss.tokens)
 }
 
 fn bits_per_byte(loss: &BatchLoss) -> f64 {
-    per_token(loss) / std::f64::consts::LN_2
+    loss.nats / float(loss.bytes) / std::f64::consts::LN_2
+}
+
+/// A count to divide by.
+fn float(count: u64) -> f64 {
+    #[allow(clippy::cast_precision_loss, reason = "2^53 tokens are more than any budget")]
+    let count = count.max(1) as f64;
+    count
 }
 
 /// A non-negative number times 1e9, rounded.
@@ -104,7 +117,7 @@ mod tests {
 
     fn batch(bits_per_byte: f64) -> BatchLoss {
         let nats = bits_per_byte * std::f64::consts::LN_2 * 1024.0;
-        BatchLoss { nats, tokens: 1024, is_bad: false }
+        BatchLoss { nats, tokens: 1024, bytes: 1024, positions: 1024, is_bad: false }
     }
 
     #[test]
@@ -128,6 +141,26 @@ mod tests {
         assert_eq!((metrics.batches, metrics.bad_batches, metrics.audits), (20, 1, 3));
         assert_eq!(metrics.loss_curve_microbpb.len(), 20);
         assert_eq!(metrics.loss_curve_microbpb[..2], [8_000_000, 7_750_000]);
+    }
+
+    #[test]
+    fn tokens_of_several_bytes_count_as_their_bytes() {
+        let mut tally = Tally::default();
+        let nats = 3.0 * 4096.0 * std::f64::consts::LN_2;
+        tally.push_training(BatchLoss {
+            nats,
+            tokens: 1024,
+            bytes: 4096,
+            positions: 256,
+            is_bad: false,
+        });
+        let metrics = tally.metrics();
+        assert_eq!((metrics.covered_bytes, metrics.tokens), (4096, 1024));
+        assert_eq!(metrics.conduct.scored_positions, 256);
+        assert_eq!(tally.so_far(), (4096, 3_000_000_000));
+        assert_eq!(metrics.loss_curve_microbpb, [3_000_000]);
+        // Twelve bits for each token, eight of which are three quarters of knowing nothing.
+        assert_eq!(metrics.step0_loss_nanonats, 8_317_766_167);
     }
 
     #[test]

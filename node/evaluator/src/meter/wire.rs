@@ -5,25 +5,32 @@
 //!
 //! | kind | from | payload |
 //! |---|---|---|
-//! | 1 start | meter | JSON: numbers of the policy, the submission's files |
-//! | 2 ask | meter | request u32, sequences u32, tokens u32, then the inputs, a byte each |
+//! | 1 start | meter | JSON: numbers of the policy, the submission's files and entries |
+//! | 2 ask | meter | u32 each: request, sequences, tokens, positions; inputs; positions u32 each |
 //! | 3 train | meter | nothing: held-out text is done, training may begin |
-//! | 4 targets | meter | the targets of the last ask, a byte each |
+//! | 4 targets | meter | the targets of the last ask |
 //! | 5 end | meter | nothing: no more batches |
 //! | 6 finish | meter | nothing: all is measured |
 //! | 17 hello | container | protocol version u32, then the UUIDs of its devices, a line each |
 //! | 18 ready | container | parameters u64 of the untrained model |
-//! | 19 predictions | container | request u32, then log-probabilities f32 (sequence, token, byte) |
+//! | 19 predictions | container | request u32, then log-probabilities f32, a row per position |
 //! | 20 next | container | parameters u64: a batch is wanted |
-//! | 21 trained | container | parameters u64: the submission's loop returned |
+//! | 21 trained | container | it is over: parameters u64, peak bytes of the devices u64, |
+//! | | | hooks that are there u32, uses u32 of each of [`Hook::ALL`] |
 //! | 22 log | container | JSON: numbers by name |
 //! | 23 error | container | text: the submission raised an exception |
 //! | 24 no memory | container | text: the exception was that of a device out of memory |
+//!
+//! Tokens have as many bytes as the start frame's `id_bytes` says. Zero positions are all of them;
+//! otherwise they count through the batch, sequence after sequence, in ascending order.
 
+use std::collections::BTreeMap;
+
+use node_core::evidence::Hook;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Version that the container must name in its first frame.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// Bytes of predictions for one batch. Lower: fewer tokens fit a batch. Higher: a run costs the
 /// node that much memory, three times.
@@ -46,6 +53,27 @@ pub const LOG_FRAMES_MAX: u32 = 1_000_000;
 
 /// Bytes of a number in a payload.
 const U32_BYTES: usize = 4;
+const U64_BYTES: usize = 8;
+
+/// Bytes of the frame that says how training went.
+const TRAINED_BYTES: usize = 2 * U64_BYTES + U32_BYTES * (1 + Hook::ALL.len());
+
+/// Bytes of a token of this vocabulary.
+pub(super) fn id_bytes(vocabulary: u32) -> usize {
+    match vocabulary {
+        0..=0x100 => 1,
+        0x101..=0x1_0000 => 2,
+        _ => U32_BYTES,
+    }
+}
+
+/// Appends tokens, each in so many bytes.
+pub(super) fn push_ids(payload: &mut Vec<u8>, ids: &[u32], id_bytes: usize) {
+    payload.reserve(ids.len().saturating_mul(id_bytes));
+    for id in ids {
+        payload.extend(id.to_le_bytes().iter().take(id_bytes));
+    }
+}
 
 /// Kinds of frames that the meter sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +107,8 @@ pub(super) enum FromPeer {
     },
     Trained {
         parameters: u64,
+        peak_device_bytes: u64,
+        hooks_used: BTreeMap<Hook, u32>,
     },
     Log {
         json: Vec<u8>,
@@ -135,7 +165,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
         let predictions = self.predictions_len.saturating_mul(U32_BYTES).saturating_add(U32_BYTES);
         let (least, most) = match kind {
             17 => (U32_BYTES, U32_BYTES + DEVICES_BYTES_MAX),
-            18 | 20 | 21 => (8, 8),
+            18 | 20 => (U64_BYTES, U64_BYTES),
+            21 => (TRAINED_BYTES, TRAINED_BYTES),
             19 => (predictions, predictions),
             22 => (0, LOG_BYTES_MAX),
             23 | 24 => (0, ERROR_BYTES_MAX),
@@ -172,10 +203,27 @@ fn decode(kind: u8, payload: &[u8]) -> FromPeer {
             FromPeer::Predictions { request: short(), log_probs }
         }
         20 => FromPeer::Next { parameters: number() },
-        21 => FromPeer::Trained { parameters: number() },
+        21 => trained(payload),
         22 => FromPeer::Log { json: payload.to_vec() },
         24 => FromPeer::OutOfDeviceMemory,
         _ => FromPeer::Error { text: String::from_utf8_lossy(payload).into_owned() },
+    }
+}
+
+fn trained(payload: &[u8]) -> FromPeer {
+    let number = |at: usize| {
+        let bytes = payload.get(at..).and_then(<[u8]>::first_chunk).copied();
+        u64::from_le_bytes(bytes.unwrap_or_default())
+    };
+    let rest = payload.get(2 * U64_BYTES..).unwrap_or_default().as_chunks::<4>().0;
+    let mut rest = rest.iter().map(|bytes| u32::from_le_bytes(*bytes));
+    let there = rest.next().unwrap_or_default();
+    let uses = (0_u32..).zip(Hook::ALL).zip(rest);
+    let uses = uses.filter(|((bit, _), _)| there & (1 << bit) != 0);
+    FromPeer::Trained {
+        parameters: number(0),
+        peak_device_bytes: number(U64_BYTES),
+        hooks_used: uses.map(|((_, hook), uses)| (hook, uses)).collect(),
     }
 }
 

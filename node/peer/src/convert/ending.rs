@@ -17,6 +17,8 @@ pub(super) fn to_wire(ending: &Ending) -> v1::Ending {
         Ending::NotCausal { batch } => Wire::NotCausalBatch(*batch),
         Ending::SubmissionFailed { detail } => Wire::SubmissionFailed(told(detail)),
         Ending::ContractViolated { detail } => Wire::ContractViolated(told(detail)),
+        Ending::TokenizerRefused { detail } => Wire::TokenizerRefused(told(detail)),
+        Ending::TokenizerLossy { batch } => Wire::TokenizerLossyBatch(*batch),
         Ending::TooManyParameters { parameters } => Wire::TooManyParameters(*parameters),
         Ending::TooSlow { ran_ms } => Wire::TooSlowRanMs(*ran_ms),
         Ending::OutOfMemory => Wire::OutOfMemory(nothing),
@@ -47,6 +49,10 @@ pub(super) fn from_wire(ending: v1::Ending) -> Result<Ending, ConvertError> {
         Wire::ContractViolated(text) => {
             Ending::ContractViolated { detail: detail("contract_violated", text)? }
         }
+        Wire::TokenizerRefused(text) => {
+            Ending::TokenizerRefused { detail: detail("tokenizer_refused", text)? }
+        }
+        Wire::TokenizerLossyBatch(batch) => Ending::TokenizerLossy { batch },
         Wire::TooManyParameters(parameters) => Ending::TooManyParameters { parameters },
         Wire::TooSlowRanMs(ran_ms) => Ending::TooSlow { ran_ms },
         Wire::OutOfMemory(v1::Nothing {}) => Ending::OutOfMemory,

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use node_core::evidence::{Evidence, Metrics, Receipt};
+use node_core::evidence::{Conduct, Evidence, Hook, Metrics, Receipt};
 use node_core::id::{
     AssignmentId, Attempt, BlockHash, ContentDigest, Digest, Hotkey, LeaseId, RunId, Salt,
     Signature, SubmissionId,
@@ -14,7 +14,7 @@ use node_core::limits::{LOSS_CURVE_POINTS_MAX, SHOWN_BEFORE_MAX};
 use node_core::unit::UnixMs;
 use proto::v1;
 
-use super::{at_most, ending, fixed, line, netuid, required, ConvertError};
+use super::{at_most, ending, fixed, line, netuid, required, small, ConvertError};
 use crate::limits::{BATCH_ITEMS_MAX, DEVICE_CHARS_MAX};
 
 pub(crate) fn receipt_to_wire(receipt: &Receipt) -> v1::Receipt {
@@ -72,6 +72,8 @@ fn evidence_to_wire(evidence: &Evidence) -> v1::Evidence {
         netuid: evidence.netuid.0.into(),
         assignment: evidence.assignment.0.to_vec(),
         submission: evidence.submission.0.to_vec(),
+        tier: evidence.tier.into(),
+        unit: evidence.unit.into(),
         content: evidence.content.0.to_vec(),
         lease: evidence.lease.0.to_vec(),
         attempt: evidence.attempt.0,
@@ -108,6 +110,8 @@ fn evidence_from_wire(evidence: v1::Evidence) -> Result<Evidence, ConvertError> 
         netuid: netuid("netuid", evidence.netuid)?,
         assignment: AssignmentId(fixed("assignment", &evidence.assignment)?),
         submission: SubmissionId(fixed("submission", &evidence.submission)?),
+        tier: small("tier", evidence.tier, u8::MAX.into())?,
+        unit: small("unit", evidence.unit, u8::MAX.into())?,
         content: ContentDigest(fixed("content", &evidence.content)?),
         lease: LeaseId(fixed("lease", &evidence.lease)?),
         attempt: Attempt(evidence.attempt),
@@ -165,7 +169,35 @@ fn metrics_to_wire(metrics: &Metrics) -> v1::Metrics {
         parameters: metrics.parameters,
         peak_memory_bytes: metrics.peak_memory_bytes,
         loss_curve_microbpb: metrics.loss_curve_microbpb.clone(),
+        scored_positions: metrics.conduct.scored_positions,
+        trained_batches: metrics.conduct.trained_batches,
+        wall_ms: metrics.conduct.wall_ms,
+        peak_device_bytes: metrics.conduct.peak_device_bytes,
+        hooks_used: hooks_to_wire(&metrics.conduct.hooks_used),
     }
+}
+
+fn hooks_to_wire(hooks: &BTreeMap<Hook, u32>) -> Vec<v1::HookUse> {
+    let wire = (0_u32..).zip(Hook::ALL);
+    wire.filter_map(|(number, hook)| Some(v1::HookUse { hook: number, uses: *hooks.get(&hook)? }))
+        .collect()
+}
+
+/// In ascending order, or the same metrics would have several forms.
+fn hooks_from_wire(hooks: &[v1::HookUse]) -> Result<BTreeMap<Hook, u32>, ConvertError> {
+    at_most("hooks_used", hooks, Hook::ALL.len())?;
+    let mut read = BTreeMap::new();
+    for one in hooks {
+        let number = usize::try_from(one.hook).unwrap_or(usize::MAX);
+        let (max, got) = (Hook::ALL.len() as u64 - 1, u64::from(one.hook));
+        let unknown = ConvertError::Range { field: "hooks_used", got, min: 0, max };
+        let hook = *Hook::ALL.get(number).ok_or(unknown)?;
+        if read.last_key_value().is_some_and(|(last, _)| *last >= hook) {
+            return Err(ConvertError::Order { field: "hooks_used" });
+        }
+        read.insert(hook, one.uses);
+    }
+    Ok(read)
 }
 
 fn metrics_from_wire(metrics: v1::Metrics) -> Result<Metrics, ConvertError> {
@@ -185,5 +217,12 @@ fn metrics_from_wire(metrics: v1::Metrics) -> Result<Metrics, ConvertError> {
         parameters: metrics.parameters,
         peak_memory_bytes: metrics.peak_memory_bytes,
         loss_curve_microbpb: metrics.loss_curve_microbpb,
+        conduct: Conduct {
+            scored_positions: metrics.scored_positions,
+            trained_batches: metrics.trained_batches,
+            wall_ms: metrics.wall_ms,
+            peak_device_bytes: metrics.peak_device_bytes,
+            hooks_used: hooks_from_wire(&metrics.hooks_used)?,
+        },
     })
 }

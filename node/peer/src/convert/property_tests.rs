@@ -1,7 +1,7 @@
 //! Whatever core says survives the wire, and whatever comes over the wire keeps the limits.
 
 use node_core::assignment::Assignment;
-use node_core::evidence::{Evidence, Metrics, Receipt};
+use node_core::evidence::{Conduct, Evidence, Hook, Metrics, Receipt};
 use node_core::id::{
     AssignmentId, Attempt, ContentDigest, Digest, LeaseId, RunId, Salt, Signature, SubmissionId,
 };
@@ -71,6 +71,8 @@ fn ending() -> impl Strategy<Value = Ending> {
         detail().prop_map(|detail| Ending::SubmissionFailed { detail }),
         detail().prop_map(|detail| Ending::ContractViolated { detail }),
         detail().prop_map(|detail| Ending::DeviceFailed { detail }),
+        detail().prop_map(|detail| Ending::TokenizerRefused { detail }),
+        any::<u32>().prop_map(|batch| Ending::TokenizerLossy { batch }),
         detail().prop_map(|detail| Ending::EngineFailed { detail }),
         detail().prop_map(|detail| Ending::ProfileMismatch { detail }),
     ]
@@ -93,6 +95,13 @@ fn metrics() -> impl Strategy<Value = Metrics> {
         parameters: large[7],
         peak_memory_bytes: large[8],
         loss_curve_microbpb: curve,
+        conduct: Conduct {
+            scored_positions: large[0],
+            trained_batches: small[0],
+            wall_ms: large[1],
+            peak_device_bytes: large[2],
+            hooks_used: Hook::ALL.into_iter().zip(small).collect(),
+        },
     })
 }
 
@@ -105,6 +114,8 @@ fn receipt() -> impl Strategy<Value = Receipt> {
                 netuid: Netuid(netuid),
                 assignment: AssignmentId(ids[1]),
                 submission: SubmissionId(ids[2]),
+                tier: ids[12][0],
+                unit: ids[12][1],
                 content: ContentDigest(ids[3]),
                 lease: LeaseId(ids[4]),
                 attempt: Attempt(attempt),
@@ -197,14 +208,15 @@ fn wanted() -> impl Strategy<Value = AcquireRequest> {
 
 fn grant() -> impl Strategy<Value = Grant> {
     let times = (1..=LEASE_TOTAL_MS_MAX).prop_flat_map(|total| (1..=total, Just(total)));
-    (any::<[[u8; 32]; 7]>(), any::<(u8, u8, u32)>(), times).prop_map(
-        |(ids, (tier, replica, attempt), (ttl_ms, total_ms))| Grant {
+    (any::<[[u8; 32]; 7]>(), any::<(u8, u8, u8, u32)>(), times).prop_map(
+        |(ids, (tier, unit, replica, attempt), (ttl_ms, total_ms))| Grant {
             lease: LeaseId(ids[0]),
             assignment: Assignment {
                 id: AssignmentId(ids[1]),
                 submission: SubmissionId(ids[2]),
                 content: ContentDigest(ids[3]),
                 tier,
+                unit,
                 replica,
                 seed: Digest(ids[4]),
                 policy: Digest(ids[5]),

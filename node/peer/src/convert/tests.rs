@@ -1,4 +1,4 @@
-use node_core::evidence::{Evidence, Metrics, Receipt};
+use node_core::evidence::{Conduct, Evidence, Hook, Metrics, Receipt};
 use node_core::id::{
     AssignmentId, Attempt, BlockHash, ContentDigest, Digest, Hotkey, LeaseId, Netuid, RunId, Salt,
     Signature, SubmissionId,
@@ -35,6 +35,8 @@ fn endings() -> Vec<Ending> {
         Ending::OutOfPids,
         Ending::TooMuchOutput,
         Ending::TooMuchCpuTime { used_ms: 8 },
+        Ending::TokenizerRefused { detail: detail() },
+        Ending::TokenizerLossy { batch: 9 },
         Ending::Killed { exit_code: -9 },
         Ending::EngineFailed { detail: String::new() },
         Ending::DeviceFailed { detail: detail() },
@@ -63,6 +65,13 @@ fn metrics() -> Metrics {
         parameters: 12,
         peak_memory_bytes: 13,
         loss_curve_microbpb: vec![u32::MAX; LOSS_CURVE_POINTS_MAX],
+        conduct: Conduct {
+            scored_positions: 14,
+            trained_batches: 15,
+            wall_ms: 16,
+            peak_device_bytes: 17,
+            hooks_used: Hook::ALL.into_iter().map(|hook| (hook, 18)).collect(),
+        },
     }
 }
 
@@ -72,6 +81,8 @@ fn receipt(ending: Ending, metrics: Option<Metrics>) -> Receipt {
         netuid: Netuid(u16::MAX),
         assignment: AssignmentId([2; 32]),
         submission: SubmissionId([3; 32]),
+        tier: 255,
+        unit: 254,
         content: ContentDigest([4; 32]),
         lease: LeaseId([5; 32]),
         attempt: Attempt(6),
@@ -244,6 +255,7 @@ fn wire_grant() -> v1::Grant {
             submission: vec![3; 32],
             content: vec![4; 32],
             tier: 255,
+            unit: 254,
             replica: 255,
             seed: vec![5; 32],
             policy: vec![6; 32],

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use node_core::assignment::Assignment;
 use node_core::commitment::Location;
-use node_core::evidence::{Evidence, Metrics, Receipt};
+use node_core::duplicates::{Likeness, Sketch};
+use node_core::evidence::{Conduct, Evidence, Hook, Metrics, Receipt};
 use node_core::health::observation::{ProbeFigures, ProbeStep};
 use node_core::health::{Blamed, Cause, DeviceRow, Failure, Order, Seen, Standing};
+use node_core::hold::{Doubt, Resolution, Resolved};
 use node_core::id::{
     AssignmentId, Attempt, BlockHash, ContentDigest, Digest, Hotkey, IntentId, LeaseId, Netuid,
     RunId, Salt, Signature, SubmissionId, Uid,
@@ -16,10 +18,11 @@ use node_core::lease::{Grant, LeaseRow, LeaseState, Seal, Spent};
 use node_core::outcome::Ending;
 use node_core::rows::{
     Carries, CursorRow, IntentRow, IntentState, JournalEntry, JournalStep, MeasurementRow,
-    ReceiptRow, ReceiptStanding, Row, RunRow, RunState, SignedExtrinsic, StrikeCause, StrikeRow,
-    Table, VerdictRow, Write,
+    OutcomeRow, ReceiptRow, ReceiptStanding, Row, RunRow, RunState, SignedExtrinsic, StrikeCause,
+    StrikeRow, Table, VerdictRow, Write,
 };
 use node_core::submission::{Submission, SubmissionState};
+use node_core::trial::Trial;
 use node_core::unit::{BlockNumber, EpochIndex, UnixMs};
 use node_core::{admission, evidence};
 
@@ -44,6 +47,7 @@ pub fn assignment(number: u64) -> Assignment {
         submission: SubmissionId(hash(1)),
         content: ContentDigest(hash(2)),
         tier: 1,
+        unit: 2,
         replica: 0,
         seed: Digest(hash(3)),
         policy: Digest(hash(4)),
@@ -81,12 +85,19 @@ fn receipt_row(slot: u64, sequence: u64) -> ReceiptRow {
         parameters: 10,
         peak_memory_bytes: 11,
         loss_curve_microbpb: (0..256).map(|point| u32::MAX - point).collect(),
+        conduct: Conduct {
+            wall_ms: 12,
+            hooks_used: [(Hook::GetRecipe, 1), (Hook::TrainStep, u32::MAX)].into(),
+            ..Conduct::default()
+        },
     };
     let evidence = Evidence {
         genesis: BlockHash(hash(1)),
         netuid: Netuid(2),
         assignment: AssignmentId(hash(slot)),
         submission: SubmissionId(hash(1)),
+        tier: 1,
+        unit: 2,
         content: ContentDigest(hash(2)),
         lease: LeaseId(hash(3)),
         attempt: Attempt(4),
@@ -118,10 +129,21 @@ pub fn receipt(slot: u64, sequence: u64) -> Row {
 
 pub fn measurement(slot: u64) -> Row {
     let evidence = receipt_row(slot, 1).receipt.evidence;
-    let submission = evidence.submission;
     let seal = Seal::of(&evidence, Signature([3; 64]));
     let shown_to = [(Hotkey(hash(6)), Some(Digest(hash(12)))), (Hotkey(hash(7)), None)].into();
-    Row::Measurement(Box::new(MeasurementRow { submission, tier: 1, evidence, seal, shown_to }))
+    let fixed_before = [(Hotkey(hash(6)), Digest(hash(12)))].into();
+    let Trial { submission, tier, unit } = evidence.trial();
+    let row = MeasurementRow { submission, tier, unit, evidence, seal, shown_to, fixed_before };
+    Row::Measurement(Box::new(row))
+}
+
+pub fn outcome(slot: u64) -> Row {
+    Row::Outcome(OutcomeRow {
+        trial: Trial { submission: SubmissionId(hash(slot)), tier: 3, unit: 255 },
+        verdict: node_core::round::Verdict::Failed { ending: Ending::TooSlow { ran_ms: 7 } },
+        worker: Some(Hotkey(hash(2))),
+        decided_at: BlockNumber(u64::MAX),
+    })
 }
 
 pub fn strike(slot: u64) -> Row {
@@ -205,6 +227,21 @@ pub fn intent(slot: u64, epoch: u64, uids: u16) -> Row {
 }
 
 /// One row of every table, in the order of the tables.
+fn resolved() -> Resolved {
+    let likeness = Likeness {
+        similar_to: SubmissionId(hash(8)),
+        hotkey: Hotkey(hash(9)),
+        block: BlockNumber(u64::MAX),
+        similarity_ppm: 904_000,
+    };
+    Resolved {
+        doubt: Doubt::Similar { likeness },
+        since: BlockNumber(1),
+        until: BlockNumber(2),
+        by_person: Some(Resolution::Reject { reason: "é".to_owned() }),
+    }
+}
+
 pub fn one_of_each() -> Vec<Row> {
     let submission = Submission {
         id: SubmissionId(hash(1)),
@@ -214,17 +251,20 @@ pub fn one_of_each() -> Vec<Row> {
         location: Location::Https("example.test/a.zip".to_owned()),
         seed_block_hash: BlockHash(hash(5)),
         state: SubmissionState::Scored { points: u64::MAX },
+        resolved: Some(resolved()),
     };
     let rejection = admission::Rejection {
         rule: admission::Rule::ArchiveTraversal,
         file: Some("../x".to_owned()),
         line: None,
+        snippet: None,
         detail: "a path leads out".to_owned(),
     };
     let verdict = VerdictRow {
         content: ContentDigest(hash(1)),
         policy: Digest(hash(2)),
         verdict: admission::Verdict::Rejected { rejection },
+        sketch: Some(Sketch::of(&(0..2_000).collect())),
     };
     vec![
         Row::Submission(submission),
@@ -235,6 +275,7 @@ pub fn one_of_each() -> Vec<Row> {
         intent(1, 2, 256),
         cursor(1, 2),
         measurement(1),
+        outcome(1),
         strike(1),
         device(1),
     ]

@@ -8,6 +8,7 @@ use node_core::lease::{PeerAnswer, PeerRequest};
 use node_core::points::points;
 use node_core::rows::{ReceiptRow, ReceiptStanding, Row, Table, Write};
 use node_core::submission::SubmissionState;
+use node_core::trial::Trial;
 
 use super::{ensure, Breach, Scene, Sight};
 use crate::host::Host;
@@ -174,7 +175,7 @@ pub(super) fn copies_confirm_nothing(scene: &Scene<'_>, sight: &Sight<'_>) -> Re
         let known = machine.receipts().filter(|own| own.standing == ReceiptStanding::Counts);
         let known = known.map(|own| &own.receipt.evidence).filter(|own| own.submission == row.id);
         let (mut confirm, mut informed) = (BTreeSet::new(), BTreeSet::new());
-        let mut left = machine.eligible(&row.id);
+        let mut left = machine.eligible(&Trial::first(row.id));
         for evidence in known {
             left.remove(&evidence.worker);
             if says(evidence, &row.state) {

@@ -12,7 +12,6 @@ use crate::lease::{
 use crate::limits::{LEASE_TOTAL_MS_MAX, LEASE_TTL_MS};
 use crate::machine::effect::Note;
 use crate::machine::event::{Event, Question};
-use crate::machine::settle::FIRST_TIER;
 
 /// The lease of a grant, as its holder names it.
 pub(super) fn held(grant: &Grant) -> HeldLease {
@@ -136,7 +135,7 @@ impl World {
         let mut known = self.hosts.iter().filter(|host| host.is_up()).flat_map(|host| {
             let policy = host.config.policy.digest();
             let submissions = host.machine().submissions().filter(|known| known.id == id);
-            submissions.map(move |known| Assignment::derive(known, FIRST_TIER, 0, policy))
+            submissions.map(move |known| Assignment::derive(known, (1, 0), 0, policy))
         });
         let assignment = known.next().expect("somebody knows the submission");
         let attempt = Attempt(1);

@@ -130,8 +130,7 @@ fn unreadable_bytes_reject_the_submission_that_pointed_to_them_and_no_other() {
     world.unreachable_contents.insert(content);
     let squatter = world.submit_content(miner(0), content, GOOD);
     world.run_until(60_000, "seen", |world| world.state(0, squatter).is_some());
-    let rejection =
-        Rejection { rule: Rule::ArchiveFormat, file: None, line: None, detail: String::new() };
+    let rejection = Rejection::new(Rule::ArchiveFormat, "");
     let life = world.hosts[0].life;
     world.deliver(0, life, Event::ContentUnreadable { submission: squatter, rejection });
     let state = world.state(0, squatter);

@@ -134,9 +134,10 @@ impl World {
         let verdict = if self.fates[&content] == Fate::IsRejected {
             Self::rejection()
         } else {
-            Verdict::Admitted { files: 1, unpacked_bytes: 100 }
+            Verdict::admitted(1, 100)
         };
-        self.report(node, ADMIT_MS, Event::AdmissionEnded { submission, verdict });
+        let sketch = self.sketches.get(&content).cloned().map(Box::new);
+        self.report(node, ADMIT_MS, Event::AdmissionEnded { submission, verdict, sketch });
     }
 
     fn sign(&mut self, node: usize, to_sign: WeightsToSign) {

@@ -175,6 +175,20 @@ fn a_result_that_is_public_elsewhere_is_not_kept_from_others_here() {
 }
 
 #[test]
+fn a_receipt_for_a_trial_that_nobody_asks_for_is_not_kept_and_opens_nothing() {
+    let (mut world, id) = open_at_node_0(45, 3, 2);
+    let mut grant = world.granted_before(id, 1);
+    let known = world.hosts[0].machine().submissions().find(|known| known.id == id).unwrap();
+    let policy = world.hosts[0].config.policy.digest();
+    grant.assignment = crate::assignment::Assignment::derive(known, (2, 7), 0, policy);
+    let receipt = world.receipt_saying(1, &grant, NLL);
+    world.give_receipts(0, 1, 1, vec![(1, receipt)]);
+    assert_eq!(world.hosts[0].machine().receipts().count(), 0);
+    let mut leases = world.hosts[0].machine().leases();
+    assert!(leases.all(|lease| lease.row().assignment.tier == 1));
+}
+
+#[test]
 fn what_comes_after_a_decision_is_public_though_it_opens_the_question_again() {
     let (mut world, id) = open_at_node_0(24, 6, 2);
     let hand_in = |world: &mut World, worker: usize, grant: &Grant, nll: u64| {
@@ -260,7 +274,11 @@ fn a_worker_holds_one_replica_of_an_evaluation() {
 
 /// Node 1 has sealed its result at node 0, which does not answer.
 fn sealed_at_node_1(seed: u64) -> (World, SubmissionId, RunId, Receipt) {
-    let mut world = World::with_replicas(seed, 3, 2, 3);
+    sealed_at_node_1_of(seed, 3)
+}
+
+fn sealed_at_node_1_of(seed: u64, nodes: usize) -> (World, SubmissionId, RunId, Receipt) {
+    let mut world = World::with_replicas(seed, nodes, 2, 3);
     let id = world.submit_to(0, miner(0), GOOD);
     world.run_until(60_000, "node 1 runs it", |world| world.is_running(1));
     world.hosts[1].is_cut_off = true;
@@ -369,6 +387,20 @@ fn case_35_a_result_says_under_another_coordinator_who_was_shown_it_before() {
     let (run, _) = sealed_run(&world).unwrap();
     assert!(reveal_by(&mut world, validator(2), run, vec![seal_of(validator(0), &own)]));
     assert_eq!(shown_by_node_1(&world).shown_before, [(validator(0), None)].into());
+}
+
+#[test]
+fn case_35_what_the_next_coordinator_fixes_after_the_first_was_shown_a_result_is_no_confirmation() {
+    // What one of them made public the other can have copied before it was shown anything.
+    for (first, expected) in [(validator(2), true), (validator(3), false)] {
+        let (mut world, _, run, own) = sealed_at_node_1_of(36, 4);
+        assert!(reveal(&mut world, run, vec![seal_of(first, &own)]));
+        regrant(&mut world, run, validator(2));
+        let (run, _) = sealed_run(&world).unwrap();
+        let seals = vec![seal_of(validator(2), &own), seal_of(validator(0), &own)];
+        assert!(reveal_by(&mut world, validator(2), run, seals));
+        assert_eq!(coordinator_sealed(&world).is_some(), expected, "{first} had sealed first");
+    }
 }
 
 #[test]

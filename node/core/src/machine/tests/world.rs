@@ -12,6 +12,7 @@ use super::prng::Prng;
 use crate::admission::{Rejection, Rule, Verdict};
 use crate::assignment::coordinators;
 use crate::commitment::{Commitment, Location};
+use crate::duplicates::Sketch;
 pub(super) use crate::evidence::tests::metrics;
 use crate::evidence::{Evidence, Receipt};
 use crate::id::{
@@ -96,6 +97,8 @@ pub(super) struct World {
     pub(super) faults: Faults,
     pub(super) fates: BTreeMap<ContentDigest, Fate>,
     pub(super) unreachable_contents: BTreeSet<ContentDigest>,
+    /// By what contents are compared, if they are.
+    pub(super) sketches: BTreeMap<ContentDigest, Sketch>,
     pub(super) run_ms: u64,
     pub(super) planned_crash: Option<PlannedCrash>,
     /// Outcomes with writes or effects, per node: the places where a crash can matter.
@@ -179,6 +182,7 @@ impl World {
             faults: Faults::default(),
             fates: BTreeMap::new(),
             unreachable_contents: BTreeSet::new(),
+            sketches: BTreeMap::new(),
             run_ms: RUN_MS,
             planned_crash: None,
             crash_places: vec![0; validators],
@@ -349,6 +353,7 @@ impl World {
         self.state(node, id).is_some_and(|state| match state {
             SubmissionState::Committed { .. }
             | SubmissionState::Fetched
+            | SubmissionState::Held { .. }
             | SubmissionState::Admitted => false,
             SubmissionState::Rejected { .. }
             | SubmissionState::Scored { .. }
@@ -668,6 +673,8 @@ impl World {
             netuid: NETUID,
             assignment: assignment.id,
             submission: assignment.submission,
+            tier: grant.assignment.tier,
+            unit: grant.assignment.unit,
             content: assignment.content,
             lease: grant.lease,
             attempt: grant.attempt,
@@ -695,14 +702,7 @@ impl World {
     }
 
     pub(super) fn rejection() -> Verdict {
-        Verdict::Rejected {
-            rejection: Rejection {
-                rule: Rule::ContractFile,
-                file: None,
-                line: None,
-                detail: "there is no model.py".to_owned(),
-            },
-        }
+        Verdict::Rejected { rejection: Rejection::new(Rule::ContractFile, "there is no model.py") }
     }
 }
 

@@ -299,7 +299,7 @@ impl Machine {
     }
 
     /// Best points per hotkey that held its uid when it committed.
-    fn points_by_hotkey(&self, view: &ChainView) -> BTreeMap<Hotkey, u64> {
+    pub(in crate::machine) fn points_by_hotkey(&self, view: &ChainView) -> BTreeMap<Hotkey, u64> {
         let mut best: BTreeMap<Hotkey, u64> = BTreeMap::new();
         for submission in self.submissions.values() {
             let SubmissionState::Scored { points } = submission.state else { continue };

@@ -6,6 +6,7 @@ mod operator;
 mod order;
 mod readyz;
 mod reopen;
+mod resolve;
 mod status;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -24,6 +25,7 @@ pub(super) fn routes(state: AdminState) -> Router {
     let operator = Router::new()
         .route("/leases/reopen", post(reopen::reopen))
         .route("/devices/order", post(order::order))
+        .route("/submissions/resolve", post(resolve::resolve))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .route_layer(from_fn_with_state(state.clone(), operator::only_the_operator));
     Router::new()

@@ -24,7 +24,9 @@ pub(super) async fn order(
             };
             refuse(status, reason.name(), &reason.to_string())
         }
-        Ok(OperatorAnswer::Reopened(_)) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Ok(OperatorAnswer::Reopened(_) | OperatorAnswer::Resolved(_)) => {
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
         Err(response) => response,
     }
 }

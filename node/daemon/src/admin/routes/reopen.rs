@@ -26,7 +26,9 @@ pub(super) async fn reopen(
             };
             refuse(status, word, &reason.to_string())
         }
-        Ok(OperatorAnswer::Ordered(_)) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Ok(OperatorAnswer::Ordered(_) | OperatorAnswer::Resolved(_)) => {
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
         Err(response) => response,
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use node_core::admission::Verdict;
 
-use super::submission::{judge, verdict_text};
+use super::submission::{evidence_lines, judge, verdict_text};
 use crate::cli::flags::ConfigFlags;
 use crate::config::Nas;
 use crate::exit::ExitReason;
@@ -49,10 +49,10 @@ impl CheckCommand {
             serde_json::json!({ "verdict": submission.verdict, "content": submission.digest })
                 .to_string()
         } else {
-            let digest = submission
-                .digest
-                .map_or_else(String::new, |digest| format!("\ncontent   {digest}"));
-            format!("{}{digest}", verdict_text(&submission.verdict))
+            let mut lines = vec![verdict_text(&submission.verdict)];
+            lines.extend(evidence_lines(&submission.verdict));
+            lines.extend(submission.digest.map(|digest| format!("content   {digest}")));
+            lines.join("\n")
         };
         output::print(&text)?;
         Ok(match submission.verdict {

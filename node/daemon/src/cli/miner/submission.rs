@@ -98,12 +98,29 @@ fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The verdict as a miner reads it.
+/// The verdict as a miner reads it, in one line.
 pub(super) fn verdict_text(verdict: &Verdict) -> String {
     match verdict {
-        Verdict::Admitted { files, unpacked_bytes } => {
+        Verdict::Admitted { files, unpacked_bytes, flags } if flags.is_empty() => {
             format!("admitted: {files} files, {unpacked_bytes} bytes")
         }
+        Verdict::Admitted { files, unpacked_bytes, flags } => {
+            let flags = flags.len();
+            format!("admitted: {files} files, {unpacked_bytes} bytes, {flags} flags")
+        }
         Verdict::Rejected { rejection } => format!("rejected: {rejection}"),
+    }
+}
+
+/// The evidence of a verdict: what was found where, and what to do; a line each.
+pub(super) fn evidence_lines(verdict: &Verdict) -> Vec<String> {
+    match verdict {
+        Verdict::Admitted { flags, .. } => {
+            flags.iter().map(|flag| format!("flag      {flag}")).collect()
+        }
+        Verdict::Rejected { rejection } => {
+            let snippet = rejection.snippet.map(|snippet| format!("snippet   {snippet}"));
+            snippet.into_iter().collect()
+        }
     }
 }

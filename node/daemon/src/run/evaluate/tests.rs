@@ -35,6 +35,14 @@ impl World {
     }
 
     async fn in_image(image: &str, name: &'static str, warm_start: bool, batches: u64) -> Self {
+        let mut policy = Policy::dev();
+        policy.run.warm_start = warm_start;
+        policy.meter.train_bytes = batches * 16 * 64;
+        policy.meter.heldout_bytes = 1024;
+        Self::under(policy, image, name).await
+    }
+
+    async fn under(policy: Policy, image: &str, name: &'static str) -> Self {
         let node = sha256(name.as_bytes()).to_string();
         let config = EngineConfig { host: None, runtime: None, node };
         let engine = Engine::connect(config).await.expect("run scripts/engine ensure --install");
@@ -43,10 +51,6 @@ impl World {
         for leftover in engine.leftovers().await.unwrap() {
             engine.remove_leftover(&leftover).await.unwrap();
         }
-        let mut policy = Policy::dev();
-        policy.run.warm_start = warm_start;
-        policy.meter.train_bytes = batches * 16 * 64;
-        policy.meter.heldout_bytes = 1024;
         let dir = tempfile::tempdir().unwrap();
         let evaluator = Arc::new(Evaluator::new(EvaluatorParts {
             engine: engine.clone(),
@@ -58,7 +62,7 @@ impl World {
         }));
         let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(SUBMISSION);
         let packed = pack(&source, &policy.archive).unwrap();
-        let verdict = evaluator.admit(packed.bytes, packed.digest).await;
+        let (verdict, _) = evaluator.admit(packed.bytes, packed.digest).await;
         assert!(matches!(verdict, Verdict::Admitted { .. }), "{verdict:?}");
         Self { evaluator, engine, content: packed.digest, name, _dir: dir }
     }
@@ -73,7 +77,8 @@ impl World {
             id: AssignmentId([1; 32]),
             submission: SubmissionId([2; 32]),
             content: self.content,
-            tier: 0,
+            tier: 1,
+            unit: 0,
             replica: 0,
             seed: Digest([3; 32]),
             policy: self.evaluator.policy.digest(),
@@ -94,6 +99,19 @@ impl World {
         let progress = watch::Sender::new(Progress::default());
         let archive = self.evaluator.archive(&self.content, async { None }).await;
         self.evaluator.run(self.spec(number), archive, stopped, progress, started).await
+    }
+
+    /// Runs other files than those that were admitted, on so many devices.
+    async fn run_files(&self, files: Archive, devices: usize) -> (Ending, Option<Metrics>) {
+        let (_stop, stopped) = oneshot::channel();
+        let (started, _events) = mpsc::channel(1);
+        let progress = watch::Sender::new(Progress::default());
+        let slot = |number| Device { id: DeviceId(format!("cpu-{number}")), ..Self::device() };
+        let spec = RunSpec { devices: (0..devices).map(slot).collect(), ..self.spec(7) };
+        let ran = self.evaluator.run(spec, Some(Arc::new(files)), stopped, progress, started).await;
+        self.evaluator.close().await;
+        assert_eq!(self.engine.leftovers().await.unwrap(), []);
+        ran
     }
 
     /// Makes a container ahead and waits until it is there.
@@ -126,7 +144,10 @@ fn dataset(dir: &std::path::Path) -> Dataset {
 /// All that is computed from predictions, without what the host measured.
 fn computed((ending, metrics): (Ending, Option<Metrics>)) -> Metrics {
     assert_eq!(ending, Ending::Completed);
-    Metrics { peak_memory_bytes: 0, ..metrics.unwrap() }
+    let metrics = metrics.unwrap();
+    assert!(metrics.conduct.wall_ms > 0);
+    let conduct = node_core::evidence::Conduct { wall_ms: 0, ..metrics.conduct };
+    Metrics { peak_memory_bytes: 0, conduct, ..metrics }
 }
 
 #[tokio::test]
@@ -223,4 +244,92 @@ async fn python_behind_a_gate_is_what_it_would_be_without_one() {
     }
     assert!(said[0].contains("('HOME', '/tmp')") && said[0].contains("'word'"), "{said:?}");
     assert_eq!(said[0], said[1]);
+}
+
+/// The files of a fixture.
+fn files(name: &str) -> Archive {
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let fixture = fixtures.join("../../tests/fixtures/submissions").join(name);
+    let limits = Policy::dev().archive;
+    read_archive(&pack(&fixture, &limits).unwrap().bytes, &limits).unwrap()
+}
+
+fn short_policy() -> Policy {
+    let mut policy = Policy::dev();
+    policy.meter.train_bytes = 6 * 16 * 64;
+    policy.meter.heldout_bytes = 1024;
+    policy
+}
+
+#[tokio::test]
+async fn every_hook_is_counted_and_the_one_that_loses_is_never_called() {
+    use node_core::evidence::Hook;
+    let world = World::under(short_policy(), IMAGE, "hooks").await;
+    let (ending, metrics) = world.run_files(files("hooks"), 1).await;
+    assert_eq!(ending, Ending::Completed);
+    let metrics = metrics.unwrap();
+    assert!(metrics.heldout_nanobpb < metrics.heldout_init_nanobpb, "it learns: {metrics:?}");
+    let uses = &metrics.conduct.hooks_used;
+    assert_eq!(uses.len(), Hook::ALL.len());
+    assert_eq!((uses[&Hook::GetRecipe], uses[&Hook::ConfigureOptimizer]), (1, 1));
+    assert_eq!((uses[&Hook::TrainStep], uses[&Hook::ComputeLoss]), (6, 6));
+    // Once for the model's shape, and for held-out text, audits and batches.
+    assert!(uses[&Hook::InferenceLogits] >= 9, "{uses:?}");
+    assert_eq!(uses[&Hook::Infer], 0);
+}
+
+/// Runs hooks of which only the recipe is there, with this training, on so many devices.
+async fn ranks(name: &'static str, devices: u8, training: &str) -> (Ending, Option<Metrics>) {
+    let mut policy = short_policy();
+    policy.run.device_count = devices;
+    let world = World::under(policy, IMAGE, name).await;
+    let mut archive = files("hooks");
+    archive.files.insert("training.py".to_owned(), training.as_bytes().to_vec());
+    world.run_files(archive, usize::from(devices)).await
+}
+
+const RANKED: &str = "def get_recipe(ctx):
+    assert (ctx.world_size, ctx.local_rank) == (WORLD, ctx.rank), 'wrong place'
+    return {'lr': 4e-3}
+";
+
+#[tokio::test]
+async fn several_devices_train_together_and_keep_their_parameters_identical() {
+    let cpus = std::thread::available_parallelism().unwrap().get();
+    for (devices, name) in [(2, "ranks-two"), (4, "ranks-four")] {
+        if cpus < usize::from(devices) {
+            eprintln!("{cpus} CPUs here: the engine makes no container with {devices} of them");
+            continue;
+        }
+        let training = RANKED.replace("WORLD", &devices.to_string());
+        let (ending, metrics) = ranks(name, devices, &training).await;
+        assert_eq!(ending, Ending::Completed);
+        let metrics = metrics.unwrap();
+        assert_eq!((metrics.batches, metrics.conduct.trained_batches), (6, 6));
+        assert!(metrics.heldout_nanobpb < metrics.heldout_init_nanobpb, "{metrics:?}");
+    }
+}
+
+#[tokio::test]
+async fn ranks_that_drift_apart_are_the_submissions_failure_and_named() {
+    let own_step = "def train_step(model, batch, optimizer, ctx):
+    model(batch.inputs).sum().backward()
+    optimizer.step()
+";
+    let training = RANKED.replace("WORLD", "2") + own_step;
+    let (ending, metrics) = ranks("ranks-apart", 2, &training).await;
+    let Ending::SubmissionFailed { detail } = ending else { panic!("{ending:?}") };
+    assert!(detail.contains("parameters of ranks [1] differ from those of rank 0"), "{detail}");
+    assert_eq!(metrics, None);
+}
+
+#[tokio::test]
+async fn the_meter_gives_up_a_slow_run_before_the_wall_clock_kills_it() {
+    let mut policy = short_policy();
+    (policy.run.wall_ms, policy.run.cpu_ms) = (10_000, 10_000);
+    assert_eq!(policy.run.graceful_stop_ms(), 9_500);
+    let world = World::under(policy, IMAGE, "too-slow").await;
+    let (ending, _) = world.run_files(files("sleeper"), 1).await;
+    let Ending::TooSlow { ran_ms } = ending else { panic!("{ending:?}") };
+    assert!((9_500..10_000).contains(&ran_ms), "{ran_ms}");
 }

@@ -17,6 +17,7 @@ pub(super) fn combine(
     match measured {
         Some(MeterOutcome { ending: Ending::Completed, metrics: Some(mut metrics), .. }) => {
             metrics.peak_memory_bytes = report.usage.peak_memory_bytes;
+            metrics.conduct.wall_ms = report.ran_ms;
             (Ending::Completed, Some(metrics))
         }
         Some(MeterOutcome { ending, peer_left, .. }) => {

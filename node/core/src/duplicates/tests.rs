@@ -1,0 +1,221 @@
+//! What sketches, the search and the judgement promise.
+
+use super::*;
+
+/// Numbers that look random and are the same each time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 += 1;
+        mixed(mixed(self.0))
+    }
+
+    fn set(&mut self, len: usize) -> BTreeSet<u64> {
+        (0..len).map(|_| self.next()).collect()
+    }
+}
+
+/// Two sets of `len` numbers each that have `common` in common.
+fn pair(numbers: &mut Numbers, len: usize, common: usize) -> (BTreeSet<u64>, BTreeSet<u64>) {
+    let both = numbers.set(common);
+    let mut of = || both.union(&numbers.set(len - common)).copied().collect();
+    (of(), of())
+}
+
+fn exact_ppm(a: &BTreeSet<u64>, b: &BTreeSet<u64>) -> u32 {
+    let (both, either) = (a.intersection(b).count(), a.union(b).count());
+    u32::try_from(both * 1_000_000 / either).unwrap()
+}
+
+fn hotkey(number: u8) -> Hotkey {
+    Hotkey([number; 32])
+}
+
+fn id(number: u64) -> SubmissionId {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    SubmissionId(bytes)
+}
+
+fn at(block: u64) -> Priority {
+    Priority { block: BlockNumber(block), content: ContentDigest([7; 32]) }
+}
+
+fn work(shingles: &BTreeSet<u64>, owner: u8, block: u64) -> Work {
+    Work { hotkey: hotkey(owner), priority: at(block), sketch: Sketch::of(shingles) }
+}
+
+/// The expected numbers come from another implementation of the same hashes.
+#[test]
+fn the_sketch_of_a_set_is_the_same_on_every_machine_and_in_every_version() {
+    let sketch = Sketch::of(&(1..=1_000).collect());
+    assert_eq!(sketch.bands[..4], [1_536_797_690, 4_044_549_065, 2_333_836_720, 2_363_283_575]);
+    assert_eq!(sketch.sample[..4], [1_479_265, 8_897_748, 18_242_409, 19_954_413]);
+}
+
+#[test]
+fn the_similarity_of_small_sets_is_exact() {
+    let mut numbers = Numbers(1);
+    for (len, common) in [(1, 0), (1, 1), (50, 49), (500, 480), (530, 500), (512, 7)] {
+        let (a, b) = pair(&mut numbers, len, common);
+        assert_eq!(Sketch::of(&a).similarity_ppm(&Sketch::of(&b)), exact_ppm(&a, &b));
+    }
+    let nothing = Sketch::of(&BTreeSet::new());
+    assert_eq!(nothing.similarity_ppm(&nothing), 0);
+}
+
+/// 400 pairs per point. What is asserted holds for the numbers above, which never change.
+#[test]
+fn the_estimate_of_large_sets_has_the_standard_error_that_the_sample_promises() {
+    for (target, common) in [(0.96_f64, 19_592), (0.85, 18_378)] {
+        let mut numbers = Numbers(2);
+        let len = 20_000;
+        let (mut sum, mut squares) = (0.0, 0.0);
+        let pairs = 400;
+        for _ in 0..pairs {
+            let (a, b) = pair(&mut numbers, len, common);
+            let sample = |set: &BTreeSet<u64>| {
+                let mut sample: Vec<u32> = set.iter().map(|s| high(mixed(*s))).collect();
+                sample.sort_unstable();
+                sample.truncate(SAMPLE_MAX);
+                Sketch { shingles: 20_000, bands: [0; BANDS], sample: sample.into() }
+            };
+            let got = f64::from(sample(&a).similarity_ppm(&sample(&b))) / 1e6;
+            sum += got - target;
+            squares += (got - target).powi(2);
+        }
+        let (bias, error) = (sum / f64::from(pairs), (squares / f64::from(pairs)).sqrt());
+        let promised = (target * (1.0 - target) / SAMPLE_MAX as f64).sqrt();
+        println!("at {target}: bias {bias:.5}, standard error {error:.5}, promised {promised:.5}");
+        assert!(bias.abs() < 3.0 * promised / f64::from(pairs).sqrt(), "{bias}");
+        assert!((error / promised - 1.0).abs() < 0.15, "{error} is not {promised}");
+    }
+}
+
+#[test]
+fn the_search_finds_what_must_be_held_and_little_of_what_is_far() {
+    let mut numbers = Numbers(3);
+    let (mut found, mut far) = (0, 0);
+    let pairs = 2_000;
+    for _ in 0..pairs {
+        let mut index = SketchIndex::default();
+        let (a, b) = pair(&mut numbers, 300, 276);
+        assert!(exact_ppm(&a, &b) >= 850_000);
+        index.insert(id(1), work(&a, 1, 1));
+        found += index.candidates(&Sketch::of(&b)).count();
+        let (a, b) = pair(&mut numbers, 300, 138);
+        assert!(exact_ppm(&a, &b) < 300_000);
+        index.insert(id(1), work(&a, 1, 1));
+        far += index.candidates(&Sketch::of(&b)).count();
+    }
+    assert_eq!(found, pairs, "one in 26,000 may be missed");
+    assert!(far < pairs / 100, "{far} of {pairs} were compared for nothing");
+}
+
+#[test]
+fn the_most_similar_earlier_work_of_another_hotkey_decides() {
+    let rules = DuplicateRules::default();
+    let mut numbers = Numbers(4);
+    let original = numbers.set(400);
+    let with = |count: usize, numbers: &mut Numbers| -> BTreeSet<u64> {
+        original.iter().copied().take(count).chain(numbers.set(400 - count)).collect()
+    };
+    let mut index = SketchIndex::default();
+    index.insert(id(1), work(&original, 1, 10));
+    index.insert(id(2), work(&with(380, &mut numbers), 2, 11));
+    let judged = |set: &BTreeSet<u64>, owner: u8, block: u64| {
+        judge(&index, &rules, &Sketch::of(set), &hotkey(owner), at(block))
+    };
+    let likeness = |similarity_ppm| Likeness {
+        similar_to: id(1),
+        hotkey: hotkey(1),
+        block: BlockNumber(10),
+        similarity_ppm,
+    };
+    let copy = judged(&original, 3, 20);
+    assert_eq!(copy, Judgement::Rejected { likeness: likeness(1_000_000) });
+    let near = with(375, &mut numbers);
+    assert_eq!(judged(&near, 3, 20), Judgement::Held { likeness: likeness(882_352) });
+    assert_eq!(judged(&with(360, &mut numbers), 3, 20), Judgement::Unique);
+    assert_eq!(judged(&original, 3, 9), Judgement::Unique, "it came first");
+    let own = judged(&original, 1, 20);
+    assert!(matches!(own, Judgement::Held { .. }), "only the other one's counts: {own:?}");
+    let evidence = copy.rejection().unwrap();
+    assert_eq!(evidence.rule, Rule::DuplicateStructure);
+    assert!(evidence.detail.starts_with("100.0 %"), "{evidence}");
+    assert!(evidence.detail.contains(&id(1).to_string()), "{evidence}");
+    assert_eq!(Judgement::Unique.rejection(), None);
+}
+
+#[test]
+fn of_equally_similar_works_the_earliest_is_named() {
+    let set = Numbers(5).set(100);
+    let mut index = SketchIndex::default();
+    for (number, block) in [(1, 12), (2, 10), (3, 11)] {
+        index.insert(id(number), work(&set, 1, block));
+    }
+    let rules = DuplicateRules::default();
+    let judged = judge(&index, &rules, &Sketch::of(&set), &hotkey(9), at(20));
+    let Judgement::Rejected { likeness } = judged else { panic!("{judged:?}") };
+    assert_eq!(likeness.similar_to, id(2));
+}
+
+#[test]
+fn within_a_block_the_content_digest_decides_who_was_first() {
+    let set = Numbers(6).set(100);
+    let mut index = SketchIndex::default();
+    index.insert(id(1), work(&set, 1, 10));
+    let rules = DuplicateRules::default();
+    let mut priority = at(10);
+    priority.content = ContentDigest([6; 32]);
+    let sketch = Sketch::of(&set);
+    assert_eq!(judge(&index, &rules, &sketch, &hotkey(2), priority), Judgement::Unique);
+    priority.content = ContentDigest([8; 32]);
+    assert_ne!(judge(&index, &rules, &sketch, &hotkey(2), priority), Judgement::Unique);
+}
+
+#[test]
+fn too_few_shingles_say_nothing() {
+    let rules = DuplicateRules::default();
+    let few = Numbers(7).set(rules.shingles_min as usize - 1);
+    let mut index = SketchIndex::default();
+    index.insert(id(1), work(&few, 1, 1));
+    let judged = judge(&index, &rules, &Sketch::of(&few), &hotkey(2), at(2));
+    assert_eq!(judged, Judgement::Unique);
+}
+
+#[test]
+fn a_removed_work_is_found_no_more_and_its_place_is_used_again() {
+    let mut numbers = Numbers(8);
+    let sets: Vec<_> = (0..20).map(|_| numbers.set(100)).collect();
+    let mut index = SketchIndex::default();
+    for (number, set) in (0..).zip(&sets) {
+        index.insert(id(number), work(set, 1, number));
+    }
+    assert!(index.remove(&id(7)) && !index.remove(&id(7)));
+    assert_eq!(index.candidates(&Sketch::of(&sets[7])).count(), 0);
+    index.insert(id(70), work(&sets[7], 1, 7));
+    index.insert(id(3), work(&sets[7], 1, 7));
+    assert_eq!((index.len(), index.slots.len()), (20, 20));
+    assert_eq!(index.keys.len(), 20 * BANDS);
+    assert_eq!(index.candidates(&Sketch::of(&sets[7])).count(), 2);
+    assert_eq!(index.candidates(&Sketch::of(&sets[3])).count(), 0, "it was replaced");
+}
+
+#[test]
+fn a_stored_sketch_is_read_as_it_was_and_a_false_one_refused() {
+    let sketch = Sketch::of(&Numbers(9).set(5_000));
+    let text = serde_json::to_string(&sketch).unwrap();
+    assert_eq!(serde_json::from_str::<Sketch>(&text).unwrap(), sketch);
+    assert_eq!(sketch.sample.len(), SAMPLE_MAX);
+    let refused = |change: &dyn Fn(&mut Parts)| {
+        let mut parts = Parts::from(sketch.clone());
+        change(&mut parts);
+        let text = serde_json::to_string(&parts).unwrap();
+        serde_json::from_str::<Sketch>(&text).unwrap_err().to_string()
+    };
+    assert!(refused(&|parts| parts.sample.push(u32::MAX)).contains("1025 entries"));
+    assert!(refused(&|parts| parts.sample.swap(3, 4)).contains("ascend"));
+    assert!(refused(&|parts| parts.shingles = 1_000).contains("1000 shingles"));
+}

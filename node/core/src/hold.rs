@@ -1,0 +1,80 @@
+//! Submissions that wait for a person: why, and what was decided about them.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::duplicates::Likeness;
+use crate::unit::BlockNumber;
+
+/// Why a submission is not evaluated yet although no rule is broken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "doubt")]
+pub enum Doubt {
+    /// Much of its structure is somebody else's earlier work, and not so much that it is a copy.
+    Similar {
+        /// Which work, and how similar.
+        likeness: Likeness,
+    },
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Similar { likeness } => write!(f, "{likeness}"),
+        }
+    }
+}
+
+/// What a person decides about a submission that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "resolution", deny_unknown_fields)]
+pub enum Resolution {
+    /// It is evaluated.
+    Admit,
+    /// It is not.
+    Reject {
+        /// Why, for the miner.
+        reason: String,
+    },
+}
+
+/// A hold that is over.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolved {
+    /// Why it had waited.
+    pub doubt: Doubt,
+    /// Since when.
+    pub since: BlockNumber,
+    /// Until when.
+    pub until: BlockNumber,
+    /// What was decided; `None` if nobody did in the policy's time, which admits it.
+    pub by_person: Option<Resolution>,
+}
+
+/// Why nothing was resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NotResolved {
+    /// The node does not know it.
+    #[error("this node knows no such submission")]
+    Unknown,
+    /// It does not wait.
+    #[error("the submission does not wait for anybody")]
+    NotHeld,
+    /// No finalized block was read yet, or the node stops.
+    #[error("the node is starting or stopping")]
+    NotReady,
+}
+
+impl NotResolved {
+    /// Its public name, the same as when it is serialised.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::NotHeld => "not_held",
+            Self::NotReady => "not_ready",
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Claims about works that are like others': copies are refused and what may be one waits, whatever
+//! the order in which validators got to know them.
+
+use std::collections::BTreeSet;
+
+use super::world::{miner, Fate, World, BLOCK_MS};
+use crate::duplicates::Sketch;
+use crate::hold::{NotResolved, Resolution};
+use crate::id::{ContentDigest, SubmissionId};
+use crate::machine::event::{CallId, Event};
+use crate::machine::operator::{OperatorAnswer, OperatorRequest};
+use crate::submission::{Submission, SubmissionState};
+
+const GOOD: Fate = Fate::Scores { nll_nanonats: 400_000_000_000_000 };
+
+/// Of a work whose structure begins at `first`: one that begins 50 later has nine tenths of it.
+fn sketch(first: u64) -> Sketch {
+    // Spread, as hashes are.
+    let shingle = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
+    Sketch::of(&(first..first + 1_000).map(shingle).collect::<BTreeSet<u64>>())
+}
+
+fn submit(world: &mut World, number: usize, first: u64) -> (SubmissionId, ContentDigest) {
+    let content = world.new_content(|_| true);
+    world.sketches.insert(content, sketch(first));
+    (world.submit_content(miner(number), content, GOOD), content)
+}
+
+/// An original, and in a later block what somebody else made of it.
+fn two_works(seed: u64, nodes: usize, first: u64) -> (World, [SubmissionId; 2], ContentDigest) {
+    let mut world = World::with_replicas(seed, nodes, 2, 1);
+    let (original, content) = submit(&mut world, 0, 0);
+    world.unreachable_contents.insert(content);
+    world.run_for(2 * BLOCK_MS);
+    let (other, _) = submit(&mut world, 1, first);
+    (world, [original, other], content)
+}
+
+fn is_scored(world: &World, node: usize, id: SubmissionId) -> bool {
+    matches!(world.state(node, id), Some(SubmissionState::Scored { .. }))
+}
+
+fn is_rejected(world: &World, node: usize, id: SubmissionId) -> bool {
+    matches!(world.state(node, id), Some(SubmissionState::Rejected { .. }))
+}
+
+fn is_held(world: &World, node: usize, id: SubmissionId) -> bool {
+    matches!(world.state(node, id), Some(SubmissionState::Held { .. }))
+}
+
+fn resolve(
+    world: &mut World,
+    submission: SubmissionId,
+    resolution: Resolution,
+) -> Result<Box<Submission>, NotResolved> {
+    let (life, call) = (world.hosts[0].life, CallId(7));
+    let request = OperatorRequest::Resolve { submission, resolution };
+    world.deliver(0, life, Event::OperatorAsked { call, request });
+    match world.operator_answers.pop() {
+        Some(OperatorAnswer::Resolved(answer)) => answer,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_copy_is_refused_also_where_it_was_known_before_its_original() {
+    let (mut world, [original, copy], content) = two_works(1, 2, 0);
+    world.run_until(120_000, "the copy alone has a score", |world| {
+        (0..2).all(|node| is_scored(world, node, copy))
+    });
+    world.unreachable_contents.remove(&content);
+    world.run_until(600_000, "the original takes its place", |world| {
+        (0..2).all(|node| is_scored(world, node, original) && is_rejected(world, node, copy))
+    });
+    let points = world.hosts[0].machine().points_now();
+    assert!(points.contains_key(&miner(0)) && !points.contains_key(&miner(1)), "{points:?}");
+    let Some(SubmissionState::Rejected { rejection }) = world.state(0, copy) else { panic!() };
+    assert!(rejection.detail.contains(&original.to_string()), "{rejection}");
+    // A third node that knows the original first says the same, and so does a restarted one.
+    world.kill(0);
+    world.start(0);
+    world.run_for(60_000);
+    assert!(is_rejected(&world, 0, copy) && is_scored(&world, 0, original));
+}
+
+#[test]
+fn a_copy_that_comes_after_its_original_is_never_evaluated() {
+    let (mut world, [original, copy], content) = two_works(2, 2, 0);
+    world.unreachable_contents.remove(&content);
+    world.run_until(300_000, "one is scored, the other refused", |world| {
+        (0..2).all(|node| is_scored(world, node, original) && is_rejected(world, node, copy))
+    });
+    let runs = world.runs_started();
+    world.run_for(60_000);
+    assert_eq!(world.runs_started(), runs);
+}
+
+#[test]
+fn a_miner_may_send_its_own_work_again_and_others_work_of_their_own() {
+    let mut world = World::with_replicas(3, 1, 2, 1);
+    let (first, _) = submit(&mut world, 0, 0);
+    world.run_until(60_000, "scored", |world| is_scored(world, 0, first));
+    world.run_for(world.hosts[0].config.policy.recommit_blocks * BLOCK_MS);
+    let (own, _) = submit(&mut world, 0, 0);
+    let (other, _) = submit(&mut world, 1, 5_000);
+    world.run_until(120_000, "both are scored", |world| {
+        is_scored(world, 0, own) && is_scored(world, 0, other)
+    });
+}
+
+#[test]
+fn what_may_be_a_copy_waits_for_a_person_and_is_evaluated_when_one_says_so() {
+    let (mut world, [original, similar], content) = two_works(4, 1, 50);
+    world.unreachable_contents.remove(&content);
+    world.run_until(300_000, "held", |world| is_held(world, 0, similar));
+    world.run_until(120_000, "scored", |world| is_scored(world, 0, original));
+    let held = world.state(0, similar).unwrap();
+    assert!(held.to_string().starts_with("held: 90."), "{held}");
+    assert_eq!(world.runs_started(), 1);
+    assert_eq!(resolve(&mut world, original, Resolution::Admit), Err(NotResolved::NotHeld));
+    let unknown = SubmissionId([9; 32]);
+    assert_eq!(resolve(&mut world, unknown, Resolution::Admit), Err(NotResolved::Unknown));
+    let admitted = resolve(&mut world, similar, Resolution::Admit).unwrap();
+    assert_eq!(admitted.state, SubmissionState::Admitted);
+    let resolved = admitted.resolved.unwrap();
+    assert_eq!(resolved.by_person, Some(Resolution::Admit));
+    world.run_until(120_000, "scored", |world| is_scored(world, 0, similar));
+    // Nobody is asked again.
+    world.kill(0);
+    world.start(0);
+    world.run_for(60_000);
+    assert!(is_scored(&world, 0, similar));
+}
+
+#[test]
+fn what_a_person_refuses_is_rejected_with_the_reason() {
+    let (mut world, [_, similar], content) = two_works(5, 1, 50);
+    world.unreachable_contents.remove(&content);
+    world.run_until(300_000, "held", |world| is_held(world, 0, similar));
+    let reason = "the same model with another name".to_owned();
+    let refused = resolve(&mut world, similar, Resolution::Reject { reason }).unwrap();
+    assert!(refused.state.to_string().contains("the same model with another name"));
+    world.kill(0);
+    world.start(0);
+    world.run_for(60_000);
+    assert!(is_rejected(&world, 0, similar));
+}
+
+#[test]
+fn what_nobody_decides_about_is_evaluated_after_the_policys_time() {
+    let (mut world, [_, similar], content) = two_works(6, 1, 50);
+    world.unreachable_contents.remove(&content);
+    world.run_until(300_000, "held", |world| is_held(world, 0, similar));
+    world.tick_ms = 3_000;
+    let patience_ms = world.hosts[0].config.policy.hold_blocks * BLOCK_MS;
+    world.run_for(patience_ms - 10 * BLOCK_MS);
+    assert!(is_held(&world, 0, similar));
+    world.run_until(120_000 + 10 * BLOCK_MS, "scored", |world| is_scored(world, 0, similar));
+}

@@ -1,0 +1,4 @@
+//! Fuzzes `submission_archive`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| assay_fuzz::check_source("submission_archive", bytes));

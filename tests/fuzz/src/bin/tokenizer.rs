@@ -1,0 +1,4 @@
+//! Fuzzes `tokenizer`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| assay_fuzz::check_source("tokenizer", bytes));
