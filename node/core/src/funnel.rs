@@ -23,6 +23,7 @@ use crate::reward::Priority;
 use crate::unit::{BlockCount, BlockNumber};
 
 pub use report::{kendall_tau_b_ppm, report, TierMember, TierReport};
+pub use units::{ProjectKind, Scale, Task, Trainer, UnitPlan};
 
 /// A window of blocks whose submissions compete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -156,6 +157,7 @@ fn is_audited(rules: &TierRules, seed: &[u8; 32], id: &SubmissionId) -> bool {
 }
 
 mod report;
+mod units;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! What a project is to the one who runs it: which files and functions, under which contract.
 
+pub use node_core::funnel::ProjectKind;
 use serde::{Deserialize, Serialize};
 
 /// The file of the architecture, unless a manifest names another.
@@ -25,18 +26,6 @@ pub struct Project {
     pub training: Option<Training>,
     /// How text becomes tokens.
     pub tokenizer: TokenizerChoice,
-}
-
-/// What a project competes with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ProjectKind {
-    /// An architecture and a recipe.
-    Full,
-    /// An architecture; the reference trainer trains it.
-    ArchitectureOnly,
-    /// A recipe for a family that exists.
-    TrainingForArch,
 }
 
 /// A function at the top level of a file.

@@ -91,6 +91,10 @@ pub struct TierRules {
     pub sizes: u8,
     /// Whether the architecture runs under the reference trainer as well.
     pub attributes: bool,
+    /// Whether one run each has longer sequences and larger batches.
+    pub stretches: bool,
+    /// Seeds of the probe tasks; none without.
+    pub probe_seeds: u8,
     /// Best share that passes, of 1,000,000, and at least one.
     pub pass_ppm: u32,
     /// Chance of each other to pass as an audit, of 1,000,000.
@@ -164,6 +168,8 @@ impl FunnelRules {
             seeds: 1,
             sizes: 1,
             attributes: false,
+            stretches: false,
+            probe_seeds: 0,
             pass_ppm: 250_000,
             audit_ppm: 50_000,
         };
@@ -180,6 +186,8 @@ impl FunnelRules {
             seeds: 1,
             sizes: 3,
             attributes: false,
+            stretches: true,
+            probe_seeds: 3,
             pass_ppm: 1_000_000,
             ..short
         };
@@ -209,12 +217,23 @@ impl Margin {
 
 impl TierRules {
     fn hash(&self, digest: DigestBuilder) -> DigestBuilder {
-        let Self { train_bytes, seeds, sizes, attributes, pass_ppm, audit_ppm } = self;
+        let Self {
+            train_bytes,
+            seeds,
+            sizes,
+            attributes,
+            stretches,
+            probe_seeds,
+            pass_ppm,
+            audit_ppm,
+        } = self;
         digest
             .number(*train_bytes)
             .number(u64::from(*seeds))
             .number(u64::from(*sizes))
             .number(u64::from(*attributes))
+            .number(u64::from(*stretches))
+            .number(u64::from(*probe_seeds))
             .number(u64::from(*pass_ppm))
             .number(u64::from(*audit_ppm))
     }
