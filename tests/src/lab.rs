@@ -67,7 +67,7 @@ impl Lab {
             content_dirs: vec![self.shared_contents(), self.own_contents(validator)],
             cpu_slots: 1,
             image: IMAGE.to_owned(),
-            policy: "dev".to_owned(),
+            policy: "quick".to_owned(),
             host: Ipv4Addr::LOCALHOST,
             namespace: None,
             extra: String::new(),

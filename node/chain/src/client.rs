@@ -44,6 +44,9 @@ pub struct ChainConfig {
     pub mechanism: u8,
     /// Whose nonce a view carries; without it the nonce is 0.
     pub own_hotkey: Option<Hotkey>,
+    /// Blocks of a window in which submissions compete: commitments then carry the hash of the first
+    /// block after theirs. `None`: they do not.
+    pub window: Option<BlockCount>,
     /// Deadline of a connection attempt and of every call. A call that has to connect first may
     /// take one deadline per endpoint longer.
     pub call_timeout: Duration,
@@ -68,6 +71,7 @@ impl fmt::Debug for ChainConfig {
             .field("netuid", &self.netuid)
             .field("mechanism", &self.mechanism)
             .field("own_hotkey", &self.own_hotkey)
+            .field("window", &self.window)
             .field("call_timeout", &self.call_timeout)
             .field("silence_max", &self.silence_max)
             .field("finality_timeout", &self.finality_timeout)
@@ -103,6 +107,7 @@ impl ChainConfig {
             netuid,
             mechanism: 0,
             own_hotkey: None,
+            window: None,
             call_timeout: Duration::from_secs(30),
             silence_max: Duration::from_secs(60),
             finality_timeout: Duration::from_secs(240),
@@ -125,6 +130,7 @@ struct Inner {
     runtimes: Runtimes,
     memory: Memory,
     subject: Subject,
+    window: Option<BlockCount>,
     silence_max: Duration,
     finality_timeout: Duration,
     nonces: Nonces,
@@ -202,6 +208,7 @@ impl ChainClient {
                 runtimes: Runtimes::default(),
                 memory: Memory::default(),
                 subject,
+                window: config.window,
                 silence_max: config.silence_max,
                 finality_timeout: config.finality_timeout,
                 nonces: Nonces::default(),
@@ -285,6 +292,7 @@ impl ChainClient {
             runtimes: &self.inner.runtimes,
             memory: &self.inner.memory,
             subject: self.inner.subject,
+            window: self.inner.window,
             block,
         }
     }

@@ -132,6 +132,7 @@ fn kept_commitments_are_those_of_hotkeys_still_seated() {
         block: BlockNumber(3),
         bytes: vec![1],
         seed_block_hash: None,
+        window_block_hash: None,
     };
     let view = ChainView { commitments: vec![record(1), record(9)], ..ChainView::default() };
     assert_eq!(facts(false).kept_commitments(&view), [record(1)]);

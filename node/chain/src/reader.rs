@@ -29,6 +29,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) runtimes: &'a Runtimes,
     pub(crate) memory: &'a Memory,
     pub(crate) subject: Subject,
+    /// Blocks of a window of submissions, if windows are of interest.
+    pub(crate) window: Option<node_core::unit::BlockCount>,
     pub(crate) block: BlockHash,
 }
 

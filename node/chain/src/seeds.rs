@@ -1,8 +1,10 @@
-//! Block hashes that seed commitments: of the block after each.
+//! Block hashes that seed commitments: of the block after each, and of the first one after the
+//! window in which each competes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
+use node_core::funnel::window_end;
 use node_core::id::{BlockHash, Hotkey};
 use node_core::unit::{BlockCount, BlockNumber};
 use node_core::view::CommitmentRecord;
@@ -18,8 +20,8 @@ use crate::storage::CALLS_IN_FLIGHT_MAX;
 const HEIGHTS_PER_CALL_MAX: usize = 1024;
 
 impl Reader<'_> {
-    /// Adds the seeds: the hash of the block after each commitment, where it is final already. The
-    /// block at hand must be.
+    /// Adds the seeds: the hash of the block after each commitment, and of the first one after its
+    /// window, where they are final already. The block at hand must be.
     ///
     /// Also tells whether all of them were known.
     pub(crate) async fn seeded(
@@ -28,8 +30,13 @@ impl Reader<'_> {
         now: BlockNumber,
     ) -> Result<(Vec<CommitmentRecord>, bool), ReadError> {
         let next = |committed: &Committed| committed.block.plus(BlockCount(1));
-        let wanted: BTreeSet<BlockNumber> =
-            found.iter().map(|(_, one)| next(one)).filter(|block| *block <= now).collect();
+        let closing = |committed: &Committed| Some(window_end(self.window?, committed.block));
+        let wanted: BTreeSet<BlockNumber> = found
+            .iter()
+            .flat_map(|(_, one)| [Some(next(one)), closing(one)])
+            .flatten()
+            .filter(|block| *block <= now)
+            .collect();
         let mut hashes = self.memory.seeds.of(&wanted);
         let missing: Vec<BlockNumber> =
             wanted.into_iter().filter(|number| !hashes.contains_key(number)).collect();
@@ -43,6 +50,7 @@ impl Reader<'_> {
             hotkey,
             block: committed.block,
             seed_block_hash: hashes.get(&next(&committed)).copied(),
+            window_block_hash: closing(&committed).and_then(|block| hashes.get(&block)).copied(),
             bytes: committed.bytes,
         };
         Ok((found.into_iter().map(record).collect(), are_known))

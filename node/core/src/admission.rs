@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::funnel::ProjectKind;
 use crate::id::Digest;
 
 /// The outcome of admission for one content under one policy; never computed twice.
@@ -21,12 +22,24 @@ pub enum Verdict {
         /// What gates in shadow found, in their order; at most [`FLAGS_MAX`].
         #[serde(default)]
         flags: Vec<Rejection>,
+        /// What the project competes with.
+        #[serde(default)]
+        brings: Brings,
     },
     /// A rule is broken.
     Rejected {
         /// Which, and where.
         rejection: Rejection,
     },
+}
+
+/// What a project competes with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Brings {
+    /// Which parts.
+    pub kind: ProjectKind,
+    /// The architecture that a `training_for_arch` trains, by the name that its manifest gives.
+    pub architecture_id: Option<String>,
 }
 
 /// Findings kept of an admitted submission. More would make verdicts long, and say nothing new.
@@ -36,7 +49,8 @@ impl Verdict {
     /// The verdict for a submission that keeps every rule.
     #[must_use]
     pub fn admitted(files: u32, unpacked_bytes: u64) -> Self {
-        Self::Admitted { files, unpacked_bytes, flags: Vec::new() }
+        let brings = Brings::default();
+        Self::Admitted { files, unpacked_bytes, flags: Vec::new(), brings }
     }
 }
 

@@ -23,6 +23,7 @@ use crate::reward::Priority;
 use crate::unit::{BlockCount, BlockNumber};
 
 pub use report::{kendall_tau_b_ppm, report, TierMember, TierReport};
+pub use tier::{attribute, quality, reference_points, tier_state};
 pub use units::{ProjectKind, Scale, Task, Trainer, UnitPlan};
 
 /// A window of blocks whose submissions compete.
@@ -40,7 +41,8 @@ impl CohortId {
     /// who commits within the window can know it.
     #[must_use]
     pub fn closes_at(self, rules: &FunnelRules) -> BlockNumber {
-        BlockNumber(self.0.saturating_add(1).saturating_mul(rules.window_blocks.max(1)))
+        let first = BlockNumber(self.0.saturating_mul(rules.window_blocks.max(1)));
+        window_end(BlockCount(rules.window_blocks), first)
     }
 
     /// From this block on a tier's missing results displace nobody. Each tier has as long again.
@@ -49,6 +51,16 @@ impl CohortId {
         let late = rules.late_blocks.saturating_mul(u64::from(tier));
         self.closes_at(rules).plus(BlockCount(late))
     }
+}
+
+/// The first block after the window in which a submission competes.
+///
+/// - `window`: blocks of a window.
+#[must_use]
+pub fn window_end(window: BlockCount, committed_at: BlockNumber) -> BlockNumber {
+    let window = window.0.max(1);
+    let number = committed_at.0.checked_div(window).unwrap_or(0);
+    BlockNumber(number.saturating_add(1).saturating_mul(window))
 }
 
 /// How far a member of a cohort got in a tier.
@@ -157,6 +169,7 @@ fn is_audited(rules: &TierRules, seed: &[u8; 32], id: &SubmissionId) -> bool {
 }
 
 mod report;
+mod tier;
 mod units;
 
 #[cfg(test)]

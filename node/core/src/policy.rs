@@ -19,7 +19,8 @@ pub use tokens::TokenRules;
 
 pub use duplicates::{DuplicateRules, FINGERPRINT_VERSION};
 pub use scoring::{
-    FamilyRules, FunnelRules, Margin, PoolRules, ScoringRules, TakeoverRules, TierRules, PPM,
+    FamilyRules, FunnelRules, Margin, PoolRules, RewardBasis, ScoringRules, TakeoverRules,
+    TierRules, PPM,
 };
 
 /// The rules of the `nas` challenge.
@@ -191,12 +192,20 @@ impl Policy {
         }
     }
 
-    /// [`Self::dev`] with the gates before the container in shadow: a project that breaks their
+    /// [`Self::dev`] with one tier that is paid by its points: a submission has its weight after
+    /// one run.
+    #[must_use]
+    pub fn quick() -> Self {
+        let scoring = ScoringRules::quick();
+        Self { name: "quick".to_owned(), scoring, ..Self::dev() }
+    }
+
+    /// [`Self::quick`] with the gates before the container in shadow: a project that breaks their
     /// rules is admitted with flags, and meets the container and the meter. Nobody's code is
     /// compared with another's.
     #[must_use]
     pub fn dev_open() -> Self {
-        let mut policy = Self::dev();
+        let mut policy = Self::quick();
         policy.name = "dev-open".to_owned();
         policy.admission = AdmissionRules::flagging();
         policy.duplicates = DuplicateRules::off();
@@ -236,13 +245,12 @@ impl Policy {
         }
     }
 
-    /// [`Self::dev_gpu`] with the gates in shadow, as [`Self::dev_open`].
+    /// [`Self::dev_open`] on GPUs.
     #[must_use]
     pub fn dev_gpu_open() -> Self {
-        let mut policy = Self::dev_gpu();
+        let mut policy = Self::dev_open();
         policy.name = "dev-gpu-open".to_owned();
-        policy.admission = AdmissionRules::flagging();
-        policy.duplicates = DuplicateRules::off();
+        policy.run.device = DeviceKind::Gpu;
         policy
     }
 

@@ -14,6 +14,7 @@ use crate::health::DeviceRow;
 use crate::id::{ContentDigest, Digest, Hotkey, IntentId, Netuid, RunId, SubmissionId, Uid};
 use crate::inventory::DeviceId;
 use crate::lease::{Grant, LeaseRow, Seal};
+use crate::reward::Fingerprint;
 use crate::round;
 use crate::submission::Submission;
 use crate::trial::Trial;
@@ -260,6 +261,9 @@ pub struct OutcomeRow {
     pub verdict: round::Verdict,
     /// The worker whose result decided; `None` if nobody's did.
     pub worker: Option<Hotkey>,
+    /// The architecture as that worker's container traced it.
+    #[serde(default)]
+    pub architecture: Option<Fingerprint>,
     /// The finalized block at which this node decided it.
     pub decided_at: BlockNumber,
 }

@@ -33,6 +33,10 @@ pub struct Submission {
     pub location: Location,
     /// Source of its seeds: the hash of the block after the commitment.
     pub seed_block_hash: BlockHash,
+    /// Source of its window's audits: the hash of the first block after the window; `None` before
+    /// that is known.
+    #[serde(default)]
+    pub window_block_hash: Option<BlockHash>,
     /// How far it got.
     pub state: SubmissionState,
     /// The hold that it was in, if it was in one that is over.
@@ -129,8 +133,17 @@ impl Submission {
     ) -> Self {
         let id = Self::identity(&hotkey, committed_at, &content);
         let state = SubmissionState::Committed { fetch_failure: None };
-        let resolved = None;
-        Self { id, hotkey, committed_at, content, location, seed_block_hash, state, resolved }
+        Self {
+            id,
+            hotkey,
+            committed_at,
+            content,
+            location,
+            seed_block_hash,
+            window_block_hash: None,
+            state,
+            resolved: None,
+        }
     }
 
     /// The identity of (hotkey, commit block, content digest).

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::{Digest, DigestBuilder, Hotkey, Uid};
+use crate::reward::SHARES_TOTAL;
 use crate::view::ChainView;
 
 /// Why no vector can be made or sent.
@@ -14,6 +15,17 @@ pub enum VectorError {
     /// No entry above zero. The caller keeps what is on chain; zeros are never submitted.
     #[error("no hotkey has points")]
     AllZero,
+    /// A part is to be burned, and nobody registered burns it.
+    #[error(
+        "{burned} of {SHARES_TOTAL} parts are to be burned, and the subnet's owner has no place"
+    )]
+    NobodyBurns {
+        /// Parts of [`SHARES_TOTAL`].
+        burned: u64,
+    },
+    /// Nothing can be compared.
+    #[error("the references that others are measured by are not measured yet")]
+    NoReference,
     /// A uid appears twice.
     #[error("uid {uid} appears twice")]
     DuplicateUid {

@@ -182,6 +182,9 @@ pub struct CommitmentRecord {
     /// Hash of the block after the commitment, once finalized: the source of its seeds, unknown
     /// to whoever made the commitment.
     pub seed_block_hash: Option<BlockHash>,
+    /// Hash of the first block after the window in which it competes, once finalized: draws the
+    /// audits of that window, unknown to whoever commits within it.
+    pub window_block_hash: Option<BlockHash>,
 }
 
 impl ChainView {

@@ -7,7 +7,7 @@
 //! Pure: the same bytes under the same policy give the same verdict on every machine, so a
 //! miner's `check` and a validator's admission are one function.
 
-use node_core::admission::{Rejection, Rule, Verdict, FLAGS_MAX};
+use node_core::admission::{Brings, Rejection, Rule, Verdict, FLAGS_MAX};
 use node_core::duplicates::Sketch;
 use node_core::id::ContentDigest;
 use node_core::policy::{GateMode, Policy};
@@ -40,13 +40,13 @@ pub fn admit(
     policy: &Policy,
 ) -> (Verdict, Option<Admitted>) {
     match checked(bytes, expected, policy) {
-        Ok((archive, flags)) => {
+        Ok((archive, flags, brings)) => {
             let files = u32::try_from(archive.files.len()).unwrap_or(u32::MAX);
             let unpacked_bytes = archive.unpacked_bytes();
             // What cannot be compared with others' code is not admitted, here as in the check.
             match sketch(&archive) {
                 Ok(sketch) => {
-                    let verdict = Verdict::Admitted { files, unpacked_bytes, flags };
+                    let verdict = Verdict::Admitted { files, unpacked_bytes, flags, brings };
                     (verdict, Some(Admitted { archive, sketch }))
                 }
                 Err(rejection) => (Verdict::Rejected { rejection }, None),
@@ -69,19 +69,20 @@ fn checked(
     bytes: &[u8],
     expected: &ContentDigest,
     policy: &Policy,
-) -> Result<(Archive, Vec<Rejection>), Rejection> {
+) -> Result<(Archive, Vec<Rejection>, Brings), Rejection> {
     let archive = read_archive(bytes, &policy.archive)?;
     let got = content_digest(&archive.files);
     if got != *expected {
         let detail = format!("the content has the digest {got}, the commitment names {expected}");
         return Err(rejection(Rule::ContentDigest, None, detail));
     }
-    let (_, sources) = project_and_sources(&archive, policy)?;
+    let (project, sources) = project_and_sources(&archive, policy)?;
     let rules = &policy.admission;
     let mut flags = Vec::new();
     gate(rules.source, &mut flags, |max| static_rules::check(&sources, rules, max))?;
     gate(rules.distributed, &mut flags, |max| distributed::check(&sources, max))?;
-    Ok((archive, flags))
+    let Project { kind, architecture_id, .. } = project;
+    Ok((archive, flags, Brings { kind, architecture_id }))
 }
 
 /// Runs a gate as its mode says: its first finding ends admission, or all are kept.

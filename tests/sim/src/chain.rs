@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use node_core::commitment::{Commitment, Location};
+use node_core::funnel::window_end;
 use node_core::id::{BlockHash, ContentDigest, DigestBuilder, Hotkey, Netuid, Uid};
+use node_core::policy::ScoringRules;
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 use node_core::view::{ChainView, CommitmentRecord, EpochClock, Neuron, SubnetParams};
 
@@ -31,6 +33,8 @@ pub(crate) struct Chain {
     timestamp: UnixMs,
     neurons: Vec<Neuron>,
     commitments: BTreeMap<Hotkey, (BlockNumber, Vec<u8>)>,
+    /// Blocks in which submissions compete.
+    window: BlockCount,
     /// The newest blocks, oldest first.
     kept: VecDeque<ChainView>,
 }
@@ -54,6 +58,7 @@ impl Chain {
             timestamp: UnixMs(UNIX_START_MS),
             neurons: (0..).zip(validators.iter().chain(miners)).map(neuron).collect(),
             commitments: BTreeMap::new(),
+            window: BlockCount(ScoringRules::dev().funnel.window_blocks),
             kept: VecDeque::new(),
         };
         chain.keep();
@@ -105,11 +110,13 @@ impl Chain {
     fn keep(&mut self) {
         let commitments = self.commitments.iter().map(|(hotkey, (block, bytes))| {
             let has_seed = block.0 < self.best;
+            let closes_at = window_end(self.window, *block);
             CommitmentRecord {
                 hotkey: *hotkey,
                 block: *block,
                 bytes: bytes.clone(),
                 seed_block_hash: has_seed.then(|| hash(block.0 + 1)),
+                window_block_hash: (closes_at.0 <= self.best).then(|| hash(closes_at.0)),
             }
         });
         let view = ChainView {

@@ -136,7 +136,7 @@ pub fn miner(submission: usize) -> Hotkey {
 }
 
 fn policy(plan: &Plan) -> Policy {
-    let mut policy = Policy::dev();
+    let mut policy = Policy::quick();
     policy.agreement.replicas = plan.replicas;
     if plan.has_gpus() {
         policy.run.device = DeviceKind::Gpu;
@@ -154,6 +154,7 @@ fn config(hotkey: Hotkey, policy: Policy, validators: &[Hotkey]) -> MachineConfi
         policy,
         image: Digest([0xaa; 32]),
         dataset: Digest([0xdd; 32]),
+        references: Vec::new(),
         endpoints: (9_000..).zip(validators).map(endpoint).collect(),
         weights: WeightsMode::Off,
         weights_lead: BlockCount(10),

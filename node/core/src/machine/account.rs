@@ -97,10 +97,12 @@ impl Machine {
         ranked.into_iter().map(|(_, one)| one).collect()
     }
 
-    /// What the next vector would be made of: points per hotkey. Empty before the first block.
+    /// What the next vector would be made of: points per hotkey, or parts of the reward. Empty
+    /// before the first block, and while there is no vector.
     #[must_use]
     pub fn points_now(&self) -> BTreeMap<Hotkey, u64> {
-        self.head().map(|head| self.points_by_hotkey(head)).unwrap_or_default()
+        let parts = self.head().map(|head| self.parts_by_hotkey(head));
+        parts.and_then(Result::ok).unwrap_or_default()
     }
 
     /// Where the subnet stands; `None` before the first finalized block.

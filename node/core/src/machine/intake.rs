@@ -36,19 +36,21 @@ impl Machine {
         };
         let id = Submission::identity(&record.hotkey, record.block, &commitment.content);
         if self.submissions.contains_key(&id) {
+            self.learn_window(id, record, out);
             return;
         }
         if let Some(note) = self.objection(record) {
             self.pass_over(record, note, out);
             return;
         }
-        let submission = Submission::committed(
+        let mut submission = Submission::committed(
             record.hotkey,
             record.block,
             commitment.content,
             commitment.location,
             seed_block_hash,
         );
+        submission.window_block_hash = record.window_block_hash;
         out.put(Row::Submission(submission.clone()));
         out.note(Note::SubmissionSeen {
             submission: id,
@@ -57,6 +59,15 @@ impl Machine {
         });
         self.submissions.insert(id, submission);
         self.fetch(now, id, out);
+    }
+
+    /// Takes down what draws the audits of its window, once that is known.
+    fn learn_window(&mut self, id: SubmissionId, record: &CommitmentRecord, out: &mut Outcome) {
+        let Some(submission) = self.submissions.get_mut(&id) else { return };
+        if submission.window_block_hash.is_none() && record.window_block_hash.is_some() {
+            submission.window_block_hash = record.window_block_hash;
+            out.put(Row::Submission(submission.clone()));
+        }
     }
 
     /// Why a well-formed commitment is not a submission.
@@ -168,7 +179,7 @@ impl Machine {
     /// The earlier submission of the same content by somebody else, if there is one.
     fn original_of(&self, submission: &Submission) -> Option<&Submission> {
         let priority = |s: &Submission| (s.committed_at, s.hotkey);
-        self.submissions.values().find(|other| {
+        self.submissions().find(|other| {
             other.content == submission.content
                 && other.hotkey != submission.hotkey
                 && priority(other) < priority(submission)
@@ -251,6 +262,7 @@ impl Machine {
             Verdict::Admitted { .. } => self.compare(id, out),
             Verdict::Rejected { rejection } => self.reject(id, rejection, out),
         }
+        self.is_funnel_stale = true;
         self.adopt_orphans(out);
         self.settle_touched(now, out);
     }

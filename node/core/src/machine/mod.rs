@@ -17,6 +17,7 @@ mod duty;
 pub mod effect;
 pub mod event;
 mod exchange;
+mod funnel;
 mod gone;
 mod hold;
 mod intake;
@@ -24,6 +25,7 @@ mod lease_queue;
 pub mod operator;
 mod receipts;
 mod restart;
+mod rewards;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -47,11 +49,12 @@ use crate::machine::catch_up::CatchingUp;
 use crate::machine::duty::Duties;
 use crate::machine::effect::{Outcome, PeerAddress};
 use crate::machine::event::Event;
+use crate::machine::funnel::{reference_submission, Tiers};
 use crate::machine::lease_queue::{LeaseQueue, ReplicaKey};
 use crate::machine::receipts::Receipts;
 use crate::machine::settle::Pending;
 use crate::placement::HostPlacement;
-use crate::policy::Policy;
+use crate::policy::{Policy, RewardBasis};
 use crate::preflight::{self, Preflight, Stage};
 use crate::rows::{IntentRow, MeasurementRow, OutcomeRow, ReceiptRow, StrikeCause, StrikeRow};
 use crate::submission::{Submission, SubmissionState};
@@ -63,6 +66,7 @@ use crate::view::ChainView;
 use weights::{Said, Signers};
 
 pub use exchange::PeerState;
+pub use funnel::ReferenceWork;
 pub use work::Run;
 
 /// Facts that do not change while the process lives.
@@ -80,6 +84,8 @@ pub struct MachineConfig {
     pub image: Digest,
     /// The data set.
     pub dataset: Digest,
+    /// The challenge's own submissions; others are measured by the first.
+    pub references: Vec<ReferenceWork>,
     /// Where validators serve, in place of what they published; holds our own address too.
     pub endpoints: BTreeMap<Hotkey, SocketAddr>,
     /// What becomes of vectors.
@@ -138,6 +144,12 @@ pub struct Machine {
     pending: BTreeMap<Trial, Pending>,
     /// What was decided.
     outcomes: BTreeMap<Trial, OutcomeRow>,
+    /// The challenge's own submissions and their names, in the order of the configuration.
+    references: Vec<(SubmissionId, String)>,
+    /// Who entered which tier.
+    tiers: Tiers,
+    /// Whether something changed that decides about tiers.
+    is_funnel_stale: bool,
     /// Trials that have to be settled again.
     to_settle: BTreeSet<Trial>,
     /// Submissions that the latest view shows.
@@ -187,6 +199,14 @@ impl Machine {
     #[must_use]
     pub fn new(config: MachineConfig) -> Self {
         let policy_digest = config.policy.digest();
+        let submissions: Vec<(Submission, String)> = config
+            .references
+            .iter()
+            .filter(|_| config.policy.scoring.basis == RewardBasis::Standings)
+            .map(|work| (reference_submission(work, &policy_digest), work.name.clone()))
+            .collect();
+        let references = submissions.iter().map(|(one, name)| (one.id, name.clone())).collect();
+        let submissions = submissions.into_iter().map(|(one, _)| (one.id, one)).collect();
         Self {
             config,
             policy_digest,
@@ -198,7 +218,7 @@ impl Machine {
             placement: HostPlacement::default(),
             health: BTreeMap::new(),
             gone: BTreeMap::new(),
-            submissions: BTreeMap::new(),
+            submissions,
             verdicts: BTreeMap::new(),
             sketches: BTreeMap::new(),
             works: SketchIndex::default(),
@@ -212,6 +232,9 @@ impl Machine {
             attempts_from: Attempt(0),
             pending: BTreeMap::new(),
             outcomes: BTreeMap::new(),
+            references,
+            tiers: Tiers::new(),
+            is_funnel_stale: false,
             to_settle: BTreeSet::new(),
             current: BTreeSet::new(),
             left_at: BTreeMap::new(),
@@ -317,6 +340,7 @@ impl Machine {
         self.take_in_commitments(now, out);
         self.retire(out);
         self.release_held(now, out);
+        self.is_funnel_stale = true;
         if self.update_duties(now) {
             self.touch_all();
         }
@@ -388,9 +412,9 @@ impl Machine {
         &self.devices
     }
 
-    /// Every submission, by id.
+    /// Every miner's submission, by id.
     pub fn submissions(&self) -> impl Iterator<Item = &Submission> {
-        self.submissions.values()
+        self.submissions.values().filter(|known| !self.is_reference(&known.id))
     }
 
     /// Whether a trial of a submission needs further results. An earlier verdict may stand until
@@ -481,7 +505,8 @@ impl Machine {
         let now = self.head().map(|head| head.epoch.index);
         let is_recent =
             |epoch: EpochIndex| now.is_some_and(|now| epoch.0.saturating_add(1) >= now.0);
-        self.no_vector_epoch.is_some_and(is_recent) || !self.submissions.values().any(is_scored)
+        let has_nothing = !self.pays_standings() && !self.submissions().any(is_scored);
+        self.no_vector_epoch.is_some_and(is_recent) || has_nothing
     }
 
     /// How far a vector got on its way to the chain.
@@ -511,7 +536,7 @@ impl Machine {
 
     /// Submissions whose evaluation is still owed.
     pub fn unsettled(&self) -> impl Iterator<Item = &Submission> {
-        self.submissions.values().filter(|submission| {
+        self.submissions().filter(|submission| {
             matches!(
                 submission.state,
                 SubmissionState::Committed { .. }

@@ -70,7 +70,7 @@ impl Machine {
             };
             let trial = Trial::first(submission.id);
             let decided_at = submission.committed_at;
-            let row = OutcomeRow { trial, verdict, worker: None, decided_at };
+            let row = OutcomeRow { trial, verdict, worker: None, architecture: None, decided_at };
             self.outcomes.entry(trial).or_insert(row);
         }
     }

@@ -9,6 +9,7 @@ use crate::id::{AssignmentId, Digest, Hotkey, SubmissionId};
 use crate::limits::{REPLICA_NUMBERS_MAX, RETENTION_BLOCKS, STRIKES_KEPT_BLOCKS, STRIKES_MAX};
 use crate::machine::effect::{Note, Outcome};
 use crate::machine::Machine;
+use crate::reward::Fingerprint;
 use crate::round::{
     check_evidence, settle, Decision, EvidenceRejected, Expected, Jury, Standing, Verdict,
 };
@@ -57,11 +58,11 @@ impl Machine {
         Assignment::derive(submission, (trial.tier, trial.unit), replica, self.policy_digest)
     }
 
-    /// The replica of the trial that has this id; `None` too for a trial that the submission is not
-    /// to pass: whoever sends receipts could name as many as there are numbers.
+    /// The replica of the trial that has this id; `None` too for a trial that the policy does not
+    /// have: whoever sends receipts could name as many as there are numbers.
     pub(super) fn assignment_with(&self, trial: Trial, id: AssignmentId) -> Option<Assignment> {
         let submission = self.submissions.get(&trial.submission)?;
-        if !self.trials_of(submission).contains(&trial) {
+        if !self.is_possible(submission, trial) {
             return None;
         }
         (0..REPLICA_NUMBERS_MAX)
@@ -132,14 +133,16 @@ impl Machine {
         if self.view.is_none() {
             return;
         }
-        for trial in std::mem::take(&mut self.to_settle) {
-            self.settle_one(now, trial, out);
+        loop {
+            for trial in std::mem::take(&mut self.to_settle) {
+                self.settle_one(now, trial, out);
+            }
+            // Results of one tier may be what another one waited for; there are few tiers.
+            if !self.is_funnel_stale {
+                return;
+            }
+            self.refresh_funnel();
         }
-    }
-
-    /// The trials that a submission is to pass, as far as it is known now.
-    pub(super) fn trials_of(&self, submission: &Submission) -> Vec<Trial> {
-        vec![Trial::first(submission.id)]
     }
 
     /// Whether the latest view shows the submission.
@@ -152,12 +155,14 @@ impl Machine {
         if !submission.state.is_admitted() {
             return;
         }
+        let is_planned = self.trials_of(submission).contains(&trial);
         let counting =
             self.receipts.counting(&trial).filter(|receipt| self.check_receipt(receipt).is_ok());
         let jury = self.jury(&trial);
         let standing = settle(&jury, counting);
         let is_undecided = !self.outcomes.contains_key(&trial);
         let is_wanted = standing.decision.is_none()
+            && is_planned
             && !self.retired.contains(&trial.submission)
             && (self.is_current(&trial) || (is_undecided && self.is_under_way(&trial)));
         for worker in &standing.equivocal {
@@ -212,15 +217,25 @@ impl Machine {
         if trial == Trial::first(id) {
             self.score(id, decision, out);
         }
-        let known = self.outcomes.get(&trial);
-        if known.is_some_and(|known| known.verdict == decision.verdict) {
+        let (verdict, worker) = (decision.verdict.clone(), decision.worker);
+        let architecture = worker.and_then(|worker| self.traced(&trial, &worker));
+        let is_same =
+            |known: &OutcomeRow| known.verdict == verdict && known.architecture == architecture;
+        if self.outcomes.get(&trial).is_some_and(is_same) {
             return;
         }
+        self.is_funnel_stale = true;
         let decided_at = self.view.as_ref().map(|view| view.number).unwrap_or_default();
-        let (verdict, worker) = (decision.verdict.clone(), decision.worker);
-        let row = OutcomeRow { trial, verdict, worker, decided_at };
+        let row = OutcomeRow { trial, verdict, worker, architecture, decided_at };
         out.put(Row::Outcome(row.clone()));
         self.outcomes.insert(trial, row);
+    }
+
+    /// The architecture as a worker's container traced it.
+    fn traced(&self, trial: &Trial, worker: &Hotkey) -> Option<Fingerprint> {
+        let mut theirs = self.receipts.counting(trial).map(|receipt| &receipt.evidence);
+        let evidence = theirs.find(|evidence| evidence.worker == *worker)?;
+        evidence.metrics.as_ref()?.conduct.architecture.clone()
     }
 
     /// What the first trial says is what a submission's state says.
@@ -303,8 +318,12 @@ impl Machine {
         let shown: BTreeSet<(Hotkey, BlockNumber)> =
             view.commitments.iter().map(|record| (record.hotkey, record.block)).collect();
         let is_shown = |s: &Submission| shown.contains(&(s.hotkey, s.committed_at));
-        let current: BTreeSet<SubmissionId> =
-            self.submissions.values().filter(|s| is_shown(s)).map(|s| s.id).collect();
+        let current: BTreeSet<SubmissionId> = self
+            .submissions
+            .values()
+            .filter(|s| is_shown(s) || self.is_reference(&s.id))
+            .map(|s| s.id)
+            .collect();
         // What an endpoint that lags did not show when it was planned is planned again.
         let again = current.difference(&self.current);
         let again = again.filter_map(|id| self.submissions.get(id));

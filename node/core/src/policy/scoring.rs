@@ -16,8 +16,20 @@ pub struct ScoringRules {
     pub takeover: TakeoverRules,
     /// What is paid to whom.
     pub pools: PoolRules,
+    /// What is paid for at all.
+    pub basis: RewardBasis,
     /// Who is evaluated how far.
     pub funnel: FunnelRules,
+}
+
+/// What is paid for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RewardBasis {
+    /// The places that architectures and recipes hold in their families.
+    Standings,
+    /// The points of the first tier, in proportion: no second run, no references.
+    Points,
 }
 
 /// When two architectures are variants of one.
@@ -119,6 +131,7 @@ impl ScoringRules {
                 full_blocks: 21_600,
                 halving_blocks: 7_200,
             },
+            basis: RewardBasis::Standings,
             funnel: FunnelRules::standard(),
         }
     }
@@ -136,10 +149,19 @@ impl ScoringRules {
         rules
     }
 
+    /// The first tier of [`Self::dev`] alone, paid by its points.
+    #[must_use]
+    pub fn quick() -> Self {
+        let mut rules = Self::dev();
+        rules.basis = RewardBasis::Points;
+        rules.funnel.tiers.truncate(1);
+        rules
+    }
+
     /// Covers every field: adding one without hashing it does not compile.
     #[must_use]
     pub fn digest(&self) -> Digest {
-        let Self { families, takeover, pools, funnel } = self;
+        let Self { families, takeover, pools, basis, funnel } = self;
         let FamilyRules { same_ppm, other_ppm, hold_blocks } = families;
         let TakeoverRules { architecture, ownership, recipe, recipe_transfer } = takeover;
         let PoolRules { architectures_ppm, recipes_ppm, full_blocks, halving_blocks } = pools;
@@ -153,7 +175,11 @@ impl ScoringRules {
             .number(*full_blocks)
             .number(*halving_blocks)
             .number(*window_blocks)
-            .number(*late_blocks);
+            .number(*late_blocks)
+            .number(match basis {
+                RewardBasis::Standings => 0,
+                RewardBasis::Points => 1,
+            });
         let digest = [architecture, ownership, recipe, recipe_transfer]
             .into_iter()
             .fold(digest, |digest, margin| margin.hash(digest));

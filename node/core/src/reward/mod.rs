@@ -39,4 +39,7 @@ pub use standings::{
 pub use takeover::takes_over;
 
 #[cfg(test)]
+pub(crate) use fingerprint::tests as fingerprint_tests;
+
+#[cfg(test)]
 mod properties;

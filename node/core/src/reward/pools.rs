@@ -89,6 +89,21 @@ fn scaled(amount: u64, part: u64, whole: u64) -> u64 {
 }
 
 impl Shares {
+    /// Before anybody holds a place: all is burned.
+    #[must_use]
+    pub fn nobodys() -> Self {
+        Self { by_hotkey: BTreeMap::new(), burned: SHARES_TOTAL }
+    }
+
+    /// The same, with the parts of some hotkeys burned.
+    #[must_use]
+    pub fn without(mut self, is_burned: impl Fn(&Hotkey) -> bool) -> Self {
+        self.by_hotkey.retain(|hotkey, _| !is_burned(hotkey));
+        let paid: u64 = self.by_hotkey.values().sum();
+        self.burned = SHARES_TOTAL.saturating_sub(paid);
+        self
+    }
+
     /// The parts as they are handed to the chain: what is burned goes to the hotkey of the subnet's
     /// owner, whose incentive the chain burns.
     ///

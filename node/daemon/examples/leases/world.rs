@@ -52,7 +52,7 @@ pub(crate) fn identity(hotkey: Hotkey) -> NodeIdentity {
 
 /// The rules: one replica is enough.
 pub(crate) fn policy() -> Policy {
-    let mut policy = Policy::dev();
+    let mut policy = Policy::quick();
     policy.agreement.replicas = 1;
     policy
 }
@@ -122,6 +122,7 @@ impl World {
             block: submission.committed_at,
             bytes: Vec::new(),
             seed_block_hash: None,
+            window_block_hash: None,
         };
         ChainView {
             genesis: GENESIS,
@@ -146,6 +147,7 @@ impl World {
             policy: policy(),
             image: IMAGE,
             dataset: DATASET,
+            references: Vec::new(),
             endpoints: BTreeMap::new(),
             weights: WeightsMode::Off,
             weights_lead: BlockCount(100),

@@ -10,10 +10,12 @@ use super::{DataDir, Section};
 
 const POLICY: Key = Key::new("challenge.nas.policy", Kind::Text, Default::Value("dev"))
     .about(
-        "The rules of the `nas` challenge, by name: `dev` runs on CPU slots, `dev-gpu` is the same \
-         on whole GPUs; `dev-open` and `dev-gpu-open` keep the gates that read a submission's \
-         source in shadow: they say what they found, and admit; copies are not looked for. \
-         Validators of a subnet have to use the same: leases and receipts carry the rules' digest.",
+        "The rules of the `nas` challenge, by name. `standard` are those of the challenge, on GPUs. \
+         `dev` has the same tiers with small budgets, on CPU slots; `dev-gpu` is the same on whole \
+         GPUs. `quick` has the first tier alone and pays by its points. `dev-open` and \
+         `dev-gpu-open` are `quick` on CPU slots and on GPUs with the gates that read a \
+         submission's source in shadow: they say what they found, and admit; copies are not \
+         looked for. Validators of a subnet have to use the same: leases and receipts carry the rules' digest.",
     )
     .example("\"dev\"");
 
@@ -70,18 +72,24 @@ pub struct Nas {
 /// Rules that are built in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PolicyName {
-    /// For laptops and tests: everything runs on two CPU cores in seconds.
+    /// One tier on two CPU cores in seconds, paid by its points.
+    Quick,
+    /// Every tier, on two CPU cores in minutes.
     Dev,
-    /// The same with the gates before the container in shadow.
+    /// The rules of the challenge.
+    Standard,
+    /// `Quick` with the gates before the container in shadow.
     DevOpen,
-    /// The same on whole GPUs.
+    /// `Dev` on whole GPUs.
     DevGpu,
-    /// The same on whole GPUs, with the gates in shadow.
+    /// `DevOpen` on whole GPUs.
     DevGpuOpen,
 }
 
 /// What the configuration calls them.
-const POLICIES: [(&str, PolicyName); 4] = [
+const POLICIES: [(&str, PolicyName); 6] = [
+    ("quick", PolicyName::Quick),
+    ("standard", PolicyName::Standard),
     ("dev", PolicyName::Dev),
     ("dev-open", PolicyName::DevOpen),
     ("dev-gpu", PolicyName::DevGpu),
@@ -93,7 +101,9 @@ impl PolicyName {
     #[must_use]
     pub fn policy(self) -> Policy {
         match self {
+            Self::Quick => Policy::quick(),
             Self::Dev => Policy::dev(),
+            Self::Standard => Policy::standard(),
             Self::DevOpen => Policy::dev_open(),
             Self::DevGpu => Policy::dev_gpu(),
             Self::DevGpuOpen => Policy::dev_gpu_open(),

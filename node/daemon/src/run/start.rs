@@ -326,6 +326,7 @@ fn chain_config(config: &Config, hotkey: Hotkey) -> ChainConfig {
     ChainConfig {
         expected_genesis: config.chain.genesis,
         own_hotkey: Some(hotkey),
+        window: Some(BlockCount(config.challenge.nas.policy.policy().scoring.funnel.window_blocks)),
         mechanism: config.weights.mechanism,
         allow_insecure: config.chain.allow_insecure,
         call_timeout: config.chain.call_timeout,
@@ -659,6 +660,7 @@ impl Parts<'_> {
             policy: self.prepared.policy.clone(),
             image: self.prepared.host.image,
             dataset: self.prepared.host.dataset.digest(),
+            references: Vec::new(),
             endpoints,
             weights: match self.config.weights.mode {
                 WeightsMode::Off => machine::WeightsMode::Off,

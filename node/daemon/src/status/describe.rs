@@ -519,6 +519,7 @@ mod tests {
             policy: Policy::dev(),
             image: node_core::id::Digest([2; 32]),
             dataset: node_core::id::Digest([3; 32]),
+            references: Vec::new(),
             endpoints: BTreeMap::new(),
             weights: node_core::machine::WeightsMode::Submit,
             weights_lead: BlockCount(10),

@@ -16,6 +16,7 @@ use node_core::id::{
 use node_core::inventory::{DeviceId, DeviceKind};
 use node_core::lease::{Grant, LeaseRow, LeaseState, Seal, Spent};
 use node_core::outcome::Ending;
+use node_core::reward::Fingerprint;
 use node_core::rows::{
     Carries, CursorRow, IntentRow, IntentState, JournalEntry, JournalStep, MeasurementRow,
     OutcomeRow, ReceiptRow, ReceiptStanding, Row, RunRow, RunState, SignedExtrinsic, StrikeCause,
@@ -142,6 +143,7 @@ pub fn outcome(slot: u64) -> Row {
         trial: Trial { submission: SubmissionId(hash(slot)), tier: 3, unit: 255 },
         verdict: node_core::round::Verdict::Failed { ending: Ending::TooSlow { ran_ms: 7 } },
         worker: Some(Hotkey(hash(2))),
+        architecture: Some(Fingerprint::try_from(vec![1, u64::MAX]).unwrap()),
         decided_at: BlockNumber(u64::MAX),
     })
 }
@@ -250,6 +252,7 @@ pub fn one_of_each() -> Vec<Row> {
         content: ContentDigest(hash(4)),
         location: Location::Https("example.test/a.zip".to_owned()),
         seed_block_hash: BlockHash(hash(5)),
+        window_block_hash: Some(BlockHash(hash(6))),
         state: SubmissionState::Scored { points: u64::MAX },
         resolved: Some(resolved()),
     };

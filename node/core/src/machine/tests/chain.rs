@@ -8,8 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::funnel::CohortId;
 use crate::id::{sha256, BlockHash, Digest, DigestBuilder, Hotkey, IntentId, Netuid, Uid};
 use crate::machine::event::Traced;
+use crate::policy::ScoringRules;
 use crate::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 use crate::view::{ChainView, CommitmentRecord, EpochClock, Neuron, SubnetParams};
 
@@ -248,13 +250,16 @@ impl Chain {
     }
 
     fn remember(&mut self) {
+        let funnel = ScoringRules::dev().funnel;
         let commitments = self.commitments.iter().map(|(hotkey, (block, bytes))| {
             let has_seed = block.0 < self.best;
+            let closes_at = CohortId::of(&funnel, *block).closes_at(&funnel);
             CommitmentRecord {
                 hotkey: *hotkey,
                 block: *block,
                 bytes: bytes.clone(),
                 seed_block_hash: has_seed.then(|| Self::hash(block.0 + 1)),
+                window_block_hash: (closes_at.0 <= self.best).then(|| Self::hash(closes_at.0)),
             }
         });
         self.history.push(ChainView {

@@ -11,6 +11,7 @@ mod clocks;
 mod devices;
 mod epochs;
 mod exchange;
+mod funnel;
 mod holds;
 mod host;
 mod intake;

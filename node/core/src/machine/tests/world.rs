@@ -24,9 +24,10 @@ use crate::lease::{Grant, HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, Pee
 use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::event::{CallId, Event, Question};
 use crate::machine::operator::OperatorAnswer;
-use crate::machine::{MachineConfig, WeightsMode};
+use crate::machine::{MachineConfig, ReferenceWork, WeightsMode};
 use crate::outcome::{Ending, Fault};
 use crate::policy::Policy;
+use crate::reward::Fingerprint;
 use crate::submission::{Submission, SubmissionState};
 use crate::submit_guard::CommitForm;
 use crate::unit::{BlockCount, BlockNumber};
@@ -96,6 +97,10 @@ pub(super) struct World {
     pub(super) hosts: Vec<Host>,
     pub(super) faults: Faults,
     pub(super) fates: BTreeMap<ContentDigest, Fate>,
+    /// Losses in trials that differ from the content's fate, by content, tier and unit.
+    pub(super) results: BTreeMap<(ContentDigest, u8, u8), u64>,
+    /// What containers trace.
+    pub(super) architectures: BTreeMap<ContentDigest, Fingerprint>,
     pub(super) unreachable_contents: BTreeSet<ContentDigest>,
     /// By what contents are compared, if they are.
     pub(super) sketches: BTreeMap<ContentDigest, Sketch>,
@@ -138,6 +143,14 @@ impl Drop for World {
     }
 }
 
+/// The loss of the reference.
+pub(super) const REFERENCE_FATE: Fate = Fate::Scores { nll_nanonats: 400_000_000_000_000 };
+
+/// What others are measured by.
+pub(super) fn reference() -> ReferenceWork {
+    ReferenceWork { name: "reference".to_owned(), content: ContentDigest([0xee; 32]) }
+}
+
 pub(super) fn validator(index: usize) -> Hotkey {
     Hotkey([u8::try_from(index).unwrap() + 1; 32])
 }
@@ -155,8 +168,13 @@ impl World {
 
     /// As [`World::new`], with as many replicas of each evaluation.
     pub(super) fn with_replicas(seed: u64, validators: usize, miners: usize, replicas: u8) -> Self {
-        let mut policy = Policy::dev();
+        let mut policy = Policy::quick();
         policy.agreement.replicas = replicas;
+        Self::with_policy(seed, validators, miners, policy)
+    }
+
+    /// As [`World::new`], under these rules. Where they pay places, there is one reference.
+    pub(super) fn with_policy(seed: u64, validators: usize, miners: usize, policy: Policy) -> Self {
         let hotkeys: Vec<Hotkey> = (0..validators).map(validator).collect();
         let miners: Vec<Hotkey> = (0..miners).map(miner).collect();
         let endpoint = |(port, hotkey): (u16, &Hotkey)| (*hotkey, ([127, 0, 0, 1], port).into());
@@ -168,6 +186,7 @@ impl World {
             policy: policy.clone(),
             image: Digest([0xaa; 32]),
             dataset: Digest([0xdd; 32]),
+            references: vec![reference()],
             endpoints: endpoints.clone(),
             weights: WeightsMode::Submit,
             weights_lead: BlockCount(10),
@@ -180,7 +199,9 @@ impl World {
             chain: Chain::new(&hotkeys, &miners),
             hosts: hotkeys.iter().map(|hotkey| Host::new(config(hotkey))).collect(),
             faults: Faults::default(),
-            fates: BTreeMap::new(),
+            fates: [(reference().content, REFERENCE_FATE)].into(),
+            results: BTreeMap::new(),
+            architectures: BTreeMap::new(),
             unreachable_contents: BTreeSet::new(),
             sketches: BTreeMap::new(),
             run_ms: RUN_MS,
@@ -521,7 +542,12 @@ impl World {
         let ending = ending.or(host.run_fault.clone()).unwrap_or(own_ending);
         let metrics = match (ending.fault(), &self.fates[&spec.assignment.content]) {
             (Fault::None, Fate::Scores { nll_nanonats }) => {
-                Some(metrics(host.lie_nanonats.unwrap_or(*nll_nanonats)))
+                let (content, tier, unit) =
+                    (spec.assignment.content, spec.assignment.tier, spec.assignment.unit);
+                let own = self.results.get(&(content, tier, unit)).unwrap_or(nll_nanonats);
+                let mut metrics = metrics(host.lie_nanonats.unwrap_or(*own));
+                metrics.conduct.architecture = self.architectures.get(&content).cloned();
+                Some(metrics)
             }
             _ => None,
         };

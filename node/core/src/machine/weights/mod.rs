@@ -200,7 +200,7 @@ impl Machine {
     ///
     /// [`vector::VectorError`]: there are no points, or the chain would refuse it.
     pub fn vector(&self, view: &ChainView) -> Result<Vec<(Uid, u16)>, vector::VectorError> {
-        let vector = vector::vector(view, &self.points_by_hotkey(view))?;
+        let vector = vector::vector(view, &self.parts_by_hotkey(view)?)?;
         vector::check(view, &vector)?;
         Ok(vector)
     }

@@ -101,10 +101,10 @@ fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
 /// The verdict as a miner reads it, in one line.
 pub(super) fn verdict_text(verdict: &Verdict) -> String {
     match verdict {
-        Verdict::Admitted { files, unpacked_bytes, flags } if flags.is_empty() => {
+        Verdict::Admitted { files, unpacked_bytes, flags, .. } if flags.is_empty() => {
             format!("admitted: {files} files, {unpacked_bytes} bytes")
         }
-        Verdict::Admitted { files, unpacked_bytes, flags } => {
+        Verdict::Admitted { files, unpacked_bytes, flags, .. } => {
             let flags = flags.len();
             format!("admitted: {files} files, {unpacked_bytes} bytes, {flags} flags")
         }
