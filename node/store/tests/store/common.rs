@@ -16,6 +16,7 @@ use node_core::id::{
 use node_core::inventory::{DeviceId, DeviceKind};
 use node_core::lease::{Grant, LeaseRow, LeaseState, Seal, Spent};
 use node_core::outcome::Ending;
+use node_core::reward::Fingerprint;
 use node_core::rows::{
     Carries, CursorRow, IntentRow, IntentState, JournalEntry, JournalStep, MeasurementRow,
     OutcomeRow, ReceiptRow, ReceiptStanding, Row, RunRow, RunState, SignedExtrinsic, StrikeCause,
@@ -88,6 +89,7 @@ fn receipt_row(slot: u64, sequence: u64) -> ReceiptRow {
         conduct: Conduct {
             wall_ms: 12,
             hooks_used: [(Hook::GetRecipe, 1), (Hook::TrainStep, u32::MAX)].into(),
+            architecture: Fingerprint::try_from(vec![1, u64::MAX]).ok(),
             ..Conduct::default()
         },
     };
