@@ -13,6 +13,7 @@ use crate::id::{
     Netuid, RunId, Salt, Signature, SubmissionId,
 };
 use crate::outcome::Ending;
+use crate::reward::Fingerprint;
 use crate::trial::Trial;
 use crate::unit::UnixMs;
 
@@ -68,6 +69,10 @@ pub struct Conduct {
     /// How often each hook that is there was called; empty under the loop contract. A claim of
     /// the container.
     pub hooks_used: BTreeMap<Hook, u32>,
+    /// What the untrained model's operators, as they were traced, amount to; `None` where they were
+    /// not or could not be. A claim of the container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<Fingerprint>,
 }
 
 /// A function that a submission may define under the hook contract.
@@ -229,17 +234,28 @@ impl Conduct {
         if *self == Self::default() {
             return digest;
         }
-        let Self { scored_positions, trained_batches, wall_ms, peak_device_bytes, hooks_used } =
-            self;
+        let Self {
+            scored_positions,
+            trained_batches,
+            wall_ms,
+            peak_device_bytes,
+            hooks_used,
+            architecture,
+        } = self;
         let digest = digest
             .number(*scored_positions)
             .number(u64::from(*trained_batches))
             .number(*wall_ms)
             .number(*peak_device_bytes)
             .number(hooks_used.len() as u64);
-        hooks_used.iter().fold(digest, |digest, (hook, uses)| {
+        let digest = hooks_used.iter().fold(digest, |digest, (hook, uses)| {
             digest.bytes(hook.name().as_bytes()).number(u64::from(*uses))
-        })
+        });
+        // The last of all: where there is none the digest is that of a result from before it was
+        // traced.
+        let Some(architecture) = architecture else { return digest };
+        let labels = architecture.labels();
+        digest.number(labels.len() as u64).numbers(labels.iter().copied())
     }
 }
 
@@ -468,6 +484,7 @@ pub(crate) mod tests {
             "11f4a857ffa16e83de3c8fbb7698585b2428bb7a5dee5e4ab8435bfd0069f1a7"
         );
         let uses = |uses| [(Hook::TrainStep, uses)].into();
+        let labels = |labels: &[u64]| Some(Fingerprint::try_from(labels.to_vec()).unwrap());
         let all = [
             Conduct { scored_positions: 1, ..Conduct::default() },
             Conduct { trained_batches: 1, ..Conduct::default() },
@@ -475,9 +492,11 @@ pub(crate) mod tests {
             Conduct { peak_device_bytes: 1, ..Conduct::default() },
             Conduct { hooks_used: uses(0), ..Conduct::default() },
             Conduct { hooks_used: uses(1), ..Conduct::default() },
+            Conduct { architecture: labels(&[1]), ..Conduct::default() },
+            Conduct { architecture: labels(&[1, 2]), ..Conduct::default() },
         ];
         let digests: std::collections::BTreeSet<_> = all.into_iter().map(with).collect();
-        assert_eq!(digests.len(), 6);
+        assert_eq!(digests.len(), 8);
         assert!(!digests.contains(&none));
         let old = serde_json::to_value(metrics(7)).unwrap();
         let mut without = old.clone();

@@ -54,6 +54,8 @@ pub mod assignment;
 
 pub mod outcome;
 
+pub mod reward;
+
 pub mod evidence;
 
 pub mod lease;
@@ -67,8 +69,6 @@ pub mod placement;
 pub mod rows;
 
 pub mod points;
-
-pub mod reward;
 
 pub mod funnel;
 

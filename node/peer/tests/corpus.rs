@@ -50,6 +50,7 @@ fn receipt(is_scored: bool) -> v1::Receipt {
         loss_curve_microbpb: vec![0, 1, u32::MAX],
         wall_ms: 61_000,
         hooks_used: [0, 3].map(|hook| v1::HookUse { hook, uses: 195 }).to_vec(),
+        architecture: vec![1, 1 << 40, u64::MAX],
         ..v1::Metrics::default()
     };
     let nothing = v1::Nothing {};

@@ -11,6 +11,7 @@ use node_core::id::{
     Signature, SubmissionId,
 };
 use node_core::limits::{LOSS_CURVE_POINTS_MAX, SHOWN_BEFORE_MAX};
+use node_core::reward::{Fingerprint, SKETCH_MAX};
 use node_core::unit::UnixMs;
 use proto::v1;
 
@@ -174,6 +175,7 @@ fn metrics_to_wire(metrics: &Metrics) -> v1::Metrics {
         wall_ms: metrics.conduct.wall_ms,
         peak_device_bytes: metrics.conduct.peak_device_bytes,
         hooks_used: hooks_to_wire(&metrics.conduct.hooks_used),
+        architecture: metrics.conduct.architecture.clone().map_or_else(Vec::new, Vec::from),
     }
 }
 
@@ -200,6 +202,17 @@ fn hooks_from_wire(hooks: &[v1::HookUse]) -> Result<BTreeMap<Hook, u32>, Convert
     Ok(read)
 }
 
+/// No labels are no architecture.
+fn architecture_from_wire(labels: Vec<u64>) -> Result<Option<Fingerprint>, ConvertError> {
+    const FIELD: &str = "architecture";
+    at_most(FIELD, &labels, SKETCH_MAX)?;
+    if labels.is_empty() {
+        return Ok(None);
+    }
+    // Neither none nor too many: what is left to be wrong is their order.
+    Fingerprint::try_from(labels).map(Some).map_err(|_| ConvertError::Order { field: FIELD })
+}
+
 fn metrics_from_wire(metrics: v1::Metrics) -> Result<Metrics, ConvertError> {
     at_most("loss_curve_microbpb", &metrics.loss_curve_microbpb, LOSS_CURVE_POINTS_MAX)?;
     Ok(Metrics {
@@ -223,6 +236,7 @@ fn metrics_from_wire(metrics: v1::Metrics) -> Result<Metrics, ConvertError> {
             wall_ms: metrics.wall_ms,
             peak_device_bytes: metrics.peak_device_bytes,
             hooks_used: hooks_from_wire(&metrics.hooks_used)?,
+            architecture: architecture_from_wire(metrics.architecture)?,
         },
     })
 }

@@ -15,8 +15,9 @@ use node_core::limits::{
     REPLICA_NUMBERS_MAX,
 };
 use node_core::outcome::Ending;
+use node_core::reward::{Fingerprint, SKETCH_MAX};
 use node_core::unit::UnixMs;
-use proptest::collection::vec;
+use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -80,7 +81,11 @@ fn ending() -> impl Strategy<Value = Ending> {
 
 fn metrics() -> impl Strategy<Value = Metrics> {
     let curve = vec(any::<u32>(), 0..=LOSS_CURVE_POINTS_MAX);
-    (any::<[u64; 9]>(), any::<[u32; 4]>(), curve).prop_map(|(large, small, curve)| Metrics {
+    // None of no labels.
+    let labels = btree_set(any::<u64>(), 0..=SKETCH_MAX)
+        .prop_map(|labels| Fingerprint::try_from(Vec::from_iter(labels)).ok());
+    let numbers = (any::<[u64; 9]>(), any::<[u32; 4]>());
+    (numbers, curve, labels).prop_map(|((large, small), curve, architecture)| Metrics {
         sum_nll_nanonats: large[0],
         covered_bytes: large[1],
         tokens: large[2],
@@ -101,6 +106,7 @@ fn metrics() -> impl Strategy<Value = Metrics> {
             wall_ms: large[1],
             peak_device_bytes: large[2],
             hooks_used: Hook::ALL.into_iter().zip(small).collect(),
+            architecture,
         },
     })
 }

@@ -13,6 +13,7 @@ use node_core::limits::{
     RECEIPTS_PER_PAGE_MAX, RECEIPTS_PER_SUBMISSION_MAX, REPLICA_NUMBERS_MAX,
 };
 use node_core::outcome::Ending;
+use node_core::reward::{Fingerprint, SKETCH_MAX};
 use node_core::unit::UnixMs;
 use prost::Message;
 
@@ -71,8 +72,15 @@ fn metrics() -> Metrics {
             wall_ms: 16,
             peak_device_bytes: 17,
             hooks_used: Hook::ALL.into_iter().map(|hook| (hook, 18)).collect(),
+            architecture: Fingerprint::try_from(labels(SKETCH_MAX)).ok(),
         },
     }
+}
+
+/// So many labels, each as long as one can be.
+fn labels(count: usize) -> Vec<u64> {
+    let count = u64::try_from(count).unwrap();
+    (0..count).map(|label| u64::MAX - count + label).collect()
 }
 
 fn receipt(ending: Ending, metrics: Option<Metrics>) -> Receipt {
@@ -207,6 +215,17 @@ fn numbers_texts_and_lists_are_held_to_their_limits() {
         metrics.loss_curve_microbpb = vec![0; LOSS_CURVE_POINTS_MAX + 1];
     });
     assert!(matches!(curve, Err(ConvertError::TooMany { field: "loss_curve_microbpb", .. })));
+
+    let architecture = |labels: Vec<u64>| {
+        changed_evidence(|evidence| evidence.metrics.as_mut().unwrap().architecture = labels)
+    };
+    let untraced = architecture(Vec::new()).unwrap().evidence.metrics.unwrap();
+    assert_eq!(untraced.conduct.architecture, None);
+    let disorder = Err(ConvertError::Order { field: "architecture" });
+    assert_eq!(architecture(vec![2, 1]), disorder);
+    assert_eq!(architecture(vec![1, 1]), disorder);
+    let many = architecture(labels(SKETCH_MAX + 1));
+    assert!(matches!(many, Err(ConvertError::TooMany { field: "architecture", .. })));
 
     let shown = |coordinators: &[u8]| {
         changed_evidence(|evidence| {

@@ -89,6 +89,7 @@ fn receipt_row(slot: u64, sequence: u64) -> ReceiptRow {
         conduct: Conduct {
             wall_ms: 12,
             hooks_used: [(Hook::GetRecipe, 1), (Hook::TrainStep, u32::MAX)].into(),
+            architecture: Fingerprint::try_from(vec![1, u64::MAX]).ok(),
             ..Conduct::default()
         },
     };
