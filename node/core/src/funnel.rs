@@ -17,6 +17,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::id::{Digest, DigestBuilder, SubmissionId};
 use crate::policy::{FunnelRules, TierRules, PPM};
 use crate::reward::Priority;
@@ -87,7 +89,8 @@ pub struct Member {
 }
 
 /// What becomes of a member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Passage {
     /// It is among the best.
     Passes,

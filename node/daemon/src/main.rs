@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         Command::Miner(miner) => miner.execute(),
         Command::Dataset(dataset) => dataset.execute(),
         Command::Scaling(scaling) => scaling.execute(),
+        Command::Report(report) => report.execute(),
         Command::Replay(replay) => replay.execute(),
         Command::Version(version) => version.execute(),
         Command::DeviceProbe(probe) => probe.execute(),

@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, VecDeque};
 use node_core::commitment::{Commitment, Location};
 use node_core::funnel::window_end;
 use node_core::id::{BlockHash, ContentDigest, DigestBuilder, Hotkey, Netuid, Uid};
-use node_core::policy::ScoringRules;
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 use node_core::view::{ChainView, CommitmentRecord, EpochClock, Neuron, SubnetParams};
 
@@ -17,6 +16,9 @@ use crate::host::UNIX_START_MS;
 /// The subnet.
 pub(crate) const NETUID: Netuid = Netuid(7);
 const STAKE_THRESHOLD_RAO: u64 = 1_000;
+
+/// Blocks of a window in which submissions compete.
+pub(crate) const WINDOW_BLOCKS: u64 = 10;
 
 /// Blocks that can still be read. Lower: a node that lags has nothing to read. Higher: memory.
 const BLOCKS_KEPT: usize = 64;
@@ -58,7 +60,7 @@ impl Chain {
             timestamp: UnixMs(UNIX_START_MS),
             neurons: (0..).zip(validators.iter().chain(miners)).map(neuron).collect(),
             commitments: BTreeMap::new(),
-            window: BlockCount(ScoringRules::dev().funnel.window_blocks),
+            window: BlockCount(WINDOW_BLOCKS),
             kept: VecDeque::new(),
         };
         chain.keep();

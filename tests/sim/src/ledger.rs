@@ -121,13 +121,15 @@ pub struct Counts {
     pub killed: u64,
     /// Evaluations that ended undecided on a node.
     pub disputes: u64,
+    /// Trials beyond the first that nodes decided.
+    pub further: u64,
 }
 
 impl Counts {
     /// Adds up.
     pub fn add(&mut self, other: &Self) {
         let Self { crashes, grants, takeovers, stale, seals, strikes, late, .. } = other;
-        let Self { peeks, copies, copies_for_others, killed, disputes, .. } = other;
+        let Self { peeks, copies, copies_for_others, killed, disputes, further, .. } = other;
         self.crashes += crashes;
         self.grants += grants;
         self.takeovers += takeovers;
@@ -140,6 +142,7 @@ impl Counts {
         self.copies_for_others += copies_for_others;
         self.killed += killed;
         self.disputes += disputes;
+        self.further += further;
     }
 }
 
@@ -254,6 +257,7 @@ impl Ledger {
                 self.counts.disputes += u64::from(row.state == SubmissionState::Disputed);
                 self.settled.insert((node, row.id), row.state.clone());
             }
+            Row::Outcome(row) => self.counts.further += u64::from(row.trial.tier > 1),
             Row::Run(row) => {
                 if let RunState::Completing { receipt } = &row.state {
                     self.revealed.insert(receipt.evidence.run);
@@ -265,7 +269,6 @@ impl Ledger {
             | Row::Verdict(_)
             | Row::Intent(_)
             | Row::Measurement(_)
-            | Row::Outcome(_)
             | Row::Cursor(_)
             | Row::Device(_) => {}
         }

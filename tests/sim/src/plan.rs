@@ -69,6 +69,9 @@ pub struct Plan {
     pub run_ms_max: u64,
     /// For how long things go wrong before everything heals, milliseconds.
     pub storm_ms: u64,
+    /// Whether submissions go on to further tiers.
+    #[serde(default)]
+    pub has_tiers: bool,
     /// What is broken on purpose, if anything is.
     pub broken: Option<Broken>,
     /// Invariants that are not checked.
@@ -98,6 +101,7 @@ impl Plan {
         let replicas = [2, 2, 2, 1, 3][rng.index(5)];
         let devices = devices(rng, nodes, &faults);
         let characters = characters(rng, nodes, &faults);
+        let are_honest = characters.iter().all(|own| *own == Character::Honest);
         let all_devices: usize = devices.iter().sum();
         let runs = submissions.max(1) as u64 * u64::from(replicas);
         let work_each = WORK_MS_MAX.saturating_mul(all_devices as u64) / runs;
@@ -109,6 +113,7 @@ impl Plan {
             submissions,
             replicas,
             devices,
+            has_tiers: seed % 8 == 7 && are_honest,
             characters,
             block_ms: if is_large {
                 rng.between(24_000, 60_000)
@@ -165,6 +170,14 @@ impl Plan {
         let devices = self.devices.iter().map(|devices| (*devices).max(1)).collect();
         let calm = Fault::ALL.iter().fold(self, |plan, fault| plan.with(*fault, 0));
         Self { devices, ..calm }
+    }
+
+    /// The same with the best of each window in further tiers, and honest hosts: who goes on is
+    /// compared in the end, and a lie that nobody could outvote would decide it.
+    #[must_use]
+    pub fn with_tiers(self) -> Self {
+        let honest = self.with(Fault::Lie, 0).with(Fault::Copy, 0);
+        Self { has_tiers: true, ..honest }
     }
 
     /// The same with a liar on this node.

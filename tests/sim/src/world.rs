@@ -16,7 +16,7 @@ use node_core::limits::UNABLE_AFTER_BLOCKS;
 use node_core::machine::effect::{Effect, Outcome};
 use node_core::machine::event::{Event, Restarted};
 use node_core::machine::{MachineConfig, WeightsMode};
-use node_core::policy::Policy;
+use node_core::policy::{FunnelRules, Policy, ScoringRules};
 use node_core::rows::Write;
 use node_core::submission::Submission;
 use node_core::submit_guard::CommitForm;
@@ -24,7 +24,7 @@ use node_core::unit::BlockCount;
 use node_history::Violation;
 use serde::Serialize;
 
-use crate::chain::{Chain, NETUID};
+use crate::chain::{Chain, NETUID, WINDOW_BLOCKS};
 use crate::fault::{Fault, Faults};
 use crate::gpu::Gpu;
 use crate::happening::{Asked, Happening, Queue, Spell};
@@ -135,9 +135,18 @@ pub fn miner(submission: usize) -> Hotkey {
     Hotkey(key)
 }
 
+/// The tiers of `dev` with short windows: whoever is best goes on before the history is over.
+pub(crate) fn tiers() -> FunnelRules {
+    let rules = ScoringRules::dev().funnel;
+    FunnelRules { window_blocks: WINDOW_BLOCKS, late_blocks: 2 * WINDOW_BLOCKS, ..rules }
+}
+
 fn policy(plan: &Plan) -> Policy {
     let mut policy = Policy::quick();
     policy.agreement.replicas = plan.replicas;
+    if plan.has_tiers {
+        policy.scoring.funnel = tiers();
+    }
     if plan.has_gpus() {
         policy.run.device = DeviceKind::Gpu;
         policy.run.device_count = plan.gang();

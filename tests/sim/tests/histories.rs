@@ -84,6 +84,14 @@ fn case_16_sixteen_nodes_settle_two_hundred_submissions_in_a_storm() {
     assert!(sum.settled > 150, "{sum:?}");
 }
 
+/// The best of each window go on to further tiers, of which every node has to plan the same.
+#[test]
+fn case_16_who_goes_how_far_is_the_same_for_all_whatever_goes_wrong() {
+    let sum = live((300..340).map(|seed| Plan::draw(seed).with_tiers()));
+    assert!(sum.counts.crashes > 20 && sum.counts.takeovers > 5, "{sum:?}");
+    assert!(sum.counts.further > 100, "hardly anybody went on: {sum:?}");
+}
+
 #[test]
 fn case_14_a_worker_that_was_stopped_past_its_ttl_and_posts_is_refused() {
     let sum = live(only(10, (4, 20), &[(Fault::Stall, 600)]));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Passage;
 use crate::id::SubmissionId;
@@ -20,7 +20,7 @@ pub struct TierMember {
 }
 
 /// A tier in figures.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TierReport {
     /// Which, from 1.
     pub tier: u8,

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::admission::{Brings, Verdict};
 use crate::commitment::Location;
+use crate::evidence::Metrics;
 use crate::funnel::{
     promote, report, tier_state, CohortId, Member, MemberState, Passage, ProjectKind, TierMember,
-    TierReport,
+    TierReport, UnitPlan,
 };
 use crate::id::{BlockHash, ContentDigest, Digest, DigestBuilder, Hotkey, SubmissionId};
 use crate::machine::Machine;
@@ -30,6 +31,19 @@ pub struct ReferenceWork {
 
 /// Who entered which tier, by tier: the first tier first.
 pub(super) type Tiers = Vec<BTreeMap<SubmissionId, Entrant>>;
+
+/// What was decided in a unit.
+#[derive(Clone, Copy, Debug)]
+pub struct UnitResult<'a> {
+    /// Stage of the funnel.
+    pub tier: u8,
+    /// What was measured.
+    pub plan: UnitPlan,
+    /// What was decided.
+    pub verdict: &'a crate::round::Verdict,
+    /// The numbers that decided, as far as their receipt is kept.
+    pub metrics: Option<&'a Metrics>,
+}
 
 /// A submission in a tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,6 +252,24 @@ impl Machine {
         let entered = numbered.filter_map(|(tier, entrants)| Some((tier, entrants.get(id)?)));
         let (tier, Entrant { member, passage }) = entered.last()?;
         Some((tier, member.state, *passage))
+    }
+
+    /// What was decided in the trials of a submission that it was to pass, tier by tier.
+    #[must_use]
+    pub fn unit_results(&self, id: &SubmissionId) -> Vec<UnitResult<'_>> {
+        let Some(submission) = self.submissions.get(id) else { return Vec::new() };
+        let kind = self.brings(submission).kind;
+        let rules = &self.config.policy.scoring.funnel;
+        let trials = self.trials_of(submission).into_iter();
+        let result = |trial: Trial| {
+            let row = self.outcomes.get(&trial)?;
+            let plan = rules.tier(trial.tier)?.unit(kind, trial.unit)?;
+            let mut evidence = self.receipts.counting(&trial).map(|receipt| &receipt.evidence);
+            let decisive = evidence.find(|evidence| Some(evidence.worker) == row.worker);
+            let metrics = decisive.and_then(|evidence| evidence.metrics.as_ref());
+            Some(UnitResult { tier: trial.tier, plan, verdict: &row.verdict, metrics })
+        };
+        trials.filter_map(result).collect()
     }
 
     /// The funnel in figures, of all that this node knows; empty under a policy of one tier.

@@ -66,7 +66,7 @@ use crate::view::ChainView;
 use weights::{Said, Signers};
 
 pub use exchange::PeerState;
-pub use funnel::ReferenceWork;
+pub use funnel::{ReferenceWork, UnitResult};
 pub use work::Run;
 
 /// Facts that do not change while the process lives.

@@ -16,6 +16,7 @@ mod flags;
 pub mod keys;
 mod leases;
 mod miner;
+mod model_card;
 mod operator;
 mod peers;
 mod reference;
@@ -86,6 +87,7 @@ pub enum Command {
     Miner(miner::MinerCommand),
     Dataset(dataset::DatasetCommand),
     Scaling(scaling::ScalingCommand),
+    Report(model_card::ReportCommand),
     Replay(replay::ReplayCommand),
     Version(version::VersionCommand),
     #[command(hide = true)]

@@ -3,6 +3,8 @@
 mod read;
 mod render;
 
+pub(in crate::cli) use render::{fit as fit_text, recommendation as recommendation_text};
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};

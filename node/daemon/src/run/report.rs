@@ -19,8 +19,8 @@ use super::perform::Performer;
 use crate::config::WeightsMode;
 use crate::metrics::Metrics;
 use crate::status::{
-    describe, AttemptStatus, HostFacts, LeaseCounts, NodeStatus, Readiness, RefusalStatus,
-    StatusReport, SubmissionCounts, WeightsStatus, SCHEMA,
+    describe, AttemptStatus, FunnelStatus, HostFacts, LeaseCounts, NodeStatus, Readiness,
+    RefusalStatus, StatusReport, SubmissionCounts, WeightsStatus, SCHEMA,
 };
 
 /// Age of the latest block at which the node does not count as following the chain.
@@ -178,6 +178,7 @@ pub(crate) fn starting(hotkey: Hotkey, netuid: Netuid, mode: &WeightsMode) -> St
         leases: LeaseCounts::default(),
         submission_counts: SubmissionCounts::default(),
         submissions: Vec::new(),
+        funnel: FunnelStatus::default(),
         peers: Vec::new(),
         receipts: Vec::new(),
         evaluations: Vec::new(),

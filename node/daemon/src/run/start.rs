@@ -323,10 +323,11 @@ fn find_devices(config: &Config, policy: &Policy) -> (Vec<Device>, Vec<String>) 
 /// How the chain is reached, with the node's own hotkey.
 fn chain_config(config: &Config, hotkey: Hotkey) -> ChainConfig {
     let endpoints = config.chain.endpoints.iter().map(|e| e.url().to_owned()).collect();
+    let funnel = config.challenge.nas.policy.policy().scoring.funnel;
     ChainConfig {
         expected_genesis: config.chain.genesis,
         own_hotkey: Some(hotkey),
-        window: Some(BlockCount(config.challenge.nas.policy.policy().scoring.funnel.window_blocks)),
+        window: Some(node_core::unit::BlockCount(funnel.window_blocks)),
         mechanism: config.weights.mechanism,
         allow_insecure: config.chain.allow_insecure,
         call_timeout: config.chain.call_timeout,

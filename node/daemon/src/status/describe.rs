@@ -23,6 +23,7 @@ use node_core::view::ChainView;
 
 use super::certificate::own_key_check;
 use super::device;
+use super::funnel::FunnelStatus;
 use super::journal::JournalStatus;
 use super::report::{
     AttemptStatus, ChainStatus, EvaluationStatus, LeaseCounts, MetricsStatus, NodeStatus,
@@ -94,6 +95,7 @@ pub fn describe(machine: &Machine, facts: HostFacts) -> StatusReport {
         leases: leases(machine),
         submission_counts,
         submissions,
+        funnel: FunnelStatus::of(machine),
         peers: peers(machine, &facts),
         receipts: receipts(machine),
         evaluations,
@@ -298,6 +300,10 @@ fn submissions(machine: &Machine) -> (SubmissionCounts, Vec<SubmissionStatus>) {
             if status.worker.is_none() && own_runs.contains(&submission.id) {
                 status.worker = Some(machine.config().hotkey);
             }
+            status.place = super::funnel::place(machine, &submission.id);
+            if status.place.is_some_and(|place| place.tier > 1) {
+                status.units = super::funnel::units(machine, &submission.id);
+            }
             status
         })
         .collect();
@@ -337,6 +343,8 @@ fn submission_status(
         rule: None,
         ending: evidence.map(|evidence| evidence.ending.name().to_owned()),
         detail: None,
+        place: None,
+        units: Vec::new(),
     };
     match &submission.state {
         SubmissionState::Committed { fetch_failure } => status.detail.clone_from(fetch_failure),

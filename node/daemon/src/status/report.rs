@@ -16,6 +16,7 @@ use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 use serde::{Deserialize, Serialize};
 
 use super::device::DeviceStatus;
+use super::funnel::{FunnelStatus, PlaceStatus, UnitStatus};
 use super::journal::JournalStatus;
 use super::watch::{CheckStatus, EndpointStatus, WatchStatus};
 
@@ -66,6 +67,9 @@ pub struct StatusReport {
     pub submission_counts: SubmissionCounts,
     /// Submissions, the latest commitment first, at most [`ROWS_MAX`].
     pub submissions: Vec<SubmissionStatus>,
+    /// How far they get, and who holds which place.
+    #[serde(default)]
+    pub funnel: FunnelStatus,
     /// Other validators, by hotkey.
     pub peers: Vec<PeerStatus>,
     /// Receipts, the latest first, at most [`ROWS_MAX`].
@@ -354,6 +358,12 @@ pub struct SubmissionStatus {
     pub ending: Option<String>,
     /// One sentence about rule, ending, failed fetch or lost attempts.
     pub detail: Option<String>,
+    /// How far it got, under a policy of several tiers.
+    #[serde(default)]
+    pub place: Option<PlaceStatus>,
+    /// What was decided in its units, tier by tier; of those beyond the first tier only.
+    #[serde(default)]
+    pub units: Vec<UnitStatus>,
 }
 
 /// What was measured, shortened. Bits per byte, times 1e6.

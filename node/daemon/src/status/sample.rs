@@ -11,6 +11,7 @@ use node_core::publish::KeyStanding;
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 
 use super::device::{DeviceStatus, HealthStatus, IdleGapStatus};
+use super::funnel::FunnelStatus;
 use super::journal::JournalStatus;
 use super::report::*;
 use super::watch::{CheckStatus, EndpointStatus, PendingCommitStatus, WatchStatus};
@@ -58,6 +59,7 @@ pub(crate) fn starting() -> StatusReport {
         leases: LeaseCounts::default(),
         submission_counts: SubmissionCounts::default(),
         submissions: Vec::new(),
+        funnel: FunnelStatus::default(),
         peers: Vec::new(),
         receipts: Vec::new(),
         evaluations: Vec::new(),
@@ -115,6 +117,7 @@ pub(crate) fn healthy() -> StatusReport {
             ..Default::default()
         },
         submissions: submissions(),
+        funnel: FunnelStatus::default(),
         peers: vec![
             PeerStatus { is_self: true, ..peer(1) },
             peer(2),
@@ -411,6 +414,8 @@ fn submission(byte: u8, block: u64) -> SubmissionStatus {
         rule: None,
         ending: None,
         detail: None,
+        place: None,
+        units: Vec::new(),
     }
 }
 

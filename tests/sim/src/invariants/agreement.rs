@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use node_core::evidence::Evidence;
+use node_core::funnel::CohortId;
 use node_core::id::{Hotkey, SubmissionId, Uid};
 use node_core::machine::Machine;
 use node_core::rows::ReceiptStanding;
 use node_core::submission::{Submission, SubmissionState};
+use node_core::trial::Trial;
 
 use super::results::is_true;
 use super::{ensure, Breach, Scene, Sight};
@@ -65,11 +67,39 @@ pub(crate) fn unfinished(scene: &Scene<'_>) -> Option<Breach> {
             let detail = format!("node {node} asks for one more result of {}", open.id);
             return Some(Breach { detail, nodes: vec![node] });
         }
+        if let Some(detail) = open_window(scene, machine) {
+            return Some(Breach { detail: format!("node {node} {detail}"), nodes: vec![node] });
+        }
         receipts_agree(scene, &Sight::Ended).err()
     })
 }
 
-type Claims = BTreeMap<(SubmissionId, Hotkey), BTreeSet<String>>;
+/// Until the last tier of the last window is due, somebody may still go on.
+fn open_window(scene: &Scene<'_>, machine: &Machine) -> Option<String> {
+    let rules = scene.plan.has_tiers.then(crate::world::tiers)?;
+    let last = machine.submissions().map(|submission| submission.committed_at).max()?;
+    let tiers = u8::try_from(rules.tiers.len()).unwrap_or(u8::MAX);
+    let due = CohortId::of(&rules, last).due_at(&rules, tiers);
+    let number = machine.view().map(|view| view.number).unwrap_or_default();
+    (number < due).then(|| format!("is at block {number}, the last tier is due at {due}"))
+}
+
+/// See the list. Where something is excused, nodes may know more or less of it.
+pub(super) fn tiers_agree(scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), Breach> {
+    let Sight::Ended = sight else { return Ok(()) };
+    let excused = living(scene)
+        .any(|(_, machine)| machine.submissions().any(|submission| is_excused(scene, submission)));
+    let places = |machine: &Machine| -> Vec<String> {
+        let ids = machine.submissions().map(|submission| submission.id);
+        ids.map(|id| format!("{id} {:?}", machine.place_in_funnel(&id))).collect()
+    };
+    let different = differ(scene, places).filter(|_| !excused && can_agree(scene));
+    let Some((one, other, has, got)) = different else { return Ok(()) };
+    let wrong = has.iter().zip(&got).find(|(has, got)| has != got);
+    ensure(false, &[one, other], || format!("nodes {one} and {other} differ: {wrong:?}"))
+}
+
+type Claims = BTreeMap<(Trial, Hotkey), BTreeSet<String>>;
 
 /// What each worker measured, as far as it counts and everybody can have it. One that handed the
 /// same in under two coordinators has two receipts that say the same: which one a node keeps is
@@ -84,7 +114,7 @@ fn claims(scene: &Scene<'_>, machine: &Machine) -> Claims {
     let mut claims = Claims::new();
     let counting = machine.receipts().filter(|row| row.standing == ReceiptStanding::Counts);
     for evidence in counting.map(|row| &row.receipt.evidence).filter(|own| can_be_had(own)) {
-        let key = (evidence.submission, evidence.worker);
+        let key = (evidence.trial(), evidence.worker);
         let says = format!("{} {:?}", evidence.ending, evidence.metrics);
         claims.entry(key).or_default().insert(says);
     }

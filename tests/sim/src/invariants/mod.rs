@@ -191,6 +191,8 @@ invariants! {
         "In the end every node has scored what was measured.";
     agreement::vectors_agree:
         "In the end every node would sign the same weights.";
+    agreement::tiers_agree:
+        "In the end every node has the same submissions in the same tiers.";
 }
 
 /// Everything is settled, a bounded time after everything healed.

@@ -22,7 +22,7 @@ pub(super) fn plan(plan: &Plan) -> String {
 }
 
 /// What the runs say.
-pub(super) fn fit(fit: &Fit) -> String {
+pub(in crate::cli) fn fit(fit: &Fit) -> String {
     let slope = fit.slope;
     let mut text = format!("evidence   {}\n", fit.evidence);
     text.push_str(&format!("level      {}\n", fit.level));
@@ -76,7 +76,7 @@ pub(super) fn optimum(optimum: &Optimum) -> String {
 }
 
 /// The best use of a budget, with intervals.
-pub(super) fn recommendation(recommended: &Recommendation) -> String {
+pub(in crate::cli) fn recommendation(recommended: &Recommendation) -> String {
     let optimum = recommended.optimum;
     let between = |of: Interval| format!("{} to {}", short(of.low), short(of.high));
     let mut text = format!("budget      {:.3e} floating point operations\n", recommended.flops);

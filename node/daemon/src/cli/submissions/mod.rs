@@ -60,7 +60,10 @@ enum NotFound {
 }
 
 /// The submission whose id begins so.
-fn find<'a>(report: &'a StatusReport, id: &str) -> Result<&'a SubmissionStatus, Failure> {
+pub(in crate::cli) fn find<'a>(
+    report: &'a StatusReport,
+    id: &str,
+) -> Result<&'a SubmissionStatus, Failure> {
     let begins = |row: &&SubmissionStatus| row.id.to_string().starts_with(id);
     let mut found = report.submissions.iter().filter(begins);
     let not_found = match (found.next(), found.count()) {

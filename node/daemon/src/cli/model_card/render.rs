@@ -1,0 +1,147 @@
+//! A model card as Markdown.
+
+use node_core::funnel::{Scale, Task, TierReport, Trainer};
+
+use super::ModelCard;
+use crate::cli::scaling;
+use crate::status::{grouped, ChampionStatus, UnitStatus};
+
+/// The card.
+pub(super) fn render(card: &ModelCard<'_>) -> String {
+    let row = card.submission;
+    let title = if card.is_winner { "the winner" } else { "a submission" };
+    let mut text = format!("# Model card: {title}, {}\n\n", row.id.short());
+    text.push_str(&lineage(card));
+    text.push_str("\n## Scores\n\n");
+    text.push_str(&scores(&row.units, row.points));
+    text.push_str("\n## Scaling\n\n");
+    match (&card.fit, &card.no_fit) {
+        (Some(fit), _) => text.push_str(&block(&scaling::fit_text(fit))),
+        (None, Some(refused)) => text.push_str(&format!("No law is fitted: {refused}.\n")),
+        (None, None) => {}
+    }
+    text.push_str("\n## Recommendation\n\n");
+    match (&card.recommendation, &card.no_recommendation) {
+        (Some(best), _) => text.push_str(&block(&scaling::recommendation_text(best))),
+        (None, Some(refused)) => text.push_str(&format!("None: {refused}.\n")),
+        (None, None) => text.push_str("No budget was named; `--flops` names one.\n"),
+    }
+    if !card.funnel.is_empty() {
+        text.push_str("\n## The funnel\n\n");
+        text.push_str(&funnel(card.funnel));
+    }
+    text
+}
+
+fn block(text: &str) -> String {
+    format!("```text\n{text}```\n")
+}
+
+fn lineage(card: &ModelCard<'_>) -> String {
+    let row = card.submission;
+    let mut lines = vec![
+        ("submission", row.id.to_string()),
+        ("author", row.hotkey.to_string()),
+        ("content", row.content.to_string()),
+        ("committed", format!("in block {}", row.committed_at)),
+    ];
+    if let Some(place) = row.place {
+        lines.push(("tier", place.tier.to_string()));
+    }
+    for family in &card.families {
+        let holds = |champion: &ChampionStatus| champion.submission == Some(row.id);
+        let quality = |champion: &ChampionStatus| thousandths(champion.quality_nano);
+        let name: String = family.id.0.to_string().chars().take(8).collect();
+        if holds(&family.architecture) {
+            let of = quality(&family.architecture);
+            lines.push((
+                "architecture",
+                format!("the best of family {name}, {of} of the reference"),
+            ));
+        }
+        if let Some(recipe) = family.recipe.as_ref().filter(|recipe| holds(recipe)) {
+            let adds = quality(recipe);
+            lines.push(("recipe", format!("the best of family {name}, adds {adds}")));
+        }
+    }
+    lines.iter().map(|(name, text)| format!("- {name}: {text}\n")).collect()
+}
+
+/// `1.070` of 1,070,000,000.
+fn thousandths(nano: i64) -> String {
+    let sign = if nano < 0 { "-" } else { "" };
+    let milli = nano.unsigned_abs() / 1_000_000;
+    format!("{sign}{}.{:03}", milli / 1_000, milli % 1_000)
+}
+
+fn scores(units: &[UnitStatus], first: Option<u64>) -> String {
+    if units.is_empty() {
+        let points = first.map_or_else(|| "none".to_owned(), grouped);
+        return format!("Points of the first tier: {points}.\n");
+    }
+    let mut text = "| tier | what | seed | bits per byte | points | parameters | tokens |\n\
+                    |---|---|---|---|---|---|---|\n"
+        .to_owned();
+    for unit in units {
+        let or_dash = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), grouped);
+        let bits = unit.nanobpb.map_or_else(
+            || "-".to_owned(),
+            |nano| thousandths(i64::try_from(nano).unwrap_or(i64::MAX)),
+        );
+        let points = unit.ending.clone().unwrap_or_else(|| or_dash(unit.points));
+        text.push_str(&format!(
+            "| {} | {} | {} | {bits} | {points} | {} | {} |\n",
+            unit.tier,
+            task(&unit.plan.task),
+            unit.plan.seed,
+            or_dash(unit.parameters),
+            or_dash(unit.tokens),
+        ));
+    }
+    text
+}
+
+fn task(task: &Task) -> String {
+    let Task::Text { trainer, scale } = task else { return "probe tasks".to_owned() };
+    let trainer = match trainer {
+        Trainer::Own => "own trainer",
+        Trainer::Reference => "reference trainer",
+    };
+    match scale {
+        Scale::Quartered(0) => trainer.to_owned(),
+        Scale::Quartered(times) => {
+            let part = 4_u64.saturating_pow(u32::from(*times));
+            format!("{trainer}, 1/{part} of the parameters")
+        }
+        Scale::LongSequences => format!("{trainer}, sequences of twice the length"),
+        Scale::LargeBatches => format!("{trainer}, twice as large batches"),
+    }
+}
+
+fn funnel(tiers: &[TierReport]) -> String {
+    let mut text =
+        "| tier | entered | scored | passed | audits | pass rate | device seconds | tau to \
+                    the next | false negatives |\n|---|---|---|---|---|---|---|---|---|\n"
+            .to_owned();
+    for tier in tiers {
+        let percent = |ppm: Option<u32>| {
+            ppm.map_or_else(|| "-".to_owned(), |ppm| format!("{} %", ppm / 10_000))
+        };
+        let tau = tier.tau_to_next_ppm.map_or_else(
+            || "-".to_owned(),
+            |ppm| thousandths(i64::from(ppm).saturating_mul(1_000)),
+        );
+        text.push_str(&format!(
+            "| {} | {} | {} | {} | {} | {} | {} | {tau} | {} |\n",
+            tier.tier,
+            tier.entered,
+            tier.scored,
+            tier.passed,
+            tier.audits,
+            percent(tier.pass_rate_ppm),
+            tier.device_seconds,
+            percent(tier.false_negatives_ppm),
+        ));
+    }
+    text
+}

@@ -1,0 +1,154 @@
+//! How far submissions got, and who holds which place.
+
+use node_core::evidence::Metrics;
+use node_core::funnel::{MemberState, Passage, TierReport, UnitPlan};
+use node_core::id::{Hotkey, SubmissionId};
+use node_core::machine::Machine;
+use node_core::points::bits_per_byte;
+use node_core::reward::{Champion, Family, FamilyId};
+use node_core::round::Verdict;
+use node_core::unit::BlockNumber;
+use serde::{Deserialize, Serialize};
+
+/// The funnel as this node knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FunnelStatus {
+    /// Its tiers in figures, the first tier first; empty under a policy of one tier.
+    pub tiers: Vec<TierReport>,
+    /// Families and their best, at the start of the present epoch; `None` while nothing is paid by
+    /// places: the policy pays points, or the references are not measured.
+    pub families: Option<Vec<FamilyStatus>>,
+}
+
+/// A family of architectures.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FamilyStatus {
+    /// Its name.
+    pub id: FamilyId,
+    /// Who is paid for it; nobody for a reference's.
+    pub owner: Option<Hotkey>,
+    /// Its best architecture.
+    pub architecture: ChampionStatus,
+    /// Its best recipe, if one is better than the reference trainer.
+    pub recipe: Option<ChampionStatus>,
+}
+
+/// The best of its kind.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChampionStatus {
+    /// Whose; `None` for a reference.
+    pub author: Option<Hotkey>,
+    /// The submission; `None` for a reference.
+    pub submission: Option<SubmissionId>,
+    /// Since which block it is paid.
+    pub since: Option<BlockNumber>,
+    /// How good it is, in 1e-9 of the reference.
+    pub quality_nano: i64,
+}
+
+/// How far a submission got in the funnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceStatus {
+    /// The last tier that it entered.
+    pub tier: u8,
+    /// Its points there, if it has a score.
+    pub points: Option<u64>,
+    /// What becomes of it there.
+    pub passage: Passage,
+}
+
+/// What a unit of a tier measured.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitStatus {
+    /// Stage of the funnel.
+    pub tier: u8,
+    /// What was measured.
+    pub plan: UnitPlan,
+    /// The score, if it has one.
+    pub points: Option<u64>,
+    /// How it ended, if it has none.
+    pub ending: Option<String>,
+    /// Bits per byte, times 1e9.
+    pub nanobpb: Option<u64>,
+    /// Parameters of the model.
+    pub parameters: Option<u64>,
+    /// Tokens of training text.
+    pub tokens: Option<u64>,
+}
+
+impl FunnelStatus {
+    /// Of what a machine knows.
+    #[must_use]
+    pub fn of(machine: &Machine) -> Self {
+        let at = machine.view().map(|view| view.epoch.last_epoch_block).unwrap_or_default();
+        let families = machine.table(at).map(|table| {
+            let family = |(id, family): (&FamilyId, &Family)| family_status(*id, family);
+            table.families.iter().map(family).collect()
+        });
+        Self { tiers: machine.funnel_report(), families }
+    }
+}
+
+fn family_status(id: FamilyId, family: &Family) -> FamilyStatus {
+    FamilyStatus {
+        id,
+        owner: family.owner,
+        architecture: champion_status(&family.architecture),
+        recipe: family.recipe.as_ref().map(champion_status),
+    }
+}
+
+fn champion_status(champion: &Champion) -> ChampionStatus {
+    let submission = champion.priority.map(|one| {
+        node_core::submission::Submission::identity(&one.author, one.block, &one.content)
+    });
+    ChampionStatus {
+        author: champion.priority.map(|one| one.author),
+        submission,
+        since: champion.priority.map(|one| one.block),
+        quality_nano: champion.quality.mean_nano,
+    }
+}
+
+/// How far a submission got, under a policy of several tiers.
+pub(super) fn place(machine: &Machine, id: &SubmissionId) -> Option<PlaceStatus> {
+    let (tier, state, passage) = machine.place_in_funnel(id)?;
+    let points = match state {
+        MemberState::Scored { points } => Some(points),
+        MemberState::Missing | MemberState::Failed => None,
+    };
+    Some(PlaceStatus { tier, points, passage })
+}
+
+/// What was decided in a submission's units, tier by tier.
+pub(super) fn units(machine: &Machine, id: &SubmissionId) -> Vec<UnitStatus> {
+    let results = machine.unit_results(id).into_iter();
+    results
+        .map(|result| {
+            let (points, ending) = match result.verdict {
+                Verdict::Scored { points } => (Some(*points), None),
+                Verdict::Failed { ending } => (None, Some(ending.name().to_owned())),
+                Verdict::Disputed => (None, Some("disputed".to_owned())),
+            };
+            let metrics = result.metrics;
+            UnitStatus {
+                tier: result.tier,
+                plan: result.plan,
+                points,
+                ending,
+                nanobpb: metrics.and_then(nanobpb),
+                parameters: metrics.map(|metrics| metrics.parameters),
+                tokens: metrics.map(|metrics| metrics.tokens),
+            }
+        })
+        .collect()
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "bits per byte are finite and not negative; the cast saturates"
+)]
+fn nanobpb(metrics: &Metrics) -> Option<u64> {
+    bits_per_byte(metrics).ok().map(|bits| (bits * 1e9).round() as u64)
+}
