@@ -4,7 +4,7 @@
 //! [`Evidence::digest`], which covers every field, so the wire format can change without
 //! invalidating signatures.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +68,42 @@ pub struct Conduct {
     /// How often each hook that is there was called; empty under the loop contract. A claim of
     /// the container.
     pub hooks_used: BTreeMap<Hook, u32>,
+    /// What the gate of the untrained model found, where the policy only reports it.
+    pub flags: BTreeSet<Flag>,
+    /// Parameters that got no gradient from a first batch of random tokens; `None` where that was
+    /// not looked at. A claim of the container.
+    pub idle_parameters: Option<u64>,
+}
+
+/// Something that a gate in shadow found in the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Flag {
+    /// Predictions of the untrained model changed with tokens that come later.
+    NotCausal,
+    /// It predicted a sequence otherwise beside other sequences.
+    BatchDependent,
+    /// Its predictions were not finite, or no distributions.
+    NotFinite,
+    /// It raised an exception.
+    Raised,
+}
+
+impl Flag {
+    /// All of them, in their order on the wire, which only grows at its end.
+    pub const ALL: [Self; 4] =
+        [Self::NotCausal, Self::BatchDependent, Self::NotFinite, Self::Raised];
+
+    /// Its public name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotCausal => "not_causal",
+            Self::BatchDependent => "batch_dependent",
+            Self::NotFinite => "not_finite",
+            Self::Raised => "raised",
+        }
+    }
 }
 
 /// A function that a submission may define under the hook contract.
@@ -229,17 +265,28 @@ impl Conduct {
         if *self == Self::default() {
             return digest;
         }
-        let Self { scored_positions, trained_batches, wall_ms, peak_device_bytes, hooks_used } =
-            self;
+        let Self {
+            scored_positions,
+            trained_batches,
+            wall_ms,
+            peak_device_bytes,
+            hooks_used,
+            flags,
+            idle_parameters,
+        } = self;
         let digest = digest
             .number(*scored_positions)
             .number(u64::from(*trained_batches))
             .number(*wall_ms)
             .number(*peak_device_bytes)
             .number(hooks_used.len() as u64);
-        hooks_used.iter().fold(digest, |digest, (hook, uses)| {
+        let digest = hooks_used.iter().fold(digest, |digest, (hook, uses)| {
             digest.bytes(hook.name().as_bytes()).number(u64::from(*uses))
-        })
+        });
+        // The last of all, and only where there is something: results from before there was a gate
+        // keep their digest.
+        let digest = flags.iter().fold(digest, |digest, flag| digest.bytes(flag.name().as_bytes()));
+        idle_parameters.iter().fold(digest, |digest, idle| digest.number(*idle))
     }
 }
 
@@ -475,9 +522,13 @@ pub(crate) mod tests {
             Conduct { peak_device_bytes: 1, ..Conduct::default() },
             Conduct { hooks_used: uses(0), ..Conduct::default() },
             Conduct { hooks_used: uses(1), ..Conduct::default() },
+            Conduct { flags: [Flag::NotCausal].into(), ..Conduct::default() },
+            Conduct { flags: Flag::ALL.into(), ..Conduct::default() },
+            Conduct { idle_parameters: Some(0), ..Conduct::default() },
+            Conduct { idle_parameters: Some(1), ..Conduct::default() },
         ];
         let digests: std::collections::BTreeSet<_> = all.into_iter().map(with).collect();
-        assert_eq!(digests.len(), 6);
+        assert_eq!(digests.len(), 10);
         assert!(!digests.contains(&none));
         let old = serde_json::to_value(metrics(7)).unwrap();
         let mut without = old.clone();

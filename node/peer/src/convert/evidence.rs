@@ -3,9 +3,9 @@
 //! A signature covers [`Evidence::digest`], so the conversion must be exact: a field that is
 //! shortened or defaulted here would turn a good receipt into a forged one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use node_core::evidence::{Conduct, Evidence, Hook, Metrics, Receipt};
+use node_core::evidence::{Conduct, Evidence, Flag, Hook, Metrics, Receipt};
 use node_core::id::{
     AssignmentId, Attempt, BlockHash, ContentDigest, Digest, Hotkey, LeaseId, RunId, Salt,
     Signature, SubmissionId,
@@ -174,6 +174,8 @@ fn metrics_to_wire(metrics: &Metrics) -> v1::Metrics {
         wall_ms: metrics.conduct.wall_ms,
         peak_device_bytes: metrics.conduct.peak_device_bytes,
         hooks_used: hooks_to_wire(&metrics.conduct.hooks_used),
+        flags: flags_to_wire(&metrics.conduct.flags),
+        idle_parameters: metrics.conduct.idle_parameters,
     }
 }
 
@@ -196,6 +198,28 @@ fn hooks_from_wire(hooks: &[v1::HookUse]) -> Result<BTreeMap<Hook, u32>, Convert
             return Err(ConvertError::Order { field: "hooks_used" });
         }
         read.insert(hook, one.uses);
+    }
+    Ok(read)
+}
+
+fn flags_to_wire(flags: &BTreeSet<Flag>) -> Vec<u32> {
+    let wire = (0_u32..).zip(Flag::ALL);
+    wire.filter_map(|(number, flag)| flags.contains(&flag).then_some(number)).collect()
+}
+
+/// In ascending order, as hooks are.
+fn flags_from_wire(flags: &[u32]) -> Result<BTreeSet<Flag>, ConvertError> {
+    at_most("flags", flags, Flag::ALL.len())?;
+    let mut read = BTreeSet::new();
+    for one in flags {
+        let number = usize::try_from(*one).unwrap_or(usize::MAX);
+        let (max, got) = (Flag::ALL.len() as u64 - 1, u64::from(*one));
+        let unknown = ConvertError::Range { field: "flags", got, min: 0, max };
+        let flag = *Flag::ALL.get(number).ok_or(unknown)?;
+        if read.last().is_some_and(|last| *last >= flag) {
+            return Err(ConvertError::Order { field: "flags" });
+        }
+        read.insert(flag);
     }
     Ok(read)
 }
@@ -223,6 +247,8 @@ fn metrics_from_wire(metrics: v1::Metrics) -> Result<Metrics, ConvertError> {
             wall_ms: metrics.wall_ms,
             peak_device_bytes: metrics.peak_device_bytes,
             hooks_used: hooks_from_wire(&metrics.hooks_used)?,
+            flags: flags_from_wire(&metrics.flags)?,
+            idle_parameters: metrics.idle_parameters,
         },
     })
 }
