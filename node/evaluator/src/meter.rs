@@ -43,13 +43,11 @@ mod project;
 mod seed;
 mod session;
 mod tally;
-mod untrained;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod token_tests;
-#[cfg(test)]
-mod untrained_tests;
+mod untrained;
 mod wire;
 
 use std::collections::BTreeMap;

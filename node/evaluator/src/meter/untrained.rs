@@ -173,8 +173,8 @@ impl Untrained {
         let question = |batch: &[Vec<u32>]| {
             let each = 0..batch.len();
             let at = |sequence: usize| sequence.saturating_mul(tokens);
-            let positions =
-                each.flat_map(|one| offsets.iter().map(move |offset| at(one).saturating_add(*offset)));
+            let positions = each
+                .flat_map(|one| offsets.iter().map(move |offset| at(one).saturating_add(*offset)));
             Question {
                 sequences: batch.len(),
                 tokens,
@@ -185,7 +185,9 @@ impl Untrained {
         let rows = offsets.len();
         // Rows of a sequence in the first answer and in another one.
         let pairs = |from: usize, to: usize| {
-            let row = move |sequence: usize, row: usize| sequence.saturating_mul(rows).saturating_add(row);
+            let row = move |sequence: usize, row: usize| {
+                sequence.saturating_mul(rows).saturating_add(row)
+            };
             (0..rows).map(move |offset| (row(from, offset), row(to, offset)))
         };
         let alone = own.get(..1).unwrap_or_default();
