@@ -202,7 +202,6 @@ async fn run_all(name: &str, policy: Policy, rows: Vec<(String, String)>) -> BTr
         }
         let lane = lanes.get_mut(&digest).unwrap();
         let result = lane.run(&project).await;
-        eprintln!("{name}: {project}: {}", result.0);
         if project == RUN_TWICE {
             assert_eq!(computed(&lane.run(&project).await), computed(&result), "other bits");
         }

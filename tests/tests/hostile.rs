@@ -1,8 +1,8 @@
 //! Submissions that attack, in real containers through a whole node: each ends as the table of
 //! the fixtures says, and nothing else is disturbed by it.
 //!
-//! Those of the table (`tests/fixtures/submissions/endings.toml`) that say `node`. All of them, with
-//! smaller budgets and without a node, are in `cheats.rs`.
+//! Those of the table (`tests/fixtures/submissions/endings.toml`) that say `node`. All of them,
+//! with smaller budgets and without a node, are in `cheats.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test states facts; a broken one should stop at once")]
 

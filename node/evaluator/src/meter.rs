@@ -160,7 +160,8 @@ pub struct MeterOutcome {
 /// Every way the peer can misbehave has its [`Ending`]: a closed channel or an exception is
 /// `SubmissionFailed`, anything that the protocol does not allow `ContractViolated`, too large a
 /// model `TooManyParameters`, predictions that depend on later tokens `NotCausal`; a model that
-/// fails the gate before any text has one of its three endings. A data set that cannot be read any more is `DatasetMissing`.
+/// fails the gate before any text has one of its three endings. A data set that cannot be read
+/// any more is `DatasetMissing`.
 pub async fn run_meter<S>(
     io: S,
     archive: &Archive,

@@ -9,6 +9,9 @@ use crate::meter::untrained::{Check, Untrained};
 /// What a peer says to a probe: rows for a batch of so many tokens each, or last words.
 type Said = Result<Vec<Vec<f32>>, &'static str>;
 
+/// A function of the batch's sequences, the sequence and the token; nothing where it raises.
+type Model = fn(&[Vec<u8>], usize, usize) -> Option<Vec<f32>>;
+
 /// Keeps to the protocol, is uniform on text, and answers probes with `model`: a function of the
 /// batch's sequences, the sequence and the token.
 async fn probed(
@@ -119,7 +122,7 @@ async fn a_model_that_sees_the_next_token_is_not_causal_before_any_text() {
 
 #[tokio::test]
 async fn a_model_that_looks_at_its_batch_is_found_alone_beside_others_or_in_another_place() {
-    let models: [fn(&[Vec<u8>], usize, usize) -> Option<Vec<f32>>; 3] = [
+    let models: [Model; 3] = [
         |batch, _, _| Some(sure_of(u8::try_from(batch.len()).unwrap())),
         |batch, _, token| {
             let others = batch.iter().map(|sequence| sequence[token]);
