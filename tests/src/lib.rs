@@ -9,10 +9,12 @@
 //! - [`node`]: a node as a process: its configuration, its status, ways to end it.
 //! - [`gpu_engine`]: a container engine that gives the GPUs of a fake driver to containers.
 //! - [`network`]: namespaces with links between nodes that can be cut.
+//! - [`endings`]: the table of the fixtures, and how each of them ends.
 //! - [`lab`]: a chain, its wallets, nodes and submissions together.
 
 pub mod binaries;
 pub mod chain;
+pub mod endings;
 pub mod gpu_engine;
 pub mod lab;
 pub mod network;

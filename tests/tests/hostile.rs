@@ -1,9 +1,8 @@
 //! Submissions that attack, in real containers through a whole node: each ends as the table of
 //! the fixtures says, and nothing else is disturbed by it.
 //!
-//! The table is `tests/fixtures/submissions/README.md`. Not here: `sleeper`, since a submission
-//! counts as too slow only at the policy's wall clock, after ten minutes; the runner's tests hold
-//! that ending with a shorter clock.
+//! Those of the table (`tests/fixtures/submissions/endings.toml`) that say `node`. All of them,
+//! with smaller budgets and without a node, are in `cheats.rs`.
 
 #![allow(clippy::unwrap_used, reason = "a test states facts; a broken one should stop at once")]
 
@@ -11,9 +10,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use assay_tests::chain::ChainOptions;
+use assay_tests::endings::{endings, Row};
 use assay_tests::lab::Lab;
 use assay_tests::node::{Node, NodeOptions};
-use assay_tests::submissions::{fixture, packed_fixture};
+use assay_tests::submissions::packed_fixture;
 use node_core::id::{ContentDigest, SubmissionId};
 use node_core::unit::UnixMs;
 use node_daemon::status::{StatusReport, SubmissionStage, SubmissionStatus};
@@ -28,64 +28,11 @@ const REPORT_AGE_MS_MAX: u64 = 5_000;
 /// memory hog needs a while to fill what the policy allows, and the engine to end a fork bomb; an
 /// engine that hangs needs longer than this.
 const ATTACK_MS_MAX: u64 = 60_000;
-/// Ends at the policy's wall clock only.
-const TOO_SLOW: &str = "sleeper";
 /// By how much bits per byte may differ from the table: they move with the seed.
 const BPB_TOLERANCE: f64 = 0.25;
 
-/// A row of the table.
-#[derive(Clone, Debug)]
-struct Row {
-    project: String,
-    /// The public name of the ending.
-    ending: String,
-    /// What the ending's sentence must say.
-    detail: Option<String>,
-    bits_per_byte: Option<f64>,
-}
-
-impl Row {
-    fn parse(line: &str) -> Option<Self> {
-        let mut cells = line.trim_matches('|').split('|').map(str::trim);
-        let project = cells.next()?.strip_prefix('`')?.strip_suffix('`')?.to_owned();
-        let _about = cells.next()?;
-        let ends_as = cells.next()?;
-        let (ending, detail) = match ends_as.split_once([':', ',']) {
-            Some((ending, detail)) => (ending, Some(detail.trim().to_owned())),
-            None => (ends_as, None),
-        };
-        let bits_per_byte = cells.next()?;
-        Some(Self {
-            project,
-            ending: ending.replace(' ', "_"),
-            detail,
-            bits_per_byte: (!bits_per_byte.is_empty()).then(|| bits_per_byte.parse().unwrap()),
-        })
-    }
-
-    fn is_completed(&self) -> bool {
-        self.ending == "completed"
-    }
-}
-
-fn table() -> Vec<Row> {
-    let text = std::fs::read_to_string(fixture("README.md")).unwrap();
-    text.lines().filter(|line| line.starts_with("| `")).map(|l| Row::parse(l).unwrap()).collect()
-}
-
-#[test]
-fn every_fixture_has_a_row_and_every_row_a_fixture() {
-    let rows: Vec<String> = table().into_iter().map(|row| row.project).collect();
-    let named: BTreeSet<String> = rows.iter().cloned().collect();
-    assert_eq!(named.len(), rows.len(), "a row twice: {rows:?}");
-    let found: BTreeSet<String> = std::fs::read_dir(fixture("."))
-        .unwrap()
-        .map(|entry| entry.unwrap())
-        .filter(|entry| entry.file_type().unwrap().is_dir())
-        .map(|entry| entry.file_name().into_string().unwrap())
-        .collect();
-    assert_eq!(found, named);
-    assert!(named.contains(TOO_SLOW));
+fn is_completed(row: &Row) -> bool {
+    row.open() == Some("completed")
 }
 
 /// What was seen of the node while it worked.
@@ -122,7 +69,7 @@ fn runs_both_kinds(report: &StatusReport, rows: &BTreeMap<ContentDigest, Row>) -
     let running = report.runs.iter().filter(|run| run.state == "running");
     let running = running.filter_map(|run| of_run(run.submission));
     let kinds: BTreeSet<bool> =
-        running.filter_map(|s| rows.get(&s.content)).map(Row::is_completed).collect();
+        running.filter_map(|s| rows.get(&s.content)).map(is_completed).collect();
     kinds.len() == 2
 }
 
@@ -133,10 +80,10 @@ fn unix_now() -> UnixMs {
 
 /// The table against what the node says.
 fn check_row(row: &Row, status: &SubmissionStatus) {
-    let stage = if row.is_completed() { SubmissionStage::Scored } else { SubmissionStage::Failed };
+    let stage = if is_completed(row) { SubmissionStage::Scored } else { SubmissionStage::Failed };
     assert_eq!(status.stage, stage, "{row:?}: {status:#?}");
-    assert_eq!(status.ending.as_deref(), Some(row.ending.as_str()), "{row:?}: {status:#?}");
-    assert_eq!(status.points.is_some(), row.is_completed(), "{row:?}: {status:#?}");
+    assert_eq!(status.ending.as_deref(), row.open(), "{row:?}: {status:#?}");
+    assert_eq!(status.points.is_some(), is_completed(row), "{row:?}: {status:#?}");
     if let Some(detail) = &row.detail {
         let told = status.detail.as_deref().unwrap_or_default();
         assert!(told.contains(detail), "{row:?}: {told}");
@@ -177,9 +124,9 @@ fn check_counters(report: &StatusReport, rows: u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn case_21_22_26_27_attacks_end_as_the_table_says_and_disturb_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let table = table().into_iter().filter(|row| row.project != TOO_SLOW);
+    let table = endings().unwrap().into_iter().filter(|row| row.node);
     let rows: BTreeMap<ContentDigest, Row> =
-        table.map(|row| (packed_fixture(&row.project).unwrap().digest, row)).collect();
+        table.map(|row| (packed_fixture(&row.name).unwrap().digest, row)).collect();
     let miners = u16::try_from(rows.len()).unwrap();
     let options = ChainOptions { validators: 1, miners, block_ms: 500, ..ChainOptions::default() };
     let lab = Lab::start(dir.path(), &options).await.unwrap();
@@ -193,7 +140,7 @@ async fn case_21_22_26_27_attacks_end_as_the_table_says_and_disturb_nothing() {
 
     let submitting = async {
         for (miner, row) in (0..).zip(rows.values()) {
-            let packed = packed_fixture(&row.project).unwrap();
+            let packed = packed_fixture(&row.name).unwrap();
             // The command line would refuse many of them.
             lab.submit_unchecked(miner, &lab.shared_contents(), &packed).await.unwrap();
         }
@@ -205,7 +152,7 @@ async fn case_21_22_26_27_attacks_end_as_the_table_says_and_disturb_nothing() {
         check_row(row, status);
     }
     let points = |project: &str| {
-        let (content, _) = rows.iter().find(|(_, row)| row.project == project).unwrap();
+        let (content, _) = rows.iter().find(|(_, row)| row.name == project).unwrap();
         report.submissions.iter().find(|s| s.content == *content).unwrap().points.unwrap()
     };
     assert!(points("forges-result") < points("bigram"), "forging pays: {report:#?}");

@@ -522,6 +522,9 @@ fn endings() -> Vec<Ending> {
     let all = vec![
         Ending::Completed,
         Ending::NotCausal { batch: 0 },
+        Ending::UntrainedNotCausal { tokens: 0 },
+        Ending::UntrainedBatchDependent { tokens: 0 },
+        Ending::UntrainedNotFinite { tokens: 0 },
         Ending::SubmissionFailed { detail: detail() },
         Ending::ContractViolated { detail: detail() },
         Ending::TooManyParameters { parameters: 0 },
@@ -547,6 +550,9 @@ fn endings() -> Vec<Ending> {
         match ending {
             Ending::Completed
             | Ending::NotCausal { .. }
+            | Ending::UntrainedNotCausal { .. }
+            | Ending::UntrainedBatchDependent { .. }
+            | Ending::UntrainedNotFinite { .. }
             | Ending::SubmissionFailed { .. }
             | Ending::ContractViolated { .. }
             | Ending::TooManyParameters { .. }

@@ -4,7 +4,7 @@
 //! [`Evidence::digest`], which covers every field, so the wire format can change without
 //! invalidating signatures.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -73,6 +73,42 @@ pub struct Conduct {
     /// not or could not be. A claim of the container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub architecture: Option<Fingerprint>,
+    /// What the gate of the untrained model found, where the policy only reports it.
+    pub flags: BTreeSet<Flag>,
+    /// Parameters that got no gradient from a first batch of random tokens; `None` where that was
+    /// not looked at. A claim of the container.
+    pub idle_parameters: Option<u64>,
+}
+
+/// Something that a gate in shadow found in the container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Flag {
+    /// Predictions of the untrained model changed with tokens that come later.
+    NotCausal,
+    /// It predicted a sequence otherwise beside other sequences.
+    BatchDependent,
+    /// Its predictions were not finite, or no distributions.
+    NotFinite,
+    /// It raised an exception.
+    Raised,
+}
+
+impl Flag {
+    /// All of them, in their order on the wire, which only grows at its end.
+    pub const ALL: [Self; 4] =
+        [Self::NotCausal, Self::BatchDependent, Self::NotFinite, Self::Raised];
+
+    /// Its public name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotCausal => "not_causal",
+            Self::BatchDependent => "batch_dependent",
+            Self::NotFinite => "not_finite",
+            Self::Raised => "raised",
+        }
+    }
 }
 
 /// A function that a submission may define under the hook contract.
@@ -241,6 +277,8 @@ impl Conduct {
             peak_device_bytes,
             hooks_used,
             architecture,
+            flags,
+            idle_parameters,
         } = self;
         let digest = digest
             .number(*scored_positions)
@@ -251,11 +289,17 @@ impl Conduct {
         let digest = hooks_used.iter().fold(digest, |digest, (hook, uses)| {
             digest.bytes(hook.name().as_bytes()).number(u64::from(*uses))
         });
-        // The last of all: where there is none the digest is that of a result from before it was
-        // traced.
-        let Some(architecture) = architecture else { return digest };
-        let labels = architecture.labels();
-        digest.number(labels.len() as u64).numbers(labels.iter().copied())
+        // Only where there is something, each under a name of its own: results from before it was
+        // noted keep their digest.
+        let digest = architecture.iter().fold(digest, |digest, architecture| {
+            let labels = architecture.labels();
+            let digest = digest.bytes(b"architecture").number(labels.len() as u64);
+            digest.numbers(labels.iter().copied())
+        });
+        let digest = flags.iter().fold(digest, |digest, flag| digest.bytes(flag.name().as_bytes()));
+        idle_parameters
+            .iter()
+            .fold(digest, |digest, idle| digest.bytes(b"idle_parameters").number(*idle))
     }
 }
 
@@ -494,9 +538,13 @@ pub(crate) mod tests {
             Conduct { hooks_used: uses(1), ..Conduct::default() },
             Conduct { architecture: labels(&[1]), ..Conduct::default() },
             Conduct { architecture: labels(&[1, 2]), ..Conduct::default() },
+            Conduct { flags: [Flag::NotCausal].into(), ..Conduct::default() },
+            Conduct { flags: Flag::ALL.into(), ..Conduct::default() },
+            Conduct { idle_parameters: Some(0), ..Conduct::default() },
+            Conduct { idle_parameters: Some(1), ..Conduct::default() },
         ];
         let digests: std::collections::BTreeSet<_> = all.into_iter().map(with).collect();
-        assert_eq!(digests.len(), 8);
+        assert_eq!(digests.len(), 12);
         assert!(!digests.contains(&none));
         let old = serde_json::to_value(metrics(7)).unwrap();
         let mut without = old.clone();

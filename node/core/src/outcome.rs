@@ -15,6 +15,21 @@ pub enum Ending {
         /// The audited batch, counted from zero; the held-out pass before training is batch 0.
         batch: u32,
     },
+    /// Before any training, its predictions changed with tokens that come later.
+    UntrainedNotCausal {
+        /// Tokens of the sequence in which it showed.
+        tokens: u32,
+    },
+    /// Before any training, it predicted a sequence otherwise beside other sequences.
+    UntrainedBatchDependent {
+        /// Tokens of the sequence in which it showed.
+        tokens: u32,
+    },
+    /// Before any training, its predictions were not finite, or no distributions.
+    UntrainedNotFinite {
+        /// Tokens of the sequence in which it showed.
+        tokens: u32,
+    },
     /// The submission raised an exception or left early.
     SubmissionFailed {
         /// Its last words, shortened.
@@ -111,6 +126,9 @@ impl Ending {
         match self {
             Self::Completed => Fault::None,
             Self::NotCausal { .. }
+            | Self::UntrainedNotCausal { .. }
+            | Self::UntrainedBatchDependent { .. }
+            | Self::UntrainedNotFinite { .. }
             | Self::SubmissionFailed { .. }
             | Self::ContractViolated { .. }
             | Self::TokenizerRefused { .. }
@@ -155,6 +173,9 @@ impl Ending {
             }
             Self::Completed => "the result counts",
             Self::NotCausal { .. }
+            | Self::UntrainedNotCausal { .. }
+            | Self::UntrainedBatchDependent { .. }
+            | Self::UntrainedNotFinite { .. }
             | Self::SubmissionFailed { .. }
             | Self::ContractViolated { .. }
             | Self::TokenizerRefused { .. }
@@ -176,6 +197,9 @@ impl Ending {
         match self {
             Self::Completed => "completed",
             Self::NotCausal { .. } => "not_causal",
+            Self::UntrainedNotCausal { .. } => "untrained_not_causal",
+            Self::UntrainedBatchDependent { .. } => "untrained_batch_dependent",
+            Self::UntrainedNotFinite { .. } => "untrained_not_finite",
             Self::SubmissionFailed { .. } => "submission_failed",
             Self::ContractViolated { .. } => "contract_violated",
             Self::TokenizerRefused { .. } => "tokenizer_refused",
@@ -209,6 +233,21 @@ impl fmt::Display for Ending {
             Self::NotCausal { batch } => {
                 write!(f, "NotCausal: predictions in batch {batch} depend on later tokens")
             }
+            Self::UntrainedNotCausal { tokens } => write!(
+                f,
+                "the untrained model is not causal: in {tokens} tokens, predictions depend on \
+                 later ones"
+            ),
+            Self::UntrainedBatchDependent { tokens } => write!(
+                f,
+                "the untrained model depends on its batch: it predicts the same {tokens} tokens \
+                 otherwise beside others"
+            ),
+            Self::UntrainedNotFinite { tokens } => write!(
+                f,
+                "the untrained model is not finite: for {tokens} tokens its predictions are no \
+                 distributions"
+            ),
             Self::SubmissionFailed { detail } => write!(f, "the submission failed: {detail}"),
             Self::ContractViolated { detail } => write!(f, "the contract was violated: {detail}"),
             Self::TokenizerRefused { detail } => write!(f, "the tokenizer is refused: {detail}"),

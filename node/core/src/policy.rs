@@ -7,6 +7,7 @@ mod admission;
 mod duplicates;
 mod scoring;
 mod tokens;
+mod untrained;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,7 @@ use crate::inventory::DeviceKind;
 use crate::limits::{LEASE_TOTAL_MS_MAX, LEASE_TTL_MS};
 
 pub use tokens::TokenRules;
+pub use untrained::UntrainedRules;
 
 pub use duplicates::{DuplicateRules, FINGERPRINT_VERSION};
 pub use scoring::{
@@ -230,6 +232,7 @@ impl Policy {
             name: "standard".to_owned(),
             recommit_blocks: 7_200,
             hold_blocks: 7_200,
+            admission: AdmissionRules { untrained: UntrainedRules::standard(), ..dev.admission },
             meter: MeterRules { train_bytes: 20_000_000, heldout_bytes: 262_144, ..dev.meter },
             run: RunLimits {
                 device_memory_mib: 16_384,

@@ -26,10 +26,12 @@ What a submission sees:
 
 The start frame names other files and functions where the project has them elsewhere.
 
-    ctx.max_parameters, vocab_size, max_seq_len, seed, device, world_size, rank, local_rank,
-    token_budget, batches, batch_sequences, artifacts_dir
-                                    With a tokenizer, batches and token_budget are estimates: the
-                                    budget is bytes of text.
+    ctx.max_parameters, vocab_size, max_seq_len, sequence_tokens, seed, device, world_size, rank,
+    local_rank, token_budget, batches, batch_sequences, artifacts_dir
+                                    A batch has batch_sequences of sequence_tokens each. Before any
+                                    training the model is also asked for sequences of other lengths,
+                                    up to max_seq_len, of random tokens. With a tokenizer, batches
+                                    and token_budget are estimates: the budget is bytes of text.
     ctx.build_model()               a new model, always from the same initial weights
     ctx.train_batches(model)        yields batches; also called iter_train_batches. Each batch is
                                     predicted with `model` first, and scored. Keywords such as
@@ -52,6 +54,7 @@ Frames in both directions: kind (1 byte), length (4 bytes, little endian), paylo
 payloads: see `wire.rs` in node/evaluator, the other end.
 """
 
+import copy
 import ctypes
 import dataclasses
 import hashlib
@@ -71,15 +74,17 @@ import types
 import uuid
 from typing import NamedTuple
 
-PROTOCOL = 3
+PROTOCOL = 4
 START, ASK, TRAIN, TARGETS, END, FINISH = 1, 2, 3, 4, 5, 6
 HELLO, READY, PREDICTIONS, NEXT, TRAINED, LOG, ERROR, NO_MEMORY = 17, 18, 19, 20, 21, 22, 23, 24
+PROBE, COUNT, RAISED, COUNTED = 26, 27, 28, 29
 
 SOCKET_DEFAULT = "/assay/meter.sock"
 SUBMISSION_DIR = "/tmp/submission"
 ARTIFACTS_DIR = "/tmp/artifacts"
 ERROR_BYTES_MAX = 4096
 CUDA_ERROR_NO_DEVICE = 100
+UNKNOWN = 2**64 - 1
 LOG_VALUES_MAX = 16
 LOG_BYTES_MAX = 1024
 # In their order on the wire.
@@ -161,10 +166,11 @@ class Context:
         self._predict = lambda model, inputs: model(inputs)
         self._build_model = None
         self._id_type = f"<u{start['id_bytes']}"
-        self._shape = (start["batch_sequences"], start["max_seq_len"])
+        self._shape = (start["batch_sequences"], start["sequence_tokens"])
         self.seed = start["seed"]
         self.vocab_size = start["vocab_size"]
         self.max_seq_len = start["max_seq_len"]
+        self.sequence_tokens = start["sequence_tokens"]
         self.max_parameters = start["max_parameters"]
         self.max_params = self.max_parameters
         self.token_budget = start["token_budget"]
@@ -447,21 +453,64 @@ def serve(ctx, model, *until):
     """Answers the meter until one of the given frames; the batch if that frame brings targets."""
     inputs = None
     while True:
-        kind, payload = ctx._link.receive(ASK, *until)
+        kind, payload = ctx._link.receive(ASK, PROBE, COUNT, *until)
         if kind == ASK:
-            request, sequences, tokens, asked = struct.unpack_from("<IIII", payload)
-            places = len(payload) - 4 * asked
-            inputs = to_ids(ctx, memoryview(payload)[16:places], sequences, tokens)
-            positions = None
-            if asked:
-                positions = numpy.frombuffer(payload, "<u4", offset=places).astype(numpy.int64)
-                positions = torch.from_numpy(positions).to(ctx.device)
-            log_probs = log_probabilities(ctx, model, inputs, positions).numpy().data.cast("B")
-            ctx._link.send(PREDICTIONS, struct.pack("<I", request), log_probs)
+            inputs = answer(ctx, model, payload)
+        elif kind == PROBE:
+            answer_probe(ctx, model, payload)
+        elif kind == COUNT:
+            counts = (count_parameters(model), count_idle(ctx, model))
+            ctx._link.send(COUNTED, struct.pack("<QQ", *counts))
         elif kind == TARGETS:
             return Batch(inputs, to_ids(ctx, payload, *inputs.shape))
         else:
             return None
+
+
+def answer(ctx, model, payload):
+    """Predicts what the meter asks for; the inputs."""
+    request, sequences, tokens, asked = struct.unpack_from("<IIII", payload)
+    places = len(payload) - 4 * asked
+    inputs = to_ids(ctx, memoryview(payload)[16:places], sequences, tokens)
+    positions = None
+    if asked:
+        positions = numpy.frombuffer(payload, "<u4", offset=places).astype(numpy.int64)
+        positions = torch.from_numpy(positions).to(ctx.device)
+    log_probs = log_probabilities(ctx, model, inputs, positions).numpy().data.cast("B")
+    ctx._link.send(PREDICTIONS, struct.pack("<I", request), log_probs)
+    return inputs
+
+
+def answer_probe(ctx, model, payload):
+    """The same of the untrained model, where an exception need not end the run."""
+    try:
+        answer(ctx, model, payload)
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except Exception as error:
+        ctx._link.send(RAISED, last_words(error))
+
+
+def count_idle(ctx, model):
+    """Parameters that get no gradient from a batch of random tokens; UNKNOWN if that fails.
+
+    A copy is asked, in training mode, so that nothing of it stays.
+    """
+    if ctx.world_size > 1:
+        return UNKNOWN
+    random_state = get_random_state()
+    try:
+        trained = copy.deepcopy(model).train()
+        tokens = torch.randint(ctx.vocab_size, ctx._shape, device=ctx.device)
+        logits = logits_of(trained(tokens)).flatten(0, 1)
+        torch.nn.functional.cross_entropy(logits, tokens.roll(-1, 1).flatten()).backward()
+        return sum(p.numel() for p in trained.parameters() if p.grad is None)
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except Exception:
+        return UNKNOWN
+    finally:
+        set_random_state(random_state)
 
 
 def to_ids(ctx, payload, sequences, tokens):

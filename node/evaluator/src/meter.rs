@@ -7,7 +7,9 @@
 //! length, and the only way to a better number is to predict better.
 //!
 //! ```text
-//! hello ->  <- start  ready ->   [<- ask  predictions ->]*   <- train      held out, before
+//! hello ->  <- start  ready ->
+//!                                [<- probe  predictions ->]*               a first trial's gate
+//!                                [<- ask  predictions ->]*   <- train      held out, before
 //!           next ->              [<- ask  predictions ->]+   <- targets    each batch, then end
 //!           trained ->           [<- ask  predictions ->]*   <- finish     the rest, held out
 //! ```
@@ -45,6 +47,7 @@ mod tally;
 mod tests;
 #[cfg(test)]
 mod token_tests;
+mod untrained;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -107,7 +110,7 @@ impl Progress {
 /// What a measurement is doing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Phase {
-    /// Waiting for the container to build its model.
+    /// Waiting for the container to build its model, and asking that before any text.
     #[default]
     Starting,
     /// Asking for held-out text with the untrained model.
@@ -156,8 +159,9 @@ pub struct MeterOutcome {
 ///
 /// Every way the peer can misbehave has its [`Ending`]: a closed channel or an exception is
 /// `SubmissionFailed`, anything that the protocol does not allow `ContractViolated`, too large a
-/// model `TooManyParameters`, predictions that depend on later tokens `NotCausal`. A data set that
-/// cannot be read any more is `DatasetMissing`.
+/// model `TooManyParameters`, predictions that depend on later tokens `NotCausal`; a model that
+/// fails the gate before any text has one of its three endings. A data set that cannot be read
+/// any more is `DatasetMissing`.
 pub async fn run_meter<S>(
     io: S,
     archive: &Archive,

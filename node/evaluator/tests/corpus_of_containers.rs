@@ -19,21 +19,36 @@ fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     [&[kind], &length.to_le_bytes()[..], payload].concat()
 }
 
-/// Uniform predictions for a batch of two sequences of four bytes.
-fn predictions(request: u32) -> Vec<u8> {
-    let rows = (-(256_f32.ln())).to_le_bytes().repeat(2 * 4 * 256);
+/// Uniform predictions for a batch of so many sequences of four bytes.
+fn predictions(request: u32, sequences: usize) -> Vec<u8> {
+    let rows = (-(256_f32.ln())).to_le_bytes().repeat(sequences * 4 * 256);
     frame(19, &[&request.to_le_bytes()[..], &rows].concat())
+}
+
+/// What the gate of the untrained model asks: a cut, three batches, one length.
+fn probed() -> Vec<u8> {
+    let answers = (0_u32..).zip([1, 1, 2, 1, 2, 2, 1]);
+    let answers = answers.flat_map(|(request, sequences)| predictions(request, sequences));
+    answers.chain(frame(29, &[100_u64, 7].map(u64::to_le_bytes).concat())).collect()
 }
 
 /// What containers say.
 fn channels() -> Vec<(&'static str, Vec<u8>)> {
     let hello = frame(17, &PROTOCOL_VERSION.to_le_bytes());
     let ready = frame(18, &100_u64.to_le_bytes());
-    let mut begun = [hello.clone(), ready.clone(), predictions(0)].concat();
-    begun[14 + 8 + 5 + 4] ^= 0x40;
+    let good = [hello.clone(), ready.clone(), probed(), predictions(7, 2)].concat();
+    // The sign of a log-probability: that row is no distribution.
+    let mut flipped = good.clone();
+    flipped[hello.len() + ready.len() + 5 + 4 + 3] ^= 0x80;
+    let begun =
+        |frames: &[Vec<u8>]| [&[hello.clone(), ready.clone()][..], frames].concat().concat();
     vec![
-        ("good", [hello.clone(), ready.clone(), predictions(0)].concat()),
-        ("flipped", begun),
+        ("good", good),
+        ("flipped", flipped),
+        ("raised", begun(&[predictions(0, 1), frame(28, b"model.py:1: no")])),
+        ("counted", begun(&[frame(29, &[0xff; 16])])),
+        ("wide", begun(&[predictions(0, 2)])),
+        ("large", begun(&[probed()[..7 * 9 + 10 * 4096].to_vec(), frame(29, &[0xfe; 16])])),
         ("log", [hello.clone(), frame(22, br#"{"loss": 1.5}"#), ready.clone()].concat()),
         ("error", [hello.clone(), frame(23, b"training.py:1: no")].concat()),
         ("no_memory", [hello.clone(), frame(24, b"CUDA")].concat()),

@@ -1,4 +1,5 @@
-//! The fixture submissions, read by the same code that admits a miner's.
+//! The fixture submissions, read by the same code that admits a miner's. Which rule refuses which
+//! of them, and how the others end, is a table that `tests/tests/cheats.rs` holds.
 
 #![allow(clippy::unwrap_used, reason = "a test states facts; a broken one should stop at once")]
 
@@ -31,47 +32,7 @@ fn every_fixture_packs_and_is_itself_and_reaches_the_container_where_gates_are_i
         assert!(archive.is_some());
         assert!(digests.insert(packed.digest), "{project:?} equals another fixture");
     }
-    assert!(digests.len() >= 14);
-}
-
-#[test]
-fn the_static_rules_name_what_hostile_fixtures_do_and_admit_the_honest_ones() {
-    let (strict, open) = (Policy::dev(), Policy::dev_open());
-    let expected = [
-        ("exits-early", Rule::SourceProcess),
-        ("forges-result", Rule::SourceImport),
-        ("fork-bomb", Rule::SourceProcess),
-        ("opens-socket", Rule::SourceNetwork),
-        ("sleeper", Rule::SourceImport),
-        ("stdout-flood", Rule::SourceIntrospection),
-        ("writes-root", Rule::SourceProcess),
-    ];
-    for project in projects() {
-        let packed = pack(&project, &strict.archive).unwrap();
-        let name = project.file_name().unwrap().to_string_lossy().into_owned();
-        let rejected = expected.iter().find(|(rejected, _)| *rejected == name);
-        let (verdict, _) = admit(&packed.bytes, &packed.digest, &strict);
-        let (flagged, _) = admit(&packed.bytes, &packed.digest, &open);
-        let Verdict::Admitted { flags, .. } = flagged else { panic!("{name}: {flagged:?}") };
-        match (&verdict, rejected) {
-            (Verdict::Admitted { flags, .. }, None) => assert!(flags.is_empty(), "{name}"),
-            (Verdict::Rejected { rejection }, Some((_, rule))) => {
-                assert_eq!(rejection.rule, *rule, "{name}");
-                assert!(rejection.line.is_some() && rejection.snippet.is_some());
-                assert_eq!(flags.first(), Some(rejection), "{name}");
-            }
-            _ => panic!("{name}: {verdict:?}"),
-        }
-    }
-}
-
-#[test]
-fn the_readme_names_every_fixture() {
-    let readme = std::fs::read_to_string(fixtures().join("submissions/README.md")).unwrap();
-    for project in projects() {
-        let name = project.file_name().unwrap().to_string_lossy();
-        assert!(readme.contains(&format!("| `{name}` |")), "{name}");
-    }
+    assert!(digests.len() >= 30);
 }
 
 #[test]

@@ -137,6 +137,9 @@ fn check_ending(ending: &Ending) -> Result<(), Broken> {
         }
         Ending::Completed
         | Ending::NotCausal { .. }
+        | Ending::UntrainedNotCausal { .. }
+        | Ending::UntrainedBatchDependent { .. }
+        | Ending::UntrainedNotFinite { .. }
         | Ending::TokenizerLossy { .. }
         | Ending::TooManyParameters { .. }
         | Ending::TooSlow { .. }

@@ -51,6 +51,8 @@ fn receipt(is_scored: bool) -> v1::Receipt {
         wall_ms: 61_000,
         hooks_used: [0, 3].map(|hook| v1::HookUse { hook, uses: 195 }).to_vec(),
         architecture: vec![1, 1 << 40, u64::MAX],
+        flags: vec![0, 2],
+        idle_parameters: Some(195),
         ..v1::Metrics::default()
     };
     let nothing = v1::Nothing {};
@@ -242,6 +244,9 @@ fn endings() -> Vec<v1::ending::Ending> {
         Ending::Stopped(nothing),
         Ending::TokenizerRefused(detail()),
         Ending::TokenizerLossyBatch(3),
+        Ending::UntrainedNotCausalTokens(129),
+        Ending::UntrainedBatchDependentTokens(64),
+        Ending::UntrainedNotFiniteTokens(130),
     ]
 }
 

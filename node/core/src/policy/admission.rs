@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::UntrainedRules;
 use crate::id::DigestBuilder;
 
 /// What a gate does with what it finds.
@@ -46,10 +47,12 @@ pub struct AdmissionRules {
     pub literals_bytes_max: u64,
     /// Bytes of a project's Python that are no tokens: comments, indentation, blank lines.
     pub filler_bytes_max: u64,
+    /// What the model is asked in the container before it sees any text.
+    pub untrained: UntrainedRules,
 }
 
 impl AdmissionRules {
-    /// The rules of the challenge, with both gates rejecting.
+    /// The rules of the challenge, with all gates rejecting; models are asked few short sequences.
     #[must_use]
     pub fn strict() -> Self {
         let import_roots = [
@@ -70,13 +73,16 @@ impl AdmissionRules {
             literal_bytes_max: 4 << 10,
             literals_bytes_max: 64 << 10,
             filler_bytes_max: 256 << 10,
+            untrained: UntrainedRules::short(),
         }
     }
 
-    /// [`Self::strict`] with both gates in shadow.
+    /// [`Self::strict`] with all gates in shadow.
     #[must_use]
     pub fn flagging() -> Self {
-        Self { source: GateMode::Flag, distributed: GateMode::Flag, ..Self::strict() }
+        let untrained = UntrainedRules { mode: GateMode::Flag, ..UntrainedRules::short() };
+        let (source, distributed) = (GateMode::Flag, GateMode::Flag);
+        Self { source, distributed, untrained, ..Self::strict() }
     }
 
     /// Appends every field to a policy's digest: adding one without hashing it does not compile.
@@ -89,14 +95,16 @@ impl AdmissionRules {
             literal_bytes_max,
             literals_bytes_max,
             filler_bytes_max,
+            untrained,
         } = self;
-        digest
+        let digest = digest
             .bytes(source.name().as_bytes())
             .bytes(distributed.name().as_bytes())
             .bytes(import_roots.join("\n").as_bytes())
             .number(*python_bytes_max)
             .number(*literal_bytes_max)
             .number(*literals_bytes_max)
-            .number(*filler_bytes_max)
+            .number(*filler_bytes_max);
+        untrained.hash(digest)
     }
 }

@@ -34,6 +34,7 @@ use node_core::machine::effect::RunSpec;
 use node_core::machine::event::Event;
 use node_core::outcome::Ending;
 use node_core::policy::Policy;
+use node_core::trial::Trial;
 use node_evaluator::admit::{admit, read_project, Admitted};
 use node_evaluator::archive::{read_archive, Archive};
 use node_evaluator::dataset::Dataset;
@@ -271,6 +272,7 @@ impl Evaluator {
             dataset: Arc::clone(&self.dataset),
             policy: self.policy.clone(),
             seed: spec.assignment.seed,
+            trial: spec.assignment.trial(),
             devices: spec.devices.clone(),
         };
         Metered { channel, task: tokio::spawn(subject.meter(expected, progress)) }
@@ -372,6 +374,7 @@ struct Subject {
     dataset: Arc<Dataset>,
     policy: Policy,
     seed: Digest,
+    trial: Trial,
     devices: Vec<Device>,
 }
 
@@ -391,6 +394,12 @@ impl Subject {
         let ranks = u32::try_from(self.devices.len()).unwrap_or(u32::MAX);
         // It has to see the devices that it was given, and no others.
         let plan = planned.map_err(failed)?.on_devices(gpus_of(&self.devices));
+        let gate = &self.policy.admission.untrained;
+        let plan = if self.trial == Trial::first(self.trial.submission) {
+            plan.through_gate(gate, &self.seed)
+        } else {
+            plan.under_gate(gate)
+        };
         Ok(plan.with_entries(entries).with_world_size(ranks))
     }
 

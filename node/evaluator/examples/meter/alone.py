@@ -106,6 +106,7 @@ start = {
     "id_bytes": ID_BYTES,
     "world_size": 1,
     "max_seq_len": tokens,
+    "sequence_tokens": tokens,
     "max_parameters": 1 << 40,
     "token_budget": batches * sequences * tokens,
     "batches": batches,

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use node_core::id::Digest;
 use node_core::outcome::{Ending, Fault};
-use node_core::policy::{MeterRules, Policy};
+use node_core::policy::{MeterRules, Policy, UntrainedRules};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 
@@ -44,7 +44,18 @@ async fn ending_after(bytes: &[u8]) -> Result<Ending, String> {
         ..Policy::dev().meter
     };
     let dataset = dataset()?;
-    let plan = MeterPlan::new(dataset, &rules, &Digest([0; 32])).map_err(|e| e.to_string())?;
+    // Seven probes of one or two sequences of four bytes.
+    let gate = UntrainedRules {
+        causality_tokens: vec![4],
+        causality_cuts: 1,
+        batch_tokens: 4,
+        batch_sequences: 2,
+        finite_tokens: vec![4],
+        ..UntrainedRules::short()
+    };
+    let seed = Digest([0; 32]);
+    let plan = MeterPlan::new(dataset, &rules, &seed).map_err(|e| e.to_string())?;
+    let plan = plan.through_gate(&gate, &seed);
     let (ours, theirs) = tokio::io::duplex(1 << 12);
     let archive = Archive { files: std::collections::BTreeMap::new() };
     let progress = watch::Sender::new(Progress::default());

@@ -77,7 +77,11 @@ impl Audit<'_> {
 }
 
 /// Two positions agree if both are distributions within the tolerance, or neither is one.
-fn agree(one: Option<&Position<'_>>, two: Option<&Position<'_>>, tolerance: f64) -> bool {
+pub(super) fn agree(
+    one: Option<&Position<'_>>,
+    two: Option<&Position<'_>>,
+    tolerance: f64,
+) -> bool {
     match (one, two) {
         (Some(one), Some(two)) => one.distance(two) <= tolerance,
         (None, None) => true,

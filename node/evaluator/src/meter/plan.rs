@@ -2,11 +2,12 @@
 //! starts.
 
 use node_core::id::Digest;
-use node_core::policy::MeterRules;
+use node_core::policy::{MeterRules, UntrainedRules};
 
 use super::passage::{Draws, Passage, Shape};
 use super::project::Entries;
 use super::seed::SeedStream;
+use super::untrained::Untrained;
 use super::wire::PREDICTION_BYTES_MAX;
 use super::VOCABULARY;
 use crate::dataset::{Dataset, Split};
@@ -72,6 +73,11 @@ pub struct MeterPlan<'a> {
     pub(super) devices: Vec<String>,
     /// Processes that train together in the container.
     pub(super) world_size: u32,
+    /// Tokens of the longest sequence that a model of this policy is ever asked for, beside those
+    /// of its batches.
+    pub(super) tokens_max: u32,
+    /// What the untrained model is asked first.
+    pub(super) untrained: Option<Untrained>,
 }
 
 impl<'a> MeterPlan<'a> {
@@ -145,6 +151,8 @@ impl<'a> MeterPlan<'a> {
             entries: Entries::default(),
             devices: Vec::new(),
             world_size: 1,
+            tokens_max: 0,
+            untrained: None,
         };
         plan.training.number = 1;
         Ok(plan)
@@ -171,6 +179,24 @@ impl<'a> MeterPlan<'a> {
     pub fn with_world_size(mut self, world_size: u32) -> Self {
         self.world_size = world_size.max(1);
         self
+    }
+
+    /// The same under a policy with this gate: the container is told the longest sequence that the
+    /// gate asks for, in every trial, so that a submission's model is the same in all of them.
+    #[must_use]
+    pub fn under_gate(mut self, rules: &UntrainedRules) -> Self {
+        self.tokens_max = rules.tokens_max();
+        self
+    }
+
+    /// [`MeterPlan::under_gate`] for a submission's first trial, which begins with the gate.
+    ///
+    /// - `seed`: of the assignment.
+    #[must_use]
+    pub fn through_gate(mut self, rules: &UntrainedRules, seed: &Digest) -> Self {
+        let mark = self.tokenizer.as_ref().map_or(0, Tokenizer::start_mark);
+        self.untrained = Untrained::new(rules, (self.shape.vocabulary, mark), seed);
+        self.under_gate(rules)
     }
 
     /// How many training batches the budget will be: exactly where tokens are bytes, otherwise

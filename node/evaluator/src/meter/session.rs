@@ -1,5 +1,7 @@
 //! One measurement from the first frame to the last.
 
+mod untrained;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use node_core::limits::clip_detail;
@@ -14,7 +16,7 @@ use super::loss::{positions_loss, scaled, BatchLoss};
 use super::plan::{Batch, BatchError, MeterPlan, Part};
 use super::project::Entries;
 use super::tally::Tally;
-use super::wire::{id_bytes, push_ids, FromPeer, ToPeer, Wire, WireError};
+use super::wire::{ask_payload, id_bytes, push_ids, FromPeer, ToPeer, Wire, WireError};
 use super::wire::{LOG_FRAMES_MAX, PROTOCOL_VERSION};
 use super::{LogLine, MeterOutcome, Phase, Progress, LOG_LINES_MAX};
 use crate::archive::Archive;
@@ -46,6 +48,7 @@ struct Start<'a> {
     id_bytes: usize,
     world_size: u32,
     max_seq_len: u32,
+    sequence_tokens: u32,
     max_parameters: u64,
     token_budget: u64,
     batches: u32,
@@ -105,6 +108,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
     async fn measure(&mut self, archive: &Archive) -> Result<(), Halt> {
         self.batches_total = self.plan.expected_batches().map_err(no_batch)?;
         self.begin(archive).await?;
+        self.gate_untrained().await?;
         self.enter(Phase::HeldOutBefore);
         while let Some(batch) = self.next(Part::HeldOutBefore)? {
             let loss = self.score(&batch).await?;
@@ -169,7 +173,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
             vocab_size: self.plan.shape.vocabulary,
             id_bytes: id_bytes(self.plan.shape.vocabulary),
             world_size: self.plan.world_size,
-            max_seq_len: rules.sequence_tokens,
+            max_seq_len: self.plan.tokens_max.max(rules.sequence_tokens),
+            sequence_tokens: rules.sequence_tokens,
             max_parameters: rules.parameters_max,
             token_budget: u64::from(self.batches_total)
                 .saturating_mul(self.plan.shape.batch_tokens() as u64),
@@ -257,12 +262,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
         self.requests = self.requests.wrapping_add(1);
         let shape = &self.plan.shape;
         let positions = if shape.is_sampled() { positions } else { &[] };
-        let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
-        let head = [shape.sequences, shape.tokens, positions.len()].map(number);
-        let mut payload = request.to_le_bytes().to_vec();
-        payload.extend(head.iter().flat_map(|number| number.to_le_bytes()));
-        push_ids(&mut payload, inputs, id_bytes(shape.vocabulary));
-        payload.extend(positions.iter().flat_map(|at| number(*at).to_le_bytes()));
+        let sizes = [shape.sequences, shape.tokens];
+        let id_bytes = id_bytes(shape.vocabulary);
+        let payload = ask_payload(request, sizes, (inputs, positions), id_bytes);
         self.send(ToPeer::Ask, &payload).await?;
         match self.receive().await? {
             FromPeer::Predictions { request: answered, log_probs } if answered == request => {

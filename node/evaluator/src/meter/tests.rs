@@ -1,5 +1,7 @@
 //! The meter against peers of every kind, over a channel in memory.
 
+mod untrained;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;

@@ -11,6 +11,8 @@
 //! | 4 targets | meter | the targets of the last ask |
 //! | 5 end | meter | nothing: no more batches |
 //! | 6 finish | meter | nothing: all is measured |
+//! | 26 probe | meter | as ask; the model is untrained, and the tokens are no text |
+//! | 27 count | meter | nothing: probing is over |
 //! | 17 hello | container | protocol version u32, then the UUIDs of its devices, a line each |
 //! | 18 ready | container | parameters u64 of the untrained model |
 //! | 19 predictions | container | request u32, then log-probabilities f32, a row per position |
@@ -20,6 +22,9 @@
 //! | 22 log | container | JSON: numbers by name |
 //! | 23 error | container | text: the submission raised an exception |
 //! | 24 no memory | container | text: the exception was that of a device out of memory |
+//! | 28 raised | container | text: the model raised an exception at a probe |
+//! | 29 counted | container | parameters u64, and how many of them got no gradient u64 (all bits |
+//! | | | set: not known) |
 //!
 //! Tokens have as many bytes as the start frame's `id_bytes` says. Zero positions are all of them;
 //! otherwise they count through the batch, sequence after sequence, in ascending order.
@@ -30,7 +35,7 @@ use node_core::evidence::Hook;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Version that the container must name in its first frame.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// Bytes of predictions for one batch. Lower: fewer tokens fit a batch. Higher: a run costs the
 /// node that much memory, three times.
@@ -75,6 +80,24 @@ pub(super) fn push_ids(payload: &mut Vec<u8>, ids: &[u32], id_bytes: usize) {
     }
 }
 
+/// What the meter asks in a frame: a request's number, sequences and tokens of a batch, its inputs,
+/// and the positions that are asked for; none stand for all.
+pub(super) fn ask_payload(
+    request: u32,
+    sizes: [usize; 2],
+    (inputs, positions): (&[u32], &[usize]),
+    id_bytes: usize,
+) -> Vec<u8> {
+    let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+    let [sequences, tokens] = sizes;
+    let head = [sequences, tokens, positions.len()].map(number);
+    let mut payload = request.to_le_bytes().to_vec();
+    payload.extend(head.iter().flat_map(|number| number.to_le_bytes()));
+    push_ids(&mut payload, inputs, id_bytes);
+    payload.extend(positions.iter().flat_map(|at| number(*at).to_le_bytes()));
+    payload
+}
+
 /// Kinds of frames that the meter sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ToPeer {
@@ -84,6 +107,8 @@ pub(super) enum ToPeer {
     Targets = 4,
     End = 5,
     Finish = 6,
+    Probe = 26,
+    Count = 27,
 }
 
 /// Frames that the container may send.
@@ -118,6 +143,15 @@ pub(super) enum FromPeer {
     },
     /// A claim: the submission shares the process that makes it. Whoever lies fails by it.
     OutOfDeviceMemory,
+    /// The untrained model raised an exception.
+    Raised {
+        text: String,
+    },
+    Counted {
+        parameters: u64,
+        /// Parameters without a gradient.
+        idle: Option<u64>,
+    },
 }
 
 /// Why no frame was read.
@@ -142,6 +176,11 @@ pub(super) struct Wire<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
     pub(super) fn new(io: S, predictions_len: usize) -> Self {
         Self { io, predictions_len }
+    }
+
+    /// From now on the only acceptable predictions have so many log-probabilities.
+    pub(super) fn expect(&mut self, predictions_len: usize) {
+        self.predictions_len = predictions_len;
     }
 
     /// Sends one frame.
@@ -169,7 +208,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
             21 => (TRAINED_BYTES, TRAINED_BYTES),
             19 => (predictions, predictions),
             22 => (0, LOG_BYTES_MAX),
-            23 | 24 => (0, ERROR_BYTES_MAX),
+            23 | 24 | 28 => (0, ERROR_BYTES_MAX),
+            29 => (2 * U64_BYTES, 2 * U64_BYTES),
             other => return Err(WireError::Malformed(format!("there is no frame {other}"))),
         };
         if length < least || length > most {
@@ -206,6 +246,12 @@ fn decode(kind: u8, payload: &[u8]) -> FromPeer {
         21 => trained(payload),
         22 => FromPeer::Log { json: payload.to_vec() },
         24 => FromPeer::OutOfDeviceMemory,
+        28 => FromPeer::Raised { text: String::from_utf8_lossy(payload).into_owned() },
+        29 => {
+            let idle = payload.get(U64_BYTES..).and_then(<[u8]>::first_chunk).copied();
+            let idle = idle.map(u64::from_le_bytes).filter(|idle| *idle != u64::MAX);
+            FromPeer::Counted { parameters: number(), idle }
+        }
         _ => FromPeer::Error { text: String::from_utf8_lossy(payload).into_owned() },
     }
 }
@@ -239,6 +285,8 @@ impl FromPeer {
             Self::Log { .. } => "log",
             Self::Error { .. } => "error",
             Self::OutOfDeviceMemory => "no memory",
+            Self::Raised { .. } => "raised",
+            Self::Counted { .. } => "counted",
         }
     }
 }

@@ -15,6 +15,9 @@ pub(super) fn to_wire(ending: &Ending) -> v1::Ending {
     let wire = match ending {
         Ending::Completed => Wire::Completed(nothing),
         Ending::NotCausal { batch } => Wire::NotCausalBatch(*batch),
+        Ending::UntrainedNotCausal { tokens } => Wire::UntrainedNotCausalTokens(*tokens),
+        Ending::UntrainedBatchDependent { tokens } => Wire::UntrainedBatchDependentTokens(*tokens),
+        Ending::UntrainedNotFinite { tokens } => Wire::UntrainedNotFiniteTokens(*tokens),
         Ending::SubmissionFailed { detail } => Wire::SubmissionFailed(told(detail)),
         Ending::ContractViolated { detail } => Wire::ContractViolated(told(detail)),
         Ending::TokenizerRefused { detail } => Wire::TokenizerRefused(told(detail)),
@@ -43,6 +46,9 @@ pub(super) fn from_wire(ending: v1::Ending) -> Result<Ending, ConvertError> {
     let ending = match required("ending", ending.ending)? {
         Wire::Completed(v1::Nothing {}) => Ending::Completed,
         Wire::NotCausalBatch(batch) => Ending::NotCausal { batch },
+        Wire::UntrainedNotCausalTokens(tokens) => Ending::UntrainedNotCausal { tokens },
+        Wire::UntrainedBatchDependentTokens(tokens) => Ending::UntrainedBatchDependent { tokens },
+        Wire::UntrainedNotFiniteTokens(tokens) => Ending::UntrainedNotFinite { tokens },
         Wire::SubmissionFailed(text) => {
             Ending::SubmissionFailed { detail: detail("submission_failed", text)? }
         }

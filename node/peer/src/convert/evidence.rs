@@ -3,9 +3,9 @@
 //! A signature covers [`Evidence::digest`], so the conversion must be exact: a field that is
 //! shortened or defaulted here would turn a good receipt into a forged one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use node_core::evidence::{Conduct, Evidence, Hook, Metrics, Receipt};
+use node_core::evidence::{Conduct, Evidence, Flag, Hook, Metrics, Receipt};
 use node_core::id::{
     AssignmentId, Attempt, BlockHash, ContentDigest, Digest, Hotkey, LeaseId, RunId, Salt,
     Signature, SubmissionId,
@@ -176,6 +176,8 @@ fn metrics_to_wire(metrics: &Metrics) -> v1::Metrics {
         peak_device_bytes: metrics.conduct.peak_device_bytes,
         hooks_used: hooks_to_wire(&metrics.conduct.hooks_used),
         architecture: metrics.conduct.architecture.clone().map_or_else(Vec::new, Vec::from),
+        flags: flags_to_wire(&metrics.conduct.flags),
+        idle_parameters: metrics.conduct.idle_parameters,
     }
 }
 
@@ -213,6 +215,28 @@ fn architecture_from_wire(labels: Vec<u64>) -> Result<Option<Fingerprint>, Conve
     Fingerprint::try_from(labels).map(Some).map_err(|_| ConvertError::Order { field: FIELD })
 }
 
+fn flags_to_wire(flags: &BTreeSet<Flag>) -> Vec<u32> {
+    let wire = (0_u32..).zip(Flag::ALL);
+    wire.filter_map(|(number, flag)| flags.contains(&flag).then_some(number)).collect()
+}
+
+/// In ascending order, as hooks are.
+fn flags_from_wire(flags: &[u32]) -> Result<BTreeSet<Flag>, ConvertError> {
+    at_most("flags", flags, Flag::ALL.len())?;
+    let mut read = BTreeSet::new();
+    for one in flags {
+        let number = usize::try_from(*one).unwrap_or(usize::MAX);
+        let (max, got) = (Flag::ALL.len() as u64 - 1, u64::from(*one));
+        let unknown = ConvertError::Range { field: "flags", got, min: 0, max };
+        let flag = *Flag::ALL.get(number).ok_or(unknown)?;
+        if read.last().is_some_and(|last| *last >= flag) {
+            return Err(ConvertError::Order { field: "flags" });
+        }
+        read.insert(flag);
+    }
+    Ok(read)
+}
+
 fn metrics_from_wire(metrics: v1::Metrics) -> Result<Metrics, ConvertError> {
     at_most("loss_curve_microbpb", &metrics.loss_curve_microbpb, LOSS_CURVE_POINTS_MAX)?;
     Ok(Metrics {
@@ -237,6 +261,8 @@ fn metrics_from_wire(metrics: v1::Metrics) -> Result<Metrics, ConvertError> {
             peak_device_bytes: metrics.peak_device_bytes,
             hooks_used: hooks_from_wire(&metrics.hooks_used)?,
             architecture: architecture_from_wire(metrics.architecture)?,
+            flags: flags_from_wire(&metrics.flags)?,
+            idle_parameters: metrics.idle_parameters,
         },
     })
 }

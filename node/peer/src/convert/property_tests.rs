@@ -1,7 +1,7 @@
 //! Whatever core says survives the wire, and whatever comes over the wire keeps the limits.
 
 use node_core::assignment::Assignment;
-use node_core::evidence::{Conduct, Evidence, Hook, Metrics, Receipt};
+use node_core::evidence::{Conduct, Evidence, Flag, Hook, Metrics, Receipt};
 use node_core::id::{
     AssignmentId, Attempt, ContentDigest, Digest, LeaseId, RunId, Salt, Signature, SubmissionId,
 };
@@ -65,6 +65,9 @@ fn ending() -> impl Strategy<Value = Ending> {
             Ending::Stopped,
         ]),
         any::<u32>().prop_map(|batch| Ending::NotCausal { batch }),
+        any::<u32>().prop_map(|tokens| Ending::UntrainedNotCausal { tokens }),
+        any::<u32>().prop_map(|tokens| Ending::UntrainedBatchDependent { tokens }),
+        any::<u32>().prop_map(|tokens| Ending::UntrainedNotFinite { tokens }),
         any::<u64>().prop_map(|parameters| Ending::TooManyParameters { parameters }),
         any::<u64>().prop_map(|ran_ms| Ending::TooSlow { ran_ms }),
         any::<u64>().prop_map(|used_ms| Ending::TooMuchCpuTime { used_ms }),
@@ -107,6 +110,8 @@ fn metrics() -> impl Strategy<Value = Metrics> {
             peak_device_bytes: large[2],
             hooks_used: Hook::ALL.into_iter().zip(small).collect(),
             architecture,
+            flags: Flag::ALL.into_iter().filter(|flag| small[*flag as usize] % 2 == 1).collect(),
+            idle_parameters: (small[3] % 2 == 0).then_some(large[3]),
         },
     })
 }

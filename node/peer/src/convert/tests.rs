@@ -1,4 +1,4 @@
-use node_core::evidence::{Conduct, Evidence, Hook, Metrics, Receipt};
+use node_core::evidence::{Conduct, Evidence, Flag, Hook, Metrics, Receipt};
 use node_core::id::{
     AssignmentId, Attempt, BlockHash, ContentDigest, Digest, Hotkey, LeaseId, Netuid, RunId, Salt,
     Signature, SubmissionId,
@@ -27,6 +27,9 @@ fn endings() -> Vec<Ending> {
     vec![
         Ending::Completed,
         Ending::NotCausal { batch: 3 },
+        Ending::UntrainedNotCausal { tokens: 64 },
+        Ending::UntrainedBatchDependent { tokens: 129 },
+        Ending::UntrainedNotFinite { tokens: u32::MAX },
         Ending::SubmissionFailed { detail: detail() },
         Ending::ContractViolated { detail: detail() },
         Ending::TooManyParameters { parameters: u64::MAX },
@@ -73,6 +76,8 @@ fn metrics() -> Metrics {
             peak_device_bytes: 17,
             hooks_used: Hook::ALL.into_iter().map(|hook| (hook, 18)).collect(),
             architecture: Fingerprint::try_from(labels(SKETCH_MAX)).ok(),
+            flags: Flag::ALL.into(),
+            idle_parameters: Some(19),
         },
     }
 }
