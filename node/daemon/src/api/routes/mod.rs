@@ -1,6 +1,7 @@
 //! The routes, a file per subject.
 
 mod facts;
+mod places;
 mod submissions;
 mod weights;
 
@@ -32,8 +33,11 @@ const JSON_OVERHEAD: u64 = 64 * 1024;
         facts::version,
         facts::epoch,
         submissions::one,
+        submissions::of_hotkey,
         submissions::upload,
         submissions::leaderboard,
+        places::architectures,
+        places::training_variants,
         weights::weights
     )
 )]
@@ -46,9 +50,16 @@ pub(super) fn routes(state: ApiState) -> Router {
         .route("/health", get(facts::health))
         .route("/version", get(facts::version))
         .route("/openapi.json", get(|| async { Json(Documentation::openapi()) }))
-        .route("/v1/submissions", post(submissions::upload).layer(DefaultBodyLimit::max(body)))
+        .route(
+            "/v1/submissions",
+            post(submissions::upload)
+                .layer(DefaultBodyLimit::max(body))
+                .get(submissions::of_hotkey),
+        )
         .route("/v1/submissions/{id}", get(submissions::one))
         .route("/v1/leaderboard", get(submissions::leaderboard))
+        .route("/v1/architectures", get(places::architectures))
+        .route("/v1/training-variants", get(places::training_variants))
         .route("/v1/epochs/current", get(facts::epoch))
         .route("/internal/v1/get_weights", get(weights::weights))
         .fallback(|| async {
