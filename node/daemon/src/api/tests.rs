@@ -325,8 +325,13 @@ async fn a_hotkeys_submissions_are_found_without_their_ids() {
     assert_eq!(theirs["submissions"][0]["id"], submission(0).id.to_string());
     let (status, none) = service.get(&format!("/v1/submissions?hotkey={}", Hotkey([7; 32]))).await;
     assert_eq!((status, none["submissions"].as_array().unwrap().len()), (200, 0));
-    for bad in ["/v1/submissions", "/v1/submissions?hotkey=5x"] {
-        assert_eq!(service.get(bad).await.0, 400, "{bad}");
+    for (bad, error) in [
+        ("/v1/submissions", "bad_hotkey"),
+        ("/v1/submissions?hotkey=5x", "bad_hotkey"),
+        ("/v1/submissions?hotkey=a&hotkey=b", "bad_query"),
+    ] {
+        let (status, told) = service.get(bad).await;
+        assert_eq!((status, &told["error"]), (400, &error.into()), "{bad}");
     }
 }
 

@@ -181,6 +181,23 @@ async fn whatever_is_not_the_object_that_was_asked_for_is_no_opinion() {
     }
 }
 
+#[test]
+fn no_part_of_an_answer_is_an_opinion_and_no_change_of_its_number_is_one() {
+    let nonce = "0123456789abcdef";
+    let said = json!({ "nonce": nonce, "verdict": "approve", "reason": "plain" }).to_string();
+    let body = json!({ "choices": [{ "message": { "content": said } }] }).to_string();
+    let archive = archive(TRAINING);
+    assert!(answer::read(body.as_bytes(), nonce, &archive).is_ok());
+    for end in 0..body.len() {
+        assert!(answer::read(&body.as_bytes()[..end], nonce, &archive).is_err(), "{end}");
+    }
+    for at in 0..nonce.len() {
+        let mut other = nonce.to_owned();
+        other.replace_range(at..=at, "x");
+        assert!(answer::read(body.as_bytes(), &other, &archive).is_err(), "{other}");
+    }
+}
+
 #[tokio::test]
 async fn an_endpoint_that_is_slow_or_away_or_busy_says_nothing_and_when_to_ask_again() {
     let (slow, _endpoint) = {

@@ -7,6 +7,7 @@ mod weights;
 
 use std::net::{IpAddr, SocketAddr};
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{from_fn_with_state, Next};
@@ -100,6 +101,11 @@ fn asked_by(state: &ApiState, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
 fn refuse(status: StatusCode, error: &str, message: &str) -> Response {
     let problem = Problem { error: error.to_owned(), message: message.to_owned() };
     (status, Json(problem)).into_response()
+}
+
+/// What stands behind the `?` cannot be read.
+fn bad_query(rejection: &QueryRejection) -> Response {
+    refuse(StatusCode::BAD_REQUEST, "bad_query", &rejection.body_text())
 }
 
 /// The loop does not answer.

@@ -1,11 +1,12 @@
 //! Which architectures and recipes are in the running.
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::Json;
 use serde::Deserialize;
 
-use super::unavailable;
+use super::{bad_query, unavailable};
 use crate::api::schema::{self, ArchitectureAnswer, TrainingVariantAnswer};
 use crate::api::{Answer, ApiState, Question};
 
@@ -28,7 +29,14 @@ impl Asked {
 #[utoipa::path(get, path = "/v1/architectures", params(
     ("limit" = Option<usize>, Query, description = "How many at most; 256 without it")
 ), responses((status = 200, body = Vec<ArchitectureAnswer>)))]
-pub(super) async fn architectures(State(state): State<ApiState>, asked: Query<Asked>) -> Response {
+pub(super) async fn architectures(
+    State(state): State<ApiState>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Response {
+    let asked = match asked {
+        Ok(Query(asked)) => asked,
+        Err(rejection) => return bad_query(&rejection),
+    };
     match state.ask(Question::Places).await {
         Some(Answer::Places(places)) => {
             Json(schema::architectures(&places, asked.limit())).into_response()
@@ -43,8 +51,12 @@ pub(super) async fn architectures(State(state): State<ApiState>, asked: Query<As
 ), responses((status = 200, body = Vec<TrainingVariantAnswer>)))]
 pub(super) async fn training_variants(
     State(state): State<ApiState>,
-    asked: Query<Asked>,
+    asked: Result<Query<Asked>, QueryRejection>,
 ) -> Response {
+    let asked = match asked {
+        Ok(Query(asked)) => asked,
+        Err(rejection) => return bad_query(&rejection),
+    };
     match state.ask(Question::Places).await {
         Some(Answer::Places(places)) => {
             let architecture = asked.architecture_id.as_deref();

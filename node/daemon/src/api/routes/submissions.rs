@@ -1,6 +1,7 @@
 //! Submissions: how they stand, who leads, and where miners leave archives.
 
 use axum::body::Bytes;
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{header, HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
@@ -14,7 +15,7 @@ use node_peer::Sr25519Verifier;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{refuse, unavailable};
+use super::{bad_query, refuse, unavailable};
 use crate::api::schema::{self, Leaderboard, SubmissionAnswer, SubmissionsAnswer, Uploaded};
 use crate::api::{Answer, ApiState, Question};
 
@@ -53,8 +54,15 @@ pub(super) struct Whose {
     (status = 200, description = "The latest commitment first", body = SubmissionsAnswer),
     (status = 400, description = "Without an address of a hotkey")
 ))]
-pub(super) async fn of_hotkey(State(state): State<ApiState>, whose: Query<Whose>) -> Response {
-    let Some(Ok(hotkey)) = whose.0.hotkey.map(|text| text.parse::<Hotkey>()) else {
+pub(super) async fn of_hotkey(
+    State(state): State<ApiState>,
+    whose: Result<Query<Whose>, QueryRejection>,
+) -> Response {
+    let whose = match whose {
+        Ok(Query(whose)) => whose,
+        Err(rejection) => return bad_query(&rejection),
+    };
+    let Some(Ok(hotkey)) = whose.hotkey.map(|text| text.parse::<Hotkey>()) else {
         let message = "ask with `?hotkey=` and the address of a hotkey";
         return refuse(StatusCode::BAD_REQUEST, "bad_hotkey", message);
     };

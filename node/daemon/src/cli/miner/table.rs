@@ -11,6 +11,9 @@ const CURVE_CHARS: usize = 48;
 /// The lowest value to the highest.
 const LEVELS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
+/// Characters of a validator's column.
+const COLUMN_CHARS: usize = 48;
+
 /// Trials that are listed.
 const TRIALS_MAX: usize = 16;
 
@@ -183,13 +186,33 @@ fn columns(by_validator: &[(String, Result<Submission, String>)]) -> String {
     for name in order {
         let cell = |column: &Vec<(&'static str, String)>| {
             let texts = column.iter().filter(|(of, _)| *of == name).map(|(_, text)| text.clone());
-            texts.collect::<Vec<String>>().join("\n")
+            wrapped(&texts.collect::<Vec<String>>().join("\n"))
         };
         let mut cells = vec![name.to_owned()];
         cells.extend(columns.iter().map(cell));
         table.add_row(cells);
     }
     table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}
+
+/// Lines of at most [`COLUMN_CHARS`], cut between words; a longer word stays whole.
+fn wrapped(text: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines() {
+        let mut current = String::new();
+        for word in line.split(' ') {
+            let chars = current.chars().count().saturating_add(word.chars().count());
+            if !current.is_empty() && chars >= COLUMN_CHARS {
+                lines.push(std::mem::take(&mut current));
+            }
+            if !current.is_empty() {
+                current.push(' ');
+            }
+            current.push_str(word);
+        }
+        lines.push(current);
+    }
+    lines.join("\n")
 }
 
 #[cfg(test)]
