@@ -188,7 +188,8 @@ rules! {
     DuplicateStructure = "duplicate-structure",
     /// The code takes too long to parse to be compared with others.
     DuplicateUnreadable = "duplicate-unreadable",
-    /// A reviewer is against it: the language model that a validator asks, or a person in its place.
+    /// A reviewer is against it: the language model that a validator asks, or a person in place
+    /// of it.
     ReviewRejected = "review-rejected",
 }
 

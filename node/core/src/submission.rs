@@ -40,7 +40,7 @@ pub struct Submission {
     pub resolved: Option<Resolved>,
     /// The hold for want of a review that a person ended.
     #[serde(default)]
-    pub unreviewed: Option<Resolved>,
+    pub unreviewed: Option<Box<Resolved>>,
 }
 
 /// How far a submission got.

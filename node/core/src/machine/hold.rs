@@ -176,12 +176,19 @@ impl Machine {
         let Some(submission) = self.submissions.get_mut(&id) else { return };
         let SubmissionState::Held { doubt, since } = &submission.state else { return };
         let (doubt, since) = (doubt.clone(), *since);
+        let resolved =
+            Resolved { doubt: doubt.clone(), since, until, by_person: by_person.clone() };
         // To have answered one doubt answers no other.
-        let (answered, rule) = match &doubt {
-            Doubt::Similar { .. } => (&mut submission.resolved, Rule::DuplicateStructure),
-            Doubt::Unreviewed { .. } => (&mut submission.unreviewed, Rule::ReviewRejected),
+        let rule = match doubt {
+            Doubt::Similar { .. } => {
+                submission.resolved = Some(resolved);
+                Rule::DuplicateStructure
+            }
+            Doubt::Unreviewed { .. } => {
+                submission.unreviewed = Some(Box::new(resolved));
+                Rule::ReviewRejected
+            }
         };
-        *answered = Some(Resolved { doubt, since, until, by_person: by_person.clone() });
         out.note(Note::HoldResolved { submission: id, by_person: by_person.is_some() });
         match by_person {
             Some(Resolution::Reject { reason }) => {

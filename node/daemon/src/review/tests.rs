@@ -51,7 +51,7 @@ fn settings(url: &str, api_key_file: Option<&Path>) -> config::Review {
         model: Some("reviewer".to_owned()),
         mode: ReviewMode::Gate,
         api_key_file: api_key_file.map(Path::to_owned),
-        timeout: Duration::from_millis(500),
+        timeout: Duration::from_secs(60),
         max_tokens: 256,
     }
 }
@@ -203,7 +203,9 @@ async fn an_endpoint_that_is_slow_or_away_or_busy_says_nothing_and_when_to_ask_a
     let (slow, _endpoint) = {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://u:secret@{}/v1/chat/completions", listener.local_addr().unwrap());
-        (Reviewer::open(&settings(&url, None)).unwrap().unwrap(), listener)
+        let impatient =
+            config::Review { timeout: Duration::from_millis(50), ..settings(&url, None) };
+        (Reviewer::open(&impatient).unwrap().unwrap(), listener)
     };
     let failure_of_slow = slow.review(&archive(TRAINING)).await.unwrap_err();
     assert!(failure_of_slow.detail.contains("does not answer"), "{failure_of_slow:?}");
