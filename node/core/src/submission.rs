@@ -42,6 +42,9 @@ pub struct Submission {
     /// The hold that it was in, if it was in one that is over.
     #[serde(default)]
     pub resolved: Option<Resolved>,
+    /// The hold for want of a review that a person ended.
+    #[serde(default)]
+    pub unreviewed: Option<Box<Resolved>>,
 }
 
 /// How far a submission got.
@@ -143,6 +146,7 @@ impl Submission {
             window_block_hash: None,
             state,
             resolved: None,
+            unreviewed: None,
         }
     }
 

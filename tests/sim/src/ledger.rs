@@ -270,7 +270,8 @@ impl Ledger {
             | Row::Intent(_)
             | Row::Measurement(_)
             | Row::Cursor(_)
-            | Row::Device(_) => {}
+            | Row::Device(_)
+            | Row::Review(_) => {}
         }
     }
 

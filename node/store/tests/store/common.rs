@@ -258,6 +258,7 @@ pub fn one_of_each() -> Vec<Row> {
         window_block_hash: Some(BlockHash(hash(6))),
         state: SubmissionState::Scored { points: u64::MAX },
         resolved: Some(resolved()),
+        unreviewed: None,
     };
     let rejection = admission::Rejection {
         rule: admission::Rule::ArchiveTraversal,
@@ -284,6 +285,18 @@ pub fn one_of_each() -> Vec<Row> {
         outcome(1),
         strike(1),
         device(1),
+        Row::Review(ReviewRow {
+            content: ContentDigest(hash(1)),
+            policy: Digest(hash(2)),
+            model: "a model".to_owned(),
+            review: Review {
+                opinion: Opinion::Reject,
+                reason: "it is one".to_owned(),
+                file: Some("training.py".to_owned()),
+                line: Some(3),
+                snippet: Some(Digest(hash(3))),
+            },
+        }),
     ]
 }
 

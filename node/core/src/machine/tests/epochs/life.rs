@@ -130,6 +130,7 @@ impl Life {
             weights: WeightsMode::Submit,
             weights_lead: BlockCount(LEAD),
             commit_form: commit.unwrap_or_default(),
+            review: None,
         };
         let mut life = Self {
             seed,
@@ -450,6 +451,7 @@ impl Life {
             }
             Effect::FetchContent { .. }
             | Effect::Admit { .. }
+            | Effect::Review { .. }
             | Effect::Answer { .. }
             | Effect::AnswerOperator { .. }
             | Effect::ReadDevice { .. }
