@@ -3,7 +3,7 @@
 use crate::id::{ContentDigest, Hotkey, SubmissionId};
 use crate::machine::Machine;
 use crate::reward::{Champion, FamilyId, Priority, Quality, Table};
-use crate::submission::SubmissionState;
+use crate::submission::{Submission, SubmissionState};
 use crate::unit::BlockNumber;
 
 /// What an architecture or a recipe is worth.
@@ -69,10 +69,19 @@ impl Places {
 }
 
 impl Machine {
-    /// What is in the running here. Where submissions are paid as a whole by their points, each
-    /// that has a score stands with both of its parts, the best first.
+    /// What is in the running here: the best of each family as of the present epoch, none of them
+    /// before the references are measured. Where submissions are paid as a whole by their points,
+    /// each that has a score stands with both of its parts, the best first.
     #[must_use]
     pub fn places(&self) -> Places {
+        if self.pays_standings() {
+            let at = self.view().map(|view| view.epoch.last_epoch_block).unwrap_or_default();
+            let known = |one: &Priority| {
+                let id = Submission::identity(&one.author, one.block, &one.content);
+                self.submissions.contains_key(&id).then_some(id)
+            };
+            return self.table(at).map(|table| Places::of_table(&table, known)).unwrap_or_default();
+        }
         let scored = self.ranking().into_iter().filter_map(|one| {
             let SubmissionState::Scored { points } = one.state else { return None };
             Some(Place {
