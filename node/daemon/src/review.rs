@@ -67,8 +67,8 @@ enum NoOpinion {
     Request(reqwest::Error),
     #[error("the endpoint answers {0}")]
     Status(StatusCode),
-    #[error("the endpoint has too much to do (429)")]
-    TooMany { retry_after: Option<Duration> },
+    #[error("the endpoint has too much to do ({status})")]
+    TooMany { status: StatusCode, retry_after: Option<Duration> },
     #[error("the endpoint answers with more than {ANSWER_BYTES_MAX} bytes")]
     TooLong,
     #[error("the model's answer is no verdict: {0}")]
@@ -122,7 +122,7 @@ impl Reviewer {
         let _permit = self.at_once.acquire().await;
         self.ask(archive).await.map_err(|error| {
             let retry_after_ms = match &error {
-                NoOpinion::TooMany { retry_after } => {
+                NoOpinion::TooMany { retry_after, .. } => {
                     retry_after.map(|pause| u64::try_from(pause.as_millis()).unwrap_or(u64::MAX))
                 }
                 NoOpinion::Request(_)
@@ -149,8 +149,8 @@ impl Reviewer {
         }
         let response = request.send().await.map_err(NoOpinion::Request)?;
         match response.status() {
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-                return Err(NoOpinion::TooMany { retry_after: retry_after(&response) });
+            status @ (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => {
+                return Err(NoOpinion::TooMany { status, retry_after: retry_after(&response) });
             }
             status if !status.is_success() => return Err(NoOpinion::Status(status)),
             _ => {}

@@ -16,11 +16,15 @@ use node_core::id::{
 use node_core::inventory::{DeviceId, DeviceKind};
 use node_core::lease::{Grant, LeaseRow, LeaseState, Seal, Spent};
 use node_core::outcome::Ending;
+<<<<<<< ours
 use node_core::reward::Fingerprint;
+=======
+use node_core::review::{Opinion, Review};
+>>>>>>> theirs
 use node_core::rows::{
     Carries, CursorRow, IntentRow, IntentState, JournalEntry, JournalStep, MeasurementRow,
-    OutcomeRow, ReceiptRow, ReceiptStanding, Row, RunRow, RunState, SignedExtrinsic, StrikeCause,
-    StrikeRow, Table, VerdictRow, Write,
+    OutcomeRow, ReceiptRow, ReceiptStanding, ReviewRow, Row, RunRow, RunState, SignedExtrinsic,
+    StrikeCause, StrikeRow, Table, VerdictRow, Write,
 };
 use node_core::submission::{Submission, SubmissionState};
 use node_core::trial::Trial;
