@@ -188,6 +188,9 @@ rules! {
     DuplicateStructure = "duplicate-structure",
     /// The code takes too long to parse to be compared with others.
     DuplicateUnreadable = "duplicate-unreadable",
+    /// A reviewer is against it: the language model that a validator asks, or a person in place
+    /// of it.
+    ReviewRejected = "review-rejected",
 }
 
 impl fmt::Display for Rule {

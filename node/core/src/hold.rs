@@ -16,12 +16,23 @@ pub enum Doubt {
         /// Which work, and how similar.
         likeness: Likeness,
     },
+    /// The language model that this node asks for its opinion has not given it.
+    Unreviewed {
+        /// Why not, when it was asked last.
+        failure: Option<String>,
+    },
 }
 
 impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Similar { likeness } => write!(f, "{likeness}"),
+            Self::Unreviewed { failure: None } => {
+                f.write_str("it waits for its review by a language model")
+            }
+            Self::Unreviewed { failure: Some(failure) } => {
+                write!(f, "it waits for its review by a language model: {failure}")
+            }
         }
     }
 }

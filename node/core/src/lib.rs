@@ -75,6 +75,7 @@ pub mod funnel;
 pub mod scaling;
 
 pub mod queue_place;
+pub mod review;
 pub mod round;
 
 pub mod vector;

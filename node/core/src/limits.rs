@@ -159,6 +159,18 @@ pub const FETCH_RETRY_MS: u64 = 5_000;
 pub const FETCH_RETRY_MS_MAX: u64 = 10 * 60 * 1000;
 const _: () = assert!(FETCH_RETRY_MS < FETCH_RETRY_MS_MAX);
 
+/// How long a submission that a language model gave no opinion of waits until it is asked again;
+/// twice as long before each further time.
+pub const REVIEW_RETRY_MS: u64 = 10_000;
+
+/// Longest such wait. Lower: a model that is away for days is asked for ever. Higher: one that
+/// comes back is noticed late.
+pub const REVIEW_RETRY_MS_MAX: u64 = 30 * 60 * 1000;
+const _: () = assert!(REVIEW_RETRY_MS < REVIEW_RETRY_MS_MAX);
+
+/// Longest wait that a model's endpoint may ask for itself.
+pub const REVIEW_PAUSE_ASKED_MS_MAX: u64 = 24 * 3600 * 1000;
+
 /// Leases granted in one answer. Lower: a large host needs many calls. Higher: one worker takes
 /// everything that is open.
 pub const LEASES_PER_ACQUIRE_MAX: usize = 4;

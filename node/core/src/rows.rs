@@ -14,6 +14,7 @@ use crate::health::DeviceRow;
 use crate::id::{ContentDigest, Digest, Hotkey, IntentId, Netuid, RunId, SubmissionId, Uid};
 use crate::inventory::DeviceId;
 use crate::lease::{Grant, LeaseRow, Seal};
+use crate::review::{model_digest, Review};
 use crate::round;
 use crate::submission::Submission;
 use crate::trial::Trial;
@@ -58,6 +59,8 @@ pub enum Table {
     Strikes,
     /// [`DeviceRow`]s by device.
     Devices,
+    /// [`ReviewRow`]s by content, policy and model.
+    Reviews,
 }
 
 impl Table {
@@ -74,6 +77,7 @@ impl Table {
         Self::Outcomes,
         Self::Strikes,
         Self::Devices,
+        Self::Reviews,
     ];
 
     /// Its public name.
@@ -91,6 +95,7 @@ impl Table {
             Self::Outcomes => "outcomes",
             Self::Strikes => "strikes",
             Self::Devices => "devices",
+            Self::Reviews => "reviews",
         }
     }
 
@@ -107,7 +112,8 @@ impl Table {
             | Self::Measurements
             | Self::Outcomes
             | Self::Strikes
-            | Self::Devices => 1,
+            | Self::Devices
+            | Self::Reviews => 1,
             // 2: a run has devices, where it had one.
             Self::Runs => 2,
         }
@@ -140,6 +146,8 @@ pub enum Row {
     Strike(StrikeRow),
     /// Of [`Table::Devices`].
     Device(Box<DeviceRow>),
+    /// Of [`Table::Reviews`].
+    Review(ReviewRow),
 }
 
 impl Row {
@@ -158,6 +166,7 @@ impl Row {
             Self::Outcome(_) => Table::Outcomes,
             Self::Strike(_) => Table::Strikes,
             Self::Device(_) => Table::Devices,
+            Self::Review(_) => Table::Reviews,
         }
     }
 
@@ -179,8 +188,22 @@ impl Row {
                 [row.validator.0.as_slice(), &row.submission.0, cause].concat()
             }
             Self::Device(row) => row.device.0.as_bytes().to_vec(),
+            Self::Review(row) => [row.content.0, row.policy.0, model_digest(&row.model).0].concat(),
         }
     }
+}
+
+/// What a language model said of a content under rules.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReviewRow {
+    /// The content.
+    pub content: ContentDigest,
+    /// The policy's digest.
+    pub policy: Digest,
+    /// The model, as its endpoint calls it.
+    pub model: String,
+    /// What it said.
+    pub review: Review,
 }
 
 /// An admission verdict, never computed twice.

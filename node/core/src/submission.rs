@@ -38,6 +38,9 @@ pub struct Submission {
     /// The hold that it was in, if it was in one that is over.
     #[serde(default)]
     pub resolved: Option<Resolved>,
+    /// The hold for want of a review that a person ended.
+    #[serde(default)]
+    pub unreviewed: Option<Box<Resolved>>,
 }
 
 /// How far a submission got.
@@ -129,8 +132,18 @@ impl Submission {
     ) -> Self {
         let id = Self::identity(&hotkey, committed_at, &content);
         let state = SubmissionState::Committed { fetch_failure: None };
-        let resolved = None;
-        Self { id, hotkey, committed_at, content, location, seed_block_hash, state, resolved }
+        let (resolved, unreviewed) = (None, None);
+        Self {
+            id,
+            hotkey,
+            committed_at,
+            content,
+            location,
+            seed_block_hash,
+            state,
+            resolved,
+            unreviewed,
+        }
     }
 
     /// The identity of (hotkey, commit block, content digest).

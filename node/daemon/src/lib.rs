@@ -4,6 +4,7 @@
 //! - [`config`]: where settings come from and what they must be.
 //! - [`hotkey`]: from the configured wallet to the key.
 //! - [`run`]: the node itself.
+//! - `review`: the door to language models that review submissions.
 //! - [`status`], [`admin`], [`metrics`], [`notes`], [`log`]: what a running node tells.
 //! - [`failure`], [`exit`], [`output`]: how a command ends.
 
@@ -19,5 +20,6 @@ pub mod metrics;
 pub mod notes;
 pub mod output;
 mod password;
+mod review;
 pub mod run;
 pub mod status;

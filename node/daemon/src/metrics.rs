@@ -4,6 +4,7 @@
 //! status report when somebody asks, so that metrics and status never disagree. Labels are names
 //! from enums, or ids of this host's devices: their number is bounded.
 
+mod attempt;
 mod device;
 
 use std::collections::BTreeMap;
@@ -489,6 +490,7 @@ pub struct Metrics {
     clients: Mutex<Vec<Arc<PeerClient>>>,
     gauges: Vec<Family<Vec<(&'static str, &'static str)>, Gauge>>,
     device_gauges: Vec<DeviceFamily>,
+    attempt_gauges: Vec<DeviceFamily>,
 }
 
 impl Default for Metrics {
@@ -524,6 +526,9 @@ impl Metrics {
         let of_devices = device::GAUGES.iter();
         let device_gauges =
             of_devices.map(|(declared, _)| register(&mut registry, declared)).collect();
+        let of_runs = attempt::GAUGES.iter();
+        let attempt_gauges =
+            of_runs.map(|(declared, _)| register(&mut registry, declared)).collect();
         let metrics = Self {
             registry,
             notes,
@@ -538,6 +543,7 @@ impl Metrics {
             clients: Mutex::default(),
             gauges,
             device_gauges,
+            attempt_gauges,
         };
         metrics.leases_kept(Figures::default(), 0);
         metrics
@@ -582,6 +588,17 @@ impl Metrics {
                     labels.extend(label);
                     gauge.get_or_create(&labels).set(value);
                 }
+            }
+        }
+    }
+
+    fn show_attempts(&self, report: &StatusReport) {
+        let attempts = attempt::by_device(report);
+        for ((_, read), gauge) in attempt::GAUGES.iter().zip(&self.attempt_gauges) {
+            gauge.clear();
+            for (device, attempt) in &attempts {
+                let Some(value) = read(attempt) else { continue };
+                gauge.get_or_create(&vec![("device", device.clone())]).set(value);
             }
         }
     }
@@ -634,6 +651,7 @@ impl Metrics {
             }
         }
         self.show_devices(report);
+        self.show_attempts(report);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         // The encoder writes `name{} 1` for a family's entry without labels; people look for
@@ -663,7 +681,8 @@ pub fn reference() -> String {
     let live = [&RENEWAL_AGE, &RENEWAL_AGE_MAX, &IDLE_GAP].map(|declared| (declared, "gauge", ""));
     let gauges = GAUGES.iter().map(|(declared, _)| (declared, "gauge", ""));
     let of_device = device::GAUGES.iter().map(|(declared, _)| (declared, "gauge of a device", ""));
-    let all = counters.into_iter().chain(live).chain(gauges).chain(of_device);
+    let of_runs = attempt::GAUGES.iter().map(|(declared, _)| (declared, "gauge of a device", ""));
+    let all = counters.into_iter().chain(live).chain(gauges).chain(of_device).chain(of_runs);
     for (declared, kind, suffix) in all {
         let unit = if declared.unit.is_empty() { "" } else { "_" };
         let name = format!("{}{unit}{}{suffix}", declared.name, declared.unit);

@@ -93,6 +93,7 @@ pub(crate) fn encode(row: &Row) -> Result<Vec<u8>, serde_json::Error> {
         Row::Outcome(inner) => packed::write(inner, &mut record),
         Row::Strike(inner) => packed::write(inner, &mut record),
         Row::Device(inner) => packed::write(inner, &mut record),
+        Row::Review(inner) => packed::write(inner, &mut record),
     }?;
     envelope::close(row.table().schema_version() | PACKED, &mut record);
     Ok(record)
@@ -149,6 +150,7 @@ fn parse(table: Table, payload: &[u8], is_packed: bool) -> Result<Row, serde_jso
         Table::Outcomes => Row::Outcome(payload.read()?),
         Table::Strikes => Row::Strike(payload.read()?),
         Table::Devices => Row::Device(Box::new(payload.read()?)),
+        Table::Reviews => Row::Review(payload.read()?),
     })
 }
 

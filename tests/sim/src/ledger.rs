@@ -267,7 +267,8 @@ impl Ledger {
             | Row::Measurement(_)
             | Row::Outcome(_)
             | Row::Cursor(_)
-            | Row::Device(_) => {}
+            | Row::Device(_)
+            | Row::Review(_) => {}
         }
     }
 

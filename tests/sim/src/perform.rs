@@ -44,6 +44,8 @@ impl World {
                 self.report_back(node, FETCH_MS, Event::ContentFetched { submission, result });
             }
             Effect::Admit { submission, .. } => self.admit(node, submission),
+            // No node here has a model to ask.
+            Effect::Review { .. } => {}
             Effect::Answer { call, answer } => self.answer(node, call, answer)?,
             // Nobody opens anything again here: what is exhausted is not demanded.
             Effect::AnswerOperator { .. } => {}

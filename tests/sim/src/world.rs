@@ -158,6 +158,7 @@ fn config(hotkey: Hotkey, policy: Policy, validators: &[Hotkey]) -> MachineConfi
         weights: WeightsMode::Off,
         weights_lead: BlockCount(10),
         commit_form: CommitForm::default(),
+        review: None,
     }
 }
 

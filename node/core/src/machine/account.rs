@@ -6,6 +6,7 @@ use crate::evidence::{Evidence, Metrics};
 use crate::id::{Hotkey, SubmissionId};
 use crate::lease::Explanation;
 use crate::machine::Machine;
+use crate::review::Review;
 use crate::rows::OutcomeRow;
 use crate::submission::{Submission, SubmissionState};
 use crate::trial::Trial;
@@ -22,6 +23,8 @@ pub struct Account {
     pub outcomes: Vec<OutcomeRow>,
     /// What was measured by the worker whose result decided the first of them.
     pub metrics: Option<Metrics>,
+    /// What the language model said that this node asks: its name, and its opinion.
+    pub review: Option<(String, Review)>,
 }
 
 /// Why a node takes no upload of a hotkey.
@@ -62,7 +65,18 @@ impl Machine {
             self.receipts.counting(&row.trial).map(|receipt| &receipt.evidence).filter(theirs)
         });
         let metrics = evidence.next().and_then(|evidence| evidence.metrics.clone());
-        Some(Account { explanation: self.explain(id), submission, outcomes, metrics })
+        let model = self.config.review.as_ref().map(|rules| rules.model.clone());
+        let review = model.zip(self.review_of(submission.content).cloned());
+        Some(Account { explanation: self.explain(id), submission, outcomes, metrics, review })
+    }
+
+    /// What a hotkey submitted, the latest commitment first.
+    #[must_use]
+    pub fn submissions_of(&self, hotkey: &Hotkey) -> Vec<&Submission> {
+        let mut theirs: Vec<&Submission> =
+            self.submissions.values().filter(|one| one.hotkey == *hotkey).collect();
+        theirs.sort_by_key(|one| (std::cmp::Reverse(one.committed_at), one.id));
+        theirs
     }
 
     /// Whether `hotkey` may leave an archive here before or after it commits to it.

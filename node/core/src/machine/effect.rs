@@ -61,6 +61,11 @@ pub enum Effect {
         /// Its bytes.
         content: ContentDigest,
     },
+    /// Ask the language model for its opinion of a content whose bytes are here.
+    Review {
+        /// The content.
+        content: ContentDigest,
+    },
     /// Answer a waiting call.
     Answer {
         /// Which.
@@ -277,6 +282,15 @@ pub enum Note {
     LeaseReopened {
         submission: SubmissionId,
         attempt: u32,
+    },
+    ContentReviewed {
+        content: ContentDigest,
+        opinion: &'static str,
+        reason: String,
+    },
+    ReviewFailed {
+        content: ContentDigest,
+        reason: String,
     },
     SubmissionHeld {
         submission: SubmissionId,

@@ -4,12 +4,13 @@ use crate::admission::{Rejection, Verdict};
 use crate::duplicates::Sketch;
 use crate::evidence::{Evidence, Metrics, Receipt};
 use crate::health::observation::Observation;
-use crate::id::{Digest, Hotkey, IntentId, RunId, Salt, Signature, SubmissionId};
+use crate::id::{ContentDigest, Digest, Hotkey, IntentId, RunId, Salt, Signature, SubmissionId};
 use crate::inventory::{Device, DeviceId};
 use crate::keeper::Lapse;
 use crate::lease::{HoldAnswer, PeerAnswer, PeerRequest};
 use crate::machine::operator::OperatorRequest;
 use crate::outcome::Ending;
+use crate::review::{Review, ReviewFailure};
 use crate::rows::{JournalEntry, Row, SignedExtrinsic};
 use crate::unit::{BlockNumber, UnixMs};
 use crate::view::ChainView;
@@ -55,6 +56,13 @@ pub enum Event {
         verdict: Verdict,
         /// By what its code is compared with others', if it was admitted.
         sketch: Option<Box<Sketch>>,
+    },
+    /// A language model was asked for its opinion.
+    Reviewed {
+        /// About what.
+        content: ContentDigest,
+        /// What it said, or why it said nothing.
+        result: Result<Review, ReviewFailure>,
     },
     /// A peer asks; it proved who it is.
     PeerAsked {

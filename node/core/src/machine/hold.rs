@@ -78,8 +78,13 @@ impl Machine {
 
     /// Lets a submission be evaluated; one that is already stays as it is.
     fn accept(&mut self, id: SubmissionId, out: &mut Outcome) {
+        let is_admitted = |known: &Submission| known.state.is_admitted();
+        let is_new = !self.submissions.get(&id).is_some_and(is_admitted);
+        if is_new && !self.passes_review(id, out) {
+            return;
+        }
         let Some(submission) = self.submissions.get_mut(&id) else { return };
-        if !submission.state.is_admitted() {
+        if is_new {
             out.note(Note::SubmissionAdmitted { submission: id });
             submission.state = SubmissionState::Admitted;
             out.put(Row::Submission(submission.clone()));
@@ -96,7 +101,13 @@ impl Machine {
         self.works.insert(id, Work { hotkey, priority, sketch: sketch.clone() });
     }
 
-    fn hold(&mut self, id: SubmissionId, doubt: Doubt, since: BlockNumber, out: &mut Outcome) {
+    pub(super) fn hold(
+        &mut self,
+        id: SubmissionId,
+        doubt: Doubt,
+        since: BlockNumber,
+        out: &mut Outcome,
+    ) {
         self.withdraw(id, out);
         let Some(submission) = self.submissions.get_mut(&id) else { return };
         out.note(Note::SubmissionHeld { submission: id, reason: doubt.to_string() });
@@ -106,7 +117,7 @@ impl Machine {
 
     /// Ends what was planned for a submission that is not evaluated any more. Leases that are held
     /// end by themselves.
-    fn withdraw(&mut self, id: SubmissionId, out: &mut Outcome) {
+    pub(super) fn withdraw(&mut self, id: SubmissionId, out: &mut Outcome) {
         self.works.remove(&id);
         let trials: Vec<Trial> =
             self.pending.range(Trial::all_of(id)).map(|(trial, _)| *trial).collect();
@@ -140,8 +151,12 @@ impl Machine {
     pub(super) fn release_held(&mut self, now: Now, out: &mut Outcome) {
         let (number, patience) = (self.number(), BlockCount(self.config.policy.hold_blocks));
         let is_over = |submission: &&Submission| {
-            let SubmissionState::Held { since, .. } = submission.state else { return false };
-            number.since(since) >= patience
+            let SubmissionState::Held { doubt, since } = &submission.state else { return false };
+            match doubt {
+                Doubt::Similar { .. } => number.since(*since) >= patience,
+                // Time does not read code.
+                Doubt::Unreviewed { .. } => false,
+            }
         };
         let over: Vec<SubmissionId> =
             self.submissions.values().filter(is_over).map(|submission| submission.id).collect();
@@ -161,13 +176,23 @@ impl Machine {
         let Some(submission) = self.submissions.get_mut(&id) else { return };
         let SubmissionState::Held { doubt, since } = &submission.state else { return };
         let (doubt, since) = (doubt.clone(), *since);
-        let resolved = Resolved { doubt, since, until, by_person: by_person.clone() };
-        submission.resolved = Some(resolved);
+        let resolved =
+            Resolved { doubt: doubt.clone(), since, until, by_person: by_person.clone() };
+        // To have answered one doubt answers no other.
+        let rule = match doubt {
+            Doubt::Similar { .. } => {
+                submission.resolved = Some(resolved);
+                Rule::DuplicateStructure
+            }
+            Doubt::Unreviewed { .. } => {
+                submission.unreviewed = Some(Box::new(resolved));
+                Rule::ReviewRejected
+            }
+        };
         out.note(Note::HoldResolved { submission: id, by_person: by_person.is_some() });
         match by_person {
             Some(Resolution::Reject { reason }) => {
                 let detail = crate::limits::clip_detail(&format!("after a look at it: {reason}"));
-                let rule = Rule::DuplicateStructure;
                 self.reject(id, Rejection::new(rule, detail), out);
             }
             Some(Resolution::Admit) | None => {
@@ -188,7 +213,7 @@ impl Machine {
     }
 
     /// The latest finalized block.
-    fn number(&self) -> BlockNumber {
+    pub(super) fn number(&self) -> BlockNumber {
         self.view.as_ref().map(|view| view.number).unwrap_or_default()
     }
 }

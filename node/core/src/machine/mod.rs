@@ -22,8 +22,10 @@ mod hold;
 mod intake;
 mod lease_queue;
 pub mod operator;
+pub mod places;
 mod receipts;
 mod restart;
+mod review;
 mod settle;
 #[cfg(test)]
 mod tests;
@@ -53,6 +55,7 @@ use crate::machine::settle::Pending;
 use crate::placement::HostPlacement;
 use crate::policy::Policy;
 use crate::preflight::{self, Preflight, Stage};
+use crate::review::{Review, ReviewKey, ReviewRules};
 use crate::rows::{IntentRow, MeasurementRow, OutcomeRow, ReceiptRow, StrikeCause, StrikeRow};
 use crate::submission::{Submission, SubmissionState};
 use crate::submit_guard::{CommitForm, NotSafe, Sight};
@@ -88,6 +91,8 @@ pub struct MachineConfig {
     pub weights_lead: BlockCount,
     /// How weights are concealed where the subnet conceals them.
     pub commit_form: CommitForm,
+    /// How submissions are reviewed by a language model, if they are.
+    pub review: Option<ReviewRules>,
 }
 
 /// What becomes of a vector.
@@ -123,6 +128,10 @@ pub struct Machine {
     works: SketchIndex,
     /// Contents whose verdict was asked for in this life.
     judging: BTreeSet<ContentDigest>,
+    /// What language models said.
+    reviews: BTreeMap<ReviewKey, Review>,
+    /// Contents of which one was asked for its opinion in this life and has not given it.
+    reviewing: BTreeMap<ContentDigest, FetchClock>,
     fetching: BTreeMap<SubmissionId, FetchClock>,
     /// Commitments that are no submissions, by hotkey: said once each.
     passed_over: BTreeMap<Hotkey, BlockNumber>,
@@ -174,7 +183,7 @@ pub struct Machine {
     not_safe: Option<NotSafe>,
 }
 
-/// When a submission's bytes are asked for again.
+/// When something that somebody else has is asked for again.
 #[derive(Clone, Copy, Debug)]
 struct FetchClock {
     is_running: bool,
@@ -203,6 +212,8 @@ impl Machine {
             sketches: BTreeMap::new(),
             works: SketchIndex::default(),
             judging: BTreeSet::new(),
+            reviews: BTreeMap::new(),
+            reviewing: BTreeMap::new(),
             fetching: BTreeMap::new(),
             passed_over: BTreeMap::new(),
             duties: Duties::default(),
@@ -258,6 +269,9 @@ impl Machine {
             }
             Event::ContentMissing { submission } => {
                 self.on_content_missing(now, submission, &mut out);
+            }
+            Event::Reviewed { content, result } => {
+                self.on_reviewed(now, content, result, &mut out);
             }
             Event::AdmissionEnded { submission, verdict, sketch } => {
                 self.on_admission_ended(now, submission, verdict, sketch, &mut out);
@@ -331,6 +345,7 @@ impl Machine {
 
     fn on_tick(&mut self, now: Now, out: &mut Outcome) {
         self.retry_fetches(now, out);
+        self.retry_reviews(now, out);
         if self.update_duties(now) {
             self.touch_all();
             self.settle_touched(now, out);

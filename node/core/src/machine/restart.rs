@@ -10,6 +10,7 @@ use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::event::Restarted;
 use crate::machine::weights::INTENTS_KEPT;
 use crate::machine::{Machine, Run, WeightsMode};
+use crate::review::model_digest;
 use crate::round::Verdict;
 use crate::rows::{
     IntentRow, IntentState, JournalEntry, JournalStep, OutcomeRow, Row, SignedExtrinsic, Table,
@@ -53,6 +54,7 @@ impl Machine {
             out.perform(Effect::RemoveLeftover { run });
         }
         self.resume_intake(now, out);
+        self.resume_reviews(now, out);
     }
 
     /// What was decided before there were rows of it is known by the submission's state.
@@ -85,6 +87,10 @@ impl Machine {
                     self.sketches.insert(row.content, sketch);
                 }
                 self.verdicts.insert((row.content, row.policy), row.verdict);
+            }
+            Row::Review(row) => {
+                let key = (row.content, row.policy, model_digest(&row.model));
+                self.reviews.insert(key, row.review);
             }
             // Under other rules it was another assignment.
             Row::Lease(row) if row.assignment.policy != self.policy_digest => {}

@@ -150,6 +150,7 @@ impl World {
             weights: WeightsMode::Off,
             weights_lead: BlockCount(100),
             commit_form: CommitForm::default(),
+            review: None,
         }))
     }
 }

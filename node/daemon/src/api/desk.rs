@@ -2,24 +2,37 @@
 
 use std::collections::BTreeMap;
 
-use node_core::id::{Hotkey, SubmissionId};
+use node_core::id::{Hotkey, RunId, SubmissionId};
 use node_core::machine::account::{Account, EpochAccount, UploadRefused};
+use node_core::machine::places::Places;
 use node_core::machine::Machine;
 use node_core::queue_place::{Place, QueuePlaces};
+use node_core::rows::RunState;
 use node_core::submission::Submission;
+use node_core::trial::Trial;
 use node_core::unit::UnixMs;
 use tokio::sync::oneshot;
 
+use crate::run::Progress;
+use crate::status::AttemptStatus;
+
 /// Submissions of one answer.
 pub(super) const RANKED_MAX: usize = 256;
+
+/// Submissions of one hotkey that are told in full. A hotkey submits about once a day.
+pub(super) const OF_HOTKEY_MAX: usize = 16;
 
 /// What a reader asks.
 #[derive(Debug)]
 pub(crate) enum Question {
     /// All about one submission.
     Submission(SubmissionId),
+    /// All about what a hotkey submitted.
+    OfHotkey(Hotkey),
     /// Who leads.
     Leaderboard,
+    /// Which architectures and recipes are in the running.
+    Places,
     /// Where the subnet stands.
     Epoch,
     /// What the next vector would be made of.
@@ -34,9 +47,13 @@ pub(crate) enum Question {
 #[derive(Debug)]
 pub(crate) enum Answer {
     /// About [`Question::Submission`]; `None` if it is unknown.
-    Submission(Option<Box<(Account, Option<Place>)>>),
+    Submission(Option<Box<Known>>),
+    /// About [`Question::OfHotkey`]: the latest commitment first, at most [`OF_HOTKEY_MAX`].
+    OfHotkey(Vec<Known>),
     /// About [`Question::Leaderboard`].
     Leaderboard(Option<EpochAccount>, Vec<Submission>),
+    /// About [`Question::Places`].
+    Places(Places),
     /// About [`Question::Epoch`].
     Epoch(Option<EpochAccount>),
     /// About [`Question::Points`].
@@ -45,6 +62,30 @@ pub(crate) enum Answer {
     Upload(Result<(), UploadRefused>),
     /// About [`Question::Health`]: whether the chain was read.
     Health(bool),
+}
+
+/// All that this node can tell of a submission.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// What the machine knows.
+    pub(crate) account: Account,
+    /// Where it stands in the queue, if it does.
+    pub(crate) place: Option<Place>,
+    /// Runs of this node that are not acknowledged yet.
+    pub(crate) runs: Vec<LiveRun>,
+}
+
+/// A run of this node.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LiveRun {
+    /// What it measures.
+    pub(crate) trial: Trial,
+    /// `running`, or `measured` when its result is on its way.
+    pub(crate) state: &'static str,
+    /// When it started.
+    pub(crate) started_at: UnixMs,
+    /// How far the meter is; `None` if it is over.
+    pub(crate) attempt: Option<AttemptStatus>,
 }
 
 /// A question that waits for the loop.
@@ -74,16 +115,28 @@ impl Desk {
     }
 
     /// Answers from the state as it is.
-    pub(crate) fn answer(&self, machine: &Machine, call: Call) {
+    ///
+    /// - `progress`: how far the meters of this node's runs are.
+    pub(crate) fn answer(
+        &self,
+        machine: &Machine,
+        progress: &BTreeMap<RunId, Progress>,
+        call: Call,
+    ) {
         let answer = match call.question {
             Question::Submission(id) => {
-                let place = self.places.of(&id).cloned();
-                Answer::Submission(machine.account(&id).map(|account| Box::new((account, place))))
+                Answer::Submission(self.known(machine, progress, &id).map(Box::new))
+            }
+            Question::OfHotkey(hotkey) => {
+                let theirs = machine.submissions_of(&hotkey).into_iter().take(OF_HOTKEY_MAX);
+                let known = theirs.filter_map(|one| self.known(machine, progress, &one.id));
+                Answer::OfHotkey(known.collect())
             }
             Question::Leaderboard => {
                 let ranked = machine.ranking().into_iter().take(RANKED_MAX).cloned().collect();
                 Answer::Leaderboard(machine.epoch_account(), ranked)
             }
+            Question::Places => Answer::Places(machine.places()),
             Question::Epoch => Answer::Epoch(machine.epoch_account()),
             Question::Points => Answer::Points(machine.epoch_account(), machine.points_now()),
             Question::Upload(hotkey) => Answer::Upload(machine.may_upload(&hotkey)),
@@ -91,5 +144,28 @@ impl Desk {
         };
         // Who hung up asks again.
         drop(call.answer.send(answer));
+    }
+
+    fn known(
+        &self,
+        machine: &Machine,
+        progress: &BTreeMap<RunId, Progress>,
+        id: &SubmissionId,
+    ) -> Option<Known> {
+        let account = machine.account(id)?;
+        let place = self.places.of(id).cloned();
+        let planned = machine.config().policy.meter.train_bytes;
+        let runs = machine.runs().filter(|run| run.row.grant.assignment.submission == *id);
+        let live = runs.map(|run| {
+            let is_over = !matches!(run.row.state, RunState::Started);
+            let told = progress.get(&run.row.run).filter(|_| !is_over);
+            LiveRun {
+                trial: run.row.grant.assignment.trial(),
+                state: if is_over { "measured" } else { "running" },
+                started_at: run.row.started_at,
+                attempt: told.map(|told| crate::run::attempt_status(told, planned)),
+            }
+        });
+        Some(Known { account, place, runs: live.collect() })
     }
 }

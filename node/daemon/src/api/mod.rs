@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use desk::{Answer, Call, Desk, Question};
+pub(crate) use desk::{Answer, Call, Desk, Known, LiveRun, Question};
 pub(crate) use uploads::Uploads;
 
 use crate::config;

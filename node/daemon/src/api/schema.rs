@@ -1,6 +1,7 @@
 //! What the public interface says, as JSON. Names are stable: fields are added, never renamed.
 
 use node_core::machine::account::{Account, EpochAccount};
+use node_core::machine::places::{Place as PlaceOf, Places, Worth};
 use node_core::points::bits_per_byte;
 use node_core::queue_place::{Cause, Place};
 use node_core::round::Verdict;
@@ -8,6 +9,8 @@ use node_core::rows::OutcomeRow;
 use node_core::submission::{Submission, SubmissionState};
 use serde::Serialize;
 use utoipa::ToSchema;
+
+use super::{Known, LiveRun};
 
 /// Largest score; `final_score` is points divided by it.
 const POINTS: f64 = 1e9;
@@ -74,6 +77,8 @@ pub(super) struct SubmissionAnswer {
     pub(super) status: &'static str,
     /// One sentence about it.
     pub(super) detail: String,
+    /// Stage of the funnel in which it is, or ended: 0 is admission.
+    pub(super) tier: u8,
     /// Why it has no score, if it has none and will have none.
     pub(super) error: Option<String>,
     /// The rule that it broke, if one.
@@ -82,6 +87,12 @@ pub(super) struct SubmissionAnswer {
     pub(super) final_score: Option<f64>,
     /// Where it stands among those that are not decided.
     pub(super) queue: Option<QueueAnswer>,
+    /// What the language model said that this validator asks, if it asks one.
+    pub(super) review: Option<ReviewAnswer>,
+    /// How its evaluation stands here, in one sentence.
+    pub(super) evaluation: String,
+    /// Runs of it on this validator that are not over.
+    pub(super) runs: Vec<RunAnswer>,
     /// What was decided so far.
     pub(super) trials: Vec<TrialAnswer>,
     /// What was measured.
@@ -90,6 +101,60 @@ pub(super) struct SubmissionAnswer {
     pub(super) evaluated_by: Vec<String>,
     /// How many results are needed.
     pub(super) results_required: u32,
+}
+
+/// Submissions of one hotkey.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SubmissionsAnswer {
+    /// The latest commitment first; at most 16.
+    pub(super) submissions: Vec<SubmissionAnswer>,
+}
+
+/// What a language model said of a submission. Its words are nobody's but its own.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ReviewAnswer {
+    /// Which model, as its endpoint calls it.
+    pub(super) model: String,
+    /// `approve` or `reject`.
+    pub(super) opinion: &'static str,
+    /// Why, in its words.
+    pub(super) reason: String,
+    /// The file that it means.
+    pub(super) file: Option<String>,
+    /// The line, counted from one.
+    pub(super) line: Option<u32>,
+}
+
+/// A run of this validator.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RunAnswer {
+    /// Stage of the funnel.
+    pub(super) tier: u8,
+    /// Which of its units.
+    pub(super) unit: u8,
+    /// `running`, or `measured` when its result is on its way.
+    pub(super) state: &'static str,
+    /// Milliseconds since 1970.
+    pub(super) started_at_unix_ms: u64,
+    /// How far it is; null if it is over, or was taken up by an earlier life of the node.
+    pub(super) progress: Option<ProgressAnswer>,
+}
+
+/// How far a run is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ProgressAnswer {
+    /// `starting`, `held_out_before`, `training`, `held_out_after` or `finished`.
+    pub(super) phase: &'static str,
+    /// Training text measured.
+    pub(super) covered_bytes: u64,
+    /// Training text in all.
+    pub(super) total_bytes: u64,
+    /// Bits per byte so far; null before the first batch.
+    pub(super) bits_per_byte: Option<f64>,
+    /// Training text per second so far.
+    pub(super) bytes_per_second: Option<u64>,
+    /// Until the text is used up at this rate.
+    pub(super) remaining_seconds: Option<u64>,
 }
 
 /// A broken rule.
@@ -101,6 +166,8 @@ pub(super) struct EvidenceAnswer {
     pub(super) file: Option<String>,
     /// The line, counted from one.
     pub(super) line: Option<u32>,
+    /// SHA-256 of what stands there, in hexadecimal.
+    pub(super) snippet: Option<String>,
     /// One sentence.
     pub(super) detail: String,
 }
@@ -178,6 +245,54 @@ pub(super) struct Ranked {
     pub(super) final_score: f64,
 }
 
+/// An architecture that is in the running.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ArchitectureAnswer {
+    /// The family, or the submission where families are not told apart.
+    pub(super) id: String,
+    /// Digest of the family's fingerprint; null where families are not told apart.
+    pub(super) family_hash: Option<String>,
+    /// Who is paid for it; null for a reference that nobody took over.
+    pub(super) owner_hotkey: Option<String>,
+    /// The submission that is the best of it; null for a reference.
+    pub(super) canonical_submission_id: Option<String>,
+    /// Its content digest.
+    pub(super) code_hash: Option<String>,
+    /// Block from which its author has a claim to it.
+    pub(super) committed_at: Option<u64>,
+    /// How good it is under the reference trainer, in units of the reference submission; null
+    /// where parts are not measured.
+    pub(super) q_arch_best: Option<f64>,
+    /// The score of its submission as a whole; null where parts are measured.
+    pub(super) final_score: Option<f64>,
+}
+
+/// A recipe that is in the running.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TrainingVariantAnswer {
+    /// Its submission.
+    pub(super) id: String,
+    /// The architecture that it trains, as `/v1/architectures` names it.
+    pub(super) architecture_id: String,
+    /// Its content digest.
+    pub(super) training_hash: Option<String>,
+    /// Who is paid for it.
+    pub(super) owner_hotkey: Option<String>,
+    /// Its submission.
+    pub(super) submission_id: String,
+    /// Block from which its author has a claim to it.
+    pub(super) committed_at: Option<u64>,
+    /// What it adds to the reference trainer, in units of the reference submission; null where
+    /// parts are not measured.
+    pub(super) q_recipe: Option<f64>,
+    /// The spread over seeds of that.
+    pub(super) metric_std: Option<f64>,
+    /// The score of its submission as a whole; null where parts are measured.
+    pub(super) final_score: Option<f64>,
+    /// Whether it is the best for its architecture.
+    pub(super) is_current_best: bool,
+}
+
 /// The leaderboard.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Leaderboard {
@@ -225,8 +340,15 @@ fn from_nano(value: u64) -> f64 {
     value as f64 / 1e9
 }
 
-pub(super) fn submission(account: Account, place: Option<Place>) -> SubmissionAnswer {
-    let Account { submission, explanation, outcomes, metrics } = account;
+#[allow(clippy::cast_precision_loss, reason = "for people; below 2^53 it is exact")]
+fn from_micro(value: u64) -> f64 {
+    value as f64 / 1e6
+}
+
+pub(super) fn submission(known: Known) -> SubmissionAnswer {
+    let Known { account, place, runs } = known;
+    let tier = tier(&account, &runs);
+    let Account { submission, explanation, outcomes, metrics, review } = account;
     let (status, error, evidence) = stage(&submission.state);
     let final_score = match submission.state {
         SubmissionState::Scored { points } => Some(score(points)),
@@ -239,14 +361,51 @@ pub(super) fn submission(account: Account, place: Option<Place>) -> SubmissionAn
         code_hash: submission.content.to_string(),
         status,
         detail: submission.state.to_string(),
+        tier,
         error,
         evidence,
         final_score,
         queue: place.map(queue),
+        review: review.map(|(model, review)| ReviewAnswer {
+            model,
+            opinion: review.opinion.name(),
+            reason: review.reason,
+            file: review.file,
+            line: review.line,
+        }),
+        evaluation: explanation.summary,
+        runs: runs.iter().map(run).collect(),
         trials: outcomes.iter().map(trial).collect(),
         metrics: metrics.as_ref().map(measured),
         evaluated_by: explanation.claims.iter().map(ToString::to_string).collect(),
         results_required: explanation.required,
+    }
+}
+
+/// The latest stage of which anything is known here.
+fn tier(account: &Account, runs: &[LiveRun]) -> u8 {
+    if !account.submission.state.is_admitted() {
+        return 0;
+    }
+    let decided = account.outcomes.iter().map(|row| row.trial.tier);
+    decided.chain(runs.iter().map(|run| run.trial.tier)).fold(1, u8::max)
+}
+
+fn run(run: &LiveRun) -> RunAnswer {
+    let progress = run.attempt.map(|attempt| ProgressAnswer {
+        phase: attempt.phase.name(),
+        covered_bytes: attempt.covered_bytes,
+        total_bytes: attempt.total_bytes,
+        bits_per_byte: attempt.microbpb.map(from_micro),
+        bytes_per_second: attempt.bytes_per_second,
+        remaining_seconds: attempt.remaining_s,
+    });
+    RunAnswer {
+        tier: run.trial.tier,
+        unit: run.trial.unit,
+        state: run.state,
+        started_at_unix_ms: run.started_at.0,
+        progress,
     }
 }
 
@@ -261,6 +420,7 @@ fn stage(state: &SubmissionState) -> (&'static str, Option<String>, Option<Evide
                 rule: rejection.rule.id(),
                 file: rejection.file.clone(),
                 line: rejection.line,
+                snippet: rejection.snippet.map(|snippet| snippet.to_string()),
                 detail: rejection.detail.clone(),
             };
             ("rejected", Some(rejection.to_string()), Some(evidence))
@@ -312,6 +472,70 @@ fn measured(metrics: &node_core::evidence::Metrics) -> MetricsAnswer {
         parameters: metrics.parameters,
         loss_curve: metrics.loss_curve_microbpb.iter().map(|p| f64::from(*p) / 1e6).collect(),
     }
+}
+
+/// What a place is worth: a part's quality and its spread, or a score.
+fn worth(worth: &Worth) -> (Option<f64>, Option<f64>, Option<f64>) {
+    match worth {
+        Worth::Points(points) => (None, None, Some(score(*points))),
+        Worth::Part(quality) => {
+            #[allow(clippy::cast_precision_loss, reason = "for people")]
+            let (mean, variance) = (quality.mean_nano as f64, quality.variance_nano2 as f64);
+            (Some(mean / 1e9), Some(variance.sqrt() / 1e9), None)
+        }
+    }
+}
+
+/// What an architecture is called: its family, or the submission that stands alone.
+fn architecture_id(place: &PlaceOf) -> String {
+    let submission = place.submission.map(|id| id.to_string());
+    place.family.map(|family| family.0.to_string()).or(submission).unwrap_or_default()
+}
+
+pub(super) fn architectures(places: &Places, limit: usize) -> Vec<ArchitectureAnswer> {
+    let answer = |place: &PlaceOf| {
+        let (q_arch_best, _, final_score) = worth(&place.worth);
+        ArchitectureAnswer {
+            id: architecture_id(place),
+            family_hash: place.family.map(|family| family.0.to_string()),
+            owner_hotkey: place.owner.map(|owner| owner.to_string()),
+            canonical_submission_id: place.submission.map(|id| id.to_string()),
+            code_hash: place.content.map(|content| content.to_string()),
+            committed_at: place.since.map(|block| block.0),
+            q_arch_best,
+            final_score,
+        }
+    };
+    places.architectures.iter().take(limit).map(answer).collect()
+}
+
+/// - `architecture`: those of this one alone.
+pub(super) fn training_variants(
+    places: &Places,
+    architecture: Option<&str>,
+    limit: usize,
+) -> Vec<TrainingVariantAnswer> {
+    let answer = |place: &PlaceOf| {
+        let (q_recipe, metric_std, final_score) = worth(&place.worth);
+        let submission = place.submission?.to_string();
+        Some(TrainingVariantAnswer {
+            id: submission.clone(),
+            architecture_id: architecture_id(place),
+            training_hash: place.content.map(|content| content.to_string()),
+            owner_hotkey: place.owner.map(|owner| owner.to_string()),
+            submission_id: submission,
+            committed_at: place.since.map(|block| block.0),
+            q_recipe,
+            metric_std,
+            final_score,
+            // Of each architecture the best alone has a place.
+            is_current_best: true,
+        })
+    };
+    let wanted = |one: &TrainingVariantAnswer| {
+        architecture.is_none_or(|architecture| one.architecture_id == architecture)
+    };
+    places.recipes.iter().filter_map(answer).filter(wanted).take(limit).collect()
 }
 
 pub(super) fn leaderboard(epoch: Option<EpochAccount>, ranked: &[Submission]) -> Leaderboard {

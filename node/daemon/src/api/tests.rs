@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use node_chain::Keypair;
-use node_core::id::{BlockHash, ContentDigest, Hotkey, SubmissionId};
+use node_core::id::{BlockHash, ContentDigest, Digest, Hotkey, SubmissionId};
 use node_core::lease::Explanation;
 use node_core::machine::account::{Account, EpochAccount, UploadRefused};
+use node_core::machine::places::{Place as Standing, Places, Worth};
 use node_core::queue_place::{Cause, Moved, Place};
+use node_core::reward::{FamilyId, Quality};
 use node_core::submission::{Submission, SubmissionState};
+use node_core::trial::Trial;
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::*;
+use crate::status::{AttemptPhase, AttemptStatus};
 
 const TOKEN: &str = "sixteen or more characters";
 
@@ -29,6 +33,57 @@ fn submission(points: u64) -> Submission {
     submission
 }
 
+fn known(moved: Moved) -> Known {
+    let account = Account {
+        submission: submission(250_000_000),
+        explanation: Explanation { required: 2, ..Explanation::default() },
+        outcomes: Vec::new(),
+        metrics: None,
+        review: None,
+    };
+    let attempt = AttemptStatus {
+        covered_bytes: 50_000,
+        total_bytes: 200_000,
+        microbpb: Some(2_500_000),
+        phase: AttemptPhase::Training,
+        bytes_per_second: Some(1_000),
+        remaining_s: Some(150),
+    };
+    let run = LiveRun {
+        trial: Trial { submission: account.submission.id, tier: 2, unit: 3 },
+        state: "running",
+        started_at: UnixMs(11),
+        attempt: Some(attempt),
+    };
+    let place = Some(Place { place: 2, of: 4, moved: Some(moved) });
+    Known { account, place, runs: vec![run] }
+}
+
+/// A reference, a family with a recipe, and a submission that is paid as a whole.
+fn places() -> Places {
+    let reference = Standing {
+        family: Some(FamilyId(Digest([4; 32]))),
+        owner: None,
+        submission: None,
+        content: None,
+        since: None,
+        worth: Worth::Part(Quality { mean_nano: 1_000_000_000, variance_nano2: 0 }),
+    };
+    let recipe = Standing {
+        owner: Some(Hotkey([1; 32])),
+        submission: Some(SubmissionId([5; 32])),
+        content: Some(ContentDigest([6; 32])),
+        since: Some(BlockNumber(8)),
+        worth: Worth::Part(Quality {
+            mean_nano: 250_000_000,
+            variance_nano2: 4_000_000_000_000_000,
+        }),
+        ..reference
+    };
+    let whole = Standing { family: None, worth: Worth::Points(500_000_000), ..recipe };
+    Places { architectures: vec![reference, whole], recipes: vec![recipe, whole] }
+}
+
 fn answer(question: &Question) -> Answer {
     let epoch =
         EpochAccount { index: EpochIndex(5), block: BlockNumber(77), length: BlockCount(20) };
@@ -40,18 +95,16 @@ fn answer(question: &Question) -> Answer {
         more: 1,
     };
     match question {
+        Question::OfHotkey(hotkey) if *hotkey == submission(0).hotkey => {
+            Answer::OfHotkey(vec![known(moved)])
+        }
+        Question::OfHotkey(_) => Answer::OfHotkey(Vec::new()),
         Question::Submission(id) if *id == submission(0).id => {
-            let account = Account {
-                submission: submission(250_000_000),
-                explanation: Explanation { required: 2, ..Explanation::default() },
-                outcomes: Vec::new(),
-                metrics: None,
-            };
-            let place = Place { place: 2, of: 4, moved: Some(moved) };
-            Answer::Submission(Some(Box::new((account, Some(place)))))
+            Answer::Submission(Some(Box::new(known(moved))))
         }
         Question::Submission(_) => Answer::Submission(None),
         Question::Leaderboard => Answer::Leaderboard(Some(epoch), vec![submission(500_000_000)]),
+        Question::Places => Answer::Places(places()),
         Question::Epoch => Answer::Epoch(Some(epoch)),
         Question::Points => {
             let points = [(Hotkey([1; 32]), 3), (Hotkey([2; 32]), 1), (Hotkey([3; 32]), 0)];
@@ -221,9 +274,65 @@ async fn a_submission_says_where_it_stands_and_why_it_moved() {
     let because = known["queue"]["moved"]["because"].as_array().unwrap();
     assert!(because[0].as_str().unwrap().ends_with("was before it and is scored"), "{because:?}");
     assert_eq!(because[1], "and 1 more");
+    assert_eq!(known["tier"], 2, "{known}");
+    let run = &known["runs"][0];
+    assert_eq!(
+        (&run["tier"], &run["unit"], &run["state"]),
+        (&2.into(), &3.into(), &"running".into())
+    );
+    let progress = serde_json::json!({
+        "phase": "training", "covered_bytes": 50_000, "total_bytes": 200_000,
+        "bits_per_byte": 2.5, "bytes_per_second": 1_000, "remaining_seconds": 150
+    });
+    assert_eq!(run["progress"], progress);
     let unknown = service.get(&format!("/v1/submissions/{}", SubmissionId([8; 32]))).await;
     assert_eq!((unknown.0, &unknown.1["error"]), (404, &"unknown".into()));
     assert_eq!(service.get("/v1/submissions/x").await.0, 400);
+}
+
+#[tokio::test]
+async fn architectures_and_recipes_name_family_owner_and_worth() {
+    let service = service(1_000).await;
+    let (status, told) = service.get("/v1/architectures").await;
+    assert_eq!((status, told.as_array().unwrap().len()), (200, 2));
+    let family = Digest([4; 32]).to_string();
+    assert_eq!(
+        (&told[0]["id"], &told[0]["family_hash"]),
+        (&family.clone().into(), &family.clone().into())
+    );
+    assert_eq!((&told[0]["q_arch_best"], &told[0]["owner_hotkey"]), (&1.0.into(), &Value::Null));
+    let whole = SubmissionId([5; 32]).to_string();
+    assert_eq!((&told[1]["id"], &told[1]["final_score"]), (&whole.clone().into(), &0.5.into()));
+    assert_eq!((&told[1]["q_arch_best"], &told[1]["family_hash"]), (&Value::Null, &Value::Null));
+    let (_, variants) = service.get("/v1/training-variants").await;
+    assert_eq!(variants.as_array().unwrap().len(), 2);
+    let asked = format!("/v1/training-variants?architecture_id={family}");
+    let (_, variants) = service.get(&asked).await;
+    let [variant] = variants.as_array().unwrap().as_slice() else { panic!("{variants}") };
+    assert_eq!((&variant["submission_id"], &variant["q_recipe"]), (&whole.into(), &0.25.into()));
+    let std = variant["metric_std"].as_f64().unwrap();
+    assert!((std - 0.063_245_553).abs() < 1e-6, "{std}");
+    assert_eq!(service.get("/v1/architectures?limit=1").await.1.as_array().unwrap().len(), 1);
+    assert_eq!(service.get("/v1/training-variants?limit=x").await.0, 400);
+}
+
+#[tokio::test]
+async fn a_hotkeys_submissions_are_found_without_their_ids() {
+    let service = service(1_000).await;
+    let asked = format!("/v1/submissions?hotkey={}", submission(0).hotkey);
+    let (status, theirs) = service.get(&asked).await;
+    assert_eq!((status, theirs["submissions"].as_array().unwrap().len()), (200, 1));
+    assert_eq!(theirs["submissions"][0]["id"], submission(0).id.to_string());
+    let (status, none) = service.get(&format!("/v1/submissions?hotkey={}", Hotkey([7; 32]))).await;
+    assert_eq!((status, none["submissions"].as_array().unwrap().len()), (200, 0));
+    for (bad, error) in [
+        ("/v1/submissions", "bad_hotkey"),
+        ("/v1/submissions?hotkey=5x", "bad_hotkey"),
+        ("/v1/submissions?hotkey=a&hotkey=b", "bad_query"),
+    ] {
+        let (status, told) = service.get(bad).await;
+        assert_eq!((status, &told["error"]), (400, &error.into()), "{bad}");
+    }
 }
 
 #[tokio::test]
@@ -231,7 +340,7 @@ async fn every_documented_route_is_there_and_no_other() {
     let service = service(1_000).await;
     let (_, document) = service.get("/openapi.json").await;
     let paths: Vec<&String> = document["paths"].as_object().unwrap().keys().collect();
-    assert_eq!(paths.len(), 7, "{paths:?}");
+    assert_eq!(paths.len(), 9, "{paths:?}");
     for path in paths {
         let url = format!("{}{}", service.url, path.replace("{id}", "0"));
         let status = reqwest::get(url).await.unwrap().status().as_u16();

@@ -25,11 +25,13 @@ mod images;
 mod key;
 mod layer;
 mod log;
+mod miner;
 mod origin;
 mod passwords;
 mod peer;
 mod reader;
 mod reference;
+mod review;
 mod settings;
 mod stop;
 mod surroundings;
@@ -49,11 +51,13 @@ pub use images::Images;
 pub use key::{Default as KeyDefault, Key, Kind};
 pub use layer::FlagValue;
 pub use log::{Log, LogFormat};
+pub use miner::Miner;
 pub use origin::Origin;
 pub use passwords::{PasswordVariables, PASSWORD_FILE_VARIABLE, PASSWORD_VARIABLE};
 pub use peer::Peer;
 pub use reader::Reader;
 pub use reference::reference;
+pub use review::Review;
 pub use settings::{Settings, Shown};
 pub use stop::Stop;
 pub use surroundings::Surroundings;
@@ -84,12 +88,16 @@ pub struct Config {
     pub devices: Devices,
     /// What is evaluated, and by which rules.
     pub challenge: Challenge,
+    /// Review of submissions by a language model.
+    pub review: Review,
     /// What becomes of the computed weights.
     pub weights: Weights,
     /// How the node stops.
     pub stop: Stop,
     /// What it logs.
     pub log: Log,
+    /// What a miner's commands use.
+    pub miner: Miner,
 }
 
 impl Config {
@@ -106,8 +114,10 @@ impl Config {
         let devices = Devices::read(reader);
         let challenge = Challenge::read(reader);
         let weights = Weights::read(reader);
+        let review = Review::read(reader);
         let stop = Stop::read(reader);
         let log = Log::read(reader);
+        let miner = Miner::read(reader);
         Some(Self {
             chain: chain?,
             wallet: wallet?,
@@ -120,8 +130,10 @@ impl Config {
             devices: devices?,
             challenge: challenge?,
             weights: weights?,
+            review: review?,
             stop: stop?,
             log: log?,
+            miner: miner?,
         })
     }
 }
@@ -150,8 +162,10 @@ pub const SECTIONS: &[Section] = &[
     devices::SECTION,
     challenge::SECTION,
     weights::SECTION,
+    review::SECTION,
     stop::SECTION,
     log::SECTION,
+    miner::SECTION,
 ];
 
 /// Every key of every section.

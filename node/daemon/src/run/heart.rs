@@ -102,7 +102,8 @@ impl Heart {
                 Some(call) = sources.peers.recv() => Some(self.durable.asked(call)),
                 Some(call) = sources.operator.recv() => self.durable.asked_by_operator(call),
                 Some(call) = sources.readers.recv() => {
-                    self.desk.answer(self.durable.machine(), call);
+                    let progress = self.performer.progress();
+                    self.desk.answer(self.durable.machine(), &progress, call);
                     None
                 }
             };

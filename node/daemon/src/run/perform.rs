@@ -12,6 +12,7 @@ use node_core::lease::{PeerRequest, Seal};
 use node_core::machine::effect::{Effect, PeerAddress, RunSpec};
 use node_core::machine::event::{Event, Question};
 use node_core::outcome::Ending;
+use node_core::review::ReviewFailure;
 use node_peer::PeerClient;
 use tokio::sync::{mpsc, oneshot};
 
@@ -22,6 +23,7 @@ use super::failpoint::failpoint;
 use super::fetch::{Fetched, Fetcher};
 use super::gpus::Gpus;
 use super::keep::Leases;
+use crate::review::Reviewer;
 
 /// What is said about work whose task died.
 pub(crate) const LOST: &str = "the node's task for it died; this is a bug";
@@ -38,6 +40,8 @@ pub(crate) struct Performer {
     pub(crate) chain: ChainCommands,
     pub(crate) fetcher: Fetcher,
     pub(crate) evaluator: Arc<Evaluator>,
+    /// Asks a language model, if the operator wants one asked.
+    pub(crate) reviewer: Option<Arc<Reviewer>>,
     pub(crate) gpus: Gpus,
     pub(crate) leases: Arc<Leases>,
     pub(crate) runs: BTreeMap<RunId, LiveRun>,
@@ -48,7 +52,7 @@ pub(crate) struct Performer {
 pub(crate) struct LiveRun {
     stop: Option<oneshot::Sender<Ending>>,
     /// How far the meter got.
-    pub(crate) progress: tokio::sync::watch::Receiver<Progress>,
+    progress: tokio::sync::watch::Receiver<Progress>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -74,6 +78,7 @@ impl Performer {
                 });
             }
             Effect::Admit { submission, content } => self.admit(submission, content),
+            Effect::Review { content } => self.review(content),
             Effect::AskPeer { peer, question, request } => self.ask(peer, question, request),
             Effect::StartRun(spec) => self.start(*spec),
             Effect::StopRun { run, ending } => self.stop(run, ending),
@@ -96,6 +101,11 @@ impl Performer {
         }
     }
 
+    /// How far the meter of each run is.
+    pub(crate) fn progress(&self) -> BTreeMap<RunId, Progress> {
+        self.runs.iter().map(|(run, live)| (*run, *live.progress.borrow())).collect()
+    }
+
     fn admit(&self, submission: SubmissionId, content: ContentDigest) {
         let evaluator = Arc::clone(&self.evaluator);
         let contents = self.fetcher.contents.clone();
@@ -108,6 +118,27 @@ impl Performer {
                 }
                 // Somebody emptied the store: fetch again, judge then.
                 None => Event::ContentMissing { submission },
+            }
+        });
+    }
+
+    fn review(&self, content: ContentDigest) {
+        let said_nothing = |detail: &str| {
+            let failure = ReviewFailure { detail: detail.to_owned(), retry_after_ms: None };
+            Event::Reviewed { content, result: Err(failure) }
+        };
+        let lost = said_nothing(LOST);
+        let no_model = said_nothing("no model is configured");
+        let gone = said_nothing("the submission's archive is not in the store any more");
+        let reviewer = self.reviewer.clone();
+        let (evaluator, contents) = (Arc::clone(&self.evaluator), self.fetcher.contents.clone());
+        answer(&self.events, lost, async move {
+            let Some(reviewer) = reviewer else { return no_model };
+            match evaluator.archive(&content, contents.read(&content)).await {
+                Some(archive) => {
+                    Event::Reviewed { content, result: reviewer.review(&archive).await }
+                }
+                None => gone,
             }
         });
     }

@@ -9,18 +9,20 @@ use node_core::machine::Machine;
 use node_core::publish::KeyStanding;
 use node_core::submit_guard::NotSafe;
 use node_core::unit::UnixMs;
+use node_evaluator::meter::Phase;
 use node_peer::{NodeCertificate, PeerDirectory};
 use node_store::Store;
 use tokio::sync::watch;
 
 use super::chain_task::ChainFacts;
 use super::clock::unix_now;
+use super::evaluate::Progress;
 use super::perform::Performer;
 use crate::config::WeightsMode;
 use crate::metrics::Metrics;
 use crate::status::{
-    describe, AttemptStatus, HostFacts, LeaseCounts, NodeStatus, Readiness, RefusalStatus,
-    StatusReport, SubmissionCounts, WeightsStatus, SCHEMA,
+    describe, AttemptPhase, AttemptStatus, HostFacts, LeaseCounts, NodeStatus, Readiness,
+    RefusalStatus, StatusReport, SubmissionCounts, WeightsStatus, SCHEMA,
 };
 
 /// Age of the latest block at which the node does not count as following the chain.
@@ -227,18 +229,28 @@ fn progress(
     machine: &Machine,
     performer: &Performer,
 ) -> BTreeMap<node_core::id::RunId, AttemptStatus> {
-    performer
-        .runs
-        .iter()
-        .map(|(run, live)| {
-            let progress = *live.progress.borrow();
-            let has_begun = progress.batches_done > 0;
-            let status = AttemptStatus {
-                covered_bytes: progress.bytes_done,
-                total_bytes: machine.config().policy.meter.train_bytes,
-                microbpb: has_begun.then_some(progress.nanobpb / 1000),
-            };
-            (*run, status)
-        })
-        .collect()
+    let planned = machine.config().policy.meter.train_bytes;
+    let told = performer.progress();
+    told.into_iter().map(|(run, progress)| (run, attempt_status(&progress, planned))).collect()
+}
+
+/// How far a meter is, in words that others may rely on.
+///
+/// - `planned_bytes`: of training text, until the meter has said how much there is.
+pub(crate) fn attempt_status(progress: &Progress, planned_bytes: u64) -> AttemptStatus {
+    let is_told = progress.bytes_total > 0;
+    AttemptStatus {
+        covered_bytes: progress.bytes_done,
+        total_bytes: if is_told { progress.bytes_total } else { planned_bytes },
+        microbpb: (progress.batches_done > 0).then_some(progress.nanobpb / 1000),
+        phase: match progress.phase {
+            Phase::Starting => AttemptPhase::Starting,
+            Phase::HeldOutBefore => AttemptPhase::HeldOutBefore,
+            Phase::Training => AttemptPhase::Training,
+            Phase::HeldOutAfter => AttemptPhase::HeldOutAfter,
+            Phase::Finished => AttemptPhase::Finished,
+        },
+        bytes_per_second: progress.bytes_per_second(),
+        remaining_s: progress.remaining_s(),
+    }
 }

@@ -47,6 +47,7 @@ use crate::config::{Config, GpuUse, WeightsMode};
 use crate::exit::ExitReason;
 use crate::failure::Failure;
 use crate::metrics::Metrics;
+use crate::review::Reviewer;
 use crate::status::{keep_snapshot, StatusReport};
 
 /// Pause between two tries to read the subnet at the start.
@@ -498,6 +499,7 @@ impl Parts<'_> {
                 at_once: Arc::new(Semaphore::new(FETCHES_MAX)),
             },
             evaluator: Arc::new(self.evaluator()?),
+            reviewer: self.reviewer()?,
             gpus,
             leases: Arc::clone(leases),
             runs: BTreeMap::new(),
@@ -640,6 +642,14 @@ impl Parts<'_> {
         }))
     }
 
+    /// Who is asked to review submissions, if somebody is.
+    fn reviewer(&self) -> Result<Option<Arc<Reviewer>>, Failure> {
+        let opened = Reviewer::open(&self.config.review).map_err(|error| {
+            Failure::unavailable(error).hint("set another `review.api_key_file`, or none")
+        })?;
+        Ok(opened.map(Arc::new))
+    }
+
     fn node_identity(&self) -> NodeIdentity {
         NodeIdentity {
             hotkey: self.prepared.own.hotkey,
@@ -667,6 +677,7 @@ impl Parts<'_> {
             },
             weights_lead: self.config.weights.lead_blocks,
             commit_form: self.config.weights.commit,
+            review: self.config.review.rules(),
         }
     }
 }

@@ -523,6 +523,7 @@ mod tests {
             weights: node_core::machine::WeightsMode::Submit,
             weights_lead: BlockCount(10),
             commit_form: node_core::submit_guard::CommitForm::default(),
+            review: None,
         })
     }
 

@@ -32,9 +32,9 @@ pub use journal::JournalStatus;
 pub use render::render;
 pub(crate) use render::{blocks, table};
 pub use report::{
-    AttemptStatus, ChainStatus, EvaluationStatus, LeaseCounts, MetricsStatus, NodeStatus,
-    PeerStatus, Readiness, ReceiptStatus, RefusalStatus, ReopenedStatus, RevealStatus, RunStatus,
-    StatusReport, SubmissionCounts, SubmissionStage, SubmissionStatus, WeightsIntent,
+    AttemptPhase, AttemptStatus, ChainStatus, EvaluationStatus, LeaseCounts, MetricsStatus,
+    NodeStatus, PeerStatus, Readiness, ReceiptStatus, RefusalStatus, ReopenedStatus, RevealStatus,
+    RunStatus, StatusReport, SubmissionCounts, SubmissionStage, SubmissionStatus, WeightsIntent,
     WeightsStatus, ROWS_MAX, SCHEMA, STALE_MS,
 };
 pub use snapshot::{keep_snapshot, SnapshotError};

@@ -338,7 +338,9 @@ fn progress(run: &RunStatus, as_of: UnixMs) -> String {
     };
     let percent = (progress.covered_bytes * 100).checked_div(progress.total_bytes).unwrap_or(0);
     let bpb = progress.microbpb.map_or_else(String::new, |bpb| format!(", {} bpb", micro(bpb)));
-    format!("{percent} %{bpb}, {elapsed}")
+    let left = |seconds: u64| format!(", {} left", span(seconds.saturating_mul(1000)));
+    let left = progress.remaining_s.map_or_else(String::new, left);
+    format!("{percent} %{bpb}, {elapsed}{left}")
 }
 
 fn submissions_table(report: &StatusReport) -> String {

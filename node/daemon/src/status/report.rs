@@ -245,6 +245,46 @@ pub struct AttemptStatus {
     pub total_bytes: u64,
     /// Bits per byte so far, times 1e6; `None` before the first batch.
     pub microbpb: Option<u64>,
+    /// What is happening.
+    #[serde(default)]
+    pub phase: AttemptPhase,
+    /// Bytes of training text per second so far; `None` before the first batch.
+    #[serde(default)]
+    pub bytes_per_second: Option<u64>,
+    /// Seconds until the text is used up at this rate; `None` while that is unknown.
+    #[serde(default)]
+    pub remaining_s: Option<u64>,
+}
+
+/// What a measurement is doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AttemptPhase {
+    /// The container builds its model.
+    #[default]
+    Starting,
+    /// The untrained model predicts the held-out text.
+    HeldOutBefore,
+    /// Predicting and training, batch by batch.
+    Training,
+    /// The trained model predicts the held-out text.
+    HeldOutAfter,
+    /// Everything is measured.
+    Finished,
+}
+
+impl AttemptPhase {
+    /// Its public name, the same as when it is serialised.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::HeldOutBefore => "held_out_before",
+            Self::Training => "training",
+            Self::HeldOutAfter => "held_out_after",
+            Self::Finished => "finished",
+        }
+    }
 }
 
 /// Leases that this node coordinates.

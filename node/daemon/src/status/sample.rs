@@ -392,6 +392,9 @@ fn run() -> RunStatus {
             covered_bytes: 50_000,
             total_bytes: 200_000,
             microbpb: Some(2_345_678),
+            phase: AttemptPhase::Training,
+            bytes_per_second: Some(12_500),
+            remaining_s: Some(12),
         }),
     }
 }

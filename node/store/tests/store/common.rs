@@ -16,10 +16,11 @@ use node_core::id::{
 use node_core::inventory::{DeviceId, DeviceKind};
 use node_core::lease::{Grant, LeaseRow, LeaseState, Seal, Spent};
 use node_core::outcome::Ending;
+use node_core::review::{Opinion, Review};
 use node_core::rows::{
     Carries, CursorRow, IntentRow, IntentState, JournalEntry, JournalStep, MeasurementRow,
-    OutcomeRow, ReceiptRow, ReceiptStanding, Row, RunRow, RunState, SignedExtrinsic, StrikeCause,
-    StrikeRow, Table, VerdictRow, Write,
+    OutcomeRow, ReceiptRow, ReceiptStanding, ReviewRow, Row, RunRow, RunState, SignedExtrinsic,
+    StrikeCause, StrikeRow, Table, VerdictRow, Write,
 };
 use node_core::submission::{Submission, SubmissionState};
 use node_core::trial::Trial;
@@ -252,6 +253,7 @@ pub fn one_of_each() -> Vec<Row> {
         seed_block_hash: BlockHash(hash(5)),
         state: SubmissionState::Scored { points: u64::MAX },
         resolved: Some(resolved()),
+        unreviewed: None,
     };
     let rejection = admission::Rejection {
         rule: admission::Rule::ArchiveTraversal,
@@ -278,6 +280,18 @@ pub fn one_of_each() -> Vec<Row> {
         outcome(1),
         strike(1),
         device(1),
+        Row::Review(ReviewRow {
+            content: ContentDigest(hash(1)),
+            policy: Digest(hash(2)),
+            model: "a model".to_owned(),
+            review: Review {
+                opinion: Opinion::Reject,
+                reason: "it is one".to_owned(),
+                file: Some("training.py".to_owned()),
+                line: Some(3),
+                snippet: Some(Digest(hash(3))),
+            },
+        }),
     ]
 }
 

@@ -22,6 +22,7 @@ mod random;
 mod replicas;
 mod restart;
 mod retention;
+mod reviews;
 mod stop;
 mod strikes;
 mod takeover;

@@ -17,6 +17,7 @@ use crate::unit::BlockCount;
 
 const FETCH_MS: u64 = 200;
 const ADMIT_MS: u64 = 500;
+const REVIEW_MS: u64 = 500;
 pub(super) const SIGN_MS: u64 = 50;
 const START_MS: u64 = 400;
 const STOP_MS: u64 = 300;
@@ -33,6 +34,12 @@ impl World {
                 self.fetch(node, submission, content);
             }
             Effect::Admit { submission, content } => self.admit(node, submission, content),
+            Effect::Review { content } => {
+                self.reviews_asked.push((self.now_ms, node, content));
+                if let Some(result) = self.reviews.pop_front() {
+                    self.report(node, REVIEW_MS, Event::Reviewed { content, result });
+                }
+            }
             Effect::Answer { call, answer } => self.send_answer(node, call, answer),
             Effect::AskPeer { peer, question, request } => {
                 self.send_question(node, peer.hotkey, Some(question), request);

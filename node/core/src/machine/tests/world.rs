@@ -4,7 +4,7 @@
 //! the daemon would: it commits the writes, then acts. It can kill a node at any point between,
 //! and it checks after every step what must hold at all times (`checks`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::chain::{Chain, NETUID};
 use super::host::{CrashPoint, Gpu, Host};
@@ -27,6 +27,7 @@ use crate::machine::operator::OperatorAnswer;
 use crate::machine::{MachineConfig, WeightsMode};
 use crate::outcome::{Ending, Fault};
 use crate::policy::Policy;
+use crate::review::{Review, ReviewFailure};
 use crate::submission::{Submission, SubmissionState};
 use crate::submit_guard::CommitForm;
 use crate::unit::{BlockCount, BlockNumber};
@@ -114,6 +115,10 @@ pub(super) struct World {
     pub(super) tick_ms: u64,
     /// The next answers to these questions of these nodes make no sense.
     pub(super) nonsense: Vec<(usize, Option<Question>)>,
+    /// What language models say, in this order; then they say nothing.
+    pub(super) reviews: VecDeque<Result<Review, ReviewFailure>>,
+    /// When which node asked a model about which content.
+    pub(super) reviews_asked: Vec<(u64, usize, ContentDigest)>,
     /// What the operator was answered.
     pub(super) operator_answers: Vec<OperatorAnswer>,
     queue: BTreeMap<(u64, u64), Happening>,
@@ -172,6 +177,7 @@ impl World {
             weights: WeightsMode::Submit,
             weights_lead: BlockCount(10),
             commit_form: CommitForm::default(),
+            review: None,
         };
         let mut world = Self {
             seed,
@@ -193,6 +199,8 @@ impl World {
             questions_asked: 0,
             tick_ms: 1_000,
             nonsense: Vec::new(),
+            reviews: VecDeque::new(),
+            reviews_asked: Vec::new(),
             operator_answers: Vec::new(),
             queue: BTreeMap::new(),
             sequence: 0,

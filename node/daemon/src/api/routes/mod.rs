@@ -1,11 +1,13 @@
 //! The routes, a file per subject.
 
 mod facts;
+mod places;
 mod submissions;
 mod weights;
 
 use std::net::{IpAddr, SocketAddr};
 
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::{from_fn_with_state, Next};
@@ -32,8 +34,11 @@ const JSON_OVERHEAD: u64 = 64 * 1024;
         facts::version,
         facts::epoch,
         submissions::one,
+        submissions::of_hotkey,
         submissions::upload,
         submissions::leaderboard,
+        places::architectures,
+        places::training_variants,
         weights::weights
     )
 )]
@@ -46,9 +51,16 @@ pub(super) fn routes(state: ApiState) -> Router {
         .route("/health", get(facts::health))
         .route("/version", get(facts::version))
         .route("/openapi.json", get(|| async { Json(Documentation::openapi()) }))
-        .route("/v1/submissions", post(submissions::upload).layer(DefaultBodyLimit::max(body)))
+        .route(
+            "/v1/submissions",
+            post(submissions::upload)
+                .layer(DefaultBodyLimit::max(body))
+                .get(submissions::of_hotkey),
+        )
         .route("/v1/submissions/{id}", get(submissions::one))
         .route("/v1/leaderboard", get(submissions::leaderboard))
+        .route("/v1/architectures", get(places::architectures))
+        .route("/v1/training-variants", get(places::training_variants))
         .route("/v1/epochs/current", get(facts::epoch))
         .route("/internal/v1/get_weights", get(weights::weights))
         .fallback(|| async {
@@ -89,6 +101,11 @@ fn asked_by(state: &ApiState, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
 fn refuse(status: StatusCode, error: &str, message: &str) -> Response {
     let problem = Problem { error: error.to_owned(), message: message.to_owned() };
     (status, Json(problem)).into_response()
+}
+
+/// What stands behind the `?` cannot be read.
+fn bad_query(rejection: &QueryRejection) -> Response {
+    refuse(StatusCode::BAD_REQUEST, "bad_query", &rejection.body_text())
 }
 
 /// The loop does not answer.

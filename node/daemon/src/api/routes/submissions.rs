@@ -1,7 +1,8 @@
 //! Submissions: how they stand, who leads, and where miners leave archives.
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::{header, HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::Json;
@@ -14,8 +15,8 @@ use node_peer::Sr25519Verifier;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
-use super::{refuse, unavailable};
-use crate::api::schema::{self, Leaderboard, SubmissionAnswer, Uploaded};
+use super::{bad_query, refuse, unavailable};
+use crate::api::schema::{self, Leaderboard, SubmissionAnswer, SubmissionsAnswer, Uploaded};
 use crate::api::{Answer, ApiState, Question};
 
 /// How old a signature may be, seconds either way. Lower: clocks that are a little off are refused.
@@ -32,13 +33,43 @@ pub(super) async fn one(State(state): State<ApiState>, Path(id): Path<String>) -
         return refuse(StatusCode::BAD_REQUEST, "bad_id", message);
     };
     match state.ask(Question::Submission(id)).await {
-        Some(Answer::Submission(Some(known))) => {
-            let (account, place) = *known;
-            Json(schema::submission(account, place)).into_response()
-        }
+        Some(Answer::Submission(Some(known))) => Json(schema::submission(*known)).into_response(),
         Some(Answer::Submission(None)) => {
             let message = "this validator has not seen its commitment in a finalized block";
             refuse(StatusCode::NOT_FOUND, "unknown", message)
+        }
+        _ => unavailable(),
+    }
+}
+
+/// Whose submissions are asked for.
+#[derive(Debug, Deserialize)]
+pub(super) struct Whose {
+    hotkey: Option<String>,
+}
+
+#[utoipa::path(get, path = "/v1/submissions", params(
+    ("hotkey" = String, Query, description = "The miner's address")
+), responses(
+    (status = 200, description = "The latest commitment first", body = SubmissionsAnswer),
+    (status = 400, description = "Without an address of a hotkey")
+))]
+pub(super) async fn of_hotkey(
+    State(state): State<ApiState>,
+    whose: Result<Query<Whose>, QueryRejection>,
+) -> Response {
+    let whose = match whose {
+        Ok(Query(whose)) => whose,
+        Err(rejection) => return bad_query(&rejection),
+    };
+    let Some(Ok(hotkey)) = whose.hotkey.map(|text| text.parse::<Hotkey>()) else {
+        let message = "ask with `?hotkey=` and the address of a hotkey";
+        return refuse(StatusCode::BAD_REQUEST, "bad_hotkey", message);
+    };
+    match state.ask(Question::OfHotkey(hotkey)).await {
+        Some(Answer::OfHotkey(known)) => {
+            let submissions = known.into_iter().map(schema::submission).collect();
+            Json(SubmissionsAnswer { submissions }).into_response()
         }
         _ => unavailable(),
     }

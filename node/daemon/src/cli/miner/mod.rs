@@ -1,16 +1,22 @@
-//! `assay miner`: what a miner does before a validator sees anything.
+//! `assay miner`: a miner's way from a first project to weights. What comes before a validator sees
+//! anything happens on the miner's machine alone; the rest asks validators over HTTP.
 
+mod answers;
 mod check;
+mod init;
 mod pack;
+mod status;
 mod submission;
 mod submit;
+mod table;
+mod validator;
 
 use clap::{Args, Subcommand};
 
 use crate::exit::ExitReason;
 use crate::failure::Failure;
 
-/// Check, pack and submit a submission.
+/// Begin, check, pack and submit a submission, and follow it.
 #[derive(Debug, Args)]
 pub struct MinerCommand {
     #[command(subcommand)]
@@ -19,9 +25,11 @@ pub struct MinerCommand {
 
 #[derive(Debug, Subcommand)]
 enum MinerSubcommand {
-    Pack(pack::PackCommand),
+    Init(init::InitCommand),
     Check(check::CheckCommand),
+    Pack(pack::PackCommand),
     Submit(submit::SubmitCommand),
+    Status(status::StatusCommand),
 }
 
 impl MinerCommand {
@@ -32,9 +40,11 @@ impl MinerCommand {
     /// A [`Failure`] if it could not do what it was asked.
     pub fn execute(self) -> Result<ExitReason, Failure> {
         match self.command {
-            MinerSubcommand::Pack(pack) => pack.execute(),
+            MinerSubcommand::Init(init) => init.execute(),
             MinerSubcommand::Check(check) => check.execute(),
+            MinerSubcommand::Pack(pack) => pack.execute(),
             MinerSubcommand::Submit(submit) => submit.execute(),
+            MinerSubcommand::Status(status) => status.execute(),
         }
     }
 }

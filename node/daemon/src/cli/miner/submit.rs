@@ -4,12 +4,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use node_chain::{ChainClient, ChainConfig, HotkeyFile, SubmitError};
+use node_chain::{BlockRef, ChainClient, ChainConfig, HotkeyFile, Keypair, SubmitError};
 use node_core::commitment::{Commitment, CommitmentError, Location};
-use node_core::id::ContentDigest;
+use node_core::id::{ContentDigest, Hotkey, Netuid, SubmissionId};
 use node_core::limits::COMMITMENT_BYTES_MAX;
+use node_core::submission::Submission;
+use serde_json::json;
 
 use super::submission::judge;
+use super::validator::{one_line, AskError, Validator};
 use crate::cli::flags::ConfigFlags;
 use crate::cli::keys::read_hotkey;
 use crate::config::{Chain, Nas, Wallet};
@@ -22,9 +25,11 @@ Examples:
   assay miner submit my-model.zip --location https://example.org/my-model.zip \\
       --netuid 3 --wallet.name miner
   assay miner submit my-model/ --copy-to /srv/submissions --netuid 3 --wallet.name miner
+  assay miner submit my-model/ --upload https://validator.example --netuid 3 --wallet.name miner
 
 The commitment names the content by its digest; the location only says where to fetch it. It can be
-anywhere from which every validator can fetch the archive within its limits.";
+anywhere from which every validator can fetch the archive within its limits. An archive that was
+uploaded to one validator reaches the others from there.";
 
 /// What a refused location could be instead.
 const LOCATION_HINT: &str =
@@ -32,8 +37,9 @@ const LOCATION_HINT: &str =
 
 /// Check an archive and commit to it on chain.
 ///
-/// Waits until the commitment is final, and prints its block. A commitment replaces the one
-/// before it.
+/// Leaves the archive with the validators that `--upload` names, then commits; waits until the
+/// commitment is final, and prints its block. A commitment replaces the one before it. Nothing is
+/// committed if a validator does not take the archive.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct SubmitCommand {
@@ -49,6 +55,18 @@ pub(super) struct SubmitCommand {
     #[arg(long, value_name = "DIR")]
     copy_to: Option<PathBuf>,
 
+    /// Leave the archive with this validator, signed with the hotkey; may be repeated
+    #[arg(long, value_name = "URL")]
+    upload: Vec<String>,
+
+    /// Do not commit: print what the commitment would be
+    #[arg(long)]
+    no_commit: bool,
+
+    /// Print JSON: the commitment, where the archive was left, the block and the submission's id
+    #[arg(long)]
+    json: bool,
+
     #[command(flatten)]
     flags: ConfigFlags,
 }
@@ -62,6 +80,10 @@ enum SubmitRefused {
     Location(#[source] CommitmentError),
     #[error("the commitment `{commitment}` has {bytes} bytes, more than {COMMITMENT_BYTES_MAX}")]
     TooLong { commitment: String, bytes: usize },
+    #[error("`{url}` has other rules and would refuse it: {problem}")]
+    OtherRules { url: String, problem: String },
+    #[error("`{url}` read another content than was sent: {content}")]
+    OtherContent { url: String, content: String },
     #[error("cannot copy the archive to `{path}`")]
     Copy {
         path: PathBuf,
@@ -80,7 +102,7 @@ impl SubmitCommand {
         let settings = self.flags.settings();
         let (chain, wallet, nas) = settings
             .section(|reader| {
-                let chain = Chain::read(reader);
+                let chain = if self.no_commit { Some(None) } else { Chain::read(reader).map(Some) };
                 let wallet = Wallet::read(reader);
                 let nas = Nas::read(reader);
                 Some((chain?, wallet?, nas?))
@@ -89,6 +111,7 @@ impl SubmitCommand {
         let submission = judge(&self.path, &nas.policy.policy())?;
         let digest = submission.admitted()?;
         let commitment = self.commitment(digest)?;
+        let validators = self.validators()?;
         let hotkey = read_hotkey(&wallet)?;
         if let Some(dir) = &self.copy_to {
             copy(&submission.bytes, digest, dir)?;
@@ -97,7 +120,35 @@ impl SubmitCommand {
             .enable_all()
             .build()
             .map_err(Failure::unexpected)?;
-        runtime.block_on(commit(&chain, &hotkey, &commitment))
+        let submitted = runtime.block_on(async {
+            for validator in &validators {
+                upload(validator, hotkey.keypair(), &submission.bytes, digest).await?;
+            }
+            let landed = match &chain {
+                Some(chain) => Some(commit(chain, &hotkey, &commitment).await?),
+                None => None,
+            };
+            let uploaded = validators.iter().map(|one| one.url().to_owned()).collect();
+            Ok(Submitted {
+                content: digest,
+                commitment,
+                hotkey: hotkey.facts().hotkey,
+                uploaded,
+                landed,
+            })
+        })?;
+        output::print(&if self.json { submitted.json() } else { submitted.text() })?;
+        Ok(ExitReason::Done)
+    }
+
+    fn validators(&self) -> Result<Vec<Validator>, Failure> {
+        let at = |url: &String| {
+            Validator::at(url).map_err(|error| {
+                let hint = error.hint();
+                Failure::bad_configuration(error).hint(hint)
+            })
+        };
+        self.upload.iter().map(at).collect()
     }
 
     fn commitment(&self, content: ContentDigest) -> Result<Commitment, Failure> {
@@ -134,11 +185,92 @@ fn copy(bytes: &[u8], digest: ContentDigest, dir: &Path) -> Result<(), Failure> 
         .map_err(|source| Failure::new(ExitReason::Failed, SubmitRefused::Copy { path, source }))
 }
 
+/// What was done.
+struct Submitted {
+    content: ContentDigest,
+    commitment: Commitment,
+    hotkey: Hotkey,
+    /// Validators that have the archive.
+    uploaded: Vec<String>,
+    /// The subnet and the block, if it was committed.
+    landed: Option<(Netuid, BlockRef)>,
+}
+
+impl Submitted {
+    fn submission(&self) -> Option<SubmissionId> {
+        let (_, block) = self.landed.as_ref()?;
+        Some(Submission::identity(&self.hotkey, block.number, &self.content))
+    }
+
+    fn text(&self) -> String {
+        let mut lines: Vec<String> =
+            self.uploaded.iter().map(|url| format!("uploaded    {url}")).collect();
+        let (commitment, hotkey) = (&self.commitment, &self.hotkey);
+        match &self.landed {
+            Some((netuid, block)) => lines.push(format!(
+                "committed   {commitment}\nby          {hotkey}\nsubnet      {netuid}\n\
+                 block       {} ({})",
+                block.number, block.hash,
+            )),
+            None => lines.push(format!("commitment  {commitment}\nof          {hotkey}")),
+        }
+        lines.extend(self.submission().map(|id| format!("submission  {id}")));
+        lines.join("\n")
+    }
+
+    fn json(&self) -> String {
+        let landed = self.landed.as_ref().map(|(netuid, block)| {
+            json!({ "netuid": netuid, "block": block.number, "hash": block.hash })
+        });
+        json!({
+            "content": self.content,
+            "commitment": self.commitment.to_string(),
+            "hotkey": self.hotkey,
+            "uploaded": self.uploaded,
+            "committed": landed,
+            "submission": self.submission(),
+        })
+        .to_string()
+    }
+}
+
+/// Leaves the archive with a validator, and sees to it that what it took is what was meant.
+async fn upload(
+    validator: &Validator,
+    keypair: &Keypair,
+    zip: &[u8],
+    content: ContentDigest,
+) -> Result<(), Failure> {
+    let taken = validator.upload(keypair, zip).await.map_err(refused)?;
+    let url = validator.url().to_owned();
+    let told = one_line(taken["code_hash"].as_str().unwrap_or_default());
+    if told != content.to_string() {
+        let other = SubmitRefused::OtherContent { url, content: told };
+        return Err(Failure::new(ExitReason::Failed, other)
+            .hint("nothing was committed; ask the validator's operator what is in between"));
+    }
+    if taken["admitted"] == false {
+        let problem = one_line(taken["problem"].as_str().unwrap_or_default());
+        let other = SubmitRefused::OtherRules { url, problem };
+        return Err(Failure::new(ExitReason::Failed, other).hint(
+            "nothing was committed; its operator knows which `challenge.nas.policy` it has",
+        ));
+    }
+    Ok(())
+}
+
+fn refused(error: AskError) -> Failure {
+    let hint = format!("{}; nothing was committed", error.hint());
+    let exit = if error.is_passing() { ExitReason::Unavailable } else { ExitReason::Failed };
+    Failure::new(exit, error).hint(hint)
+}
+
+/// Commits, and waits until that is final.
 async fn commit(
     chain: &Chain,
     hotkey: &HotkeyFile,
     commitment: &Commitment,
-) -> Result<ExitReason, Failure> {
+) -> Result<(Netuid, BlockRef), Failure> {
     let urls = chain.endpoints.iter().map(|endpoint| endpoint.url().to_owned()).collect();
     let mut settings = ChainConfig::new(urls, chain.netuid);
     settings.expected_genesis = chain.genesis;
@@ -150,14 +282,7 @@ async fn commit(
     let text = commitment.to_string();
     let block =
         client.set_commitment(hotkey.keypair(), text.as_bytes()).await.map_err(submit_failure)?;
-    output::print(&format!(
-        "committed   {text}\nby          {}\nsubnet      {}\nblock       {} ({})",
-        hotkey.facts().hotkey,
-        chain.netuid,
-        block.number,
-        block.hash,
-    ))?;
-    Ok(ExitReason::Done)
+    Ok((chain.netuid, block))
 }
 
 fn submit_failure(error: SubmitError) -> Failure {

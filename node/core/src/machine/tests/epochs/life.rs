@@ -129,6 +129,7 @@ impl Life {
             weights: WeightsMode::Submit,
             weights_lead: BlockCount(LEAD),
             commit_form: commit.unwrap_or_default(),
+            review: None,
         };
         let mut life = Self {
             seed,
@@ -449,6 +450,7 @@ impl Life {
             }
             Effect::FetchContent { .. }
             | Effect::Admit { .. }
+            | Effect::Review { .. }
             | Effect::Answer { .. }
             | Effect::AnswerOperator { .. }
             | Effect::ReadDevice { .. }
