@@ -73,6 +73,23 @@ pub struct Conduct {
     /// not or could not be. A claim of the container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub architecture: Option<Fingerprint>,
+    /// What a run of the probe tasks came to, by task, ascending; nothing where a text was learned.
+    /// At most [`PROBE_TASKS_MAX`](crate::limits::PROBE_TASKS_MAX).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<ProbeFigure>,
+}
+
+/// What a model came to in a probe task, over all answers that were asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeFigure {
+    /// Its place among the challenge's tasks, whose list only grows at its end.
+    pub task: u8,
+    /// How far it is from the floor to perfect understanding, of 1,000,000.
+    pub score_ppm: u32,
+    /// Mean loss of an answer, in 1e-6 nats.
+    pub loss_micronats: u32,
+    /// The same of a reader who sees which tokens are there and not where.
+    pub floor_micronats: u32,
 }
 
 /// A function that a submission may define under the hook contract.
@@ -241,6 +258,7 @@ impl Conduct {
             peak_device_bytes,
             hooks_used,
             architecture,
+            probes,
         } = self;
         let digest = digest
             .number(*scored_positions)
@@ -251,11 +269,21 @@ impl Conduct {
         let digest = hooks_used.iter().fold(digest, |digest, (hook, uses)| {
             digest.bytes(hook.name().as_bytes()).number(u64::from(*uses))
         });
-        // The last of all: where there is none the digest is that of a result from before it was
-        // traced.
-        let Some(architecture) = architecture else { return digest };
-        let labels = architecture.labels();
-        digest.number(labels.len() as u64).numbers(labels.iter().copied())
+        // The last ones, each only where it is there: without them the digest is that of a result
+        // from before there was such a field. A name tells which of them follows.
+        let digest = match architecture.as_ref().map(Fingerprint::labels) {
+            None => digest,
+            Some(labels) => digest.number(labels.len() as u64).numbers(labels.iter().copied()),
+        };
+        probes.iter().fold(digest, |digest, figure| figure.append_to(digest))
+    }
+}
+
+impl ProbeFigure {
+    fn append_to(self, digest: DigestBuilder) -> DigestBuilder {
+        let Self { task, score_ppm, loss_micronats, floor_micronats } = self;
+        let numbers = [u32::from(task), score_ppm, loss_micronats, floor_micronats];
+        digest.bytes(b"probe").numbers(numbers.map(u64::from))
     }
 }
 
@@ -484,6 +512,12 @@ pub(crate) mod tests {
             "11f4a857ffa16e83de3c8fbb7698585b2428bb7a5dee5e4ab8435bfd0069f1a7"
         );
         let uses = |uses| [(Hook::TrainStep, uses)].into();
+        let probe = |task, floor_micronats| ProbeFigure {
+            task,
+            score_ppm: 1,
+            loss_micronats: 2,
+            floor_micronats,
+        };
         let labels = |labels: &[u64]| Some(Fingerprint::try_from(labels.to_vec()).unwrap());
         let all = [
             Conduct { scored_positions: 1, ..Conduct::default() },
@@ -494,9 +528,12 @@ pub(crate) mod tests {
             Conduct { hooks_used: uses(1), ..Conduct::default() },
             Conduct { architecture: labels(&[1]), ..Conduct::default() },
             Conduct { architecture: labels(&[1, 2]), ..Conduct::default() },
+            Conduct { probes: vec![probe(0, 3)], ..Conduct::default() },
+            Conduct { probes: vec![probe(0, 4)], ..Conduct::default() },
+            Conduct { probes: vec![probe(0, 3), probe(1, 3)], ..Conduct::default() },
         ];
         let digests: std::collections::BTreeSet<_> = all.into_iter().map(with).collect();
-        assert_eq!(digests.len(), 8);
+        assert_eq!(digests.len(), 11);
         assert!(!digests.contains(&none));
         let old = serde_json::to_value(metrics(7)).unwrap();
         let mut without = old.clone();

@@ -51,6 +51,7 @@ fn receipt(is_scored: bool) -> v1::Receipt {
         wall_ms: 61_000,
         hooks_used: [0, 3].map(|hook| v1::HookUse { hook, uses: 195 }).to_vec(),
         architecture: vec![1, 1 << 40, u64::MAX],
+        probes: [0, 8].map(|task| v1::ProbeFigure { task, ..Default::default() }).to_vec(),
         ..v1::Metrics::default()
     };
     let nothing = v1::Nothing {};

@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use node_core::evidence::{Conduct, Evidence, Hook, Metrics, Receipt};
+use node_core::evidence::{Conduct, Evidence, Hook, Metrics, ProbeFigure, Receipt};
 use node_core::id::{
     AssignmentId, Attempt, BlockHash, ContentDigest, Digest, Hotkey, LeaseId, RunId, Salt,
     Signature, SubmissionId,
 };
-use node_core::limits::{LOSS_CURVE_POINTS_MAX, SHOWN_BEFORE_MAX};
+use node_core::limits::{LOSS_CURVE_POINTS_MAX, PROBE_TASKS_MAX, SHOWN_BEFORE_MAX};
 use node_core::reward::{Fingerprint, SKETCH_MAX};
 use node_core::unit::UnixMs;
 use proto::v1;
@@ -176,6 +176,7 @@ fn metrics_to_wire(metrics: &Metrics) -> v1::Metrics {
         peak_device_bytes: metrics.conduct.peak_device_bytes,
         hooks_used: hooks_to_wire(&metrics.conduct.hooks_used),
         architecture: metrics.conduct.architecture.clone().map_or_else(Vec::new, Vec::from),
+        probes: metrics.conduct.probes.iter().map(probe_to_wire).collect(),
     }
 }
 
@@ -213,6 +214,29 @@ fn architecture_from_wire(labels: Vec<u64>) -> Result<Option<Fingerprint>, Conve
     Fingerprint::try_from(labels).map(Some).map_err(|_| ConvertError::Order { field: FIELD })
 }
 
+fn probe_to_wire(figure: &ProbeFigure) -> v1::ProbeFigure {
+    v1::ProbeFigure {
+        task: figure.task.into(),
+        score_ppm: figure.score_ppm,
+        loss_micronats: figure.loss_micronats,
+        floor_micronats: figure.floor_micronats,
+    }
+}
+
+fn probes_from_wire(probes: &[v1::ProbeFigure]) -> Result<Vec<ProbeFigure>, ConvertError> {
+    at_most("probes", probes, PROBE_TASKS_MAX)?;
+    let mut read: Vec<ProbeFigure> = Vec::with_capacity(probes.len());
+    for one in probes {
+        let task = small("task", one.task, u8::MAX.into())?;
+        if read.last().is_some_and(|last| last.task >= task) {
+            return Err(ConvertError::Order { field: "probes" });
+        }
+        let v1::ProbeFigure { task: _, score_ppm, loss_micronats, floor_micronats } = *one;
+        read.push(ProbeFigure { task, score_ppm, loss_micronats, floor_micronats });
+    }
+    Ok(read)
+}
+
 fn metrics_from_wire(metrics: v1::Metrics) -> Result<Metrics, ConvertError> {
     at_most("loss_curve_microbpb", &metrics.loss_curve_microbpb, LOSS_CURVE_POINTS_MAX)?;
     Ok(Metrics {
@@ -237,6 +261,7 @@ fn metrics_from_wire(metrics: v1::Metrics) -> Result<Metrics, ConvertError> {
             peak_device_bytes: metrics.peak_device_bytes,
             hooks_used: hooks_from_wire(&metrics.hooks_used)?,
             architecture: architecture_from_wire(metrics.architecture)?,
+            probes: probes_from_wire(&metrics.probes)?,
         },
     })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use node_core::assignment::Assignment;
 use node_core::commitment::Location;
 use node_core::duplicates::{Likeness, Sketch};
-use node_core::evidence::{Conduct, Evidence, Hook, Metrics, Receipt};
+use node_core::evidence::{Conduct, Evidence, Hook, Metrics, ProbeFigure, Receipt};
 use node_core::health::observation::{ProbeFigures, ProbeStep};
 use node_core::health::{Blamed, Cause, DeviceRow, Failure, Order, Seen, Standing};
 use node_core::hold::{Doubt, Resolution, Resolved};
@@ -90,6 +90,12 @@ fn receipt_row(slot: u64, sequence: u64) -> ReceiptRow {
             wall_ms: 12,
             hooks_used: [(Hook::GetRecipe, 1), (Hook::TrainStep, u32::MAX)].into(),
             architecture: Fingerprint::try_from(vec![1, u64::MAX]).ok(),
+            probes: vec![ProbeFigure {
+                task: u8::MAX,
+                score_ppm: 13,
+                loss_micronats: 14,
+                floor_micronats: u32::MAX,
+            }],
             ..Conduct::default()
         },
     };
