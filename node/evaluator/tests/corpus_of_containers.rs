@@ -25,6 +25,10 @@ fn predictions(request: u32) -> Vec<u8> {
     frame(19, &[&request.to_le_bytes()[..], &rows].concat())
 }
 
+/// A traced model.
+const OPERATORS: &[u8] =
+    br#"{"names":["aten.embedding.default","aten.addmm.default"],"operators":[[0],[1,0]]}"#;
+
 /// What containers say.
 fn channels() -> Vec<(&'static str, Vec<u8>)> {
     let hello = frame(17, &PROTOCOL_VERSION.to_le_bytes());
@@ -37,6 +41,10 @@ fn channels() -> Vec<(&'static str, Vec<u8>)> {
         ("log", [hello.clone(), frame(22, br#"{"loss": 1.5}"#), ready.clone()].concat()),
         ("error", [hello.clone(), frame(23, b"training.py:1: no")].concat()),
         ("no_memory", [hello.clone(), frame(24, b"CUDA")].concat()),
+        (
+            "operators",
+            [hello.clone(), frame(25, OPERATORS), ready.clone(), predictions(0)].concat(),
+        ),
         ("early", [hello.clone(), ready, frame(21, &[0; 44])].concat()),
         ("next", [hello.clone(), frame(20, &[0xff; 8])].concat()),
         ("device", frame(17, &[&PROTOCOL_VERSION.to_le_bytes()[..], b"GPU-1"].concat())),

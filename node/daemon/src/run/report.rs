@@ -227,6 +227,7 @@ fn progress(
     machine: &Machine,
     performer: &Performer,
 ) -> BTreeMap<node_core::id::RunId, AttemptStatus> {
+    let first_tier_bytes = machine.config().policy.meter.train_bytes;
     performer
         .runs
         .iter()
@@ -235,7 +236,8 @@ fn progress(
             let has_begun = progress.batches_done > 0;
             let status = AttemptStatus {
                 covered_bytes: progress.bytes_done,
-                total_bytes: machine.config().policy.meter.train_bytes,
+                // Later tiers have more; before a run knows its budget it is the first tier's.
+                total_bytes: progress.bytes_total.max(first_tier_bytes),
                 microbpb: has_begun.then_some(progress.nanobpb / 1000),
             };
             (*run, status)

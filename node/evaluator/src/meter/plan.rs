@@ -5,6 +5,7 @@ use node_core::id::Digest;
 use node_core::policy::MeterRules;
 
 use super::passage::{Draws, Passage, Shape};
+use super::probing::ProbePlan;
 use super::project::Entries;
 use super::seed::SeedStream;
 use super::wire::PREDICTION_BYTES_MAX;
@@ -72,6 +73,8 @@ pub struct MeterPlan<'a> {
     pub(super) devices: Vec<String>,
     /// Processes that train together in the container.
     pub(super) world_size: u32,
+    /// What is run instead of a text.
+    pub(super) probes: Option<ProbePlan>,
 }
 
 impl<'a> MeterPlan<'a> {
@@ -145,6 +148,7 @@ impl<'a> MeterPlan<'a> {
             entries: Entries::default(),
             devices: Vec::new(),
             world_size: 1,
+            probes: None,
         };
         plan.training.number = 1;
         Ok(plan)
@@ -170,6 +174,13 @@ impl<'a> MeterPlan<'a> {
     #[must_use]
     pub fn with_world_size(mut self, world_size: u32) -> Self {
         self.world_size = world_size.max(1);
+        self
+    }
+
+    /// The same, and instead of a text the probe tasks are run, in the container's first process.
+    #[must_use]
+    pub fn for_probes(mut self, probes: ProbePlan) -> Self {
+        self.probes = Some(probes);
         self
     }
 

@@ -11,6 +11,8 @@
 //! | 4 targets | meter | the targets of the last ask |
 //! | 5 end | meter | nothing: no more batches |
 //! | 6 finish | meter | nothing: all is measured |
+//! | 30 probe | meter | JSON: of which size the model of the next probe task is |
+//! | 31 lesson | meter | u32 each: sequences, tokens, positions; inputs; positions; answers |
 //! | 17 hello | container | protocol version u32, then the UUIDs of its devices, a line each |
 //! | 18 ready | container | parameters u64 of the untrained model |
 //! | 19 predictions | container | request u32, then log-probabilities f32, a row per position |
@@ -20,6 +22,7 @@
 //! | 22 log | container | JSON: numbers by name |
 //! | 23 error | container | text: the submission raised an exception |
 //! | 24 no memory | container | text: the exception was that of a device out of memory |
+//! | 25 operators | container | JSON: the untrained model's operators (`operators`); before ready |
 //!
 //! Tokens have as many bytes as the start frame's `id_bytes` says. Zero positions are all of them;
 //! otherwise they count through the batch, sequence after sequence, in ascending order.
@@ -30,7 +33,7 @@ use node_core::evidence::Hook;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Version that the container must name in its first frame.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// Bytes of predictions for one batch. Lower: fewer tokens fit a batch. Higher: a run costs the
 /// node that much memory, three times.
@@ -50,6 +53,10 @@ pub const LOG_BYTES_MAX: usize = 1024;
 /// Log lines of one run. Lower: an honest loop that logs each step is refused. Higher: a container
 /// can keep the node reading numbers that nobody will see.
 pub const LOG_FRAMES_MAX: u32 = 1_000_000;
+
+/// Bytes of a traced graph: as many operators and edges as are read. Lower: deep models have no
+/// family. Higher: a container can keep the node reading.
+pub const OPERATORS_BYTES_MAX: usize = 2 << 20;
 
 /// Bytes of a number in a payload.
 const U32_BYTES: usize = 4;
@@ -84,6 +91,8 @@ pub(super) enum ToPeer {
     Targets = 4,
     End = 5,
     Finish = 6,
+    Probe = 30,
+    Lesson = 31,
 }
 
 /// Frames that the container may send.
@@ -118,6 +127,10 @@ pub(super) enum FromPeer {
     },
     /// A claim: the submission shares the process that makes it. Whoever lies fails by it.
     OutOfDeviceMemory,
+    /// The traced model, a claim as well.
+    Operators {
+        json: Vec<u8>,
+    },
 }
 
 /// Why no frame was read.
@@ -142,6 +155,11 @@ pub(super) struct Wire<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
     pub(super) fn new(io: S, predictions_len: usize) -> Self {
         Self { io, predictions_len }
+    }
+
+    /// From now on predictions have so many log-probabilities.
+    pub(super) fn expect(&mut self, predictions_len: usize) {
+        self.predictions_len = predictions_len;
     }
 
     /// Sends one frame.
@@ -170,6 +188,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
             19 => (predictions, predictions),
             22 => (0, LOG_BYTES_MAX),
             23 | 24 => (0, ERROR_BYTES_MAX),
+            25 => (0, OPERATORS_BYTES_MAX),
             other => return Err(WireError::Malformed(format!("there is no frame {other}"))),
         };
         if length < least || length > most {
@@ -206,6 +225,7 @@ fn decode(kind: u8, payload: &[u8]) -> FromPeer {
         21 => trained(payload),
         22 => FromPeer::Log { json: payload.to_vec() },
         24 => FromPeer::OutOfDeviceMemory,
+        25 => FromPeer::Operators { json: payload.to_vec() },
         _ => FromPeer::Error { text: String::from_utf8_lossy(payload).into_owned() },
     }
 }
@@ -239,6 +259,7 @@ impl FromPeer {
             Self::Log { .. } => "log",
             Self::Error { .. } => "error",
             Self::OutOfDeviceMemory => "no memory",
+            Self::Operators { .. } => "operators",
         }
     }
 }
