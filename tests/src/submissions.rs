@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use node_core::id::ContentDigest;
 use node_core::policy::Policy;
 use node_evaluator::archive::content_digest;
+use node_evaluator::reference::reference;
 use zip::write::SimpleFileOptions;
 
 use crate::binaries::repository;
@@ -20,10 +21,14 @@ pub struct Packed {
     pub digest: ContentDigest,
 }
 
-/// The directory of a submission that is kept as a fixture.
+/// The directory of a submission that is kept as a fixture, or ships with the node as a reference.
 #[must_use]
 pub fn fixture(name: &str) -> PathBuf {
-    repository().join("tests/fixtures/submissions").join(name)
+    let folder = match reference(name) {
+        Some(_) => "node/evaluator/reference",
+        None => "tests/fixtures/submissions",
+    };
+    repository().join(folder).join(name)
 }
 
 /// Packs a fixture as `assay miner pack` does.

@@ -78,6 +78,10 @@ pub struct Conduct {
     /// Parameters that got no gradient from a first batch of random tokens; `None` where that was
     /// not looked at. A claim of the container.
     pub idle_parameters: Option<u64>,
+    /// What a run of the probe tasks came to, by task, ascending; nothing where a text was learned.
+    /// At most [`PROBE_TASKS_MAX`](crate::limits::PROBE_TASKS_MAX).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub probes: Vec<ProbeFigure>,
 }
 
 /// Something that a gate in shadow found in the container.
@@ -109,6 +113,19 @@ impl Flag {
             Self::Raised => "raised",
         }
     }
+}
+
+/// What a model came to in a probe task, over all answers that were asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProbeFigure {
+    /// Its place among the challenge's tasks, whose list only grows at its end.
+    pub task: u8,
+    /// How far it is from the floor to perfect understanding, of 1,000,000.
+    pub score_ppm: u32,
+    /// Mean loss of an answer, in 1e-6 nats.
+    pub loss_micronats: u32,
+    /// The same of a reader who sees which tokens are there and not where.
+    pub floor_micronats: u32,
 }
 
 /// A function that a submission may define under the hook contract.
@@ -279,6 +296,7 @@ impl Conduct {
             architecture,
             flags,
             idle_parameters,
+            probes,
         } = self;
         let digest = digest
             .number(*scored_positions)
@@ -297,9 +315,18 @@ impl Conduct {
             digest.numbers(labels.iter().copied())
         });
         let digest = flags.iter().fold(digest, |digest, flag| digest.bytes(flag.name().as_bytes()));
-        idle_parameters
+        let digest = idle_parameters
             .iter()
-            .fold(digest, |digest, idle| digest.bytes(b"idle_parameters").number(*idle))
+            .fold(digest, |digest, idle| digest.bytes(b"idle_parameters").number(*idle));
+        probes.iter().fold(digest, |digest, figure| figure.append_to(digest))
+    }
+}
+
+impl ProbeFigure {
+    fn append_to(self, digest: DigestBuilder) -> DigestBuilder {
+        let Self { task, score_ppm, loss_micronats, floor_micronats } = self;
+        let numbers = [u32::from(task), score_ppm, loss_micronats, floor_micronats];
+        digest.bytes(b"probe").numbers(numbers.map(u64::from))
     }
 }
 
@@ -528,6 +555,12 @@ pub(crate) mod tests {
             "11f4a857ffa16e83de3c8fbb7698585b2428bb7a5dee5e4ab8435bfd0069f1a7"
         );
         let uses = |uses| [(Hook::TrainStep, uses)].into();
+        let probe = |task, floor_micronats| ProbeFigure {
+            task,
+            score_ppm: 1,
+            loss_micronats: 2,
+            floor_micronats,
+        };
         let labels = |labels: &[u64]| Some(Fingerprint::try_from(labels.to_vec()).unwrap());
         let all = [
             Conduct { scored_positions: 1, ..Conduct::default() },
@@ -542,9 +575,12 @@ pub(crate) mod tests {
             Conduct { flags: Flag::ALL.into(), ..Conduct::default() },
             Conduct { idle_parameters: Some(0), ..Conduct::default() },
             Conduct { idle_parameters: Some(1), ..Conduct::default() },
+            Conduct { probes: vec![probe(0, 3)], ..Conduct::default() },
+            Conduct { probes: vec![probe(0, 4)], ..Conduct::default() },
+            Conduct { probes: vec![probe(0, 3), probe(1, 3)], ..Conduct::default() },
         ];
         let digests: std::collections::BTreeSet<_> = all.into_iter().map(with).collect();
-        assert_eq!(digests.len(), 12);
+        assert_eq!(digests.len(), 15);
         assert!(!digests.contains(&none));
         let old = serde_json::to_value(metrics(7)).unwrap();
         let mut without = old.clone();

@@ -190,6 +190,9 @@ pub const PEER_MESSAGE_BYTES_MAX: usize = 1 << 20;
 pub const LOSS_CURVE_POINTS_MAX: usize = 256;
 const _: () = assert!(LOSS_CURVE_POINTS_MAX * 16 < PEER_MESSAGE_BYTES_MAX);
 
+/// Probe tasks that a result has figures of. Lower: the challenge's list cannot grow.
+pub const PROBE_TASKS_MAX: usize = 32;
+
 /// Characters of an explanation that travels in evidence (an exception's text, for example).
 pub const DETAIL_CHARS_MAX: usize = 400;
 

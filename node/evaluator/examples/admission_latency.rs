@@ -21,8 +21,8 @@ const BYTES: usize = 2_000_000;
 type Files = BTreeMap<String, Vec<u8>>;
 
 fn fixture(path: &str) -> std::io::Result<Vec<u8>> {
-    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/submissions");
-    std::fs::read(fixtures.join("transformer-rope").join(path))
+    let references = Path::new(env!("CARGO_MANIFEST_DIR")).join("reference");
+    std::fs::read(references.join("transformer-rope").join(path))
 }
 
 /// The reference transformer, with `modules` more that are like it and one tokenizer to fill up.

@@ -54,6 +54,7 @@ Frames in both directions: kind (1 byte), length (4 bytes, little endian), paylo
 payloads: see `wire.rs` in node/evaluator, the other end.
 """
 
+import contextlib
 import copy
 import ctypes
 import dataclasses
@@ -78,6 +79,8 @@ PROTOCOL = 4
 START, ASK, TRAIN, TARGETS, END, FINISH = 1, 2, 3, 4, 5, 6
 HELLO, READY, PREDICTIONS, NEXT, TRAINED, LOG, ERROR, NO_MEMORY = 17, 18, 19, 20, 21, 22, 23, 24
 PROBE, COUNT, RAISED, COUNTED = 26, 27, 28, 29
+OPERATORS = 25
+PROBE_TASK, LESSON = 30, 31
 
 SOCKET_DEFAULT = "/assay/meter.sock"
 SUBMISSION_DIR = "/tmp/submission"
@@ -97,6 +100,11 @@ HOOKS = (
     "infer",
 )
 GRADIENT_NORM_MAX = 1.0
+# As the meter reads them; a longer graph is cut.
+OPERATORS_MAX = 20_000
+EDGES_MAX = 100_000
+OPERATOR_NAME_CHARS_MAX = 64
+OPERATORS_BYTES_MAX = 2 << 20
 MASTER_PORT = "29500"
 
 
@@ -449,6 +457,99 @@ def log_probabilities(ctx, model, inputs, positions=None):
         set_random_state(random_state)
 
 
+class EnoughTraced(BaseException):
+    """Ends a trace that is as long as anybody reads; no submission catches it by accident."""
+
+
+class Tracer:
+    """Notes which operators run, and whose results each of them takes.
+
+    A result is known by its tensor, and by its storage where somebody wrote into that.
+    """
+
+    def __init__(self):
+        self.names, self.operators, self.edges = {}, [], 0
+        self._made = torch.utils.weak.WeakTensorKeyDictionary()
+        # The storages are kept: another one must not get their place.
+        self._written = {}
+
+    def mode(self):
+        """While this is entered, operators are noted below autograd and whatever called them."""
+        tracer = self
+
+        class Mode(torch.utils._python_dispatch.TorchDispatchMode):
+            def __torch_dispatch__(self, operator, kinds, args=(), kwargs=None):
+                return tracer.note(operator, args, kwargs or {})
+
+        return Mode()
+
+    def note(self, operator, args, kwargs):
+        inputs = sorted({self._maker(tensor) for tensor in tensors_in((args, kwargs))} - {-1})
+        result = operator(*args, **kwargs)
+        made = tensors_in(result)
+        if made:
+            self.edges += len(inputs)
+            if len(self.operators) == OPERATORS_MAX or self.edges > EDGES_MAX:
+                raise EnoughTraced
+            place = len(self.operators)
+            name = self.names.setdefault(operator_name(operator), len(self.names))
+            self.operators.append([name, *inputs])
+            for tensor in made:
+                self._made[tensor] = place
+            for argument, value in zip(operator._schema.arguments, args):
+                is_written = argument.alias_info is not None and argument.alias_info.is_write
+                if is_written and isinstance(value, torch.Tensor):
+                    storage = value.untyped_storage()
+                    self._written[storage._cdata] = (place, storage)
+        return result
+
+    def _maker(self, tensor):
+        written, _ = self._written.get(tensor.untyped_storage()._cdata, (-1, None))
+        return max(self._made.get(tensor, -1), written)
+
+
+def tensors_in(tree):
+    leaves = torch.utils._pytree.tree_leaves(tree)
+    return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+
+
+def operator_name(operator):
+    name = str(operator)[:OPERATOR_NAME_CHARS_MAX]
+    return "".join(c if c.isascii() and (c.isalnum() or c in "_.:") else "_" for c in name)
+
+
+def send_operators(ctx, model):
+    """Says which operators the model is made of; nothing where it cannot be traced.
+
+    One more prediction without gradients, of a copy where it can be copied: nothing of the model
+    and of its randomness changes by it.
+    """
+    python_state, numpy_state = random.getstate(), numpy.random.get_state()
+    random_state = get_random_state()
+    with contextlib.suppress(Exception):
+        model = copy.deepcopy(model)
+    modes = [(module, module.training) for module in model.modules()]
+    tracer = Tracer()
+    try:
+        inputs = torch.arange(2 * ctx.max_seq_len, device=ctx.device) % ctx.vocab_size
+        inputs = inputs.view(2, ctx.max_seq_len)
+        model.eval()
+        with contextlib.suppress(EnoughTraced), torch.no_grad(), tracer.mode():
+            model(inputs)
+        graph = {"names": list(tracer.names), "operators": tracer.operators}
+        payload = json.dumps(graph, separators=(",", ":")).encode()
+    except BaseException:
+        payload = b""
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        random.setstate(python_state)
+        numpy.random.set_state(numpy_state)
+        set_random_state(random_state)
+    if 0 < len(payload) <= OPERATORS_BYTES_MAX:
+        ctx._link.send(OPERATORS, payload)
+
+
 def serve(ctx, model, *until):
     """Answers the meter until one of the given frames; the batch if that frame brings targets."""
     inputs = None
@@ -523,6 +624,9 @@ def warm_up():
     parameter = torch.nn.Parameter(torch.zeros(1))
     parameter.grad = torch.zeros(1)
     torch.optim.AdamW([parameter]).step()
+    # What the trace of operators takes.
+    importlib.import_module("torch.utils._python_dispatch")
+    importlib.import_module("torch.utils.weak")
 
 
 def seen_devices():
@@ -616,7 +720,12 @@ def evaluate(link, start, ranks):
     twin = ctx.build_model()
     log_probabilities(ctx, twin, torch.zeros(ctx._shape, dtype=torch.int64, device=ctx.device))
     if ranks.rank == 0:
+        send_operators(ctx, twin)
         link.send(READY, struct.pack("<Q", count_parameters(twin)))
+    if start["probes"]:
+        # In one process: what they ask is small.
+        return run_probes(ctx, hooks) if ranks.rank == 0 else None
+    if ranks.rank == 0:
         serve(ctx, twin, TRAIN)
 
     returned = train(ctx)
@@ -627,6 +736,45 @@ def evaluate(link, start, ranks):
     if ranks.rank == 0:
         link.send(TRAINED, how_it_went(model, hooks))
         serve(ctx, model, FINISH)
+
+
+def run_probes(ctx, hooks):
+    """Builds and trains a model for each probe task, with the optimizer of the training."""
+    while True:
+        kind, payload = ctx._link.receive(PROBE_TASK, FINISH)
+        if kind == FINISH:
+            return
+        task = json.loads(payload)
+        for name in ("vocab_size", "max_seq_len", "batches", "batch_sequences", "token_budget"):
+            setattr(ctx, name, task[name])
+        model = ctx.build_model()
+        shape = (ctx.batch_sequences, ctx.max_seq_len)
+        log_probabilities(ctx, model, torch.zeros(shape, dtype=torch.int64, device=ctx.device))
+        ctx._link.send(READY, struct.pack("<Q", count_parameters(model)))
+        configure = hooks.get("configure_optimizer") or default_optimizer
+        optimizer = configure(model, hooks.get("get_recipe")(ctx), ctx)
+        while True:
+            kind, payload = ctx._link.receive(LESSON, TRAIN)
+            if kind == TRAIN:
+                break
+            learn(ctx, model, optimizer, payload)
+        serve(ctx, model, END)
+
+
+def learn(ctx, model, optimizer, payload):
+    """One step on the answers of a lesson."""
+    sequences, tokens, asked = struct.unpack_from("<III", payload)
+    places = 12 + sequences * tokens
+    inputs = to_ids(ctx, memoryview(payload)[12:places], sequences, tokens)
+    positions = numpy.frombuffer(payload, "<u4", count=asked, offset=places).astype(numpy.int64)
+    answers = to_ids(ctx, memoryview(payload)[places + 4 * asked :], 1, asked)[0]
+    model.train()
+    logits = logits_of(model(inputs)).flatten(0, 1)[torch.from_numpy(positions).to(ctx.device)]
+    loss = torch.nn.functional.cross_entropy(logits.float(), answers)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), GRADIENT_NORM_MAX)
+    optimizer.step()
 
 
 def how_it_went(model, hooks):

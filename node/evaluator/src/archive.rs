@@ -24,7 +24,7 @@ use node_core::policy::ArchiveLimits;
 use zip::read::{ArchiveOffset, Config, ZipArchive};
 
 pub use content::content_digest;
-pub use pack::{pack, PackError, Packed};
+pub use pack::{pack, pack_files, PackError, Packed};
 
 use directory::{Directory, Entry};
 use names::Names;

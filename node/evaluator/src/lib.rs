@@ -8,6 +8,7 @@
 //! - [`fuzzing`]: what a submission sends, as functions of bytes; no node uses it.
 //! - [`meter`]: owns the text, hands out inputs, takes predictions, then reveals targets.
 //! - [`probes`]: small tasks with known floors that show what a mechanism can do.
+//! - [`reference`]: the submissions and the trainer that ship with the node.
 //! - [`tokenizer`]: tokenizers that submissions bring, used by the meter only.
 //! - [`SHIM`]: the small Python program that speaks to the meter from inside the container.
 //!
@@ -27,6 +28,7 @@ pub mod manifest;
 pub mod meter;
 pub mod probes;
 pub mod project;
+pub mod reference;
 mod source;
 mod static_rules;
 pub mod tokenizer;

@@ -37,8 +37,12 @@
 
 mod audit;
 mod loss;
+mod operators;
 mod passage;
 mod plan;
+mod probing;
+#[cfg(test)]
+mod probing_tests;
 mod project;
 mod seed;
 mod session;
@@ -60,10 +64,11 @@ use tokio::sync::watch;
 use crate::archive::Archive;
 
 pub use plan::{MeterPlan, PlanError};
+pub use probing::ProbePlan;
 pub use project::{Contract, Entries, Entry, NotRunnable};
 pub use wire::{
-    DEVICES_BYTES_MAX, ERROR_BYTES_MAX, LOG_BYTES_MAX, LOG_FRAMES_MAX, PREDICTION_BYTES_MAX,
-    PROTOCOL_VERSION,
+    DEVICES_BYTES_MAX, ERROR_BYTES_MAX, LOG_BYTES_MAX, LOG_FRAMES_MAX, OPERATORS_BYTES_MAX,
+    PREDICTION_BYTES_MAX, PROTOCOL_VERSION,
 };
 
 /// Entries of the byte vocabulary.

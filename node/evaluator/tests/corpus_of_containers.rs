@@ -31,6 +31,9 @@ fn probed() -> Vec<u8> {
     let answers = answers.flat_map(|(request, sequences)| predictions(request, sequences));
     answers.chain(frame(29, &[100_u64, 7].map(u64::to_le_bytes).concat())).collect()
 }
+/// A traced model.
+const OPERATORS: &[u8] =
+    br#"{"names":["aten.embedding.default","aten.addmm.default"],"operators":[[0],[1,0]]}"#;
 
 /// What containers say.
 fn channels() -> Vec<(&'static str, Vec<u8>)> {
@@ -52,6 +55,10 @@ fn channels() -> Vec<(&'static str, Vec<u8>)> {
         ("log", [hello.clone(), frame(22, br#"{"loss": 1.5}"#), ready.clone()].concat()),
         ("error", [hello.clone(), frame(23, b"training.py:1: no")].concat()),
         ("no_memory", [hello.clone(), frame(24, b"CUDA")].concat()),
+        (
+            "operators",
+            [hello.clone(), frame(25, OPERATORS), ready.clone(), predictions(0)].concat(),
+        ),
         ("early", [hello.clone(), ready, frame(21, &[0; 44])].concat()),
         ("next", [hello.clone(), frame(20, &[0xff; 8])].concat()),
         ("device", frame(17, &[&PROTOCOL_VERSION.to_le_bytes()[..], b"GPU-1"].concat())),

@@ -17,8 +17,12 @@ fn fixtures() -> PathBuf {
 }
 
 fn projects() -> Vec<PathBuf> {
-    let dir = std::fs::read_dir(fixtures().join("submissions")).unwrap();
-    dir.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir()).collect()
+    let references = Path::new(env!("CARGO_MANIFEST_DIR")).join("reference");
+    let dirs = [fixtures().join("submissions"), references];
+    let entries = dirs.iter().flat_map(|dir| std::fs::read_dir(dir).unwrap());
+    // The reference trainer is no project.
+    let is_project = |path: &PathBuf| path.join("architecture.py").is_file();
+    entries.map(|entry| entry.unwrap().path()).filter(is_project).collect()
 }
 
 #[test]

@@ -66,7 +66,9 @@ impl World {
         let (engine, image) = connect(name).await?;
         let mut policy = Policy::dev();
         policy.run.warm_start = warm_start;
-        policy.meter.train_bytes = batches * 16 * 64;
+        for tier in &mut policy.scoring.funnel.tiers {
+            tier.train_bytes = batches * 16 * 64;
+        }
         policy.meter.heldout_bytes = 1024;
         let dir = tempfile::tempdir()?;
         let evaluator = Arc::new(Evaluator::new(EvaluatorParts {

@@ -1,7 +1,6 @@
 //! The listener as clients see it, with a loop that gives fixed answers.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use node_chain::Keypair;
 use node_core::id::{BlockHash, ContentDigest, Digest, Hotkey, SubmissionId};
@@ -195,9 +194,8 @@ fn now_s() -> u64 {
 }
 
 fn project() -> Vec<u8> {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../tests/fixtures/submissions/transformer-rope");
-    node_evaluator::archive::pack(&fixture, &Policy::dev().archive).unwrap().bytes
+    let reference = node_evaluator::reference::reference("transformer-rope").unwrap();
+    reference.packed(&Policy::dev().archive).unwrap().bytes
 }
 
 #[tokio::test]

@@ -25,20 +25,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use node_core::admission::Verdict;
+use node_core::assignment::Assignment;
 use node_core::duplicates::Sketch;
 use node_core::evidence::Metrics;
+use node_core::funnel::{Task, Trainer, UnitPlan};
 use node_core::id::{ContentDigest, Digest, RunId};
 use node_core::inventory::{Device, DeviceKind};
 use node_core::limits::clip_detail;
 use node_core::machine::effect::RunSpec;
 use node_core::machine::event::Event;
 use node_core::outcome::Ending;
-use node_core::policy::Policy;
+use node_core::policy::{MeterRules, Policy};
 use node_core::trial::Trial;
 use node_evaluator::admit::{admit, read_project, Admitted};
 use node_evaluator::archive::{read_archive, Archive};
 use node_evaluator::dataset::Dataset;
-use node_evaluator::meter::{run_meter, Entries, MeterOutcome, MeterPlan};
+use node_evaluator::meter::{run_meter, Entries, MeterOutcome, MeterPlan, ProbePlan};
+use node_evaluator::project::Project;
 use node_evaluator::tokenizer::Tokenizer;
 use node_runner::{Engine, Leftover, Owner, Run, RunLabels, RunReport};
 use tokio::net::UnixStream;
@@ -271,8 +274,7 @@ impl Evaluator {
             archive,
             dataset: Arc::clone(&self.dataset),
             policy: self.policy.clone(),
-            seed: spec.assignment.seed,
-            trial: spec.assignment.trial(),
+            assignment: spec.assignment.clone(),
             devices: spec.devices.clone(),
         };
         Metered { channel, task: tokio::spawn(subject.meter(expected, progress)) }
@@ -373,43 +375,67 @@ struct Subject {
     archive: Arc<Archive>,
     dataset: Arc<Dataset>,
     policy: Policy,
-    seed: Digest,
-    trial: Trial,
+    assignment: Assignment,
     devices: Vec<Device>,
 }
 
 impl Subject {
     async fn plan(&self) -> Result<MeterPlan<'_>, Ending> {
-        let rules = &self.policy.meter;
-        let entries = self.entries()?;
-        let planned = match &entries.tokenizer {
-            None => MeterPlan::new(&self.dataset, rules, &self.seed),
-            Some(path) => {
-                let tokenizer = self.tokenizer(path.clone()).await?;
-                MeterPlan::with_tokenizer(&self.dataset, rules, &self.seed, tokenizer)
+        let project = self.project()?;
+        let (unit, rules) = self.unit(&project)?;
+        let seed = &self.assignment.seed;
+        let (trainer, rules, probes) = match unit.task {
+            Task::Text { trainer, scale: _ } => (trainer, rules, None),
+            Task::Probes => {
+                let probes = ProbePlan::new(seed, rules.train_bytes);
+                // They have a budget instead of a text.
+                (Trainer::Reference, MeterRules { train_bytes: 0, ..rules }, Some(probes))
             }
         };
-        let failed =
-            |error| Ending::EngineFailed { detail: clip_detail(&format!("no plan: {error}")) };
+        let entries = entries(&project, trainer)?;
+        let planned = match entries.tokenizer.as_ref().filter(|_| probes.is_none()) {
+            None => MeterPlan::new(&self.dataset, &rules, seed),
+            Some(path) => {
+                let tokenizer = self.tokenizer(path.clone()).await?;
+                MeterPlan::with_tokenizer(&self.dataset, &rules, seed, tokenizer)
+            }
+        };
+        let planned = planned.map_err(|error| no_plan(&error.to_string()))?;
         let ranks = u32::try_from(self.devices.len()).unwrap_or(u32::MAX);
         // It has to see the devices that it was given, and no others.
-        let plan = planned.map_err(failed)?.on_devices(gpus_of(&self.devices));
+        let plan = planned.on_devices(gpus_of(&self.devices));
+        let plan = plan.with_entries(entries).with_world_size(ranks);
         let gate = &self.policy.admission.untrained;
-        let plan = if self.trial == Trial::first(self.trial.submission) {
-            plan.through_gate(gate, &self.seed)
+        let trial = self.assignment.trial();
+        let plan = if trial == Trial::first(trial.submission) {
+            plan.through_gate(gate, seed)
         } else {
             plan.under_gate(gate)
         };
-        Ok(plan.with_entries(entries).with_world_size(ranks))
+        Ok(match probes {
+            Some(probes) => plan.for_probes(probes),
+            None => plan,
+        })
     }
 
-    /// What of the archive is called.
-    fn entries(&self) -> Result<Entries, Ending> {
-        let violated = |detail: &str| Ending::ContractViolated { detail: clip_detail(detail) };
-        // It was read at admission, by the same rules.
-        let project = read_project(&self.archive, &self.policy)
-            .map_err(|rejection| violated(&rejection.to_string()))?;
-        Entries::of(&project).map_err(|error| violated(&error.to_string()))
+    /// What the archive holds. It was read at admission, by the same rules.
+    fn project(&self) -> Result<Project, Ending> {
+        read_project(&self.archive, &self.policy)
+            .map_err(|rejection| violated(&rejection.to_string()))
+    }
+
+    /// What this assignment measures, and by which rules. A unit that the policy does not have is
+    /// the mistake of whoever assigned it.
+    fn unit(&self, project: &Project) -> Result<(UnitPlan, MeterRules), Ending> {
+        let (tier, unit) = (self.assignment.tier, self.assignment.unit);
+        let planned = self.policy.scoring.funnel.tier(tier).and_then(|rules| {
+            let plan = rules.unit(project.kind, unit)?;
+            Some((plan, plan.meter_rules(&self.policy.meter, rules)))
+        });
+        let kind = project.kind;
+        planned.ok_or_else(|| {
+            no_plan(&format!("tier {tier} has no unit {unit} for a project of kind {kind:?}"))
+        })
     }
 
     /// Reads the submission's tokenizer where neither its size nor a panic holds up others.
@@ -441,6 +467,19 @@ impl Subject {
             }
         }
     }
+}
+
+fn violated(detail: &str) -> Ending {
+    Ending::ContractViolated { detail: clip_detail(detail) }
+}
+
+fn no_plan(detail: &str) -> Ending {
+    Ending::EngineFailed { detail: clip_detail(&format!("no plan: {detail}")) }
+}
+
+/// What is called to run a project.
+fn entries(project: &Project, trainer: Trainer) -> Result<Entries, Ending> {
+    Entries::of(project, trainer).map_err(|error| violated(&error.to_string()))
 }
 
 fn no_measurement(ending: Ending) -> MeterOutcome {

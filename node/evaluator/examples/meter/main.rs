@@ -34,7 +34,7 @@ type Failed = Box<dyn Error + Send + Sync>;
 const IMAGE: &str = "assay-evaluator:cpu";
 
 /// A transformer of two layers and a width of 128.
-const SUBMISSION: &str = "../../tests/fixtures/submissions/transformer-rope";
+const SUBMISSION: &str = "reference/transformer-rope";
 
 /// The stand-in.
 const ALONE: &str = include_str!("alone.py");

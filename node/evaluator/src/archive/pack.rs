@@ -84,9 +84,21 @@ pub enum PackError {
 pub fn pack(dir: &Path, limits: &ArchiveLimits) -> Result<Packed, PackError> {
     let mut files = BTreeMap::new();
     collect(dir, dir, limits, &mut files)?;
-    let bytes = write_zip(&files).map_err(|source| PackError::Write { source })?;
+    pack_files(&files, limits)
+}
+
+/// Packs files that are in memory, as [`pack`] does.
+///
+/// # Errors
+///
+/// [`PackError::Write`] and [`PackError::Refused`].
+pub fn pack_files(
+    files: &BTreeMap<String, Vec<u8>>,
+    limits: &ArchiveLimits,
+) -> Result<Packed, PackError> {
+    let bytes = write_zip(files).map_err(|source| PackError::Write { source })?;
     read_archive(&bytes, limits).map_err(|rejection| PackError::Refused { rejection })?;
-    Ok(Packed { bytes, digest: content_digest(&files) })
+    Ok(Packed { bytes, digest: content_digest(files) })
 }
 
 fn collect(

@@ -5,6 +5,7 @@ use node_core::id::Digest;
 use node_core::policy::{MeterRules, UntrainedRules};
 
 use super::passage::{Draws, Passage, Shape};
+use super::probing::ProbePlan;
 use super::project::Entries;
 use super::seed::SeedStream;
 use super::untrained::Untrained;
@@ -78,6 +79,8 @@ pub struct MeterPlan<'a> {
     pub(super) tokens_max: u32,
     /// What the untrained model is asked first.
     pub(super) untrained: Option<Untrained>,
+    /// What is run instead of a text.
+    pub(super) probes: Option<ProbePlan>,
 }
 
 impl<'a> MeterPlan<'a> {
@@ -153,6 +156,7 @@ impl<'a> MeterPlan<'a> {
             world_size: 1,
             tokens_max: 0,
             untrained: None,
+            probes: None,
         };
         plan.training.number = 1;
         Ok(plan)
@@ -197,6 +201,13 @@ impl<'a> MeterPlan<'a> {
         let mark = self.tokenizer.as_ref().map_or(0, Tokenizer::start_mark);
         self.untrained = Untrained::new(rules, (self.shape.vocabulary, mark), seed);
         self.under_gate(rules)
+    }
+
+    /// The same, and instead of a text the probe tasks are run, in the container's first process.
+    #[must_use]
+    pub fn for_probes(mut self, probes: ProbePlan) -> Self {
+        self.probes = Some(probes);
+        self
     }
 
     /// How many training batches the budget will be: exactly where tokens are bytes, otherwise

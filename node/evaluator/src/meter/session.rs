@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::audit::Audit;
 use super::loss::{positions_loss, scaled, BatchLoss};
+use super::operators;
 use super::plan::{Batch, BatchError, MeterPlan, Part};
 use super::project::Entries;
 use super::tally::Tally;
@@ -26,7 +27,7 @@ const LAST_FRAMES_MAX: u32 = 16;
 
 /// Why a measurement stops before its end.
 #[derive(Debug)]
-enum Halt {
+pub(super) enum Halt {
     /// The channel was closed.
     Left,
     /// It stops for a reason that has a name.
@@ -34,7 +35,7 @@ enum Halt {
 }
 
 impl Halt {
-    fn violated(detail: &str) -> Self {
+    pub(super) fn violated(detail: &str) -> Self {
         Self::Ended(Ending::ContractViolated { detail: clip_detail(detail) })
     }
 }
@@ -53,24 +54,26 @@ struct Start<'a> {
     token_budget: u64,
     batches: u32,
     batch_sequences: u32,
+    /// Whether the probe tasks are run instead of a text.
+    probes: bool,
     project: &'a Entries,
     files: BTreeMap<&'a str, &'a str>,
 }
 
 /// A measurement in progress.
 pub(super) struct Session<'a, S> {
-    wire: Wire<S>,
+    pub(super) wire: Wire<S>,
     plan: MeterPlan<'a>,
     progress: &'a watch::Sender<Progress>,
-    tally: Tally,
+    pub(super) tally: Tally,
     phase: Phase,
     logs: Vec<LogLine>,
     log_frames: u32,
-    requests: u32,
+    pub(super) requests: u32,
     /// Training batches that the budget comes to, or about so many.
     batches_total: u32,
     /// When training began.
-    since: Option<Instant>,
+    pub(super) since: Option<Instant>,
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
@@ -109,6 +112,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
         self.batches_total = self.plan.expected_batches().map_err(no_batch)?;
         self.begin(archive).await?;
         self.gate_untrained().await?;
+        if let Some(probes) = self.plan.probes {
+            return self.probe(probes).await;
+        }
         self.enter(Phase::HeldOutBefore);
         while let Some(batch) = self.next(Part::HeldOutBefore)? {
             let loss = self.score(&batch).await?;
@@ -138,7 +144,17 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
         }
         let start = self.start(archive)?;
         self.send(ToPeer::Start, &start).await?;
-        match self.receive().await? {
+        self.ready().await
+    }
+
+    /// Waits for the untrained model. Its graph comes before, where it could be traced.
+    async fn ready(&mut self) -> Result<(), Halt> {
+        let mut frame = self.receive().await?;
+        if let FromPeer::Operators { json } = frame {
+            self.tally.conduct.architecture = operators::fingerprint(json).await;
+            frame = self.receive().await?;
+        }
+        match frame {
             FromPeer::Ready { parameters } => self.claim_parameters(parameters),
             other => Err(unexpected(&other, "ready")),
         }
@@ -166,6 +182,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
             .files
             .iter()
             .map(|(path, content)| Some((path.as_str(), std::str::from_utf8(content).ok()?)))
+            .chain(
+                self.plan.entries.provided.iter().map(|(path, text)| Some((path.as_str(), *text))),
+            )
             .collect();
         let start = Start {
             protocol: PROTOCOL_VERSION,
@@ -180,6 +199,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
                 .saturating_mul(self.plan.shape.batch_tokens() as u64),
             batches: self.batches_total,
             batch_sequences: rules.batch_sequences,
+            probes: self.plan.probes.is_some(),
             project: &self.plan.entries,
             files: files.ok_or_else(|| Halt::violated("a file of the archive is not UTF-8"))?,
         };
@@ -279,7 +299,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
     }
 
     /// Takes a claim about the model's size. It can be a lie; a larger one is refused.
-    fn claim_parameters(&mut self, parameters: u64) -> Result<(), Halt> {
+    pub(super) fn claim_parameters(&mut self, parameters: u64) -> Result<(), Halt> {
         self.tally.parameters = self.tally.parameters.max(parameters);
         if parameters > self.plan.rules.parameters_max {
             return Err(Halt::Ended(Ending::TooManyParameters { parameters }));
@@ -287,7 +307,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
         Ok(())
     }
 
-    async fn send(&mut self, kind: ToPeer, payload: &[u8]) -> Result<(), Halt> {
+    pub(super) async fn send(&mut self, kind: ToPeer, payload: &[u8]) -> Result<(), Halt> {
         match self.wire.send(kind, payload).await {
             Ok(()) => Ok(()),
             Err(WireError::Malformed(detail)) => Err(Halt::violated(&detail)),
@@ -309,7 +329,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
     }
 
     /// The next frame that moves the measurement on: logs are kept, an exception ends it.
-    async fn receive(&mut self) -> Result<FromPeer, Halt> {
+    pub(super) async fn receive(&mut self) -> Result<FromPeer, Halt> {
         loop {
             match self.wire.receive().await {
                 Ok(FromPeer::Log { json }) => self.log(&json)?,
@@ -341,12 +361,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
         self.tally.batches()
     }
 
-    fn enter(&mut self, phase: Phase) {
+    pub(super) fn enter(&mut self, phase: Phase) {
         self.phase = phase;
         self.report();
     }
 
-    fn report(&self) {
+    pub(super) fn report(&self) {
         let (bytes_done, nanobpb) = self.tally.so_far();
         let trained_ms = self.since.map_or(0, |since| since.elapsed().as_millis());
         let trained_ms = u64::try_from(trained_ms).unwrap_or(u64::MAX);
@@ -373,7 +393,7 @@ fn failed(text: &str) -> Halt {
     Halt::Ended(Ending::SubmissionFailed { detail: clip_detail(text) })
 }
 
-fn unexpected(got: &FromPeer, expected: &str) -> Halt {
+pub(super) fn unexpected(got: &FromPeer, expected: &str) -> Halt {
     Halt::violated(&format!("a frame `{}` where `{expected}` was due", got.name()))
 }
 

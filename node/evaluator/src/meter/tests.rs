@@ -20,7 +20,7 @@ const TOKENS: usize = 16;
 const BATCHES: u32 = 6;
 
 /// Text with structure, enough for every split.
-fn dataset(dir: &Path) -> Dataset {
+pub(super) fn dataset(dir: &Path) -> Dataset {
     let line = |n: usize| format!("{n} and the {} begat {} in the land\n", n * 7919, n * 104_729);
     let chapter = |c: usize| (0..60).map(|n| line(c * 60 + n)).collect::<String>() + "\n";
     let input = dir.join("text");
@@ -28,7 +28,7 @@ fn dataset(dir: &Path) -> Dataset {
     prepare(&[input], &dir.join("data")).unwrap()
 }
 
-fn rules() -> MeterRules {
+pub(super) fn rules() -> MeterRules {
     MeterRules {
         train_bytes: u64::from(BATCHES) * 256 + 100,
         heldout_bytes: 512,
@@ -40,18 +40,18 @@ fn rules() -> MeterRules {
     }
 }
 
-fn archive() -> Archive {
+pub(super) fn archive() -> Archive {
     let file = |path: &str| (path.to_owned(), b"x = 1\n".to_vec());
     Archive { files: [file("architecture.py"), file("training.py")].into() }
 }
 
 /// The container's end of the channel.
-struct Peer {
-    io: DuplexStream,
+pub(super) struct Peer {
+    pub(super) io: DuplexStream,
 }
 
 impl Peer {
-    async fn send(&mut self, kind: u8, payload: &[u8]) {
+    pub(super) async fn send(&mut self, kind: u8, payload: &[u8]) {
         let mut frame = vec![kind];
         frame.extend(u32::try_from(payload.len()).unwrap().to_le_bytes());
         frame.extend(payload);
@@ -59,7 +59,7 @@ impl Peer {
         self.io.write_all(&frame).await.ok();
     }
 
-    async fn receive(&mut self) -> Option<(u8, Vec<u8>)> {
+    pub(super) async fn receive(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut head = [0; 5];
         self.io.read_exact(&mut head).await.ok()?;
         let mut payload = vec![0; u32::from_le_bytes(*head[1..].first_chunk().unwrap()) as usize];
@@ -67,14 +67,14 @@ impl Peer {
         Some((head[0], payload))
     }
 
-    async fn hello(&mut self) -> Vec<u8> {
+    pub(super) async fn hello(&mut self) -> Vec<u8> {
         self.send(17, &PROTOCOL_VERSION.to_le_bytes()).await;
         let (kind, start) = self.receive().await.unwrap();
         assert_eq!(kind, 1);
         start
     }
 
-    async fn number(&mut self, kind: u8, number: u64) {
+    pub(super) async fn number(&mut self, kind: u8, number: u64) {
         self.send(kind, &number.to_le_bytes()).await;
     }
 

@@ -13,6 +13,8 @@
 //! | 6 finish | meter | nothing: all is measured |
 //! | 26 probe | meter | as ask; the model is untrained, and the tokens are no text |
 //! | 27 count | meter | nothing: probing is over |
+//! | 30 task | meter | JSON: of which size the model of the next probe task is |
+//! | 31 lesson | meter | u32 each: sequences, tokens, positions; inputs; positions; answers |
 //! | 17 hello | container | protocol version u32, then the UUIDs of its devices, a line each |
 //! | 18 ready | container | parameters u64 of the untrained model |
 //! | 19 predictions | container | request u32, then log-probabilities f32, a row per position |
@@ -25,6 +27,7 @@
 //! | 28 raised | container | text: the model raised an exception at a probe |
 //! | 29 counted | container | parameters u64, and how many of them got no gradient u64 (all bits |
 //! | | | set: not known) |
+//! | 25 operators | container | JSON: the untrained model's operators (`operators`); before ready |
 //!
 //! Tokens have as many bytes as the start frame's `id_bytes` says. Zero positions are all of them;
 //! otherwise they count through the batch, sequence after sequence, in ascending order.
@@ -55,6 +58,10 @@ pub const LOG_BYTES_MAX: usize = 1024;
 /// Log lines of one run. Lower: an honest loop that logs each step is refused. Higher: a container
 /// can keep the node reading numbers that nobody will see.
 pub const LOG_FRAMES_MAX: u32 = 1_000_000;
+
+/// Bytes of a traced graph: as many operators and edges as are read. Lower: deep models have no
+/// family. Higher: a container can keep the node reading.
+pub const OPERATORS_BYTES_MAX: usize = 2 << 20;
 
 /// Bytes of a number in a payload.
 const U32_BYTES: usize = 4;
@@ -109,6 +116,8 @@ pub(super) enum ToPeer {
     Finish = 6,
     Probe = 26,
     Count = 27,
+    ProbeTask = 30,
+    Lesson = 31,
 }
 
 /// Frames that the container may send.
@@ -151,6 +160,10 @@ pub(super) enum FromPeer {
         parameters: u64,
         /// Parameters without a gradient.
         idle: Option<u64>,
+    },
+    /// The traced model, a claim as well.
+    Operators {
+        json: Vec<u8>,
     },
 }
 
@@ -210,6 +223,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
             22 => (0, LOG_BYTES_MAX),
             23 | 24 | 28 => (0, ERROR_BYTES_MAX),
             29 => (2 * U64_BYTES, 2 * U64_BYTES),
+            25 => (0, OPERATORS_BYTES_MAX),
             other => return Err(WireError::Malformed(format!("there is no frame {other}"))),
         };
         if length < least || length > most {
@@ -252,6 +266,7 @@ fn decode(kind: u8, payload: &[u8]) -> FromPeer {
             let idle = idle.map(u64::from_le_bytes).filter(|idle| *idle != u64::MAX);
             FromPeer::Counted { parameters: number(), idle }
         }
+        25 => FromPeer::Operators { json: payload.to_vec() },
         _ => FromPeer::Error { text: String::from_utf8_lossy(payload).into_owned() },
     }
 }
@@ -287,6 +302,7 @@ impl FromPeer {
             Self::OutOfDeviceMemory => "no memory",
             Self::Raised { .. } => "raised",
             Self::Counted { .. } => "counted",
+            Self::Operators { .. } => "operators",
         }
     }
 }

@@ -19,6 +19,7 @@ use node_core::policy::{DuplicateRules, Policy};
 use node_core::unit::BlockNumber;
 use node_evaluator::archive::{content_digest, pack, read_archive, Archive};
 use node_evaluator::fingerprint::{shingles, sketch};
+use node_evaluator::reference::{self, Reference, TRAINER};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures").join(name)
@@ -30,6 +31,12 @@ fn fixtures(kind: &str) -> BTreeMap<String, Files> {
         .filter(|path| path.is_dir())
         .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), files(&path)))
         .collect()
+}
+
+/// What ships with the node, by name.
+fn references() -> BTreeMap<String, Files> {
+    let named = |reference: &Reference| (reference.name().to_owned(), reference.files());
+    reference::references().iter().map(named).collect()
 }
 
 fn files(folder: &Path) -> Files {
@@ -69,7 +76,8 @@ fn judged(index: &SketchIndex, files: &Files) -> Judgement {
 
 #[test]
 fn renaming_reordering_reformatting_and_moving_code_change_nothing() {
-    for (name, original) in fixtures("duplicates").into_iter().chain(fixtures("submissions")) {
+    let kinds = [fixtures("duplicates"), fixtures("submissions"), references()];
+    for (name, original) in kinds.into_iter().flatten() {
         let sketch = sketched_whole(&original);
         for (disguise, copy) in [
             ("renamed", renamed(&original)),
@@ -145,7 +153,7 @@ fn five_independent_works_of_one_style_are_not_flagged() {
 #[test]
 fn deeper_changes_cost_a_copy_little_of_its_similarity() {
     let honest = fixtures("duplicates");
-    let other = fixtures("submissions").remove("ssm").unwrap();
+    let other = references().remove("ssm").unwrap();
     type Change<'a> = (&'a str, u32, Box<dyn Fn(&Files) -> Files + 'a>);
     let changes: [Change<'_>; 7] = [
         ("unmentioned code added", 1_000_000, Box::new(|f| disguise::bloated(f, &other, false))),
@@ -169,17 +177,17 @@ fn deeper_changes_cost_a_copy_little_of_its_similarity() {
 #[test]
 fn what_the_references_contain_says_nothing() {
     let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/fingerprint/references.txt");
-    let all: BTreeSet<u64> = ["transformer-rope", "ssm"]
-        .iter()
-        .flat_map(|name| shingles(&files(&fixture("submissions").join(name))).unwrap())
-        .collect();
+    let mut shipped = references();
+    let trainer = Files::from([("training.py".to_owned(), TRAINER.as_bytes().to_vec())]);
+    shipped.insert("trainer".to_owned(), trainer);
+    let all: BTreeSet<u64> = shipped.values().flat_map(|files| shingles(files).unwrap()).collect();
     let lines: String = all.iter().map(|shingle| format!("{shingle:016x}\n")).collect();
     if std::env::var_os("ASSAY_TEST_WRITE_REFERENCES").is_some() {
         std::fs::write(&list, &lines).unwrap();
     }
     assert_eq!(std::fs::read_to_string(&list).unwrap(), lines, "write it anew, see above");
-    for name in ["transformer-rope", "ssm"] {
-        let reference = sketched(&disguised(&files(&fixture("submissions").join(name))));
+    for (name, files) in &shipped {
+        let reference = sketched(&disguised(files));
         assert!(reference.shingles() < 8, "{name}: {reference:?}");
     }
 }

@@ -5,12 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use node_core::evidence::{Conduct, Evidence, Flag, Hook, Metrics, Receipt};
+use node_core::evidence::{Conduct, Evidence, Flag, Hook, Metrics, ProbeFigure, Receipt};
 use node_core::id::{
     AssignmentId, Attempt, BlockHash, ContentDigest, Digest, Hotkey, LeaseId, RunId, Salt,
     Signature, SubmissionId,
 };
-use node_core::limits::{LOSS_CURVE_POINTS_MAX, SHOWN_BEFORE_MAX};
+use node_core::limits::{LOSS_CURVE_POINTS_MAX, PROBE_TASKS_MAX, SHOWN_BEFORE_MAX};
 use node_core::reward::{Fingerprint, SKETCH_MAX};
 use node_core::unit::UnixMs;
 use proto::v1;
@@ -178,6 +178,7 @@ fn metrics_to_wire(metrics: &Metrics) -> v1::Metrics {
         architecture: metrics.conduct.architecture.clone().map_or_else(Vec::new, Vec::from),
         flags: flags_to_wire(&metrics.conduct.flags),
         idle_parameters: metrics.conduct.idle_parameters,
+        probes: metrics.conduct.probes.iter().map(probe_to_wire).collect(),
     }
 }
 
@@ -237,6 +238,29 @@ fn flags_from_wire(flags: &[u32]) -> Result<BTreeSet<Flag>, ConvertError> {
     Ok(read)
 }
 
+fn probe_to_wire(figure: &ProbeFigure) -> v1::ProbeFigure {
+    v1::ProbeFigure {
+        task: figure.task.into(),
+        score_ppm: figure.score_ppm,
+        loss_micronats: figure.loss_micronats,
+        floor_micronats: figure.floor_micronats,
+    }
+}
+
+fn probes_from_wire(probes: &[v1::ProbeFigure]) -> Result<Vec<ProbeFigure>, ConvertError> {
+    at_most("probes", probes, PROBE_TASKS_MAX)?;
+    let mut read: Vec<ProbeFigure> = Vec::with_capacity(probes.len());
+    for one in probes {
+        let task = small("task", one.task, u8::MAX.into())?;
+        if read.last().is_some_and(|last| last.task >= task) {
+            return Err(ConvertError::Order { field: "probes" });
+        }
+        let v1::ProbeFigure { task: _, score_ppm, loss_micronats, floor_micronats } = *one;
+        read.push(ProbeFigure { task, score_ppm, loss_micronats, floor_micronats });
+    }
+    Ok(read)
+}
+
 fn metrics_from_wire(metrics: v1::Metrics) -> Result<Metrics, ConvertError> {
     at_most("loss_curve_microbpb", &metrics.loss_curve_microbpb, LOSS_CURVE_POINTS_MAX)?;
     Ok(Metrics {
@@ -263,6 +287,7 @@ fn metrics_from_wire(metrics: v1::Metrics) -> Result<Metrics, ConvertError> {
             architecture: architecture_from_wire(metrics.architecture)?,
             flags: flags_from_wire(&metrics.flags)?,
             idle_parameters: metrics.idle_parameters,
+            probes: probes_from_wire(&metrics.probes)?,
         },
     })
 }

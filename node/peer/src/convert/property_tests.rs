@@ -1,7 +1,7 @@
 //! Whatever core says survives the wire, and whatever comes over the wire keeps the limits.
 
 use node_core::assignment::Assignment;
-use node_core::evidence::{Conduct, Evidence, Flag, Hook, Metrics, Receipt};
+use node_core::evidence::{Conduct, Evidence, Flag, Hook, Metrics, ProbeFigure, Receipt};
 use node_core::id::{
     AssignmentId, Attempt, ContentDigest, Digest, LeaseId, RunId, Salt, Signature, SubmissionId,
 };
@@ -82,6 +82,11 @@ fn ending() -> impl Strategy<Value = Ending> {
     ]
 }
 
+fn figure((task, number): (u8, u32)) -> ProbeFigure {
+    let score_ppm = number % 1_000_001;
+    ProbeFigure { task, score_ppm, loss_micronats: number, floor_micronats: number / 2 }
+}
+
 fn metrics() -> impl Strategy<Value = Metrics> {
     let curve = vec(any::<u32>(), 0..=LOSS_CURVE_POINTS_MAX);
     // None of no labels.
@@ -112,6 +117,7 @@ fn metrics() -> impl Strategy<Value = Metrics> {
             architecture,
             flags: Flag::ALL.into_iter().filter(|flag| small[*flag as usize] % 2 == 1).collect(),
             idle_parameters: (small[3] % 2 == 0).then_some(large[3]),
+            probes: (0..).zip(small).map(figure).collect(),
         },
     })
 }

@@ -1,4 +1,4 @@
-use node_core::evidence::{Conduct, Evidence, Flag, Hook, Metrics, Receipt};
+use node_core::evidence::{Conduct, Evidence, Flag, Hook, Metrics, ProbeFigure, Receipt};
 use node_core::id::{
     AssignmentId, Attempt, BlockHash, ContentDigest, Digest, Hotkey, LeaseId, Netuid, RunId, Salt,
     Signature, SubmissionId,
@@ -10,7 +10,7 @@ use node_core::lease::{
 };
 use node_core::limits::{
     LEASES_PER_ACQUIRE_MAX, LEASE_TOTAL_MS_MAX, LOSS_CURVE_POINTS_MAX, PEER_MESSAGE_BYTES_MAX,
-    RECEIPTS_PER_PAGE_MAX, RECEIPTS_PER_SUBMISSION_MAX, REPLICA_NUMBERS_MAX,
+    PROBE_TASKS_MAX, RECEIPTS_PER_PAGE_MAX, RECEIPTS_PER_SUBMISSION_MAX, REPLICA_NUMBERS_MAX,
 };
 use node_core::outcome::Ending;
 use node_core::reward::{Fingerprint, SKETCH_MAX};
@@ -78,8 +78,14 @@ fn metrics() -> Metrics {
             architecture: Fingerprint::try_from(labels(SKETCH_MAX)).ok(),
             flags: Flag::ALL.into(),
             idle_parameters: Some(19),
+            probes: (0..=u8::MAX).take(PROBE_TASKS_MAX).map(figure).collect(),
         },
     }
+}
+
+fn figure(task: u8) -> ProbeFigure {
+    let most = u32::MAX;
+    ProbeFigure { task, score_ppm: most, loss_micronats: most, floor_micronats: most }
 }
 
 /// So many labels, each as long as one can be.
@@ -220,6 +226,18 @@ fn numbers_texts_and_lists_are_held_to_their_limits() {
         metrics.loss_curve_microbpb = vec![0; LOSS_CURVE_POINTS_MAX + 1];
     });
     assert!(matches!(curve, Err(ConvertError::TooMany { field: "loss_curve_microbpb", .. })));
+
+    let probes = |tasks: &[u32]| {
+        changed_evidence(|evidence| {
+            let figure = |task: &u32| v1::ProbeFigure { task: *task, ..Default::default() };
+            evidence.metrics.as_mut().unwrap().probes = tasks.iter().map(figure).collect();
+        })
+    };
+    assert!(probes(&[0, 255]).is_ok());
+    assert!(matches!(probes(&[256]), Err(ConvertError::Range { field: "task", .. })));
+    assert_eq!(probes(&[1, 1]), Err(ConvertError::Order { field: "probes" }));
+    let many = probes(&(0..33).collect::<Vec<u32>>());
+    assert!(matches!(many, Err(ConvertError::TooMany { field: "probes", .. })));
 
     let architecture = |labels: Vec<u64>| {
         changed_evidence(|evidence| evidence.metrics.as_mut().unwrap().architecture = labels)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use node_core::assignment::Assignment;
 use node_core::commitment::Location;
 use node_core::duplicates::{Likeness, Sketch};
-use node_core::evidence::{Conduct, Evidence, Flag, Hook, Metrics, Receipt};
+use node_core::evidence::{Conduct, Evidence, Flag, Hook, Metrics, ProbeFigure, Receipt};
 use node_core::health::observation::{ProbeFigures, ProbeStep};
 use node_core::health::{Blamed, Cause, DeviceRow, Failure, Order, Seen, Standing};
 use node_core::hold::{Doubt, Resolution, Resolved};
@@ -16,11 +16,8 @@ use node_core::id::{
 use node_core::inventory::{DeviceId, DeviceKind};
 use node_core::lease::{Grant, LeaseRow, LeaseState, Seal, Spent};
 use node_core::outcome::Ending;
-<<<<<<< ours
-use node_core::reward::Fingerprint;
-=======
 use node_core::review::{Opinion, Review};
->>>>>>> theirs
+use node_core::reward::Fingerprint;
 use node_core::rows::{
     Carries, CursorRow, IntentRow, IntentState, JournalEntry, JournalStep, MeasurementRow,
     OutcomeRow, ReceiptRow, ReceiptStanding, ReviewRow, Row, RunRow, RunState, SignedExtrinsic,
@@ -96,6 +93,12 @@ fn receipt_row(slot: u64, sequence: u64) -> ReceiptRow {
             architecture: Fingerprint::try_from(vec![1, u64::MAX]).ok(),
             flags: [Flag::NotFinite, Flag::Raised].into(),
             idle_parameters: Some(13),
+            probes: vec![ProbeFigure {
+                task: u8::MAX,
+                score_ppm: 13,
+                loss_micronats: 14,
+                floor_micronats: u32::MAX,
+            }],
             ..Conduct::default()
         },
     };

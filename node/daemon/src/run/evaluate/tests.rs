@@ -6,6 +6,7 @@ use node_core::id::{sha256, AssignmentId, Attempt, LeaseId, SubmissionId};
 use node_core::inventory::DeviceId;
 use node_evaluator::archive::pack;
 use node_evaluator::dataset::prepare;
+use node_evaluator::reference::reference;
 use node_runner::{EngineConfig, Gate, SandboxSpec};
 
 use super::*;
@@ -37,8 +38,7 @@ impl World {
     async fn in_image(image: &str, name: &'static str, warm_start: bool, batches: u64) -> Self {
         let mut policy = Policy::dev();
         policy.run.warm_start = warm_start;
-        policy.meter.train_bytes = batches * 16 * 64;
-        policy.meter.heldout_bytes = 1024;
+        set_batches(&mut policy, batches);
         Self::under(policy, image, name).await
     }
 
@@ -103,15 +103,27 @@ impl World {
 
     /// Runs other files than those that were admitted, on so many devices.
     async fn run_files(&self, files: Archive, devices: usize) -> (Ending, Option<Metrics>) {
-        let (_stop, stopped) = oneshot::channel();
-        let (started, _events) = mpsc::channel(1);
-        let progress = watch::Sender::new(Progress::default());
         let slot = |number| Device { id: DeviceId(format!("cpu-{number}")), ..Self::device() };
         let spec = RunSpec { devices: (0..devices).map(slot).collect(), ..self.spec(7) };
-        let ran = self.evaluator.run(spec, Some(Arc::new(files)), stopped, progress, started).await;
+        let ran = self.run_spec(spec, files).await;
         self.evaluator.close().await;
         assert_eq!(self.engine.leftovers().await.unwrap(), []);
         ran
+    }
+
+    /// Runs other files as a unit of a tier.
+    async fn run_unit(&self, files: Archive, tier: u8, unit: u8) -> (Ending, Option<Metrics>) {
+        let number = 1_000 + u64::from(tier) * 100 + u64::from(unit);
+        let mut spec = self.spec(number);
+        (spec.assignment.tier, spec.assignment.unit) = (tier, unit);
+        self.run_spec(spec, files).await
+    }
+
+    async fn run_spec(&self, spec: RunSpec, files: Archive) -> (Ending, Option<Metrics>) {
+        let (_stop, stopped) = oneshot::channel();
+        let (started, _events) = mpsc::channel(1);
+        let progress = watch::Sender::new(Progress::default());
+        self.evaluator.run(spec, Some(Arc::new(files)), stopped, progress, started).await
     }
 
     /// Makes a container ahead and waits until it is there.
@@ -246,8 +258,11 @@ async fn python_behind_a_gate_is_what_it_would_be_without_one() {
     assert_eq!(said[0], said[1]);
 }
 
-/// The files of a fixture.
+/// The files of a fixture or of a reference.
 fn files(name: &str) -> Archive {
+    if let Some(reference) = reference(name) {
+        return Archive { files: reference.files() };
+    }
     let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let fixture = fixtures.join("../../tests/fixtures/submissions").join(name);
     let limits = Policy::dev().archive;
@@ -256,9 +271,16 @@ fn files(name: &str) -> Archive {
 
 fn short_policy() -> Policy {
     let mut policy = Policy::dev();
-    policy.meter.train_bytes = 6 * 16 * 64;
-    policy.meter.heldout_bytes = 1024;
+    set_batches(&mut policy, 6);
     policy
+}
+
+/// A training budget of so many batches in every tier, and two of held-out text.
+fn set_batches(policy: &mut Policy, batches: u64) {
+    for tier in &mut policy.scoring.funnel.tiers {
+        tier.train_bytes = batches * 16 * 64;
+    }
+    policy.meter.heldout_bytes = 1024;
 }
 
 #[tokio::test]
@@ -332,4 +354,156 @@ async fn the_meter_gives_up_a_slow_run_before_the_wall_clock_kills_it() {
     let (ending, _) = world.run_files(files("sleeper"), 1).await;
     let Ending::TooSlow { ran_ms } = ending else { panic!("{ending:?}") };
     assert!((9_500..10_000).contains(&ran_ms), "{ran_ms}");
+}
+
+/// A project of the reference's files and of others, which replace them; empty ones are left out.
+fn project(name: &str, other: &[(&str, &str)]) -> Archive {
+    let mut archive = files(name);
+    for (path, text) in other {
+        archive.files.insert((*path).to_owned(), text.as_bytes().to_vec());
+    }
+    archive.files.retain(|_, text| !text.is_empty());
+    archive
+}
+
+#[tokio::test]
+async fn each_kind_of_project_runs_with_what_the_node_adds_to_it() {
+    use node_core::evidence::Hook;
+    let world = World::under(short_policy(), IMAGE, "kinds").await;
+    let alone = project("ssm", &[("prism.yaml", "kind: architecture_only\n")]);
+    let own_file = "kind: training_for_arch\narchitecture_id: ssm\n";
+    let training = project("ssm", &[("prism.yaml", own_file), ("architecture.py", "")]);
+    let unknown = own_file.replace("ssm", "mamba");
+    let unknown = project("ssm", &[("prism.yaml", &unknown), ("architecture.py", "")]);
+
+    // In tier 2 the first two units are of the own trainer, the others of the reference.
+    let full_own = computed(world.run_unit(files("ssm"), 2, 0).await);
+    let full_reference = computed(world.run_unit(files("ssm"), 2, 2).await);
+    let alone_reference = computed(world.run_unit(alone.clone(), 2, 2).await);
+    let training_own = computed(world.run_unit(training.clone(), 2, 0).await);
+    // The same seed, so the bits tell who trained what.
+    assert_eq!(full_own.sum_nll_nanonats, training_own.sum_nll_nanonats);
+    assert_eq!(full_reference.sum_nll_nanonats, alone_reference.sum_nll_nanonats);
+    assert_ne!(full_own.sum_nll_nanonats, full_reference.sum_nll_nanonats);
+    assert_eq!(full_own.conduct.architecture, alone_reference.conduct.architecture);
+    // The reference trainer keeps the contract of hooks, the project that of the loop.
+    let hooks = |metrics: &Metrics| metrics.conduct.hooks_used.keys().copied().collect::<Vec<_>>();
+    assert_eq!(hooks(&full_own), []);
+    assert_eq!(hooks(&alone_reference), [Hook::GetRecipe, Hook::ConfigureOptimizer]);
+
+    let (ending, _) = world.run_unit(unknown, 2, 0).await;
+    let Ending::ContractViolated { detail } = ending else { panic!("{ending:?}") };
+    assert!(detail.contains("`mamba` is no architecture that is known here"), "{detail}");
+    for (files, tier, unit) in [(alone, 2, 0), (training, 2, 2), (files("ssm"), 4, 0)] {
+        let (ending, metrics) = world.run_unit(files, tier, unit).await;
+        let Ending::EngineFailed { detail } = ending else { panic!("{ending:?}") };
+        assert!(detail.contains(&format!("tier {tier} has no unit {unit}")), "{detail}");
+        assert_eq!(metrics, None);
+    }
+    world.evaluator.close().await;
+    assert_eq!(world.engine.leftovers().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_unit_has_the_budget_and_the_scale_of_its_plan() {
+    let mut policy = short_policy();
+    for (tier, batches) in policy.scoring.funnel.tiers.iter_mut().zip([6, 8, 10]) {
+        tier.train_bytes = batches * 16 * 64;
+    }
+    // More than the reference has, and a quarter of it is less.
+    policy.meter.parameters_max = 200_000;
+    let world = World::under(policy, IMAGE, "scales").await;
+    let unit = |tier, unit| world.run_unit(files("ssm"), tier, unit);
+    let batches = |ran| {
+        let metrics = computed(ran);
+        (metrics.covered_bytes / 1024, metrics.batches)
+    };
+    assert_eq!(batches(unit(1, 0).await), (6, 6));
+    assert_eq!(batches(unit(2, 1).await), (8, 8));
+    assert_eq!(batches(unit(3, 0).await), (10, 10));
+    // Longer sequences, half as many of them; twice as many sequences.
+    assert_eq!(batches(unit(3, 3).await), (10, 10));
+    assert_eq!(batches(unit(3, 4).await), (10, 5));
+    let (quartered, _) = unit(3, 1).await;
+    assert_eq!(quartered, Ending::TooManyParameters { parameters: 115_968 });
+    world.evaluator.close().await;
+    assert_eq!(world.engine.leftovers().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_traced_architecture_is_known_again_at_other_sizes_and_under_other_names() {
+    let world = World::under(short_policy(), IMAGE, "traced").await;
+    let changed = |name: &str, changes: &[(&str, &str)]| {
+        let mut text = reference(name).unwrap().architecture().to_owned();
+        for (old, new) in changes {
+            assert!(text.contains(old), "{old}");
+            text = text.replace(old, new);
+        }
+        project(name, &[("architecture.py", &text)])
+    };
+    let sizes = [("WIDTH = 128", "WIDTH = 96"), ("HEADS = 4", "HEADS = 3")];
+    let deeper = [("LAYERS = 2", "LAYERS = 5"), ("HIDDEN = 320", "HIDDEN = 200")];
+    let names = [("Attention", "Mixer"), ("qkv", "three"), ("embedding", "table")];
+    let other = changed("transformer-rope", &[&sizes[..], &deeper, &names].concat());
+    let mut traced = Vec::new();
+    for (unit, files) in (0..).zip([files("transformer-rope"), other, files("ssm")]) {
+        // In any tier: a number of its own for each.
+        let mut spec = world.spec(unit);
+        spec.assignment.seed = Digest([3; 32]);
+        let metrics = computed(world.run_spec(spec, files).await);
+        traced.push(metrics.conduct.architecture.expect("the model is traced"));
+    }
+    let [reference, again, ssm] = &traced[..] else { panic!("three were run") };
+    let (same, apart) = (reference.similarity_ppm(again), reference.similarity_ppm(ssm));
+    println!("alike by {same} and {apart} of 1,000,000");
+    assert!(same >= 820_000, "{same}");
+    assert!(apart < 550_000, "{apart}");
+    world.evaluator.close().await;
+    assert_eq!(world.engine.leftovers().await.unwrap(), []);
+}
+
+/// Averages the embeddings of all tokens so far: it knows which there were, and not where.
+const BAG: &str = "import torch
+from torch import nn
+
+
+class Bag(nn.Module):
+    def __init__(self, vocabulary):
+        super().__init__()
+        self.embedding = nn.Embedding(vocabulary, 64)
+        self.head = nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, vocabulary))
+
+    def forward(self, tokens):
+        steps = torch.arange(1, tokens.shape[1] + 1, device=tokens.device)
+        return self.head(self.embedding(tokens).cumsum(1) / steps[:, None])
+
+
+def build_model(ctx):
+    return Bag(ctx.vocab_size)
+";
+
+#[tokio::test]
+async fn probe_tasks_tell_a_mechanism_that_sees_order_from_one_that_does_not() {
+    let mut policy = short_policy();
+    policy.scoring.funnel.tiers[2].train_bytes = Policy::dev().scoring.funnel.tiers[2].train_bytes;
+    let world = World::under(policy, IMAGE, "probes").await;
+    let bag = project("transformer-rope", &[("architecture.py", BAG)]);
+    let mut of = Vec::new();
+    for files in [files("transformer-rope"), bag] {
+        let metrics = computed(world.run_unit(files, 3, 5).await);
+        println!("{:?}", metrics.conduct.probes);
+        of.push(metrics.conduct.probes);
+    }
+    let [transformer, bag] = &of[..] else { panic!("two were run") };
+    assert_eq!((transformer.len(), bag.len()), (9, 9));
+    // Copying eight tokens, and the values of three keys.
+    for task in [0, 4] {
+        let (sees, blind) = (transformer[task], bag[task]);
+        assert_eq!(sees.floor_micronats, blind.floor_micronats);
+        assert!(sees.floor_micronats > 1_000_000, "{sees:?}");
+        assert!(sees.score_ppm > 500_000, "{sees:?}");
+        assert!(blind.score_ppm < 150_000, "{blind:?}");
+    }
+    world.evaluator.close().await;
+    assert_eq!(world.engine.leftovers().await.unwrap(), []);
 }

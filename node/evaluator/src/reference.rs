@@ -1,0 +1,143 @@
+//! What the node itself brings to a run: the reference submissions, and the reference trainer.
+//!
+//! The reference submissions are what others are compared with; each is a project as a miner would
+//! send it, and is admitted like one. The reference trainer trains any architecture, so that two of
+//! them differ by what they are and not by how they were trained.
+//!
+//! Files that the node adds to a submission's stand under names that begin with `assay:`. No path
+//! of an archive has a colon, so they are nobody else's.
+
+use std::collections::BTreeMap;
+
+use node_core::id::ContentDigest;
+use node_core::policy::ArchiveLimits;
+
+use crate::archive::{content_digest, pack_files, PackError, Packed};
+use crate::project::{ARCHITECTURE_FILE, TRAINING_FILE};
+
+/// Where the reference trainer stands among the files of a run.
+pub(crate) const TRAINER_PATH: &str = "assay:trainer.py";
+
+/// The reference trainer, of the contract of hooks.
+pub const TRAINER: &str = include_str!("../reference/trainer/training.py");
+
+/// A submission that ships with the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reference {
+    name: &'static str,
+    architecture: &'static str,
+    training: &'static str,
+}
+
+const REFERENCES: [Reference; 2] = [
+    Reference {
+        name: "transformer-rope",
+        architecture: include_str!("../reference/transformer-rope/architecture.py"),
+        training: include_str!("../reference/transformer-rope/training.py"),
+    },
+    Reference {
+        name: "ssm",
+        architecture: include_str!("../reference/ssm/architecture.py"),
+        training: include_str!("../reference/ssm/training.py"),
+    },
+];
+
+/// All reference submissions; the first is the one that qualities are measured by.
+#[must_use]
+pub fn references() -> &'static [Reference] {
+    &REFERENCES
+}
+
+/// The reference submission of this name.
+#[must_use]
+pub fn reference(name: &str) -> Option<Reference> {
+    REFERENCES.into_iter().find(|reference| reference.name == name)
+}
+
+impl Reference {
+    /// Its name, which an `architecture_id` may be.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The text of its architecture.
+    #[must_use]
+    pub fn architecture(&self) -> &'static str {
+        self.architecture
+    }
+
+    /// Its files, by path.
+    #[must_use]
+    pub fn files(&self) -> BTreeMap<String, Vec<u8>> {
+        let file = |path: &str, text: &str| (path.to_owned(), text.as_bytes().to_vec());
+        [file(ARCHITECTURE_FILE, self.architecture), file(TRAINING_FILE, self.training)].into()
+    }
+
+    /// What it is known by.
+    #[must_use]
+    pub fn digest(&self) -> ContentDigest {
+        content_digest(&self.files())
+    }
+
+    /// As an archive, the same bytes every time.
+    ///
+    /// # Errors
+    ///
+    /// [`PackError`] if it breaks the limits.
+    pub fn packed(&self, limits: &ArchiveLimits) -> Result<Packed, PackError> {
+        pack_files(&self.files(), limits)
+    }
+
+    /// Where its architecture stands among the files of a run that is not its own.
+    pub(crate) fn architecture_path(&self) -> String {
+        format!("assay:{}/{ARCHITECTURE_FILE}", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use node_core::admission::{Rule, Verdict};
+    use node_core::policy::Policy;
+
+    use super::*;
+    use crate::admit::admit;
+
+    #[test]
+    fn both_are_admitted_wherever_they_are_packed_and_are_what_they_say() {
+        for reference in references() {
+            for policy in [Policy::dev(), Policy::standard()] {
+                let packed = reference.packed(&policy.archive).unwrap();
+                assert_eq!(packed, reference.packed(&policy.archive).unwrap());
+                assert_eq!(packed.digest, reference.digest());
+                let (verdict, _) = admit(&packed.bytes, &packed.digest, &policy);
+                let Verdict::Admitted { flags, .. } = verdict else { panic!("{verdict:?}") };
+                assert_eq!(flags, [], "{}", reference.name());
+            }
+        }
+        assert_eq!(reference("ssm"), Some(references()[1]));
+        assert_eq!(reference("SSM"), None);
+    }
+
+    #[test]
+    fn the_trainer_is_a_training_that_admission_would_take() {
+        let mut files = references()[0].files();
+        files.insert(TRAINING_FILE.to_owned(), TRAINER.as_bytes().to_vec());
+        let policy = Policy::standard();
+        let packed = pack_files(&files, &policy.archive).unwrap();
+        let (verdict, _) = admit(&packed.bytes, &packed.digest, &policy);
+        assert!(matches!(verdict, Verdict::Admitted { ref flags, .. } if flags.is_empty()));
+    }
+
+    #[test]
+    fn no_archive_has_a_file_where_the_nodes_are() {
+        let limits = Policy::dev().archive;
+        for path in [TRAINER_PATH.to_owned(), references()[0].architecture_path()] {
+            let files = [(path.clone(), TRAINER.as_bytes().to_vec())].into();
+            let Err(PackError::Refused { rejection }) = pack_files(&files, &limits) else {
+                panic!("`{path}` is taken")
+            };
+            assert_eq!(rejection.rule, Rule::ArchivePathName, "{path}");
+        }
+    }
+}
