@@ -12,6 +12,7 @@ use node_core::limits::{LEASE_START_MS_MAX, LEASE_TOTAL_MS_MAX, LEASE_TTL_MS, SE
 use node_core::machine::effect::Effect;
 use node_core::rows::{ReceiptStanding, Row, RunState, Write};
 use node_core::submission::SubmissionState;
+use node_core::trial::Trial;
 use serde::Serialize;
 
 use crate::happening::Asked;
@@ -28,8 +29,8 @@ pub struct Held {
     pub lease: LeaseId,
     /// To whom.
     pub holder: usize,
-    /// Of which submission.
-    pub submission: SubmissionId,
+    /// Of which trial.
+    pub trial: Trial,
     /// When, in the world's time.
     pub granted_at_ms: u64,
     /// Until when the coordinator promised to keep it for its holder.
@@ -74,8 +75,8 @@ pub struct Ledger {
     pub runs: BTreeMap<RunId, (usize, LeaseId)>,
     /// Receipts whose acknowledgement reached their worker, by coordinator.
     pub acknowledged: BTreeSet<(usize, Digest)>,
-    /// Workers that sent a seal, by submission.
-    pub sealed: BTreeMap<SubmissionId, BTreeSet<usize>>,
+    /// Workers that sent a seal, by trial.
+    pub sealed: BTreeMap<Trial, BTreeSet<usize>>,
     /// When the result of a run was signed.
     pub signed_at_ms: BTreeMap<RunId, u64>,
     /// Runs whose result was to be shown.
@@ -202,9 +203,8 @@ impl Ledger {
             }
             Effect::AskPeer { request: PeerRequest::Seal(seal), .. } => {
                 self.counts.seals += 1;
-                let submission = self.submission_of(&seal.held);
-                if let Some(submission) = submission {
-                    self.sealed.entry(submission).or_default().insert(node);
+                if let Some(trial) = self.trial_of(&seal.held) {
+                    self.sealed.entry(trial).or_default().insert(node);
                 }
             }
             Effect::AskPeer { request: PeerRequest::Release { item, .. }, .. } => {
@@ -214,9 +214,9 @@ impl Ledger {
         }
     }
 
-    fn submission_of(&self, held: &HeldLease) -> Option<SubmissionId> {
+    fn trial_of(&self, held: &HeldLease) -> Option<Trial> {
         let granted = self.grants.get(&held.lease)?;
-        self.held.get(&(granted.coordinator, granted.assignment)).map(|held| held.submission)
+        self.held.get(&(granted.coordinator, granted.assignment)).map(|held| held.trial)
     }
 
     fn learn_decision(&mut self, host: &Host, write: &Write) {
@@ -290,7 +290,7 @@ impl Ledger {
                         attempt,
                         lease: grant.lease,
                         holder,
-                        submission: grant.assignment.submission,
+                        trial: grant.assignment.trial(),
                         granted_at_ms: now_ms,
                         live_until_ms: after(LEASE_TTL_MS),
                         start_by_ms: Some(after(LEASE_START_MS_MAX)),

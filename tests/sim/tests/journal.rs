@@ -82,7 +82,7 @@ fn a_journal_is_read_by_node_submission_and_step() {
 
 #[test]
 fn replaying_gives_the_state_of_a_node_after_each_event() {
-    let plan = Plan::of_size(7, 3, 2).calm();
+    let plan = Plan::of_size(6, 3, 2).calm();
     let mut last = String::new();
     let journal = journal(&plan);
     Replay::open(journal.as_slice())

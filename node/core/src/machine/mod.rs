@@ -445,6 +445,12 @@ impl Machine {
         self.jury(trial).eligible
     }
 
+    /// How many of them have to agree.
+    #[must_use]
+    pub fn required(&self, trial: &Trial) -> usize {
+        self.jury(trial).required()
+    }
+
     /// What was decided, by trial.
     pub fn outcomes(&self) -> impl Iterator<Item = &OutcomeRow> {
         self.outcomes.values()

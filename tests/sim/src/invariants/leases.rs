@@ -208,10 +208,10 @@ pub(super) fn one_replica_per_worker(scene: &Scene<'_>, sight: &Sight<'_>) -> Re
         let assignment = &grant.assignment;
         let is_other = |id: &AssignmentId| *id != assignment.id;
         let in_the_same_answer = grants.iter().any(|other| {
-            other.assignment.submission == assignment.submission && is_other(&other.assignment.id)
+            other.assignment.trial() == assignment.trial() && is_other(&other.assignment.id)
         });
         let running = scene.ledger.held.range(first..=last).find(|((_, id), held)| {
-            held.submission == assignment.submission
+            held.trial == assignment.trial()
                 && is_other(id)
                 && held.holder == asked.from
                 && (!held.is_over || held.is_complete)

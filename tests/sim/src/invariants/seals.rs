@@ -58,8 +58,8 @@ pub(super) fn results_are_shown_after_enough_seals(
 /// Who has a receipt here, or has sent a seal to anybody.
 fn fixed(scene: &Scene<'_>, machine: &Machine, evidence: &Evidence) -> BTreeSet<Hotkey> {
     let known = machine.receipts().map(|row| &row.receipt.evidence);
-    let claimants = known.filter(|known| known.submission == evidence.submission);
-    let sealed = scene.ledger.sealed.get(&evidence.submission).into_iter().flatten();
+    let claimants = known.filter(|known| known.trial() == evidence.trial());
+    let sealed = scene.ledger.sealed.get(&evidence.trial()).into_iter().flatten();
     let sealed = sealed.map(|node| scene.hosts[*node].config.hotkey);
     claimants.map(|known| known.worker).chain(sealed).collect()
 }
@@ -89,7 +89,7 @@ fn shown_after_enough_seals(
     let has_waited = waited_ms >= scene.hosts[node].in_world_ms(REVEAL_WAIT_MS);
     let known = machine.receipts().map(|row| &row.receipt.evidence);
     let is_public = known
-        .filter(|known| known.submission == evidence.submission)
+        .filter(|known| known.trial() == evidence.trial())
         .any(|known| known.worker == evidence.worker);
     if is_public || scene.ledger.revealed.contains(&evidence.run) || has_waited {
         return Ok(());
@@ -98,8 +98,8 @@ fn shown_after_enough_seals(
     let mut fixed = fixed(scene, machine, evidence);
     fixed.extend(row.shown_to.keys());
     fixed.remove(&evidence.worker);
-    let required = machine.explain(&evidence.submission).required;
-    let is_enough = fixed.len() + 1 >= usize::try_from(required).unwrap_or(usize::MAX);
+    let required = machine.required(&evidence.trial());
+    let is_enough = fixed.len() + 1 >= required;
     ensure(is_enough, &[node], || {
         format!("{} is shown, {} others are fixed of {required}", evidence.run, fixed.len())
     })
