@@ -26,6 +26,7 @@ use node_daemon::run::{Evaluator, EvaluatorParts, Progress};
 use node_evaluator::admit::admit;
 use node_evaluator::archive::read_archive;
 use node_evaluator::dataset::{prepare, Dataset};
+use node_evaluator::reference::references;
 use node_runner::{Engine, EngineConfig};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -50,8 +51,10 @@ fn every_fixture_has_a_row_and_every_row_a_fixture_and_a_twin() {
     assert_eq!(named.len(), rows.len(), "a row twice");
     let folders = std::fs::read_dir(fixture(".")).unwrap().map(|entry| entry.unwrap());
     let folders = folders.filter(|entry| entry.file_type().unwrap().is_dir());
+    // The references are elsewhere: they ship with the node.
+    let shipped = references().iter().map(|reference| reference.name().to_owned());
     let found: BTreeSet<String> =
-        folders.map(|folder| folder.file_name().into_string().unwrap()).collect();
+        folders.map(|folder| folder.file_name().into_string().unwrap()).chain(shipped).collect();
     assert_eq!(found.iter().map(String::as_str).collect::<BTreeSet<_>>(), named);
     let completed = |name: &str| rows.iter().any(|row| row.name == name && row.dev == "completed");
     for row in &rows {

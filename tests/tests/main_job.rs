@@ -17,7 +17,7 @@ async fn two_validators_share_the_work_and_land_the_weights_they_computed() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
     for claim in [
-        "failed: not_causal",
+        "failed: untrained_not_causal",
         "rejected: archive-traversal",
         "failed: submission_failed",
         "weights read back from the chain",

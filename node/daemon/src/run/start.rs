@@ -11,11 +11,12 @@ use node_core::id::{Digest, Hotkey, HotkeySigner, RunId};
 use node_core::inventory::Device;
 use node_core::limits::EVENTS_QUEUED_MAX;
 use node_core::machine::event::{Event, Restarted};
-use node_core::machine::{self, Machine, MachineConfig};
+use node_core::machine::{self, Machine, MachineConfig, ReferenceWork};
 use node_core::placement::HostPlacement;
 use node_core::policy::Policy;
 use node_evaluator::dataset::Dataset;
 use node_evaluator::meter::MeterPlan;
+use node_evaluator::reference::{references, Reference};
 use node_peer::{
     ClientParts, ContentFuture, ContentSource, NodeCertificate, NodeIdentity, PeerClient,
     PeerDirectory, PeerServer, ServerParts, SystemClock,
@@ -319,6 +320,11 @@ fn find_devices(config: &Config, policy: &Policy) -> (Vec<Device>, Vec<String>) 
         reasons.push(format!("{refusal}: this node evaluates nothing"));
     }
     (devices, reasons)
+}
+
+/// A reference submission as the machine knows it.
+fn reference_work(reference: &Reference) -> ReferenceWork {
+    ReferenceWork { name: reference.name().to_owned(), content: reference.digest() }
 }
 
 /// How the chain is reached, with the node's own hotkey.
@@ -671,7 +677,7 @@ impl Parts<'_> {
             policy: self.prepared.policy.clone(),
             image: self.prepared.host.image,
             dataset: self.prepared.host.dataset.digest(),
-            references: Vec::new(),
+            references: references().iter().map(reference_work).collect(),
             endpoints,
             weights: match self.config.weights.mode {
                 WeightsMode::Off => machine::WeightsMode::Off,

@@ -46,16 +46,10 @@ enum Template {
     Hooks,
 }
 
-/// The file of a reference submission.
+/// A file of a project of the repository.
 macro_rules! reference {
     ($project:literal, $file:literal) => {
-        include_str!(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../../tests/fixtures/submissions/",
-            $project,
-            "/",
-            $file
-        ))
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../", $project, "/", $file))
     };
 }
 
@@ -80,17 +74,21 @@ impl Template {
 
     fn architecture(self) -> &'static str {
         match self {
-            Self::TransformerRope => reference!("transformer-rope", "architecture.py"),
-            Self::Ssm => reference!("ssm", "architecture.py"),
-            Self::Hooks => reference!("hooks", "architecture.py"),
+            Self::TransformerRope => {
+                reference!("node/evaluator/reference/transformer-rope", "architecture.py")
+            }
+            Self::Ssm => reference!("node/evaluator/reference/ssm", "architecture.py"),
+            Self::Hooks => reference!("tests/fixtures/submissions/hooks", "architecture.py"),
         }
     }
 
     fn training(self) -> &'static str {
         match self {
-            Self::TransformerRope => reference!("transformer-rope", "training.py"),
-            Self::Ssm => reference!("ssm", "training.py"),
-            Self::Hooks => reference!("hooks", "training.py"),
+            Self::TransformerRope => {
+                reference!("node/evaluator/reference/transformer-rope", "training.py")
+            }
+            Self::Ssm => reference!("node/evaluator/reference/ssm", "training.py"),
+            Self::Hooks => reference!("tests/fixtures/submissions/hooks", "training.py"),
         }
     }
 
