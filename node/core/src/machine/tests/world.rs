@@ -68,6 +68,7 @@ pub(super) struct PlannedCrash {
 }
 
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "few of them wait at once, in a test")]
 pub(super) enum Happening {
     Reported { node: usize, life: u32, event: Event },
     Ticked { node: usize, life: u32 },
