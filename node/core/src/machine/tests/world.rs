@@ -65,6 +65,7 @@ pub(super) struct PlannedCrash {
     pub(super) when: fn(&Outcome) -> bool,
 }
 
+#[allow(clippy::large_enum_variant, reason = "a test has few of them at a time")]
 #[derive(Debug)]
 pub(super) enum Happening {
     Reported { node: usize, life: u32, event: Event },
