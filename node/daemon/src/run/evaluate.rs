@@ -262,6 +262,12 @@ impl Evaluator {
         let names: Vec<&str> = devices.iter().map(|device| device.id.0.as_str()).collect();
         let device = names.join(", ");
         tracing::info!(target: "assay", %run, %device, %ending, next, "run over");
+        let flags = outcome.1.iter().flat_map(|metrics| &metrics.conduct.flags);
+        let flags: Vec<&str> = flags.map(|flag| flag.name()).collect();
+        if !flags.is_empty() {
+            let found = flags.join(", ");
+            tracing::warn!(%run, found, "the gate of the untrained model is in shadow, and found");
+        }
         outcome
     }
 

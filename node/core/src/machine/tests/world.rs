@@ -67,6 +67,7 @@ pub(super) struct PlannedCrash {
     pub(super) when: fn(&Outcome) -> bool,
 }
 
+#[allow(clippy::large_enum_variant, reason = "a test has few of them at a time")]
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant, reason = "few of them wait at once, in a test")]
 pub(super) enum Happening {
