@@ -5,12 +5,12 @@
 
 use std::time::Duration;
 
-use assay_daemon::status::{StatusReport, SubmissionStatus};
 use assay_tests::chain::ChainOptions;
 use assay_tests::lab::Lab;
 use assay_tests::node::{Node, NodeOptions};
 use assay_tests::submissions::packed_fixture;
 use node_core::funnel::{Passage, Scale, Task, Trainer};
+use node_daemon::status::{StatusReport, SubmissionStatus};
 
 /// How long all tiers of one submission may take, on two slow cores.
 const ALL_TIERS_MAX: Duration = Duration::from_secs(540);
@@ -34,8 +34,7 @@ async fn the_best_of_a_window_passes_every_tier_and_is_paid_for_its_architecture
     let options = ChainOptions { validators: 1, miners: 1, ..ChainOptions::default() };
     let lab = Lab::start(dir.path(), &options).await.unwrap();
     let policy = "dev".to_owned();
-    let mut node =
-        Node::new(NodeOptions { cpu_slots: 2, policy, ..lab.node_options(0) }).unwrap();
+    let mut node = Node::new(NodeOptions { cpu_slots: 2, policy, ..lab.node_options(0) }).unwrap();
     node.start(None).unwrap();
     let packed = packed_fixture(PROJECT).unwrap();
     lab.submit(0, &lab.shared_contents(), &packed).await.unwrap();
@@ -47,7 +46,13 @@ async fn the_best_of_a_window_passes_every_tier_and_is_paid_for_its_architecture
     check(only(&report).unwrap(), &report);
     let (card, exit) = node.command("report", &["--flops", "1e20"]).await.unwrap();
     assert_eq!(exit, 0, "{card}");
-    for said in ["# Model card: the winner", "## Scaling", "level      slope", "probe tasks"] {
+    for said in [
+        "# Model card: the winner",
+        "## Scaling",
+        "level      slope",
+        "## Probe tasks",
+        "induction over 3 pairs",
+    ] {
         assert!(card.contains(said), "`{said}` is missing in\n{card}");
     }
     node.end().await;
@@ -60,6 +65,7 @@ fn check(row: &SubmissionStatus, report: &StatusReport) {
         assert_eq!(unit.ending, None, "{unit:?}");
         let is_text = matches!(unit.plan.task, Task::Text { .. });
         assert_eq!(unit.nanobpb.is_some(), is_text, "{unit:?}");
+        assert_eq!(unit.probes.is_empty(), is_text, "{unit:?}");
     }
     let bits = |wanted: Task| {
         let mut units = row.units.iter().filter(|unit| unit.tier > 1 && unit.plan.task == wanted);

@@ -25,6 +25,8 @@ mod stream;
 
 pub use score::{score_ppm, summary, ProbeSummary};
 
+use std::fmt;
+
 use node_core::id::Digest;
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +98,18 @@ pub struct Examples {
     pub floor_nats: f64,
     /// Mean loss per answer of perfect understanding, nats.
     pub ceiling_nats: f64,
+}
+
+impl fmt::Display for Probe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Copy { train, test } if train == test => write!(f, "copy of {test}"),
+            Self::Copy { train, test } => write!(f, "copy of {test}, trained on {train}"),
+            Self::Induction { pairs } => write!(f, "induction over {pairs} pairs"),
+            Self::Reasoning => f.write_str("reasoning"),
+            Self::MiniLm => f.write_str("mini-LM"),
+        }
+    }
 }
 
 impl Probe {

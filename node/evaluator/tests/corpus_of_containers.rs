@@ -57,7 +57,7 @@ fn channels() -> Vec<(&'static str, Vec<u8>)> {
         ("no_memory", [hello.clone(), frame(24, b"CUDA")].concat()),
         (
             "operators",
-            [hello.clone(), frame(25, OPERATORS), ready.clone(), predictions(0)].concat(),
+            [hello.clone(), frame(25, OPERATORS), ready.clone(), predictions(0, 1)].concat(),
         ),
         ("early", [hello.clone(), ready, frame(21, &[0; 44])].concat()),
         ("next", [hello.clone(), frame(20, &[0xff; 8])].concat()),

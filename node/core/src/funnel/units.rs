@@ -1,7 +1,7 @@
 //! What a tier measures of a submission: its units, each a run of its own.
 //!
 //! Every validator derives the same units from the policy and the kind of project. A unit keeps its
-//! number whatever else a tier plans, so a half project leaves out numbers instead of shifting them.
+//! number whatever else a tier plans, so a half project leaves out numbers and shifts none.
 
 use serde::{Deserialize, Serialize};
 
@@ -68,8 +68,8 @@ pub struct UnitPlan {
     pub task: Task,
 }
 
-/// Most units of a tier: more could not be told apart by a number of eight bits, and no policy comes
-/// near.
+/// Most units of a tier: more could not be told apart by a number of eight bits, and no policy
+/// comes near.
 const UNITS_MAX: usize = 256;
 
 impl TierRules {

@@ -179,6 +179,7 @@ fn micro(nano: u64) -> f64 {
 mod tests {
     use super::*;
     use crate::status::{sample, PlaceStatus, UnitStatus};
+    use node_core::evidence::ProbeFigure;
     use node_core::funnel::{Passage, Trainer, UnitPlan};
 
     fn unit(number: u8, nanobpb: u64, parameters: u64) -> UnitStatus {
@@ -191,6 +192,26 @@ mod tests {
             nanobpb: Some(nanobpb),
             parameters: Some(parameters),
             tokens: Some(400_000),
+            probes: Vec::new(),
+        }
+    }
+
+    /// A unit of probe tasks, with this score in the first and none in the last.
+    fn probed(seed: u8, score_ppm: u32) -> UnitStatus {
+        let figure = |task, score_ppm| ProbeFigure {
+            task,
+            score_ppm,
+            loss_micronats: 400_000,
+            floor_micronats: 1_800_000,
+        };
+        UnitStatus {
+            plan: UnitPlan { unit: 5 + seed, seed, task: Task::Probes },
+            points: None,
+            nanobpb: None,
+            parameters: None,
+            tokens: None,
+            probes: vec![figure(0, score_ppm), figure(8, 0)],
+            ..unit(0, 0, 0)
         }
     }
 
@@ -203,6 +224,8 @@ mod tests {
             unit(0, 2_100_000_000, 16_000_000),
             unit(1, 2_300_000_000, 4_000_000),
             unit(2, 2_600_000_000, 1_000_000),
+            probed(0, 700_000),
+            probed(1, 900_000),
         ];
         report
     }

@@ -1,7 +1,7 @@
 //! How far submissions got, and who holds which place.
 
-use node_core::evidence::Metrics;
-use node_core::funnel::{MemberState, Passage, TierReport, UnitPlan};
+use node_core::evidence::{Metrics, ProbeFigure};
+use node_core::funnel::{MemberState, Passage, Task, TierReport, UnitPlan};
 use node_core::id::{Hotkey, SubmissionId};
 use node_core::machine::Machine;
 use node_core::points::bits_per_byte;
@@ -74,6 +74,9 @@ pub struct UnitStatus {
     pub parameters: Option<u64>,
     /// Tokens of training text.
     pub tokens: Option<u64>,
+    /// What the probe tasks came to, in a unit that runs them; it has no points.
+    #[serde(default)]
+    pub probes: Vec<ProbeFigure>,
 }
 
 impl FunnelStatus {
@@ -130,15 +133,18 @@ pub(super) fn units(machine: &Machine, id: &SubmissionId) -> Vec<UnitStatus> {
                 Verdict::Failed { ending } => (None, Some(ending.name().to_owned())),
                 Verdict::Disputed => (None, Some("disputed".to_owned())),
             };
+            let is_text = matches!(result.plan.task, Task::Text { .. });
             let metrics = result.metrics;
+            let of_text = metrics.filter(|_| is_text);
             UnitStatus {
                 tier: result.tier,
                 plan: result.plan,
-                points,
+                points: points.filter(|_| is_text),
                 ending,
-                nanobpb: metrics.and_then(nanobpb),
-                parameters: metrics.map(|metrics| metrics.parameters),
-                tokens: metrics.map(|metrics| metrics.tokens),
+                nanobpb: of_text.and_then(nanobpb),
+                parameters: of_text.map(|metrics| metrics.parameters),
+                tokens: of_text.map(|metrics| metrics.tokens),
+                probes: metrics.map_or_else(Vec::new, |metrics| metrics.conduct.probes.clone()),
             }
         })
         .collect()

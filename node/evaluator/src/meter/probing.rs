@@ -127,7 +127,7 @@ impl Sheet {
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
     /// Runs all tasks of the challenge, one after the other.
-    pub(super) async fn probe(&mut self, plan: ProbePlan) -> Result<(), Halt> {
+    pub(super) async fn run_probes(&mut self, plan: ProbePlan) -> Result<(), Halt> {
         self.since = Some(Instant::now());
         self.enter(Phase::Training);
         for (task, probe) in (0_u8..).zip(Probe::suite()) {

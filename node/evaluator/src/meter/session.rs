@@ -113,7 +113,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
         self.begin(archive).await?;
         self.gate_untrained().await?;
         if let Some(probes) = self.plan.probes {
-            return self.probe(probes).await;
+            return self.run_probes(probes).await;
         }
         self.enter(Phase::HeldOutBefore);
         while let Some(batch) = self.next(Part::HeldOutBefore)? {

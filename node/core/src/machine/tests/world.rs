@@ -69,7 +69,6 @@ pub(super) struct PlannedCrash {
 
 #[allow(clippy::large_enum_variant, reason = "a test has few of them at a time")]
 #[derive(Debug)]
-#[allow(clippy::large_enum_variant, reason = "few of them wait at once, in a test")]
 pub(super) enum Happening {
     Reported { node: usize, life: u32, event: Event },
     Ticked { node: usize, life: u32 },

@@ -1,6 +1,10 @@
 //! A model card as Markdown.
 
+use std::collections::BTreeMap;
+
+use node_core::evidence::ProbeFigure;
 use node_core::funnel::{Scale, Task, TierReport, Trainer};
+use node_evaluator::probes::Probe;
 
 use super::ModelCard;
 use crate::cli::scaling;
@@ -14,6 +18,7 @@ pub(super) fn render(card: &ModelCard<'_>) -> String {
     text.push_str(&lineage(card));
     text.push_str("\n## Scores\n\n");
     text.push_str(&scores(&row.units, row.points));
+    text.push_str(&probe_tasks(&row.units));
     text.push_str("\n## Scaling\n\n");
     match (&card.fit, &card.no_fit) {
         (Some(fit), _) => text.push_str(&block(&scaling::fit_text(fit))),
@@ -82,7 +87,7 @@ fn scores(units: &[UnitStatus], first: Option<u64>) -> String {
     let mut text = "| tier | what | seed | bits per byte | points | parameters | tokens |\n\
                     |---|---|---|---|---|---|---|\n"
         .to_owned();
-    for unit in units {
+    for unit in units.iter().filter(|unit| unit.probes.is_empty()) {
         let or_dash = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), grouped);
         let bits = unit.nanobpb.map_or_else(
             || "-".to_owned(),
@@ -96,6 +101,41 @@ fn scores(units: &[UnitStatus], first: Option<u64>) -> String {
             unit.plan.seed,
             or_dash(unit.parameters),
             or_dash(unit.tokens),
+        ));
+    }
+    text
+}
+
+/// What the probe tasks came to, over their seeds; nothing where none ran.
+fn probe_tasks(units: &[UnitStatus]) -> String {
+    let mut by_task: BTreeMap<u8, Vec<ProbeFigure>> = BTreeMap::new();
+    for figure in units.iter().flat_map(|unit| &unit.probes) {
+        by_task.entry(figure.task).or_default().push(*figure);
+    }
+    if by_task.is_empty() {
+        return String::new();
+    }
+    let mut text = "\n## Probe tasks\n\n\
+                    | task | mean score | worst | loss | floor |\n|---|---|---|---|---|\n"
+        .to_owned();
+    let suite = Probe::suite();
+    for (task, figures) in by_task {
+        let count = u64::try_from(figures.len()).unwrap_or(u64::MAX).max(1);
+        let mean = |of: fn(&ProbeFigure) -> u32| {
+            let sum: u64 = figures.iter().map(|figure| u64::from(of(figure))).sum();
+            sum / count
+        };
+        let worst = figures.iter().map(|figure| figure.score_ppm).min().unwrap_or(0);
+        let millionths = |number: u64| {
+            thousandths(i64::try_from(number).unwrap_or(i64::MAX).saturating_mul(1_000))
+        };
+        let name = suite.get(usize::from(task)).map_or_else(|| task.to_string(), Probe::to_string);
+        text.push_str(&format!(
+            "| {name} | {} | {} | {} | {} |\n",
+            millionths(mean(|figure| figure.score_ppm)),
+            millionths(worst.into()),
+            millionths(mean(|figure| figure.loss_micronats)),
+            millionths(mean(|figure| figure.floor_micronats)),
         ));
     }
     text
