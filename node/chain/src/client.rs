@@ -44,8 +44,8 @@ pub struct ChainConfig {
     pub mechanism: u8,
     /// Whose nonce a view carries; without it the nonce is 0.
     pub own_hotkey: Option<Hotkey>,
-    /// Blocks of a window in which submissions compete: commitments then carry the hash of the first
-    /// block after theirs. `None`: they do not.
+    /// Blocks of a window in which submissions compete: commitments then carry the hash of the
+    /// first block after theirs. `None`: they do not.
     pub window: Option<BlockCount>,
     /// Deadline of a connection attempt and of every call. A call that has to connect first may
     /// take one deadline per endpoint longer.

@@ -15,7 +15,8 @@ const POLICY: Key = Key::new("challenge.nas.policy", Kind::Text, Default::Value(
          GPUs. `quick` has the first tier alone and pays by its points. `dev-open` and \
          `dev-gpu-open` are `quick` on CPU slots and on GPUs with the gates that read a \
          submission's source in shadow: they say what they found, and admit; copies are not \
-         looked for. Validators of a subnet have to use the same: leases and receipts carry the rules' digest.",
+         looked for. Validators of a subnet have to use the same: leases and receipts carry \
+         the rules' digest.",
     )
     .example("\"dev\"");
 
