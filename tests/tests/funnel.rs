@@ -13,7 +13,7 @@ use node_core::funnel::{Passage, Scale, Task, Trainer};
 use node_daemon::status::{StatusReport, SubmissionStatus};
 
 /// How long all tiers of one submission may take, on two slow cores.
-const ALL_TIERS_MAX: Duration = Duration::from_secs(540);
+const ALL_TIERS_MAX: Duration = Duration::from_secs(900);
 
 /// Its only submission.
 const PROJECT: &str = "prism-fixed";
