@@ -46,13 +46,9 @@ async fn the_best_of_a_window_passes_every_tier_and_is_paid_for_its_architecture
     check(only(&report).unwrap(), &report);
     let (card, exit) = node.command("report", &["--flops", "1e20"]).await.unwrap();
     assert_eq!(exit, 0, "{card}");
-    for said in [
-        "# Model card: the winner",
-        "## Scaling",
-        "level      slope",
-        "## Probe tasks",
-        "induction over 3 pairs",
-    ] {
+    for said in
+        ["# Model card: the winner", "## Scaling", "## Probe tasks", "induction over 3 pairs"]
+    {
         assert!(card.contains(said), "`{said}` is missing in\n{card}");
     }
     node.end().await;
