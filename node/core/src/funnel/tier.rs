@@ -94,7 +94,11 @@ pub fn quality<'a>(
     reference: &[u64],
 ) -> Result<Option<Quality>, NotAttributed> {
     let plans = tier.units(kind);
-    match Points::of(&plans, Trainer::Reference, &verdict_of) {
+    quality_of(Points::of(&plans, Trainer::Reference, &verdict_of), reference)
+}
+
+fn quality_of(points: Option<Points>, reference: &[u64]) -> Result<Option<Quality>, NotAttributed> {
+    match points {
         Some(Points::All(points)) => architecture_quality(&points, reference).map(Some),
         Some(Points::Failed | Points::Missing) | None => Ok(None),
     }
@@ -135,15 +139,14 @@ pub fn attribute<'a>(
     if own == Some(Points::Missing) || with_reference == Some(Points::Missing) {
         return Ok(None);
     }
-    let quality = |points: Option<Points>| match points {
-        Some(Points::All(points)) => architecture_quality(&points, reference).map(Some),
-        Some(Points::Failed | Points::Missing) | None => Ok(None),
+    let architecture = quality_of(with_reference, reference)?;
+    // Who brings an architecture is compared with that one, whichever its manifest names.
+    let trained = match kind {
+        ProjectKind::TrainingForArch => known,
+        ProjectKind::Full | ProjectKind::ArchitectureOnly => architecture.as_ref(),
     };
-    let architecture = quality(with_reference)?;
-    let of_recipe = quality(own)?;
-    let recipe = of_recipe
-        .zip(architecture.as_ref().or(known))
-        .map(|(own, architecture)| recipe_quality(&own, architecture));
+    let of_recipe = quality_of(own, reference)?;
+    let recipe = of_recipe.zip(trained).map(|(own, trained)| recipe_quality(&own, trained));
     Ok(Some(Attribution { architecture, recipe }))
 }
 
@@ -220,6 +223,13 @@ mod tests {
         let left = attributed(ProjectKind::Full, &own_failed).unwrap();
         assert_eq!((left.architecture.unwrap().mean_nano, left.recipe), (1_100_000_000, None));
         assert_eq!(attributed(ProjectKind::Full, &[Some(1), Some(1), None, Some(1)]), None);
+    }
+
+    #[test]
+    fn a_recipe_is_never_compared_with_an_architecture_that_it_did_not_train() {
+        let architecture_failed = [Some(130), Some(130), Some(0), Some(110)];
+        let left = attributed(ProjectKind::Full, &architecture_failed).unwrap();
+        assert_eq!(left, Attribution::default());
     }
 
     #[test]
