@@ -36,6 +36,7 @@
 //! worth.
 
 mod audit;
+mod exponential;
 mod loss;
 mod operators;
 mod passage;

@@ -1,5 +1,7 @@
 //! What a prediction costs, given what came.
 
+use super::exponential::sum_of_exponentials;
+
 /// How far the probabilities of one position may be from one, as the logarithm of their sum.
 const NORMALISATION_NATS_MAX: f64 = 1e-3;
 
@@ -46,8 +48,7 @@ pub(super) struct Position<'a> {
 
 impl<'a> Position<'a> {
     pub(super) fn new(row: &'a [f32]) -> Option<Self> {
-        let sum: f64 = row.iter().map(|log_p| libm::exp(f64::from(*log_p))).sum();
-        let log_sum = libm::log(sum);
+        let log_sum = libm::log(sum_of_exponentials(row));
         // Written so that NaN, which fails every comparison, fails this one too.
         (log_sum.abs() <= NORMALISATION_NATS_MAX).then_some(Self { row, log_sum })
     }
