@@ -1,78 +1,141 @@
-//! A submission's way through every tier of the funnel, on one node with real containers: under the
-//! policy `dev`, whose budgets are small and whose tiers are those of the challenge.
+//! Honest submissions on their way through every tier of the funnel, on one node with real
+//! containers: under the policy `dev`, whose budgets are small and whose tiers are those of the
+//! challenge.
 
 #![allow(clippy::unwrap_used, reason = "a test states facts; a broken one should stop at once")]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use assay_tests::chain::ChainOptions;
 use assay_tests::lab::Lab;
 use assay_tests::node::{Node, NodeOptions};
 use assay_tests::submissions::packed_fixture;
+use node_core::evidence::ProbeFigure;
 use node_core::funnel::{Passage, Scale, Task, Trainer};
-use node_daemon::status::{StatusReport, SubmissionStatus};
+use node_core::id::ContentDigest;
+use node_core::policy::ScoringRules;
+use node_daemon::status::{StatusReport, SubmissionStatus, UnitStatus};
+use node_evaluator::probes::Probe;
 
-/// How long all tiers of one submission may take, on two slow cores.
-const ALL_TIERS_MAX: Duration = Duration::from_secs(900);
+/// How long all tiers of all of them may take, on two slow cores.
+const ALL_TIERS_MAX: Duration = Duration::from_secs(2_400);
+/// How often the chain is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// Its only submission.
-const PROJECT: &str = "prism-fixed";
+/// A repaired design from elsewhere, one of hooks, and copies of both references, whose trainings
+/// are loops of their own.
+const PROJECTS: [&str; 4] = ["prism-fixed", "hooks", "transformer-rope", "ssm"];
 
-fn only(report: &StatusReport) -> Option<&SubmissionStatus> {
-    report.submissions.first()
+/// Parameters of the three sizes are at most these: the policy's cap, a quarter, a sixteenth.
+const SIZES_MAX: [u64; 3] = [300_000, 75_000, 18_750];
+
+/// Waits until the window after `last` is open; says which one is.
+async fn next_window(lab: &Lab, last: Option<u64>) -> u64 {
+    let blocks = ScoringRules::dev().funnel.window_blocks;
+    loop {
+        let window = lab.chain.finalized().await.unwrap() / blocks;
+        if last.is_none_or(|last| window > last) {
+            return window;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
-/// Units of a tier that were decided.
-fn decided(report: &StatusReport, tier: u8) -> usize {
-    let units = only(report).into_iter().flat_map(|row| &row.units);
-    units.filter(|unit| unit.tier == tier).count()
+/// Whether every unit of every tier was decided.
+fn is_through(row: &SubmissionStatus) -> bool {
+    let of = |tier| row.units.iter().filter(|unit| unit.tier == tier).count();
+    (of(1), of(2), of(3)) == (1, 4, 8)
+}
+
+fn is_over(report: &StatusReport) -> bool {
+    let probes = |units: &[UnitStatus]| units.iter().filter(|u| !u.probes.is_empty()).count();
+    report.submissions.len() == PROJECTS.len()
+        && report.submissions.iter().all(is_through)
+        && report.funnel.references.iter().all(|reference| probes(&reference.units) == 3)
+        && report.funnel.families.is_some()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_best_of_a_window_passes_every_tier_and_is_paid_for_its_architecture() {
     let dir = tempfile::tempdir().unwrap();
-    let options = ChainOptions { validators: 1, miners: 1, ..ChainOptions::default() };
+    let miners = u16::try_from(PROJECTS.len()).unwrap();
+    let options = ChainOptions { validators: 1, miners, ..ChainOptions::default() };
     let lab = Lab::start(dir.path(), &options).await.unwrap();
     let policy = "dev".to_owned();
     let mut node = Node::new(NodeOptions { cpu_slots: 2, policy, ..lab.node_options(0) }).unwrap();
     node.start(None).unwrap();
-    let packed = packed_fixture(PROJECT).unwrap();
-    lab.submit(0, &lab.shared_contents(), &packed).await.unwrap();
-    let is_over = |report: &StatusReport| {
-        (decided(report, 1), decided(report, 2), decided(report, 3)) == (1, 4, 8)
-            && report.funnel.families.is_some()
-    };
+    let mut names: BTreeMap<ContentDigest, &str> = BTreeMap::new();
+    let mut window = None;
+    for (miner, name) in (0..).zip(PROJECTS) {
+        // One to a window: each is the best of its own.
+        window = Some(next_window(&lab, window).await);
+        let packed = packed_fixture(name).unwrap();
+        names.insert(lab.submit(miner, &lab.shared_contents(), &packed).await.unwrap(), name);
+    }
     let report = node.wait_for("all tiers", ALL_TIERS_MAX, is_over).await.unwrap();
-    check(only(&report).unwrap(), &report);
+    for row in &report.submissions {
+        check(names[&row.content], row);
+    }
+    check_funnel(&report);
     let (card, exit) = node.command("report", &["--flops", "1e20"]).await.unwrap();
+    println!("{card}");
     assert_eq!(exit, 0, "{card}");
-    for said in
-        ["# Model card: the winner", "## Scaling", "## Probe tasks", "induction over 3 pairs"]
-    {
+    for said in [
+        "# Model card: the winner",
+        "## Scaling",
+        "level      slope",
+        "## Probe tasks",
+        "| floor | transformer-rope | ssm |",
+        "induction over 3 pairs",
+    ] {
         assert!(card.contains(said), "`{said}` is missing in\n{card}");
     }
     node.end().await;
 }
 
-fn check(row: &SubmissionStatus, report: &StatusReport) {
+fn check(name: &str, row: &SubmissionStatus) {
     let place = row.place.unwrap();
-    assert_eq!((place.tier, place.passage), (3, Passage::Passes), "{row:#?}");
+    assert_eq!((place.tier, place.passage), (3, Passage::Passes), "{name}: {row:#?}");
     for unit in &row.units {
-        assert_eq!(unit.ending, None, "{unit:?}");
+        assert_eq!(unit.ending, None, "{name}: {unit:?}");
         let is_text = matches!(unit.plan.task, Task::Text { .. });
-        assert_eq!(unit.nanobpb.is_some(), is_text, "{unit:?}");
-        assert_eq!(unit.probes.is_empty(), is_text, "{unit:?}");
+        assert_eq!(unit.nanobpb.is_some(), is_text, "{name}: {unit:?}");
+        assert_eq!(unit.probes.is_empty(), is_text, "{name}: {unit:?}");
     }
-    let bits = |wanted: Task| {
+    let of = |wanted: Task| {
         let mut units = row.units.iter().filter(|unit| unit.tier > 1 && unit.plan.task == wanted);
-        units.next().and_then(|unit| unit.nanobpb).unwrap()
+        units.next().unwrap()
     };
-    let own = |scale| bits(Task::Text { trainer: Trainer::Own, scale });
-    let reference = bits(Task::Text { trainer: Trainer::Reference, scale: Scale::Quartered(0) });
+    let own = |scale| of(Task::Text { trainer: Trainer::Own, scale });
+    let reference = of(Task::Text { trainer: Trainer::Reference, scale: Scale::Quartered(0) });
     // Anything that learned at all is below five bits per byte.
-    assert!(own(Scale::Quartered(0)) < 5_000_000_000 && reference < 5_000_000_000, "{row:#?}");
+    for unit in [own(Scale::Quartered(0)), reference] {
+        assert!(unit.nanobpb.unwrap() < 5_000_000_000, "{name}: {unit:?}");
+    }
+    let sizes = [0, 1, 2].map(|times| own(Scale::Quartered(times)).parameters.unwrap());
+    assert!(sizes.iter().zip(SIZES_MAX).all(|(size, most)| *size <= most), "{name}: {sizes:?}");
+    assert!(sizes.is_sorted_by(|one, next| one > next), "{name}: {sizes:?}");
+}
+
+/// Mean score of a probe task over its seeds, of 1,000,000.
+fn score(units: &[UnitStatus], wanted: Probe) -> u64 {
+    let task = Probe::suite().into_iter().position(|probe| probe == wanted).unwrap();
+    let figures = units.iter().flat_map(|unit| &unit.probes);
+    let scores: Vec<u64> = figures
+        .filter(|figure: &&ProbeFigure| usize::from(figure.task) == task)
+        .map(|figure| u64::from(figure.score_ppm))
+        .collect();
+    scores.iter().sum::<u64>() / scores.len() as u64
+}
+
+fn check_funnel(report: &StatusReport) {
+    let count = PROJECTS.len() as u64;
+    let tiers: Vec<u64> = report.funnel.tiers.iter().map(|tier| tier.entered).collect();
+    assert_eq!(tiers, [count; 3]);
     let families = report.funnel.families.as_ref().unwrap();
     assert!(families.iter().filter(|family| family.owner.is_none()).count() >= 2, "{families:#?}");
-    let tiers: Vec<u64> = report.funnel.tiers.iter().map(|tier| tier.entered).collect();
-    assert_eq!(tiers, [1, 1, 1]);
+    let references: Vec<&str> =
+        report.funnel.references.iter().map(|reference| reference.name.as_str()).collect();
+    assert_eq!(references, ["transformer-rope", "ssm"]);
 }

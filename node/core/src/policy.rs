@@ -173,7 +173,7 @@ impl Policy {
                 sequence_tokens: 64,
                 audits_per_mille: 20,
                 audit_tolerance_micronats: 1_000,
-                parameters_max: 150_000_000,
+                parameters_max: 300_000,
                 tokens: TokenRules::standard(),
             },
             run: RunLimits {
@@ -233,7 +233,16 @@ impl Policy {
             recommit_blocks: 7_200,
             hold_blocks: 7_200,
             admission: AdmissionRules { untrained: UntrainedRules::standard(), ..dev.admission },
-            meter: MeterRules { train_bytes: 20_000_000, heldout_bytes: 262_144, ..dev.meter },
+            meter: MeterRules {
+                train_bytes: 20_000_000,
+                heldout_bytes: 262_144,
+                // Twice as many sequences of as many entries as are all asked for still fit into
+                // what a batch may take.
+                batch_sequences: 8,
+                sequence_tokens: 256,
+                parameters_max: 150_000_000,
+                ..dev.meter
+            },
             run: RunLimits {
                 device_memory_mib: 16_384,
                 memory_mib: 16_384,

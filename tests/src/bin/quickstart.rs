@@ -2,7 +2,7 @@
 //!
 //! Started by `scripts/quickstart`, which installs and builds what this needs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -359,7 +359,22 @@ async fn check(lab: &Lab, reports: &[StatusReport], miners: &[Miner]) -> anyhow:
             receipt.worker == report.node.hotkey && receipt.coordinator != report.node.hotkey
         });
         anyhow::ensure!(helped, "{} did none of the other's work", report.node.hotkey);
+        for miner in miners.iter().filter(|miner| matches!(miner.expected, Expected::Scored)) {
+            check_replicas(report, miner)?;
+        }
     }
+    Ok(())
+}
+
+/// Both validators ran it, and measured the same to the last digit.
+fn check_replicas(report: &StatusReport, miner: &Miner) -> anyhow::Result<()> {
+    let status = find(report, &miner.packed.digest).context("a submission is missing")?;
+    let receipts = report.receipts.iter().filter(|receipt| receipt.submission == status.id);
+    let measured: BTreeMap<Hotkey, Option<u64>> =
+        receipts.map(|receipt| (receipt.worker, receipt.points)).collect();
+    anyhow::ensure!(measured.len() == 2, "`{}` ran once: {measured:?}", miner.name);
+    let is_same = measured.values().all(|points| *points == status.points);
+    anyhow::ensure!(is_same, "`{}` got different points: {measured:?}", miner.name);
     Ok(())
 }
 

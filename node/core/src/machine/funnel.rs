@@ -9,8 +9,8 @@ use crate::admission::{Brings, Verdict};
 use crate::commitment::Location;
 use crate::evidence::Metrics;
 use crate::funnel::{
-    promote, report, tier_state, CohortId, Member, MemberState, Passage, ProjectKind, TierMember,
-    TierReport, UnitPlan,
+    promote, report, tier_state, CohortId, Member, MemberState, Passage, ProjectKind, Task,
+    TierMember, TierReport, UnitPlan,
 };
 use crate::id::{BlockHash, ContentDigest, Digest, DigestBuilder, Hotkey, SubmissionId};
 use crate::machine::Machine;
@@ -93,6 +93,12 @@ impl Machine {
         self.references.iter().any(|(reference, _)| reference == id)
     }
 
+    /// The challenge's own, by the names that projects know them by; none under a policy that needs
+    /// none.
+    pub fn references(&self) -> impl Iterator<Item = (SubmissionId, &str)> {
+        self.references.iter().map(|(id, name)| (*id, name.as_str()))
+    }
+
     /// What the project competes with; a full one where that is not known.
     pub(super) fn brings(&self, submission: &Submission) -> Brings {
         if self.is_reference(&submission.id) {
@@ -108,21 +114,25 @@ impl Machine {
     /// The trials that a submission is to pass, as far as it is known now.
     pub(super) fn trials_of(&self, submission: &Submission) -> Vec<Trial> {
         let id = submission.id;
+        let is_reference = self.is_reference(&id);
         let kind = self.brings(submission).kind;
         let tiers = (1_u8..).zip(&self.config.policy.scoring.funnel.tiers);
-        let entered = tiers.filter(|(number, rules)| self.has_entered(&id, *number, rules));
+        let entered = tiers.filter(|(number, _)| self.has_entered(&id, *number));
         let trials = entered.flat_map(|(tier, rules)| {
-            let units = rules.units(kind).into_iter();
+            // References run what others are compared with: where parts are paid, and the probes.
+            let is_wanted =
+                |task: Task| !is_reference || rules.attributes || matches!(task, Task::Probes);
+            let units = rules.units(kind).into_iter().filter(move |plan| is_wanted(plan.task));
             units.map(move |plan| Trial { submission: id, tier, unit: plan.unit })
         });
         trials.collect()
     }
 
-    /// References run where they are needed: in tiers that somebody's parts are paid by.
-    fn has_entered(&self, id: &SubmissionId, tier: u8, rules: &TierRules) -> bool {
+    /// References are in every tier that somebody entered.
+    fn has_entered(&self, id: &SubmissionId, tier: u8) -> bool {
         let entrants = self.tiers.get(usize::from(tier.saturating_sub(1)));
         if self.is_reference(id) {
-            return rules.attributes && entrants.is_some_and(|entrants| !entrants.is_empty());
+            return entrants.is_some_and(|entrants| !entrants.is_empty());
         }
         tier == 1 || entrants.is_some_and(|entrants| entrants.contains_key(id))
     }

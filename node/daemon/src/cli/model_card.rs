@@ -14,7 +14,7 @@ use super::ConfigFlags;
 use crate::exit::ExitReason;
 use crate::failure::Failure;
 use crate::output;
-use crate::status::{FamilyStatus, StatusReport, SubmissionStatus};
+use crate::status::{FamilyStatus, ReferenceStatus, StatusReport, SubmissionStatus};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -72,6 +72,8 @@ pub(super) struct ModelCard<'a> {
     pub(super) recommendation: Option<Recommendation>,
     /// Why there is no recommendation.
     pub(super) no_recommendation: Option<String>,
+    /// The references, whose probe tasks its own are shown beside.
+    pub(super) references: &'a [ReferenceStatus],
     /// The funnel that it went through.
     pub(super) funnel: &'a [TierReport],
 }
@@ -152,6 +154,7 @@ fn card<'a>(
         no_fit,
         recommendation,
         no_recommendation,
+        references: &report.funnel.references,
         funnel: &report.funnel.tiers,
     }
 }
@@ -226,6 +229,11 @@ mod tests {
             unit(2, 2_600_000_000, 1_000_000),
             probed(0, 700_000),
             probed(1, 900_000),
+        ];
+        let reference = |name: &str, units| ReferenceStatus { name: name.to_owned(), units };
+        report.funnel.references = vec![
+            reference("transformer-rope", vec![probed(0, 950_000), probed(1, 970_000)]),
+            reference("ssm", Vec::new()),
         ];
         report
     }

@@ -18,6 +18,18 @@ pub struct FunnelStatus {
     /// Families and their best, at the start of the present epoch; `None` while nothing is paid by
     /// places: the policy pays points, or the references are not measured.
     pub families: Option<Vec<FamilyStatus>>,
+    /// The references that others are compared with; none under a policy that needs none.
+    #[serde(default)]
+    pub references: Vec<ReferenceStatus>,
+}
+
+/// A submission that ships with the node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReferenceStatus {
+    /// Its name.
+    pub name: String,
+    /// What its units measured so far.
+    pub units: Vec<UnitStatus>,
 }
 
 /// A family of architectures.
@@ -88,7 +100,12 @@ impl FunnelStatus {
             let family = |(id, family): (&FamilyId, &Family)| family_status(*id, family);
             table.families.iter().map(family).collect()
         });
-        Self { tiers: machine.funnel_report(), families }
+        let reference = |(id, name): (SubmissionId, &str)| ReferenceStatus {
+            name: name.to_owned(),
+            units: units(machine, &id),
+        };
+        let references = machine.references().map(reference).collect();
+        Self { tiers: machine.funnel_report(), families, references }
     }
 }
 

@@ -29,7 +29,9 @@ pub use certificate::own_key;
 pub use describe::{describe, HostFacts};
 pub use device::{DeviceStatus, GpuStatus, HealthStatus, IdleGapStatus};
 pub use find::{find, Found, FoundStatus, NotFound};
-pub use funnel::{ChampionStatus, FamilyStatus, FunnelStatus, PlaceStatus, UnitStatus};
+pub use funnel::{
+    ChampionStatus, FamilyStatus, FunnelStatus, PlaceStatus, ReferenceStatus, UnitStatus,
+};
 pub use journal::JournalStatus;
 pub use render::render;
 pub(crate) use render::{blocks, table};

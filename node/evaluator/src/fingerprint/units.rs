@@ -362,17 +362,32 @@ fn definition_name(statement: Node<'_>) -> Option<Node<'_>> {
     }
 }
 
-/// Whether a statement of a module only gives a name to a literal or to something of a library.
+/// Whether a statement of a module only gives a name to literals or to something of a library.
 fn is_binding(statement: Node<'_>) -> bool {
     let inner = match statement.kind() {
         "expression_statement" if statement.named_child_count() == 1 => statement.named_child(0),
         _ => None,
     };
     let Some(assignment) = inner.filter(|inner| inner.kind() == "assignment") else { return false };
-    let part = |name| assignment.child_by_field_name(name).map(|part| part.kind());
-    part("left") == Some("identifier")
-        && part("right")
-            .is_some_and(|kind| is_literal(kind) || kind == "attribute" || kind == "identifier")
+    let part = |name| assignment.child_by_field_name(name);
+    let is_plain =
+        |part: Node<'_>| matches!(part.kind(), "attribute" | "identifier") || is_table(part);
+    part("left").is_some_and(|left| left.kind() == "identifier")
+        && part("right").is_some_and(is_plain)
+}
+
+/// A literal, or lists and tuples of nothing else.
+fn is_table(node: Node<'_>) -> bool {
+    let mut open = vec![node];
+    while let Some(node) = open.pop() {
+        match node.kind() {
+            "list" | "tuple" => open.extend(node.named_children(&mut node.walk())),
+            "comment" => {}
+            kind if is_literal(kind) => {}
+            _ => return false,
+        }
+    }
+    true
 }
 
 fn is_literal(kind: &str) -> bool {

@@ -8,7 +8,7 @@ use node_evaluator::probes::Probe;
 
 use super::ModelCard;
 use crate::cli::scaling;
-use crate::status::{grouped, ChampionStatus, UnitStatus};
+use crate::status::{grouped, ChampionStatus, ReferenceStatus, UnitStatus};
 
 /// The card.
 pub(super) fn render(card: &ModelCard<'_>) -> String {
@@ -18,7 +18,7 @@ pub(super) fn render(card: &ModelCard<'_>) -> String {
     text.push_str(&lineage(card));
     text.push_str("\n## Scores\n\n");
     text.push_str(&scores(&row.units, row.points));
-    text.push_str(&probe_tasks(&row.units));
+    text.push_str(&probe_tasks(&row.units, card.references));
     text.push_str("\n## Scaling\n\n");
     match (&card.fit, &card.no_fit) {
         (Some(fit), _) => text.push_str(&block(&scaling::fit_text(fit))),
@@ -106,39 +106,56 @@ fn scores(units: &[UnitStatus], first: Option<u64>) -> String {
     text
 }
 
-/// What the probe tasks came to, over their seeds; nothing where none ran.
-fn probe_tasks(units: &[UnitStatus]) -> String {
+/// What the probe tasks came to, over their seeds, and beside it the references' mean scores;
+/// nothing where none ran.
+fn probe_tasks(units: &[UnitStatus], references: &[ReferenceStatus]) -> String {
+    let by_task = probe_figures(units);
+    if by_task.is_empty() {
+        return String::new();
+    }
+    let mut text = "\n## Probe tasks\n\n| task | mean score | worst | loss | floor |".to_owned();
+    for reference in references {
+        text.push_str(&format!(" {} |", reference.name));
+    }
+    text.push_str(&format!("\n|---|---|---|---|---|{}\n", "---|".repeat(references.len())));
+    let references: Vec<BTreeMap<u8, Vec<ProbeFigure>>> =
+        references.iter().map(|reference| probe_figures(&reference.units)).collect();
+    let suite = Probe::suite();
+    for (task, figures) in by_task {
+        let worst = figures.iter().map(|figure| figure.score_ppm).min().unwrap_or(0);
+        let name = suite.get(usize::from(task)).map_or_else(|| task.to_string(), Probe::to_string);
+        text.push_str(&format!(
+            "| {name} | {} | {} | {} | {} |",
+            mean(&figures, |figure| figure.score_ppm),
+            millionths(worst.into()),
+            mean(&figures, |figure| figure.loss_micronats),
+            mean(&figures, |figure| figure.floor_micronats),
+        ));
+        for reference in &references {
+            let score = reference.get(&task);
+            let score = score.map(|figures| mean(figures, |figure| figure.score_ppm));
+            text.push_str(&format!(" {} |", score.unwrap_or_else(|| "-".to_owned())));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn probe_figures(units: &[UnitStatus]) -> BTreeMap<u8, Vec<ProbeFigure>> {
     let mut by_task: BTreeMap<u8, Vec<ProbeFigure>> = BTreeMap::new();
     for figure in units.iter().flat_map(|unit| &unit.probes) {
         by_task.entry(figure.task).or_default().push(*figure);
     }
-    if by_task.is_empty() {
-        return String::new();
-    }
-    let mut text = "\n## Probe tasks\n\n\
-                    | task | mean score | worst | loss | floor |\n|---|---|---|---|---|\n"
-        .to_owned();
-    let suite = Probe::suite();
-    for (task, figures) in by_task {
-        let count = u64::try_from(figures.len()).unwrap_or(u64::MAX).max(1);
-        let mean = |of: fn(&ProbeFigure) -> u32| {
-            let sum: u64 = figures.iter().map(|figure| u64::from(of(figure))).sum();
-            sum / count
-        };
-        let worst = figures.iter().map(|figure| figure.score_ppm).min().unwrap_or(0);
-        let millionths = |number: u64| {
-            thousandths(i64::try_from(number).unwrap_or(i64::MAX).saturating_mul(1_000))
-        };
-        let name = suite.get(usize::from(task)).map_or_else(|| task.to_string(), Probe::to_string);
-        text.push_str(&format!(
-            "| {name} | {} | {} | {} | {} |\n",
-            millionths(mean(|figure| figure.score_ppm)),
-            millionths(worst.into()),
-            millionths(mean(|figure| figure.loss_micronats)),
-            millionths(mean(|figure| figure.floor_micronats)),
-        ));
-    }
-    text
+    by_task
+}
+
+fn mean(figures: &[ProbeFigure], of: fn(&ProbeFigure) -> u32) -> String {
+    let sum: u64 = figures.iter().map(|figure| u64::from(of(figure))).sum();
+    millionths(sum / u64::try_from(figures.len()).unwrap_or(u64::MAX).max(1))
+}
+
+fn millionths(number: u64) -> String {
+    thousandths(i64::try_from(number).unwrap_or(i64::MAX).saturating_mul(1_000))
 }
 
 fn task(task: &Task) -> String {
