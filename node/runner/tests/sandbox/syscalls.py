@@ -202,9 +202,9 @@ def first_byte(path):
             raise OSError(errno.ENODATA, path)
 
 
-def write(path):
+def write(path, content=b"0"):
     with open(path, "wb", 0) as file:
-        file.write(b"0")
+        file.write(content)
 
 
 def main():
@@ -229,9 +229,10 @@ def main():
         told("engine", path, attempt(lambda: connect(socket.AF_UNIX, tcp, path)))
     for path in ("/proc/kcore", "/dev/mem", "/dev/kmsg", "/dev/vda", "/dev/sda", "/proc/keys"):
         told("read", path, attempt(lambda: first_byte(path)))
-    for path in ("/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern", "/sys/fs/cgroup/x",
-                 "/proc/self/oom_score_adj"):
+    for path in ("/proc/sysrq-trigger", "/proc/sys/kernel/core_pattern", "/sys/fs/cgroup/x"):
         told("write", path, attempt(lambda: write(path)))
+    # Never to be killed when the host runs out of memory.
+    told("write", "oom", attempt(lambda: write("/proc/self/oom_score_adj", b"-1000")))
     # What has to work, so that a try that fails says something.
     told("needed", "getpid", in_child(lambda: call((39, 172)[PLACE])))
     told("needed", "personality", in_child(lambda: call((135, 92)[PLACE], 0xFFFFFFFF)))

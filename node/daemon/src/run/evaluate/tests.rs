@@ -118,6 +118,10 @@ impl World {
         let number = 1_000 + u64::from(tier) * 100 + u64::from(unit);
         let mut spec = self.spec(number);
         (spec.assignment.tier, spec.assignment.unit) = (tier, unit);
+        // The gate asks in a submission's first trial.
+        if (tier, unit) != (1, 0) {
+            spec.untrained = GateMode::Off;
+        }
         self.run_spec(spec, files).await
     }
 
