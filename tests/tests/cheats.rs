@@ -26,6 +26,7 @@ use node_daemon::run::{Evaluator, EvaluatorParts, Progress};
 use node_evaluator::admit::admit;
 use node_evaluator::archive::read_archive;
 use node_evaluator::dataset::{prepare, Dataset};
+use node_evaluator::gates::Gates;
 use node_evaluator::reference::references;
 use node_runner::{Engine, EngineConfig};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -83,16 +84,17 @@ fn the_readme_shows_the_table() {
 
 #[test]
 fn the_rules_before_the_container_refuse_what_the_table_says_and_nothing_else() {
+    let [strict, open] = [Policy::dev(), Policy::dev_open()].map(|policy| Gates::check(&policy));
     for row in endings().unwrap() {
         let packed = packed_fixture(&row.name).unwrap();
-        let (verdict, _) = admit(&packed.bytes, &packed.digest, &Policy::dev());
+        let (verdict, _) = admit(&packed.bytes, &packed.digest, &strict);
         match verdict {
             Verdict::Rejected { rejection } => assert_eq!(rejection.rule.id(), row.dev, "{row:?}"),
             Verdict::Admitted { flags, .. } => {
                 assert!(!row.is_refused() && flags.is_empty(), "{row:?}: {flags:?}");
             }
         }
-        let (verdict, _) = admit(&packed.bytes, &packed.digest, &Policy::dev_open());
+        let (verdict, _) = admit(&packed.bytes, &packed.digest, &open);
         assert!(matches!(verdict, Verdict::Admitted { .. }), "{row:?}: {verdict:?}");
     }
 }
@@ -147,7 +149,7 @@ impl Lane {
         let evaluator = Evaluator::new(EvaluatorParts {
             engine: engine.clone(),
             image,
-            policy: policy.clone(),
+            gates: Arc::new(Gates::check(&policy)),
             dataset: Arc::clone(dataset),
             runs_dir: dir.join(&name),
             leftovers: BTreeMap::new(),
@@ -177,6 +179,7 @@ impl Lane {
             lease: LeaseId([4; 32]),
             attempt: Attempt(1),
             devices: vec![Device::new(DeviceId("cpu-0".to_owned()), kind, "one CPU", 8192)],
+            untrained: self.policy.admission.untrained.mode,
         };
         let (_stop, stopped) = oneshot::channel();
         let (started, _events) = mpsc::channel(1);

@@ -113,6 +113,21 @@ impl Flag {
             Self::Raised => "raised",
         }
     }
+
+    /// What the gate of the untrained model found in a run that it ended so.
+    #[must_use]
+    pub fn of_ending(ending: &Ending) -> Option<Self> {
+        // The other endings are not the gate's.
+        if matches!(ending, Ending::UntrainedNotCausal { .. }) {
+            Some(Self::NotCausal)
+        } else if matches!(ending, Ending::UntrainedBatchDependent { .. }) {
+            Some(Self::BatchDependent)
+        } else if matches!(ending, Ending::UntrainedNotFinite { .. }) {
+            Some(Self::NotFinite)
+        } else {
+            None
+        }
+    }
 }
 
 /// What a model came to in a probe task, over all answers that were asked.

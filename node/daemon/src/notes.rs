@@ -68,6 +68,7 @@ kinds! {
         ReceiptIgnored = "receipt_ignored",
         ReceiptLate = "receipt_late",
         Strike = "strike",
+        GateFailsReference = "gate_fails_reference",
         RunAbandoned = "run_abandoned",
         RunLapsed = "run_lapsed",
         PeerUnreachable = "peer_unreachable",

@@ -52,6 +52,7 @@ fn what_is_missing_fails_with_its_next_step_and_what_is_there_is_ok() {
     assert_eq!(level_of(&said, "journal"), ["ok"]);
     assert_eq!(level_of(&said, "timelock"), ["ok"]);
     assert_eq!(level_of(&said, "node"), ["ok"]);
+    assert_eq!(level_of(&said, "gates"), ["ok"]);
     // The key is right, and others can read it.
     assert_eq!(level_of(&said, "key"), ["ok", "warn"]);
     assert_eq!(level_of(&said, "endpoint"), ["fail", "warn"]);

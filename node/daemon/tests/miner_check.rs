@@ -8,6 +8,7 @@ mod support;
 
 use node_evaluator::admit::admit;
 use node_evaluator::archive::content_digest;
+use node_evaluator::gates::Gates;
 use support::Operator;
 
 #[test]
@@ -19,7 +20,8 @@ fn check_gives_the_verdict_of_admission_to_every_case_of_the_table() {
         let said = operator.run(&["miner", "check", "model.zip", "--json"]);
         let told: serde_json::Value = serde_json::from_str(&said.stdout).unwrap();
 
-        let (verdict, _) = admit(&bytes, &content_digest(&case.files()), &case.rules());
+        let gates = Gates::check(&case.rules());
+        let (verdict, _) = admit(&bytes, &content_digest(&case.files()), &gates);
         case.check(&verdict);
         let expected = serde_json::to_value(&verdict).unwrap();
         assert_eq!(told["verdict"], expected, "{}", case.name);

@@ -3,7 +3,8 @@
 //! In this order, the first failure ends it: the archive; the committed digest; the contract, that
 //! is the manifest, the files, whether they are Python, and the symbols; the static rules; the
 //! contract of several devices. The two last can be in shadow, by the policy: then what they find
-//! is kept in the verdict, and does not end admission.
+//! is kept in the verdict, and does not end admission. A gate that refuses what ships with the node
+//! is put in shadow by [`Gates`].
 //! Pure: the same bytes under the same policy give the same verdict on every machine, so a
 //! miner's `check` and a validator's admission are one function.
 
@@ -15,6 +16,7 @@ use node_core::policy::{GateMode, Policy};
 use crate::archive::{content_digest, read_archive, rejection, Archive};
 use crate::contract::{check_symbols, entry_files};
 use crate::fingerprint::sketch;
+use crate::gates::Gates;
 use crate::manifest::read_manifest;
 use crate::project::Project;
 use crate::source::{read_sources, Source};
@@ -29,17 +31,14 @@ pub struct Admitted {
     pub sketch: Sketch,
 }
 
-/// Decides whether `bytes` are the content that was committed, and follow the rules of `policy`.
+/// Decides whether `bytes` are the content that was committed, and follow the rules.
 ///
 /// - `expected`: the digest on chain.
+/// - `gates`: the rules, tried.
 /// - Result: the verdict, and what of it is needed if it was admitted.
 #[must_use]
-pub fn admit(
-    bytes: &[u8],
-    expected: &ContentDigest,
-    policy: &Policy,
-) -> (Verdict, Option<Admitted>) {
-    match checked(bytes, expected, policy) {
+pub fn admit(bytes: &[u8], expected: &ContentDigest, gates: &Gates) -> (Verdict, Option<Admitted>) {
+    match checked(bytes, expected, gates) {
         Ok((archive, flags, brings)) => {
             let files = u32::try_from(archive.files.len()).unwrap_or(u32::MAX);
             let unpacked_bytes = archive.unpacked_bytes();
@@ -68,8 +67,9 @@ pub fn read_project(archive: &Archive, policy: &Policy) -> Result<Project, Rejec
 fn checked(
     bytes: &[u8],
     expected: &ContentDigest,
-    policy: &Policy,
+    gates: &Gates,
 ) -> Result<(Archive, Vec<Rejection>, Brings), Rejection> {
+    let policy = gates.policy();
     let archive = read_archive(bytes, &policy.archive)?;
     let got = content_digest(&archive.files);
     if got != *expected {
@@ -77,7 +77,7 @@ fn checked(
         return Err(rejection(Rule::ContentDigest, None, detail));
     }
     let (project, sources) = project_and_sources(&archive, policy)?;
-    let rules = &policy.admission;
+    let rules = gates.applied();
     let mut flags = Vec::new();
     gate(rules.source, &mut flags, |max| static_rules::check(&sources, rules, max))?;
     gate(rules.distributed, &mut flags, |max| distributed::check(&sources, max))?;
@@ -104,7 +104,7 @@ fn gate(
     }
 }
 
-fn project_and_sources(
+pub(crate) fn project_and_sources(
     archive: &Archive,
     policy: &Policy,
 ) -> Result<(Project, Vec<Source>), Rejection> {

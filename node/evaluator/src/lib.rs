@@ -6,6 +6,7 @@
 //! - [`dataset`]: text split into locked shards whose digests are checked whenever they are opened.
 //! - [`fingerprint`]: what a submission's code looks like without its names, to find copies.
 //! - [`fuzzing`]: what a submission sends, as functions of bytes; no node uses it.
+//! - [`gates`]: a policy's gates, tried on the references before they judge anybody.
 //! - [`meter`]: owns the text, hands out inputs, takes predictions, then reveals targets.
 //! - [`probes`]: small tasks with known floors that show what a mechanism can do.
 //! - [`reference`]: the submissions and the trainer that ship with the node.
@@ -24,6 +25,7 @@ pub mod dataset;
 mod distributed;
 pub mod fingerprint;
 pub mod fuzzing;
+pub mod gates;
 pub mod manifest;
 pub mod meter;
 pub mod probes;

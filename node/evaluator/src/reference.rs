@@ -102,6 +102,7 @@ mod tests {
 
     use super::*;
     use crate::admit::admit;
+    use crate::gates::Gates;
 
     #[test]
     fn both_are_admitted_wherever_they_are_packed_and_are_what_they_say() {
@@ -110,7 +111,8 @@ mod tests {
                 let packed = reference.packed(&policy.archive).unwrap();
                 assert_eq!(packed, reference.packed(&policy.archive).unwrap());
                 assert_eq!(packed.digest, reference.digest());
-                let (verdict, _) = admit(&packed.bytes, &packed.digest, &policy);
+                let gates = Gates::check(&policy);
+                let (verdict, _) = admit(&packed.bytes, &packed.digest, &gates);
                 let Verdict::Admitted { flags, .. } = verdict else { panic!("{verdict:?}") };
                 assert_eq!(flags, [], "{}", reference.name());
             }
@@ -125,7 +127,7 @@ mod tests {
         files.insert(TRAINING_FILE.to_owned(), TRAINER.as_bytes().to_vec());
         let policy = Policy::standard();
         let packed = pack_files(&files, &policy.archive).unwrap();
-        let (verdict, _) = admit(&packed.bytes, &packed.digest, &policy);
+        let (verdict, _) = admit(&packed.bytes, &packed.digest, &Gates::check(&policy));
         assert!(matches!(verdict, Verdict::Admitted { ref flags, .. } if flags.is_empty()));
     }
 

@@ -11,6 +11,7 @@ use node_core::admission::{Rule, Verdict};
 use node_core::policy::Policy;
 use node_evaluator::admit::admit;
 use node_evaluator::archive::{pack, read_archive};
+use node_evaluator::gates::Gates;
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures")
@@ -28,10 +29,11 @@ fn projects() -> Vec<PathBuf> {
 #[test]
 fn every_fixture_packs_and_is_itself_and_reaches_the_container_where_gates_are_in_shadow() {
     let policy = Policy::dev_open();
+    let gates = Gates::check(&policy);
     let mut digests = BTreeSet::new();
     for project in projects() {
         let packed = pack(&project, &policy.archive).unwrap();
-        let (verdict, archive) = admit(&packed.bytes, &packed.digest, &policy);
+        let (verdict, archive) = admit(&packed.bytes, &packed.digest, &gates);
         assert!(matches!(verdict, Verdict::Admitted { files: 2.., .. }), "{project:?} {verdict:?}");
         assert!(archive.is_some());
         assert!(digests.insert(packed.digest), "{project:?} equals another fixture");

@@ -55,6 +55,10 @@ const TMPFS_FILES_MAX: u32 = 16_384;
 const CDI_GPU: &str = "nvidia.com/gpu=";
 const APP_ARMOR_PROFILE: &str = "docker-default";
 
+/// The system calls that a container may make, instead of the engine's own list, which lets more
+/// through and differs between versions.
+const SECCOMP: &str = include_str!("seccomp.json");
+
 /// Kernel interfaces that tell about the host or reach into it. Named rather than left to the
 /// engine, whose list depends on its version.
 const MASKED_PATHS: [&str; 11] = [
@@ -272,7 +276,7 @@ fn host_config(spec: &SandboxSpec, around: &Surround) -> HostConfig {
         shm_size: Some(if spec.gpus.is_empty() { SHM_BYTES } else { SHM_BYTES_GPU }),
         mounts: Some(spec.binds.iter().map(mount).collect()),
         cap_drop: strings(&["ALL"]),
-        security_opt: strings(&["no-new-privileges:true"]),
+        security_opt: strings(&["no-new-privileges:true", &format!("seccomp={SECCOMP}")]),
         masked_paths: strings(&MASKED_PATHS),
         readonly_paths: strings(&READ_ONLY_PATHS),
         ipc_mode: Some("private".to_owned()),

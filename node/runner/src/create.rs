@@ -341,7 +341,7 @@ mod tests {
     type Alter = fn(&mut HostConfig);
 
     /// One way to weaken the sandbox each, and the setting that must be named for it.
-    const WEAKER: [(&str, Alter); 14] = [
+    const WEAKER: [(&str, Alter); 15] = [
         ("HostConfig.NetworkMode", |c| c.network_mode = Some("host".to_owned())),
         ("HostConfig.ReadonlyRootfs", |c| c.readonly_rootfs = Some(false)),
         ("HostConfig.Tmpfs", |c| {
@@ -351,6 +351,10 @@ mod tests {
         ("HostConfig.CapAdd", |c| c.cap_add = Some(vec!["SYS_PTRACE".to_owned()])),
         ("HostConfig.SecurityOpt", |c| {
             c.security_opt.iter_mut().flatten().for_each(|o| *o = "seccomp=unconfined".to_owned());
+        }),
+        // The engine's own list of system calls.
+        ("HostConfig.SecurityOpt", |c| {
+            c.security_opt.iter_mut().for_each(|o| o.truncate(1));
         }),
         ("HostConfig.PidMode", |c| c.pid_mode = Some("host".to_owned())),
         ("HostConfig.IpcMode", |c| c.ipc_mode = Some("shareable".to_owned())),

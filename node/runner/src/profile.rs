@@ -6,10 +6,16 @@
 
 use std::collections::BTreeMap;
 
+use node_core::id::sha256;
 use serde_json::Value;
 
 /// How a setting without a value is written.
 const UNSET: &str = "unset";
+
+/// A value may be as long as this to be told as a whole.
+const SHOWN_BYTES_MAX: usize = 400;
+/// What is told of a longer one.
+const SHOWN_CHARS: usize = 120;
 
 /// All settings of a container: name to canonical text. Unset ones are absent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,8 +54,17 @@ pub(crate) fn difference(wanted: &Settings, found: &Settings) -> Option<ProfileD
     let names = wanted.0.keys().chain(found.0.keys());
     let different = names.filter(|name| wanted.0.get(*name) != found.0.get(*name));
     let setting = different.min()?;
-    let text = |side: &Settings| side.0.get(setting).map_or(UNSET, String::as_str).to_owned();
+    let text = |side: &Settings| shown(side.0.get(setting).map_or(UNSET, String::as_str));
     Some(ProfileDifference { setting: setting.clone(), wanted: text(wanted), found: text(found) })
+}
+
+/// A value as people are told it: of a long one the beginning, and what tells it from others.
+fn shown(text: &str) -> String {
+    if text.len() <= SHOWN_BYTES_MAX {
+        return text.to_owned();
+    }
+    let start: String = text.chars().take(SHOWN_CHARS).collect();
+    format!("{start}… ({} bytes, SHA-256 {})", text.len(), sha256(text.as_bytes()))
 }
 
 /// Whether a value says nothing: engines differ in how they write an absent one.
@@ -116,6 +131,16 @@ mod tests {
         let found = settings(&json!({ "PidsLimit": 512, "CapDrop": ["ALL"] }));
         let text = difference(&wanted, &found).unwrap().to_string();
         assert_eq!(text, "`HostConfig.PidsLimit` is 512, the profile wants 256");
+    }
+
+    #[test]
+    fn of_a_long_value_only_the_beginning_and_its_digest_are_told() {
+        let long = "seccomp=".to_owned() + &"x".repeat(5_000);
+        let wanted = settings(&json!({ "SecurityOpt": [&long] }));
+        let found = settings(&json!({ "SecurityOpt": [long.clone() + "y"] }));
+        let ProfileDifference { wanted, found, .. } = difference(&wanted, &found).unwrap();
+        assert!(wanted != found && wanted.starts_with("[\"seccomp=x"), "{wanted}");
+        assert!(wanted.len() < 400, "{wanted}");
     }
 
     #[test]

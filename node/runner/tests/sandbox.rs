@@ -1,10 +1,11 @@
 //! What a submission's process can and cannot do, tried against the real engine.
 //!
-//! Each test runs a small shell program in the sandbox and looks at what it printed or how it
-//! ended. Needs an engine and the busybox image; without them every test fails and says so.
+//! Each test runs a small program in the sandbox and looks at what it printed or how it ended.
+//! Needs an engine, the busybox image and the evaluator image; without them tests fail and say so.
 
 mod support;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use node_core::outcome::Ending;
@@ -141,4 +142,81 @@ async fn the_kernel_can_neither_be_changed_nor_looked_into() {
         .collect();
     let seen = sandbox.transcript(&format!("{}; echo tried", script.join("; "))).await;
     assert_eq!(seen, "tried\n", "numbers are places in {tries:?}");
+}
+
+/// Tries system calls and more, one line each.
+const TRIES: &str = include_str!("sandbox/syscalls.py");
+
+/// What acceptance names, by the names in [`TRIES`].
+const NAMED: [&str; 13] = [
+    "mount",
+    "ptrace_attach",
+    "ptrace_seize",
+    "ptrace_traceme",
+    "process_vm_readv",
+    "keyctl",
+    "add_key",
+    "request_key",
+    "bpf",
+    "io_uring_setup",
+    "io_uring_enter",
+    "io_uring_register",
+    "socket_vsock",
+];
+
+/// What came of each try: by kind, the names with what was printed.
+fn told(printed: &str) -> BTreeMap<&str, BTreeMap<&str, &str>> {
+    let mut told: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+    for line in printed.lines() {
+        let mut words = line.split(' ');
+        let (Some(kind), Some(name), Some(came), None) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            panic!("`{line}` in {printed}")
+        };
+        assert_eq!(told.entry(kind).or_default().insert(name, came), None, "{line}");
+    }
+    told
+}
+
+/// The errors with which something was refused, whatever it was asked with.
+fn assert_refused(told: &BTreeMap<&str, &str>, errors: &[&str]) {
+    let open: Vec<_> = told.iter().filter(|(_, came)| !errors.contains(came)).collect();
+    assert!(open.is_empty(), "not refused: {open:?}");
+}
+
+#[tokio::test]
+async fn case_26_no_system_call_network_file_or_socket_leads_out_of_the_container() {
+    let sandbox = Sandbox::new("case 26").await;
+    let evaluator = sandbox.engine.image("assay-evaluator:cpu").await.unwrap();
+    let evaluator = evaluator.expect("run scripts/images evaluator");
+    let started = sandbox.start_with("", |spec| {
+        spec.image = evaluator;
+        spec.command = ["python3", "-c", TRIES].map(str::to_owned).to_vec();
+        spec.limits.memory_mib = 256;
+    });
+    let report = started.await.finished().await;
+    assert_eq!(report.ending, None, "{report:?}");
+    let told = told(&report.output_tail);
+    assert_eq!(told.get("unknown"), None, "no numbers of system calls for this architecture");
+
+    // An error about the arguments would mean that somebody looked at them.
+    assert_refused(&told["syscall"], &["EPERM", "EACCES", "ENOSYS"]);
+    let tried: BTreeSet<_> = told["syscall"].keys().copied().collect();
+    assert!(NAMED.iter().all(|name| tried.contains(name)), "{tried:?}");
+    assert!(tried.len() >= 60, "{tried:?}");
+    if cfg!(target_arch = "x86_64") {
+        assert_refused(&told["entry"], &["killed", "EPERM", "ENOSYS"]);
+    }
+    assert_refused(&told["network"], &["ENETUNREACH", "EADDRNOTAVAIL", "unresolved"]);
+    assert_eq!(told["network"].len(), 6);
+    assert_refused(&told["engine"], &["ENOENT"]);
+    assert_eq!(told["engine"].len(), 3);
+    // A masked file may be there and be empty: what counts is that nothing comes out.
+    assert_refused(&told["read"], &["ENOENT", "EACCES", "EPERM", "ENODATA"]);
+    assert!(told["read"].contains_key("/proc/kcore"));
+    assert_refused(&told["write"], &["ENOENT", "EACCES", "EPERM", "EROFS"]);
+    // Without these a try that fails would say nothing.
+    assert!(told["needed"].values().all(|came| *came == "done"), "{:?}", told["needed"]);
+    assert_eq!(told["needed"].len(), 6);
 }

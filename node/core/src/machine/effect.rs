@@ -16,6 +16,7 @@ use crate::lease::{PeerAnswer, PeerRequest};
 use crate::machine::event::{CallId, Question};
 use crate::machine::operator::OperatorAnswer;
 use crate::outcome::Ending;
+use crate::policy::GateMode;
 use crate::rows::Write;
 use crate::submit_guard::{Binding, WeightsForm};
 use crate::unit::BlockNumber;
@@ -179,6 +180,8 @@ pub struct RunSpec {
     pub attempt: crate::id::Attempt,
     /// Where: all of them, in the inventory's order.
     pub devices: Vec<Device>,
+    /// What the gate of the untrained model does with what it finds; `Off` where it does not ask.
+    pub untrained: GateMode,
 }
 
 /// A vector to sign.
@@ -247,6 +250,11 @@ pub enum Note {
         submission: SubmissionId,
         reason: String,
         worker: Hotkey,
+    },
+    /// A gate that rejects found something in a reference: from now on it only flags.
+    GateFailsReference {
+        cause: String,
+        reason: String,
     },
     SubmissionDisputed {
         submission: SubmissionId,

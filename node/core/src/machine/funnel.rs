@@ -128,11 +128,14 @@ impl Machine {
         trials.collect()
     }
 
-    /// References are in every tier that somebody entered.
+    /// References are in every tier that somebody entered, and in the first that pays for parts once
+    /// the gate of the untrained model turned somebody away.
     fn has_entered(&self, id: &SubmissionId, tier: u8) -> bool {
         let entrants = self.tiers.get(usize::from(tier.saturating_sub(1)));
         if self.is_reference(id) {
-            return entrants.is_some_and(|entrants| !entrants.is_empty());
+            let is_needed = entrants.is_some_and(|entrants| !entrants.is_empty());
+            let pays_first = self.paying_tier().is_some_and(|(first, _)| first == tier);
+            return is_needed || (pays_first && self.gate_refused);
         }
         tier == 1 || entrants.is_some_and(|entrants| entrants.contains_key(id))
     }
@@ -153,6 +156,8 @@ impl Machine {
         }
         let tiers = self.compute_tiers();
         let before = std::mem::replace(&mut self.tiers, tiers);
+        let refused = self.has_gate_refused();
+        let is_refused_anew = std::mem::replace(&mut self.gate_refused, refused) != refused;
         let of = |tiers: &Tiers| -> BTreeSet<(usize, SubmissionId)> {
             let ids = |(tier, entrants): (usize, &BTreeMap<SubmissionId, Entrant>)| {
                 entrants.keys().map(move |id| (tier, *id)).collect::<Vec<_>>()
@@ -160,7 +165,7 @@ impl Machine {
             tiers.iter().enumerate().skip(1).flat_map(ids).collect()
         };
         let (old, new) = (of(&before), of(&self.tiers));
-        if old == new {
+        if old == new && !is_refused_anew {
             return;
         }
         let changed: BTreeSet<SubmissionId> =

@@ -31,6 +31,7 @@ mod rewards;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod untrained;
 mod weights;
 mod work;
 
@@ -70,6 +71,7 @@ use weights::{Said, Signers};
 
 pub use exchange::PeerState;
 pub use funnel::{ReferenceWork, UnitResult};
+pub use untrained::UntrainedFault;
 pub use work::Run;
 
 /// Facts that do not change while the process lives.
@@ -159,6 +161,8 @@ pub struct Machine {
     tiers: Tiers,
     /// Whether something changed that decides about tiers.
     is_funnel_stale: bool,
+    /// Whether the gate of the untrained model turned somebody away, as far as the funnel knows.
+    gate_refused: bool,
     /// Trials that have to be settled again.
     to_settle: BTreeSet<Trial>,
     /// Submissions that the latest view shows.
@@ -246,6 +250,7 @@ impl Machine {
             references,
             tiers: Tiers::new(),
             is_funnel_stale: false,
+            gate_refused: false,
             to_settle: BTreeSet::new(),
             current: BTreeSet::new(),
             left_at: BTreeMap::new(),

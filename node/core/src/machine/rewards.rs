@@ -26,7 +26,7 @@ struct Measured {
 
 impl Machine {
     /// The tier that parts are paid by: the first that attributes, with its number.
-    fn paying_tier(&self) -> Option<(u8, &TierRules)> {
+    pub(super) fn paying_tier(&self) -> Option<(u8, &TierRules)> {
         (1_u8..).zip(&self.config.policy.scoring.funnel.tiers).find(|(_, rules)| rules.attributes)
     }
 

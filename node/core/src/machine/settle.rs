@@ -229,6 +229,7 @@ impl Machine {
         let row = OutcomeRow { trial, verdict, worker, architecture, decided_at };
         out.put(Row::Outcome(row.clone()));
         self.outcomes.insert(trial, row);
+        self.tell_failing_reference(id, out);
     }
 
     /// The architecture as a worker's container traced it.

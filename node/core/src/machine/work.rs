@@ -315,7 +315,8 @@ impl Machine {
         });
         let (run, lease, attempt) = (row.run, row.grant.lease, row.grant.attempt);
         let devices = self.devices_of(row).cloned().collect();
-        let spec = RunSpec { run, assignment, lease, attempt, devices };
+        let untrained = self.untrained_gate(assignment.trial());
+        let spec = RunSpec { run, assignment, lease, attempt, devices, untrained };
         out.perform(Effect::StartRun(Box::new(spec)));
     }
 
@@ -645,6 +646,7 @@ impl Machine {
         let row = MeasurementRow { submission, tier, unit, evidence, seal, shown_to, fixed_before };
         out.put(Row::Measurement(Box::new(row.clone())));
         self.measurements.insert(row.trial(), row);
+        self.tell_failing_reference(submission, out);
     }
 
     pub(super) fn on_receipt_signed(

@@ -12,10 +12,11 @@ use node_core::id::{
 use node_core::inventory::{Device, DeviceId, DeviceKind};
 use node_core::machine::effect::RunSpec;
 use node_core::outcome::Ending;
-use node_core::policy::Policy;
+use node_core::policy::{GateMode, Policy};
 use node_daemon::run::{Evaluator, EvaluatorParts, Progress};
 use node_evaluator::archive::pack;
 use node_evaluator::dataset::{prepare, Dataset};
+use node_evaluator::gates::Gates;
 use node_runner::{Engine, EngineConfig, Leftover};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -74,7 +75,7 @@ impl World {
         let evaluator = Arc::new(Evaluator::new(EvaluatorParts {
             engine: engine.clone(),
             image,
-            policy: policy.clone(),
+            gates: Arc::new(Gates::check(&policy)),
             dataset: Arc::new(dataset(dir.path())?),
             runs_dir: dir.path().join("runs"),
             leftovers: std::collections::BTreeMap::new(),
@@ -107,6 +108,7 @@ impl World {
             lease: LeaseId([4; 32]),
             attempt: Attempt(1),
             devices: vec![device()],
+            untrained: GateMode::Off,
         }
     }
 

@@ -19,7 +19,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use node_core::policy::{ArchiveLimits, Policy};
+use node_core::policy::ArchiveLimits;
+use node_evaluator::gates::Gates;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -83,7 +84,7 @@ struct ApiState {
     calls: mpsc::Sender<Call>,
     uploads: Uploads,
     archive: ArchiveLimits,
-    policy: Arc<Policy>,
+    gates: Arc<Gates>,
     token: Option<Arc<str>>,
     limit: Arc<limit::RateLimit>,
     behind_proxy: bool,
@@ -118,14 +119,14 @@ impl Api {
         self,
         calls: mpsc::Sender<Call>,
         uploads: Uploads,
-        policy: Policy,
+        gates: Arc<Gates>,
         stop: CancellationToken,
     ) -> Result<(), ApiError> {
         let state = ApiState {
             calls,
             uploads,
-            archive: policy.archive.clone(),
-            policy: Arc::new(policy),
+            archive: gates.policy().archive.clone(),
+            gates,
             token: self.token.map(Arc::from),
             limit: Arc::new(limit::RateLimit::new(self.settings.requests_per_minute)),
             behind_proxy: self.settings.behind_proxy,

@@ -7,6 +7,7 @@ use node_core::id::{BlockHash, ContentDigest, Digest, Hotkey, SubmissionId};
 use node_core::lease::Explanation;
 use node_core::machine::account::{Account, EpochAccount, UploadRefused};
 use node_core::machine::places::{Place as Standing, Places, Worth};
+use node_core::policy::Policy;
 use node_core::queue_place::{Cause, Moved, Place};
 use node_core::reward::{FamilyId, Quality};
 use node_core::submission::{Submission, SubmissionState};
@@ -146,7 +147,8 @@ async fn service(requests_per_minute: u32) -> Service {
     });
     let uploads = Uploads::open(directory.path().join("uploads"), 1 << 20).unwrap();
     let stop = CancellationToken::new();
-    tokio::spawn(bound.serve(calls, uploads, Policy::dev(), stop.clone()));
+    let gates = Arc::new(Gates::check(&Policy::dev()));
+    tokio::spawn(bound.serve(calls, uploads, gates, stop.clone()));
     Service { url, directory, stop }
 }
 

@@ -167,6 +167,7 @@ impl DoctorCommand {
         let mut found = vec![host::config(&settings, &config)];
         found.extend(host::data_dir(&config));
         found.push(host::journal(&config));
+        found.extend(host::gates(&config));
         let (key, hotkey) = host::key(&config);
         found.extend(key);
         let (chain, timelock, dataset, engine, devices, node) = tokio::join!(

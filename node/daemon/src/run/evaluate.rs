@@ -35,11 +35,11 @@ use node_core::limits::clip_detail;
 use node_core::machine::effect::RunSpec;
 use node_core::machine::event::Event;
 use node_core::outcome::Ending;
-use node_core::policy::{MeterRules, Policy};
-use node_core::trial::Trial;
+use node_core::policy::{GateMode, MeterRules, Policy, UntrainedRules};
 use node_evaluator::admit::{admit, read_project, Admitted};
 use node_evaluator::archive::{read_archive, Archive};
 use node_evaluator::dataset::Dataset;
+use node_evaluator::gates::Gates;
 use node_evaluator::meter::{run_meter, Entries, MeterOutcome, MeterPlan, ProbePlan};
 use node_evaluator::project::Project;
 use node_evaluator::reference::references;
@@ -72,6 +72,7 @@ pub struct Evaluator {
     engine: Engine,
     image: Digest,
     policy: Policy,
+    gates: Arc<Gates>,
     dataset: Arc<Dataset>,
     /// Holds one directory per container.
     runs_dir: PathBuf,
@@ -89,8 +90,8 @@ pub struct EvaluatorParts {
     pub engine: Engine,
     /// The evaluator image.
     pub image: Digest,
-    /// What is measured, within which limits.
-    pub policy: Policy,
+    /// What is measured, within which limits, and the gates before it.
+    pub gates: Arc<Gates>,
     /// On which text.
     pub dataset: Arc<Dataset>,
     /// Holds one directory per container.
@@ -103,12 +104,14 @@ impl Evaluator {
     /// One that has no container yet: see [`Evaluator::prepare`].
     #[must_use]
     pub fn new(parts: EvaluatorParts) -> Self {
-        let EvaluatorParts { engine, image, policy, dataset, runs_dir, leftovers } = parts;
+        let EvaluatorParts { engine, image, gates, dataset, runs_dir, leftovers } = parts;
+        let policy = gates.policy().clone();
         let ahead = Ahead::new(engine.clone(), runs_dir.clone(), policy.run.warm_start);
         Self {
             engine,
             image,
             policy,
+            gates,
             dataset,
             runs_dir,
             leftovers: tokio::sync::Mutex::new(leftovers),
@@ -153,8 +156,8 @@ impl Evaluator {
 
     /// Judges an archive before anything of it runs. One that is admitted stays in memory.
     pub async fn admit(&self, bytes: Vec<u8>, content: ContentDigest) -> (Verdict, Option<Sketch>) {
-        let policy = self.policy.clone();
-        let judged = tokio::task::spawn_blocking(move || admit(&bytes, &content, &policy)).await;
+        let gates = Arc::clone(&self.gates);
+        let judged = tokio::task::spawn_blocking(move || admit(&bytes, &content, &gates)).await;
         let (verdict, admitted) = judged.unwrap_or_else(|error| {
             tracing::error!(%error, "admission panicked");
             (Verdict::Rejected { rejection: crashed() }, None)
@@ -289,6 +292,7 @@ impl Evaluator {
             policy: self.policy.clone(),
             assignment: spec.assignment.clone(),
             devices: spec.devices.clone(),
+            untrained: spec.untrained,
         };
         Metered { channel, task: tokio::spawn(subject.meter(expected, progress)) }
     }
@@ -390,6 +394,8 @@ struct Subject {
     policy: Policy,
     assignment: Assignment,
     devices: Vec<Device>,
+    /// What the gate of the untrained model does; `Off` where it does not ask.
+    untrained: GateMode,
 }
 
 impl Subject {
@@ -419,11 +425,11 @@ impl Subject {
         let plan = planned.on_devices(gpus_of(&self.devices));
         let plan = plan.with_entries(entries).with_world_size(ranks);
         let gate = &self.policy.admission.untrained;
-        let trial = self.assignment.trial();
-        let plan = if trial == Trial::first(trial.submission) {
-            plan.through_gate(gate, seed)
-        } else {
-            plan.under_gate(gate)
+        let plan = match self.untrained {
+            mode @ (GateMode::Reject | GateMode::Flag) => {
+                plan.through_gate(&UntrainedRules { mode, ..gate.clone() }, seed)
+            }
+            GateMode::Off => plan.under_gate(gate),
         };
         Ok(match probes {
             Some(probes) => plan.for_probes(probes),

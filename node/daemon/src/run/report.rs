@@ -54,6 +54,8 @@ pub(crate) struct Reporter {
     pub(crate) directory: watch::Receiver<PeerDirectory>,
     /// Whether this node publishes its own key.
     pub(crate) publishes: bool,
+    /// What the gates found in what ships with the node, found at start.
+    pub(crate) gate_faults: Vec<String>,
 }
 
 impl Reporter {
@@ -87,6 +89,7 @@ impl Reporter {
             refusals: self.refusals.iter().cloned().collect(),
             key_standings: self.key_standings(machine, performer),
             publishes_key: self.publishes,
+            gate_faults: self.gate_faults.clone(),
             counters: self.metrics.counts(),
         };
         let mut report = describe(machine, facts);

@@ -15,6 +15,7 @@ use node_core::machine::{self, Machine, MachineConfig, ReferenceWork};
 use node_core::placement::HostPlacement;
 use node_core::policy::Policy;
 use node_evaluator::dataset::Dataset;
+use node_evaluator::gates::Gates;
 use node_evaluator::meter::MeterPlan;
 use node_evaluator::reference::{references, Reference};
 use node_peer::{
@@ -140,7 +141,7 @@ impl Faces {
 
 /// What has to be there before anything can be decided.
 struct Prepared {
-    policy: Policy,
+    gates: Arc<Gates>,
     host: Host,
     client: ChainClient,
     own: Identity,
@@ -148,6 +149,10 @@ struct Prepared {
 
 async fn prepare(config: &Config, keypair: &Keypair) -> Result<Prepared, Failure> {
     let policy = config.challenge.nas.policy.policy();
+    let gates = Gates::check(&policy);
+    for fault in gates.faults() {
+        tracing::error!(%fault, "a gate refuses what ships with the node");
+    }
     let host = prepare_host(config, &policy).await?;
     let client = connect_chain(config, keypair).await?;
     check_subnet(config, &client).await?;
@@ -162,7 +167,7 @@ async fn prepare(config: &Config, keypair: &Keypair) -> Result<Prepared, Failure
              in its `identity.json`",
         )
     })?;
-    Ok(Prepared { policy, host, client, own })
+    Ok(Prepared { gates: Arc::new(gates), host, client, own })
 }
 
 /// Reads the subnet once, so that a wrong number is told before the directory is claimed for it.
@@ -458,6 +463,7 @@ impl Parts<'_> {
             certificate: shown.certificate,
             directory: shown.directory,
             publishes: publisher.is_some(),
+            gate_faults: self.prepared.gates.faults().iter().map(ToString::to_string).collect(),
         };
         let follower = tokio::spawn(follow(self.prepared.client.clone(), events, facts));
         let heart = Heart {
@@ -501,7 +507,7 @@ impl Parts<'_> {
             fetcher: Fetcher {
                 contents,
                 peers,
-                limits: self.prepared.policy.archive.clone(),
+                limits: self.prepared.gates.policy().archive.clone(),
                 own: self.prepared.own.hotkey,
                 private_locations: self.config.challenge.nas.private_locations,
                 at_once: Arc::new(Semaphore::new(FETCHES_MAX)),
@@ -578,10 +584,11 @@ impl Parts<'_> {
                 .hint("set another `api.listen`, or another `api.token_file`")
         })?;
         let Some(bound) = bound else { return Ok(readers) };
-        let bytes_max = self.prepared.policy.archive.packed_bytes_max;
+        let bytes_max = self.prepared.gates.policy().archive.packed_bytes_max;
         let uploads = Uploads::open(self.uploads(), bytes_max).map_err(Failure::unavailable)?;
         tracing::info!(address = %bound.address(), "the public interface listens");
-        let served = bound.serve(calls, uploads, self.prepared.policy.clone(), faces.stop.clone());
+        let served =
+            bound.serve(calls, uploads, Arc::clone(&self.prepared.gates), faces.stop.clone());
         tokio::spawn(async move {
             if let Err(error) = served.await {
                 tracing::error!(%error, "the public interface ended");
@@ -600,7 +607,7 @@ impl Parts<'_> {
         Contents::open(
             self.config.data_dir.path().join("content"),
             dirs.chain([self.uploads()]).collect(),
-            self.prepared.policy.archive.packed_bytes_max,
+            self.prepared.gates.policy().archive.packed_bytes_max,
         )
         .map_err(Failure::unavailable)
     }
@@ -614,7 +621,7 @@ impl Parts<'_> {
         let parts = ServerParts {
             handler,
             contents: Arc::new(Shared(contents.clone())),
-            content_bytes_max: self.prepared.policy.archive.packed_bytes_max,
+            content_bytes_max: self.prepared.gates.policy().archive.packed_bytes_max,
             directory: shown.directory.clone(),
             certificate: shown.certificate.clone(),
             ready: shown.ready.clone(),
@@ -643,7 +650,7 @@ impl Parts<'_> {
         Ok(Evaluator::new(EvaluatorParts {
             engine: self.prepared.host.engine.clone(),
             image: self.prepared.host.image,
-            policy: self.prepared.policy.clone(),
+            gates: Arc::clone(&self.prepared.gates),
             dataset: Arc::clone(&self.prepared.host.dataset),
             runs_dir,
             leftovers: self.prepared.host.leftovers.clone(),
@@ -674,7 +681,7 @@ impl Parts<'_> {
             hotkey: self.prepared.own.hotkey,
             netuid: self.prepared.own.netuid,
             mechanism: self.config.weights.mechanism,
-            policy: self.prepared.policy.clone(),
+            policy: self.prepared.gates.policy().clone(),
             image: self.prepared.host.image,
             dataset: self.prepared.host.dataset.digest(),
             references: references().iter().map(reference_work).collect(),

@@ -24,6 +24,7 @@ use node_core::view::ChainView;
 use super::certificate::own_key_check;
 use super::device;
 use super::funnel::FunnelStatus;
+use super::gates::gates_check;
 use super::journal::JournalStatus;
 use super::report::{
     AttemptStatus, ChainStatus, EvaluationStatus, LeaseCounts, MetricsStatus, NodeStatus,
@@ -66,6 +67,8 @@ pub struct HostFacts {
     pub key_standings: BTreeMap<Hotkey, KeyStanding>,
     /// Whether this node publishes its own.
     pub publishes_key: bool,
+    /// What the gates before the container found in what ships with the node.
+    pub gate_faults: Vec<String>,
     /// How often each kind of note was taken.
     pub counters: BTreeMap<String, u64>,
 }
@@ -86,7 +89,7 @@ pub fn describe(machine: &Machine, facts: HostFacts) -> StatusReport {
         weights: weights(machine, preflight.as_ref(), &facts),
         checks: preflight
             .as_ref()
-            .map(|preflight| all_checks(preflight, &facts, &journal, &machine.config().hotkey))
+            .map(|preflight| all_checks(machine, preflight, &facts, &journal))
             .unwrap_or_default(),
         journal: preflight.is_some().then_some(journal),
         watch: preflight.as_ref().map(|preflight| WatchStatus::from(&preflight.facts)),
@@ -105,16 +108,17 @@ pub fn describe(machine: &Machine, facts: HostFacts) -> StatusReport {
     }
 }
 
-/// What the chain says, then of our own key, and last what it leads to on the disk.
+/// What the chain says, then of our own key, of the gates, and last what it leads to on the disk.
 fn all_checks(
+    machine: &Machine,
     preflight: &Preflight,
     facts: &HostFacts,
     journal: &JournalStatus,
-    own: &Hotkey,
 ) -> Vec<CheckStatus> {
-    let own_key = facts.key_standings.get(own);
+    let own_key = facts.key_standings.get(&machine.config().hotkey);
     let own_key = own_key.map(|standing| own_key_check(*standing, facts.publishes_key));
-    checks(preflight).into_iter().chain(own_key).chain([journal.check()]).collect()
+    let gates = gates_check(&facts.gate_faults, machine.untrained_fault());
+    checks(preflight).into_iter().chain(own_key).chain([gates, journal.check()]).collect()
 }
 
 /// What the host says, and above it what the chain says: a node whose vectors do not land is not
@@ -555,6 +559,7 @@ mod tests {
             refusals: Vec::new(),
             key_standings: BTreeMap::from([(Hotkey([1; 32]), KeyStanding::New)]),
             publishes_key: true,
+            gate_faults: Vec::new(),
             counters: BTreeMap::new(),
         }
     }
@@ -602,6 +607,21 @@ mod tests {
         view.epoch.next_epoch_block = Some(BlockNumber(1010));
         machine.apply(Now::default(), Event::BlockFinalized(Box::new(view)));
         machine
+    }
+
+    #[test]
+    fn a_gate_that_refuses_a_reference_is_an_alarm_that_stops_nothing() {
+        let faults = vec!["the gate `source` refuses the reference `ssm`".to_owned()];
+        let ready = Readiness { ready: true, reasons: Vec::new() };
+        let said = |gate_faults| {
+            let facts = HostFacts { gate_faults, ready: ready.clone(), ..facts() };
+            let report = describe(&seen(800), facts);
+            let check = report.checks.iter().find(|check| check.id == "gates").unwrap().clone();
+            (check.level, check.text, report.ready.ready)
+        };
+        let (level, text, is_ready) = said(faults);
+        assert!(level == "alarm" && text.contains("`source`") && is_ready, "{text}");
+        assert_eq!(said(Vec::new()).0, "ok");
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod describe;
 mod device;
 mod find;
 mod funnel;
+mod gates;
 mod journal;
 mod render;
 mod report;

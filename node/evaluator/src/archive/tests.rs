@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::admit::admit;
+use crate::gates::Gates;
 
 /// An archive written byte by byte, so that each field can lie.
 #[derive(Clone, Default)]
@@ -313,7 +314,7 @@ fn packing_twice_gives_the_same_bytes_and_admission_agrees_with_the_digest() {
     let first = pack(dir.path(), &limits()).unwrap();
     let second = pack(dir.path(), &limits()).unwrap();
     assert_eq!(first, second);
-    let (verdict, archive) = admit(&first.bytes, &first.digest, &Policy::dev());
+    let (verdict, archive) = admit(&first.bytes, &first.digest, &Gates::check(&Policy::dev()));
     let unpacked_bytes = archive.unwrap().archive.unpacked_bytes();
     assert_eq!(verdict, Verdict::admitted(3, unpacked_bytes));
 }
@@ -340,7 +341,7 @@ fn admission_names_the_committed_digest_and_the_missing_parts() {
     let verdict_of = |files: &[(&str, &[u8])]| {
         let bytes = zipped(files);
         let digest = content_digest(&read_archive(&bytes, &policy.archive).unwrap().files);
-        match admit(&bytes, &digest, &policy) {
+        match admit(&bytes, &digest, &Gates::check(&policy)) {
             (Verdict::Rejected { rejection }, None) => rejection,
             other => panic!("{other:?}"),
         }
@@ -351,7 +352,7 @@ fn admission_names_the_committed_digest_and_the_missing_parts() {
     let no_symbol = verdict_of(&[("architecture.py", b""), ("training.py", b"def train(c): 0\n")]);
     assert_eq!(no_symbol.rule, Rule::ContractSymbol);
     let bytes = zipped(&[("a.py", b"")]);
-    let (verdict, archive) = admit(&bytes, &ContentDigest([0; 32]), &policy);
+    let (verdict, archive) = admit(&bytes, &ContentDigest([0; 32]), &Gates::check(&policy));
     assert!(archive.is_none());
     let Verdict::Rejected { rejection } = verdict else { panic!("{verdict:?}") };
     assert_eq!(rejection.rule, Rule::ContentDigest);

@@ -273,6 +273,38 @@ fn another_device_than_the_asked_one_is_noticed_on_the_created_container() {
     assert_eq!(noticed(asked).as_deref(), Some("HostConfig.DeviceRequests"));
 }
 
+/// Names of system calls that the profile lets through with any arguments.
+fn allowed_calls() -> Vec<String> {
+    let profile: Value = serde_json::from_str(SECCOMP).unwrap();
+    assert_eq!(profile["defaultAction"], "SCMP_ACT_ERRNO");
+    // Without a list of architectures it is the host's own, and no older way into the kernel.
+    let keys: Vec<_> = profile.as_object().unwrap().keys().collect();
+    assert_eq!(keys, ["defaultAction", "defaultErrnoRet", "syscalls"]);
+    let rules = profile["syscalls"].as_array().unwrap().iter();
+    let plain = rules.filter(|rule| rule["action"] == "SCMP_ACT_ALLOW" && rule["args"].is_null());
+    let names = plain.flat_map(|rule| rule["names"].as_array().unwrap());
+    names.map(|name| name.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_list_of_system_calls_names_each_once_and_none_that_reaches_the_host_or_others() {
+    let allowed = allowed_calls();
+    assert_eq!(allowed.iter().collect::<BTreeSet<_>>().len(), allowed.len());
+    let text = "add_key bpf clone clone3 init_module io_uring_setup kcmp kexec_load keyctl mount \
+        open_by_handle_at perf_event_open personality pidfd_getfd pivot_root process_vm_readv \
+        ptrace request_key setns socket socketcall unshare userfaultfd";
+    for name in text.split_whitespace() {
+        assert!(!allowed.iter().any(|one| one == name), "`{name}` is let through");
+    }
+    assert!(["read", "mmap", "futex", "ioctl"].iter().all(|n| allowed.iter().any(|a| a == n)));
+}
+
+#[test]
+fn the_created_container_is_asked_for_with_the_list_itself() {
+    let asked = body().host_config.unwrap().security_opt.unwrap();
+    assert_eq!(asked, ["no-new-privileges:true".to_owned(), format!("seccomp={SECCOMP}")]);
+}
+
 #[test]
 fn containers_with_gpus_or_a_kernel_of_their_own_have_room_for_its_threads() {
     let limits = |gpus: &[&str], around: &Surround| {

@@ -51,6 +51,7 @@ impl World {
                 for device in &spec.devices {
                     self.check_usable(node, &device.id);
                 }
+                self.started.push((node, (*spec).clone()));
                 self.hosts[node].containers.insert(run, *spec);
                 self.report(node, START_MS, Event::RunStarted { run });
                 let exited = Happening::ContainerExited { node, life, run, ending: None };

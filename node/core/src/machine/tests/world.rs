@@ -14,19 +14,19 @@ use crate::assignment::coordinators;
 use crate::commitment::{Commitment, Location};
 use crate::duplicates::Sketch;
 pub(super) use crate::evidence::tests::metrics;
-use crate::evidence::{Evidence, Receipt};
+use crate::evidence::{Evidence, Flag, Receipt};
 use crate::id::{
     AssignmentId, ContentDigest, Digest, DigestBuilder, Hotkey, RunId, Salt, Signature,
     SubmissionId,
 };
 use crate::inventory::DeviceKind;
 use crate::lease::{Grant, HoldAnswer, LeaseAnswer, LeaseRefusal, PeerAnswer, PeerRequest, Seal};
-use crate::machine::effect::{Effect, Note, Outcome};
+use crate::machine::effect::{Effect, Note, Outcome, RunSpec};
 use crate::machine::event::{CallId, Event, Question};
 use crate::machine::operator::OperatorAnswer;
 use crate::machine::{MachineConfig, ReferenceWork, WeightsMode};
 use crate::outcome::{Ending, Fault};
-use crate::policy::Policy;
+use crate::policy::{GateMode, Policy};
 use crate::review::{Review, ReviewFailure};
 use crate::reward::Fingerprint;
 use crate::submission::{Submission, SubmissionState};
@@ -103,6 +103,10 @@ pub(super) struct World {
     pub(super) results: BTreeMap<(ContentDigest, u8, u8), u64>,
     /// What containers trace.
     pub(super) architectures: BTreeMap<ContentDigest, Fingerprint>,
+    /// Contents whose untrained model the gate finds something in.
+    pub(super) unsound: BTreeSet<ContentDigest>,
+    /// Runs that were started, by node.
+    pub(super) started: Vec<(usize, RunSpec)>,
     pub(super) unreachable_contents: BTreeSet<ContentDigest>,
     /// By what contents are compared, if they are.
     pub(super) sketches: BTreeMap<ContentDigest, Sketch>,
@@ -209,6 +213,8 @@ impl World {
             fates: [(reference().content, REFERENCE_FATE)].into(),
             results: BTreeMap::new(),
             architectures: BTreeMap::new(),
+            unsound: BTreeSet::new(),
+            started: Vec::new(),
             unreachable_contents: BTreeSet::new(),
             sketches: BTreeMap::new(),
             run_ms: RUN_MS,
@@ -544,7 +550,11 @@ impl World {
         }
         let Some(spec) = host.containers.remove(&run) else { return };
         let fate = self.fates[&spec.assignment.content].clone();
+        let is_unsound = self.unsound.contains(&spec.assignment.content);
         let own_ending = match fate {
+            _ if is_unsound && spec.untrained == GateMode::Reject => {
+                Ending::UntrainedNotCausal { tokens: 64 }
+            }
             Fate::Scores { .. } | Fate::IsRejected => Ending::Completed,
             Fate::Ends(ending) => ending,
         };
@@ -556,6 +566,8 @@ impl World {
                 let own = self.results.get(&(content, tier, unit)).unwrap_or(nll_nanonats);
                 let mut metrics = metrics(host.lie_nanonats.unwrap_or(*own));
                 metrics.conduct.architecture = self.architectures.get(&content).cloned();
+                let flags = is_unsound && spec.untrained == GateMode::Flag;
+                metrics.conduct.flags = flags.then_some(Flag::NotCausal).into_iter().collect();
                 Some(metrics)
             }
             _ => None,

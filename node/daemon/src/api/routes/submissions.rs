@@ -1,5 +1,7 @@
 //! Submissions: how they stand, who leads, and where miners leave archives.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
@@ -142,11 +144,11 @@ pub(super) async fn upload(
 }
 
 async fn take(state: &ApiState, bytes: Vec<u8>) -> Response {
-    let (limits, policy) = (state.archive.clone(), state.policy.clone());
+    let (limits, gates) = (state.archive.clone(), Arc::clone(&state.gates));
     let judged = tokio::task::spawn_blocking(move || {
         let archive = read_archive(&bytes, &limits)?;
         let content = content_digest(&archive.files);
-        let (verdict, _) = node_evaluator::admit::admit(&bytes, &content, &policy);
+        let (verdict, _) = node_evaluator::admit::admit(&bytes, &content, &gates);
         Ok((bytes, content, u32::try_from(archive.files.len()).unwrap_or(u32::MAX), verdict))
     });
     let (bytes, content, files, verdict) = match judged.await {

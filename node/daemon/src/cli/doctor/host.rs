@@ -5,6 +5,7 @@ use std::io;
 use node_core::id::{Digest, Hotkey};
 use node_core::preflight;
 use node_evaluator::dataset::Dataset;
+use node_evaluator::gates::{GateFault, Gates};
 use node_evaluator::meter::MeterPlan;
 use node_runner::{Engine, EngineConfig};
 use node_store::{read_journal, JournalRead, JOURNAL_FILE};
@@ -72,6 +73,19 @@ pub(super) fn journal(config: &Config) -> Finding {
             Finding::of_error("journal", &fault).next(next)
         }
     }
+}
+
+/// Tries the gates of the policy on what ships with the node.
+pub(super) fn gates(config: &Config) -> Vec<Finding> {
+    const ID: &str = "gates";
+    let gates = Gates::check(&config.challenge.nas.policy.policy());
+    let next = "docs/admission.md, under \"A gate that refuses a reference\", says what to do";
+    let told = |fault: &GateFault| Finding::fail(ID, fault.to_string()).next(next);
+    let found: Vec<Finding> = gates.faults().iter().map(told).collect();
+    if found.is_empty() {
+        return vec![Finding::ok(ID, "those before the container refuse no reference")];
+    }
+    found
 }
 
 fn journal_finding(read: &JournalRead, status: JournalStatus) -> Finding {

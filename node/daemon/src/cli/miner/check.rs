@@ -51,6 +51,7 @@ impl CheckCommand {
         } else {
             let mut lines = vec![verdict_text(&submission.verdict)];
             lines.extend(evidence_lines(&submission.verdict));
+            lines.extend(submission.faults.iter().map(|fault| format!("alarm     {fault}")));
             lines.extend(submission.digest.map(|digest| format!("content   {digest}")));
             lines.join("\n")
         };

@@ -9,6 +9,7 @@ use node_core::id::ContentDigest;
 use node_core::policy::Policy;
 use node_evaluator::admit::admit;
 use node_evaluator::archive::{content_digest, pack, read_archive, PackError};
+use node_evaluator::gates::Gates;
 
 use crate::exit::ExitReason;
 use crate::failure::Failure;
@@ -22,6 +23,8 @@ pub(super) struct Submission {
     pub(super) digest: Option<ContentDigest>,
     /// The verdict of admission.
     pub(super) verdict: Verdict,
+    /// Gates that refuse what ships with the node, and so refuse nobody.
+    pub(super) faults: Vec<String>,
 }
 
 /// The file cannot be read.
@@ -44,7 +47,8 @@ pub(super) fn judge(path: &Path, policy: &Policy) -> Result<Submission, Failure>
             Ok(packed) => packed.bytes,
             Err(PackError::Refused { rejection }) => {
                 let verdict = Verdict::Rejected { rejection };
-                return Ok(Submission { bytes: Vec::new(), digest: None, verdict });
+                let (bytes, faults) = (Vec::new(), Vec::new());
+                return Ok(Submission { bytes, digest: None, verdict, faults });
             }
             Err(error) => return Err(Failure::new(ExitReason::Failed, error)),
         }
@@ -62,8 +66,10 @@ pub(super) fn judge_archive(bytes: Vec<u8>, policy: &Policy) -> Submission {
     let archive = read_archive(&bytes, &policy.archive).ok();
     let digest = archive.map(|archive| content_digest(&archive.files));
     // Without a digest the archive is refused before digests are compared.
-    let (verdict, _) = admit(&bytes, &digest.unwrap_or(ContentDigest([0; 32])), policy);
-    Submission { bytes, digest, verdict }
+    let gates = Gates::check(policy);
+    let (verdict, _) = admit(&bytes, &digest.unwrap_or(ContentDigest([0; 32])), &gates);
+    let faults = gates.faults().iter().map(ToString::to_string).collect();
+    Submission { bytes, digest, verdict, faults }
 }
 
 /// A validator would refuse it.

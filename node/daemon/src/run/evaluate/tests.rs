@@ -6,6 +6,7 @@ use node_core::id::{sha256, AssignmentId, Attempt, LeaseId, SubmissionId};
 use node_core::inventory::DeviceId;
 use node_evaluator::archive::pack;
 use node_evaluator::dataset::prepare;
+use node_evaluator::gates::Gates;
 use node_evaluator::reference::reference;
 use node_runner::{EngineConfig, Gate, SandboxSpec};
 
@@ -55,7 +56,7 @@ impl World {
         let evaluator = Arc::new(Evaluator::new(EvaluatorParts {
             engine: engine.clone(),
             image,
-            policy: policy.clone(),
+            gates: Arc::new(Gates::check(&policy)),
             dataset: Arc::new(dataset(dir.path())),
             runs_dir: dir.path().join("runs"),
             leftovers: BTreeMap::new(),
@@ -89,6 +90,7 @@ impl World {
             lease: LeaseId([4; 32]),
             attempt: Attempt(1),
             devices: vec![Self::device()],
+            untrained: self.evaluator.policy.admission.untrained.mode,
         }
     }
 
@@ -116,6 +118,10 @@ impl World {
         let number = 1_000 + u64::from(tier) * 100 + u64::from(unit);
         let mut spec = self.spec(number);
         (spec.assignment.tier, spec.assignment.unit) = (tier, unit);
+        // The gate asks in a submission's first trial.
+        if (tier, unit) != (1, 0) {
+            spec.untrained = GateMode::Off;
+        }
         self.run_spec(spec, files).await
     }
 
