@@ -179,6 +179,19 @@ pub struct RunSpec {
     pub attempt: crate::id::Attempt,
     /// Where: all of them, in the inventory's order.
     pub devices: Vec<Device>,
+    /// The submission whose architecture is trained, if the one that is run brings none.
+    pub architecture: Option<ContentSource>,
+}
+
+/// A content, and who may have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContentSource {
+    /// What is looked for.
+    pub content: ContentDigest,
+    /// Where its miner says that it is.
+    pub location: Location,
+    /// Validators that may have it.
+    pub peers: Vec<PeerAddress>,
 }
 
 /// A vector to sign.

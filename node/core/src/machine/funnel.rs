@@ -93,6 +93,11 @@ impl Machine {
         self.references.iter().any(|(reference, _)| reference == id)
     }
 
+    /// Whether others are compared with it: its own miner may have gone on to other work.
+    pub(super) fn is_measure(&self, id: &SubmissionId) -> bool {
+        self.is_reference(id) || self.compared.iter().any(|(_, compared)| compared == id)
+    }
+
     /// What the project competes with; a full one where that is not known.
     pub(super) fn brings(&self, submission: &Submission) -> Brings {
         if self.is_reference(&submission.id) {
@@ -110,9 +115,16 @@ impl Machine {
         let id = submission.id;
         let kind = self.brings(submission).kind;
         let tiers = (1_u8..).zip(&self.config.policy.scoring.funnel.tiers);
-        let entered = tiers.filter(|(number, rules)| self.has_entered(&id, *number, rules));
-        let trials = entered.flat_map(|(tier, rules)| {
-            let units = rules.units(kind).into_iter();
+        let trials = tiers.flat_map(|(tier, rules)| {
+            let units = if self.has_entered(&id, tier, rules) {
+                rules.units(kind)
+            } else if self.compared.contains(&(tier, id)) {
+                // For a recipe's sake: as an architecture, under the reference trainer.
+                rules.units(ProjectKind::ArchitectureOnly)
+            } else {
+                Vec::new()
+            };
+            let units = units.into_iter();
             units.map(move |plan| Trial { submission: id, tier, unit: plan.unit })
         });
         trials.collect()
@@ -149,12 +161,17 @@ impl Machine {
             };
             tiers.iter().enumerate().skip(1).flat_map(ids).collect()
         };
+        let compared = self.compared_with();
+        let compared_before = std::mem::replace(&mut self.compared, compared);
         let (old, new) = (of(&before), of(&self.tiers));
-        if old == new {
+        if old == new && compared_before == self.compared {
             return;
         }
-        let changed: BTreeSet<SubmissionId> =
-            old.symmetric_difference(&new).map(|(_, id)| *id).collect();
+        let changed: BTreeSet<SubmissionId> = old
+            .symmetric_difference(&new)
+            .map(|(_, id)| *id)
+            .chain(compared_before.symmetric_difference(&self.compared).map(|(_, id)| *id))
+            .collect();
         let references: Vec<SubmissionId> = self.references.iter().map(|(id, _)| *id).collect();
         for id in changed.into_iter().chain(references) {
             let planned = self.submissions.get(&id).map(|known| self.trials_of(known));

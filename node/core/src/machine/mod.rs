@@ -4,7 +4,7 @@
 //! to say. It is synchronous and deterministic: the same events give the same outcomes.
 //!
 //! The machine composes smaller parts, a file each: `restart` (what was and what is), `intake`
-//! (from commitment to verdict), `devices` (what may be given runs), `duty` (who coordinates
+//! (from commitment to verdict), `trained` (whose architecture a recipe trains), `devices` (what may be given runs), `duty` (who coordinates
 //! what), `coordinate` (leases granted), `operator` (what a person asks for),
 //! `work` (leases held), `exchange` (receipts), `settle` (from receipts to results), `weights`
 //! (from points to the chain).
@@ -31,6 +31,7 @@ mod rewards;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod trained;
 mod weights;
 mod work;
 
@@ -157,6 +158,8 @@ pub struct Machine {
     references: Vec<(SubmissionId, String)>,
     /// Who entered which tier.
     tiers: Tiers,
+    /// Whose architectures recipes in a tier are compared with, by tier.
+    compared: BTreeSet<(u8, SubmissionId)>,
     /// Whether something changed that decides about tiers.
     is_funnel_stale: bool,
     /// Trials that have to be settled again.
@@ -245,6 +248,7 @@ impl Machine {
             outcomes: BTreeMap::new(),
             references,
             tiers: Tiers::new(),
+            compared: BTreeSet::new(),
             is_funnel_stale: false,
             to_settle: BTreeSet::new(),
             current: BTreeSet::new(),
@@ -354,6 +358,7 @@ impl Machine {
         self.take_in_commitments(now, out);
         self.retire(out);
         self.release_held(now, out);
+        self.look_for_architectures(out);
         self.is_funnel_stale = true;
         if self.update_duties(now) {
             self.touch_all();

@@ -315,7 +315,8 @@ impl Machine {
         });
         let (run, lease, attempt) = (row.run, row.grant.lease, row.grant.attempt);
         let devices = self.devices_of(row).cloned().collect();
-        let spec = RunSpec { run, assignment, lease, attempt, devices };
+        let architecture = self.architecture_source(&assignment.submission);
+        let spec = RunSpec { run, assignment, lease, attempt, devices, architecture };
         out.perform(Effect::StartRun(Box::new(spec)));
     }
 

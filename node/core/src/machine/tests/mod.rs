@@ -27,5 +27,6 @@ mod reviews;
 mod stop;
 mod strikes;
 mod takeover;
+mod trained;
 mod weights;
 mod world;
