@@ -140,22 +140,12 @@ impl Machine {
             return Err(NotResolved::NotReady);
         }
         let submission = self.submissions.get(&id).ok_or(NotResolved::Unknown)?;
-        match (&submission.state, &resolution) {
-            (
-                SubmissionState::Held { doubt: Doubt::NoArchitecture { .. }, .. },
-                Resolution::Admit,
-            ) => return Err(NotResolved::NoArchitecture),
-            (SubmissionState::Held { .. }, Resolution::Admit | Resolution::Reject { .. }) => {}
-            (
-                SubmissionState::Committed { .. }
-                | SubmissionState::Fetched
-                | SubmissionState::Admitted
-                | SubmissionState::Rejected { .. }
-                | SubmissionState::Scored { .. }
-                | SubmissionState::Failed { .. }
-                | SubmissionState::Disputed,
-                _,
-            ) => return Err(NotResolved::NotHeld),
+        let SubmissionState::Held { doubt, .. } = &submission.state else {
+            return Err(NotResolved::NotHeld);
+        };
+        let waits_for_files = matches!(doubt, Doubt::NoArchitecture { .. });
+        if waits_for_files && resolution == Resolution::Admit {
+            return Err(NotResolved::NoArchitecture);
         }
         self.end_hold(now, id, Some(resolution), out);
         self.submissions.get(&id).cloned().ok_or(NotResolved::Unknown)

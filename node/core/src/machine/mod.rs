@@ -4,10 +4,10 @@
 //! to say. It is synchronous and deterministic: the same events give the same outcomes.
 //!
 //! The machine composes smaller parts, a file each: `restart` (what was and what is), `intake`
-//! (from commitment to verdict), `trained` (whose architecture a recipe trains), `devices` (what may be given runs), `duty` (who coordinates
-//! what), `coordinate` (leases granted), `operator` (what a person asks for),
-//! `work` (leases held), `exchange` (receipts), `settle` (from receipts to results), `weights`
-//! (from points to the chain).
+//! (from commitment to verdict), `trained` (whose architecture a recipe trains), `devices` (what
+//! may be given runs), `duty` (who coordinates what), `coordinate` (leases granted), `operator`
+//! (what a person asks for), `work` (leases held), `exchange` (receipts), `settle` (from receipts
+//! to results), `weights` (from points to the chain).
 
 pub mod account;
 mod catch_up;

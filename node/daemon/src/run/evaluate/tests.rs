@@ -423,7 +423,7 @@ async fn each_kind_of_project_runs_with_what_the_node_adds_to_it() {
 
     let (ending, _) = world.run_unit(unknown, 2, 0).await;
     let Ending::ContractViolated { detail } = ending else { panic!("{ending:?}") };
-    assert!(detail.contains("`mamba` is no architecture that is known here"), "{detail}");
+    assert!(detail.contains("`architecture_id` names no architecture"), "{detail}");
     for (files, tier, unit) in [(alone, 2, 0), (training, 2, 2), (files("ssm"), 4, 0)] {
         let (ending, metrics) = world.run_unit(files, tier, unit).await;
         let Ending::EngineFailed { detail } = ending else { panic!("{ending:?}") };
@@ -454,40 +454,60 @@ fn divided() -> Archive {
     Archive { files: files.into() }
 }
 
+/// A training of the SSM's for the architecture of a content.
+fn recipe_for(content: ContentDigest) -> Archive {
+    let manifest = format!("kind: training_for_arch\narchitecture_id: {content}\n");
+    let other = "raise RuntimeError(\"nobody asks for it\")\n\n\ndef build_model(ctx):\n    pass\n";
+    project("ssm", &[("prism.yaml", &manifest), ("architecture.py", other), ("whole.py", other)])
+}
+
 #[tokio::test]
 async fn a_training_runs_with_the_architecture_of_another_submission_in_several_files() {
     let world = World::under(short_policy(), IMAGE, "recipes").await;
     let found = divided();
     let content = content_digest(&found.files);
-    let manifest = format!("kind: training_for_arch\narchitecture_id: {content}\n");
-    let other = "raise RuntimeError(\"the recipe's own is not asked for\")\n";
-    let recipe = |manifest: &str| {
-        let own = [("prism.yaml", manifest), ("architecture.py", other), ("whole.py", other)];
-        project("ssm", &own)
-    };
     let full = computed(world.run_unit(files("ssm"), 2, 0).await);
     let named = (content, Some(found.clone()));
-    let trained = computed(world.run_recipe((2, 0), recipe(&manifest), named).await);
+    let trained = computed(world.run_recipe((2, 0), recipe_for(content), named).await);
     // The same model, the same training and the same seed: only the files lie elsewhere.
     assert_eq!(full.sum_nll_nanonats, trained.sum_nll_nanonats);
     assert_eq!(full.conduct.architecture, trained.conduct.architecture);
 
     // Not here, or not the one that is named: the node's lack, and no verdict on the recipe.
-    let missing = world.run_recipe((2, 0), recipe(&manifest), (content, None)).await;
-    let forged = (ContentDigest([9; 32]), Some(found.clone()));
-    let forged = world.run_recipe((2, 0), recipe(&manifest), forged).await;
+    let missing = world.run_recipe((2, 0), recipe_for(content), (content, None)).await;
+    let forged = (ContentDigest([9; 32]), Some(found));
+    let forged = world.run_recipe((2, 0), recipe_for(content), forged).await;
     for (ending, metrics) in [missing, forged] {
         let Ending::EngineFailed { detail } = ending else { panic!("{ending:?}") };
         assert!(detail.contains(&format!("the architecture of `{content}` is not here")));
         assert_eq!(metrics, None);
     }
-    let mut half = found;
-    let text = "kind: training_for_arch\narchitecture_id: ssm\n";
-    half.files.insert("prism.yaml".to_owned(), text.as_bytes().to_vec());
-    let content = content_digest(&half.files);
-    let manifest = format!("kind: training_for_arch\narchitecture_id: {content}\n");
-    let ran = world.run_recipe((2, 0), recipe(&manifest), (content, Some(half))).await;
-    let (Ending::ContractViolated { detail }, None) = ran else { panic!("{ran:?}") };
+    world.evaluator.close().await;
+    assert_eq!(world.engine.leftovers().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_training_has_the_tokens_of_the_named_architecture_and_a_training_is_none() {
+    let world = World::under(short_policy(), IMAGE, "recipes-tokens").await;
+    let with = |path: &str, text: &str| {
+        let mut found = divided();
+        found.files.insert(path.to_owned(), text.as_bytes().to_vec());
+        found
+    };
+    let mut lossy = with(
+        "prism.yaml",
+        "architecture:\n  entrypoint: src/model.py::make\ntokenizer: tokenizer.json\n",
+    );
+    lossy.files.extend(files("lossy-tokenizer").files.remove_entry("tokenizer.json"));
+    let half = with("prism.yaml", "kind: training_for_arch\narchitecture_id: ssm\n");
+    let run = async |named: Archive| {
+        let content = content_digest(&named.files);
+        world.run_recipe((2, 0), recipe_for(content), (content, Some(named))).await.0
+    };
+    let ending = run(lossy).await;
+    assert!(matches!(ending, Ending::TokenizerRefused { .. }), "{ending:?}");
+    let ending = run(half).await;
+    let Ending::ContractViolated { detail } = ending else { panic!("{ending:?}") };
     assert!(detail.contains("is no architecture that is known here"), "{detail}");
     world.evaluator.close().await;
     assert_eq!(world.engine.leftovers().await.unwrap(), []);
