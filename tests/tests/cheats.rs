@@ -22,7 +22,7 @@ use node_core::machine::effect::RunSpec;
 use node_core::outcome::Ending;
 use node_core::points::points;
 use node_core::policy::Policy;
-use node_daemon::run::{Evaluator, EvaluatorParts, Progress};
+use node_daemon::run::{Archives, Evaluator, EvaluatorParts, Progress};
 use node_evaluator::admit::admit;
 use node_evaluator::archive::read_archive;
 use node_evaluator::dataset::{prepare, Dataset};
@@ -180,11 +180,13 @@ impl Lane {
             attempt: Attempt(1),
             devices: vec![Device::new(DeviceId("cpu-0".to_owned()), kind, "one CPU", 8192)],
             untrained: self.policy.admission.untrained.mode,
+            architecture: None,
         };
         let (_stop, stopped) = oneshot::channel();
         let (started, _events) = mpsc::channel(1);
         let progress = watch::Sender::new(Progress::default());
-        self.evaluator.run(spec, Some(Arc::new(archive)), stopped, progress, started).await
+        let archives = Archives { own: Some(Arc::new(archive)), architecture: None };
+        self.evaluator.run(spec, archives, stopped, progress, started).await
     }
 
     async fn close(self) {

@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::funnel::ProjectKind;
-use crate::id::Digest;
+use crate::id::{ContentDigest, Digest};
 
 /// The outcome of admission for one content under one policy; never computed twice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,8 +38,20 @@ pub enum Verdict {
 pub struct Brings {
     /// Which parts.
     pub kind: ProjectKind,
-    /// The architecture that a `training_for_arch` trains, by the name that its manifest gives.
+    /// The architecture that a `training_for_arch` trains, by the name that its manifest gives:
+    /// that of a reference, or the content digest of another submission.
     pub architecture_id: Option<String>,
+}
+
+impl Brings {
+    /// The content whose architecture it trains, if it names one by its digest.
+    #[must_use]
+    pub fn named_content(&self) -> Option<ContentDigest> {
+        match self.kind {
+            ProjectKind::TrainingForArch => self.architecture_id.as_deref()?.parse().ok(),
+            ProjectKind::Full | ProjectKind::ArchitectureOnly => None,
+        }
+    }
 }
 
 /// Findings kept of an admitted submission. More would make verdicts long, and say nothing new.
@@ -202,6 +214,8 @@ rules! {
     DuplicateStructure = "duplicate-structure",
     /// The code takes too long to parse to be compared with others.
     DuplicateUnreadable = "duplicate-unreadable",
+    /// No accepted submission brings the architecture that it trains.
+    ArchitectureUnknown = "architecture-unknown",
     /// A reviewer is against it: the language model that a validator asks, or a person in place
     /// of it.
     ReviewRejected = "review-rejected",
@@ -216,6 +230,21 @@ impl fmt::Display for Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_training_alone_may_name_a_content_and_nothing_else_does() {
+        let named =
+            |kind, id: &str| Brings { kind, architecture_id: Some(id.to_owned()) }.named_content();
+        let id = "0e".repeat(32);
+        let content = Some(ContentDigest([0x0e; 32]));
+        assert_eq!(named(ProjectKind::TrainingForArch, &id), content);
+        for kind in [ProjectKind::Full, ProjectKind::ArchitectureOnly] {
+            assert_eq!(named(kind, &id), None, "{kind:?}");
+        }
+        for forged in ["ssm", "", &id[1..], &format!("{id}0e"), &id.replace('e', "g")] {
+            assert_eq!(named(ProjectKind::TrainingForArch, forged), None, "{forged}");
+        }
+    }
 
     #[test]
     fn every_rule_has_its_own_id_and_is_found_by_it() {

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::duplicates::Likeness;
+use crate::id::ContentDigest;
 use crate::unit::BlockNumber;
 
 /// Why a submission is not evaluated yet although no rule is broken.
@@ -21,6 +22,13 @@ pub enum Doubt {
         /// Why not, when it was asked last.
         failure: Option<String>,
     },
+    /// It trains the architecture of a submission that is not accepted here.
+    NoArchitecture {
+        /// The content that it names.
+        content: ContentDigest,
+        /// From this block on it is rejected.
+        until: BlockNumber,
+    },
 }
 
 impl fmt::Display for Doubt {
@@ -33,6 +41,11 @@ impl fmt::Display for Doubt {
             Self::Unreviewed { failure: Some(failure) } => {
                 write!(f, "it waits for its review by a language model: {failure}")
             }
+            Self::NoArchitecture { content, until } => write!(
+                f,
+                "it trains the architecture of {content}, and no accepted submission that was \
+                 committed before it has that content; it waits until block {until}"
+            ),
         }
     }
 }
@@ -73,6 +86,9 @@ pub enum NotResolved {
     /// It does not wait.
     #[error("the submission does not wait for anybody")]
     NotHeld,
+    /// It waits for an architecture, which a decision does not bring.
+    #[error("there is nothing to run it with before the architecture that it names is accepted")]
+    NoArchitecture,
     /// No finalized block was read yet, or the node stops.
     #[error("the node is starting or stopping")]
     NotReady,
@@ -85,6 +101,7 @@ impl NotResolved {
         match self {
             Self::Unknown => "unknown",
             Self::NotHeld => "not_held",
+            Self::NoArchitecture => "no_architecture",
             Self::NotReady => "not_ready",
         }
     }

@@ -24,7 +24,10 @@ What a submission sees:
                        Then the loop is here, with one step per batch. The default step clips the
                        gradient's norm at 1. How often each hook was called is reported.
 
-The start frame names other files and functions where the project has them elsewhere.
+The start frame names other files and functions where the project has them elsewhere. An
+architecture that is not the submission's own lies in a folder of its own, whose name begins with
+`assay:`. Its files import one another as they do at home, and none of the submission's: two
+projects may have files of the same name.
 
     ctx.max_parameters, vocab_size, max_seq_len, sequence_tokens, seed, device, world_size, rank,
     local_rank, token_budget, batches, batch_sequences, artifacts_dir
@@ -54,12 +57,14 @@ Frames in both directions: kind (1 byte), length (4 bytes, little endian), paylo
 payloads: see `wire.rs` in node/evaluator, the other end.
 """
 
+import builtins
 import contextlib
 import copy
 import ctypes
 import dataclasses
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.util
 import json
 import math
@@ -665,9 +670,68 @@ def unpack(files):
     os.makedirs(ARTIFACTS_DIR, exist_ok=True)
 
 
+class Guest:
+    """A project beside the submission's, whose modules are those of one package.
+
+    What its files import by the name of one of them is looked for in that package, and everything
+    else as always. They do not see the submission's modules, and it does not see theirs.
+    """
+
+    # No statement can import it by this name, and no file can have it.
+    PACKAGE = "assay:guest"
+
+    def __init__(self, folder, files):
+        root = os.path.join(SUBMISSION_DIR, folder)
+        paths = [path.removeprefix(folder + "/") for path in files if path.startswith(folder + "/")]
+        modules = [path for path in paths if path.endswith(".py")]
+        self._own = {path.split("/")[0].removesuffix(".py") for path in modules}
+        # Functions look names up where their module was made, so imports in them come here too.
+        in_guest = {**vars(builtins), "__import__": self._import}
+
+        class Loader(importlib.machinery.SourceFileLoader):
+            def exec_module(self, module):
+                module.__dict__["__builtins__"] = in_guest
+                super().exec_module(module)
+
+        finder = importlib.machinery.FileFinder.path_hook((Loader, [".py"]))
+
+        def hook(path):
+            if path != root and not path.startswith(root + os.sep):
+                raise ImportError
+            return finder(path)
+
+        sys.path_hooks.insert(0, hook)
+        spec = importlib.machinery.ModuleSpec(self.PACKAGE, None, is_package=True)
+        spec.submodule_search_locations = [root]
+        sys.modules[self.PACKAGE] = importlib.util.module_from_spec(spec)
+
+    def load(self, path):
+        """The module in this file."""
+        return importlib.import_module(f"{self.PACKAGE}.{module_name(path)}")
+
+    def _import(self, name, globals=None, locals=None, fromlist=(), level=0):
+        top = name.partition(".")[0]
+        if level or top not in self._own:
+            return builtins.__import__(name, globals, locals, fromlist, level)
+        module = builtins.__import__(f"{self.PACKAGE}.{name}", globals, locals, fromlist, 0)
+        return module if fromlist else sys.modules[f"{self.PACKAGE}.{top}"]
+
+
+def module_name(path):
+    return path.removesuffix(".py").replace("/", ".")
+
+
+def load_entry(path, files):
+    """The module in this file, of the submission or of a project beside it."""
+    folder, _, inside = path.partition("/")
+    if folder.startswith("assay:") and inside:
+        return Guest(folder, files).load(inside)
+    return load(path)
+
+
 def load(path):
     """The submission's module in this file, under the name by which its other files import it."""
-    name = path.removesuffix(".py").replace("/", ".")
+    name = module_name(path)
     parts = name.split(".")
     top = sys.modules.get(parts[0])
     places = [getattr(top, "__file__", None) or "", *getattr(top, "__path__", ())]
@@ -681,11 +745,11 @@ def load(path):
     return module
 
 
-def import_project(ctx, project):
+def import_project(ctx, project, files):
     """Imports both files; the training as one function, and the hooks if it has any."""
     force_determinism(ctx.seed)
     entry = project["architecture"]
-    architecture = load(entry["file"])
+    architecture = load_entry(entry["file"], files)
     ctx._build_model = forced(getattr(architecture, entry["symbol"]), ctx.seed)
     setattr(architecture, entry["symbol"], ctx._build_model)
     force_determinism(ctx.seed)
@@ -714,7 +778,7 @@ def evaluate(link, start, ranks):
         # No rank imports what rank 0 has not written yet.
         torch.distributed.barrier()
     ctx = Context(link, start, ranks)
-    train, hooks = import_project(ctx, start["project"])
+    train, hooks = import_project(ctx, start["project"], start["files"])
 
     # The untrained twin: lazy layers get their shapes before anything is counted.
     twin = ctx.build_model()

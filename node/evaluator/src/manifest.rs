@@ -2,7 +2,7 @@
 //!
 //! ```yaml
 //! kind: full                    # or architecture_only, training_for_arch
-//! architecture_id: 7ec2c3a8     # the family; required for training_for_arch
+//! architecture_id: ssm          # what a training_for_arch trains: a reference, or a digest
 //! architecture:
 //!   entrypoint: src/model.py    # or src/model.py::build_model
 //!   files: [src/layers.py]      # optional: they have to be in the archive
@@ -17,11 +17,12 @@
 use std::collections::BTreeMap;
 
 use node_core::admission::{Rejection, Rule};
-use node_core::id::sha256;
+use node_core::id::{sha256, ContentDigest};
 use serde::Deserialize;
 
 use crate::archive::{rejection, Archive};
 use crate::project::{ProjectKind, TokenizerChoice, TOKENIZER_FILE};
+use crate::reference::{reference, references, Reference};
 
 /// The names that a manifest may have.
 pub const MANIFEST_FILES: [&str; 2] = ["prism.yaml", "prism.yml"];
@@ -37,7 +38,7 @@ const NAME_CHARS_MAX: usize = 64;
 pub struct Manifest {
     /// What the project competes with.
     pub kind: ProjectKind,
-    /// The family it names.
+    /// The architecture it names; of a training alone a reference's name or a content digest.
     pub architecture_id: Option<String>,
     /// Where the model is made, if it says so.
     pub architecture: Option<NamedEntry>,
@@ -136,9 +137,11 @@ impl Reader<'_> {
             Some(WrittenKind::TrainingForArch) => ProjectKind::TrainingForArch,
         };
         let architecture_id = match written.architecture_id {
+            Some(id) if kind == ProjectKind::TrainingForArch => Some(self.architecture(id)?),
             Some(id) => Some(self.name("architecture_id", id)?),
             None if kind == ProjectKind::TrainingForArch => {
-                let detail = "`kind: training_for_arch` needs the `architecture_id` of the family";
+                let detail =
+                    "`kind: training_for_arch` needs the `architecture_id` of what it trains";
                 return Err(self.refused(self.line_of("kind"), detail.to_owned()));
             }
             None => None,
@@ -239,6 +242,21 @@ impl Reader<'_> {
             }
             Some(name) => Ok(TokenizerChoice::Reference(self.name("tokenizer", name.to_owned())?)),
         }
+    }
+
+    /// What a training is for. Whether somebody submitted it is not known here.
+    fn architecture(&self, id: String) -> Result<String, Rejection> {
+        let id = self.name("architecture_id", id)?;
+        if reference(&id).is_some() || id.parse::<ContentDigest>().is_ok() {
+            return Ok(id);
+        }
+        let names: Vec<&str> = references().iter().map(Reference::name).collect();
+        let detail = format!(
+            "`architecture_id` names no architecture: give {}, or the content digest of an \
+             accepted submission",
+            names.join(", ")
+        );
+        Err(self.refused(self.line_of("architecture_id"), detail))
     }
 
     fn name(&self, key: &str, name: String) -> Result<String, Rejection> {

@@ -182,6 +182,19 @@ pub struct RunSpec {
     pub devices: Vec<Device>,
     /// What the gate of the untrained model does with what it finds; `Off` where it does not ask.
     pub untrained: GateMode,
+    /// The submission whose architecture is trained, if the one that is run brings none.
+    pub architecture: Option<ContentSource>,
+}
+
+/// A content, and who may have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContentSource {
+    /// What is looked for.
+    pub content: ContentDigest,
+    /// Where its miner says that it is.
+    pub location: Location,
+    /// Validators that may have it.
+    pub peers: Vec<PeerAddress>,
 }
 
 /// A vector to sign.

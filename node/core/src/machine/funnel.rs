@@ -99,6 +99,11 @@ impl Machine {
         self.references.iter().map(|(id, name)| (*id, name.as_str()))
     }
 
+    /// Whether others are compared with it: its own miner may have gone on to other work.
+    pub(super) fn is_measure(&self, id: &SubmissionId) -> bool {
+        self.is_reference(id) || self.compared.iter().any(|(_, compared)| compared == id)
+    }
+
     /// What the project competes with; a full one where that is not known.
     pub(super) fn brings(&self, submission: &Submission) -> Brings {
         if self.is_reference(&submission.id) {
@@ -117,12 +122,20 @@ impl Machine {
         let is_reference = self.is_reference(&id);
         let kind = self.brings(submission).kind;
         let tiers = (1_u8..).zip(&self.config.policy.scoring.funnel.tiers);
-        let entered = tiers.filter(|(number, _)| self.has_entered(&id, *number));
-        let trials = entered.flat_map(|(tier, rules)| {
-            // References run what others are compared with: where parts are paid, and the probes.
-            let is_wanted =
-                |task: Task| !is_reference || rules.attributes || matches!(task, Task::Probes);
-            let units = rules.units(kind).into_iter().filter(move |plan| is_wanted(plan.task));
+        // References run what others are compared with: where parts are paid, and the probes.
+        let is_wanted = |rules: &TierRules, task: Task| {
+            !is_reference || rules.attributes || matches!(task, Task::Probes)
+        };
+        let trials = tiers.flat_map(|(tier, rules)| {
+            let units = if self.has_entered(&id, tier) {
+                rules.units(kind)
+            } else if self.compared.contains(&(tier, id)) {
+                // For a recipe's sake: as an architecture, under the reference trainer.
+                rules.units(ProjectKind::ArchitectureOnly)
+            } else {
+                Vec::new()
+            };
+            let units = units.into_iter().filter(move |plan| is_wanted(rules, plan.task));
             units.map(move |plan| Trial { submission: id, tier, unit: plan.unit })
         });
         trials.collect()
@@ -164,12 +177,17 @@ impl Machine {
             };
             tiers.iter().enumerate().skip(1).flat_map(ids).collect()
         };
+        let compared = self.compared_with();
+        let compared_before = std::mem::replace(&mut self.compared, compared);
         let (old, new) = (of(&before), of(&self.tiers));
-        if old == new && !is_refused_anew {
+        if old == new && compared_before == self.compared && !is_refused_anew {
             return;
         }
-        let changed: BTreeSet<SubmissionId> =
-            old.symmetric_difference(&new).map(|(_, id)| *id).collect();
+        let changed: BTreeSet<SubmissionId> = old
+            .symmetric_difference(&new)
+            .map(|(_, id)| *id)
+            .chain(compared_before.symmetric_difference(&self.compared).map(|(_, id)| *id))
+            .collect();
         let references: Vec<SubmissionId> = self.references.iter().map(|(id, _)| *id).collect();
         for id in changed.into_iter().chain(references) {
             let planned = self.submissions.get(&id).map(|known| self.trials_of(known));

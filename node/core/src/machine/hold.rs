@@ -80,7 +80,7 @@ impl Machine {
     fn accept(&mut self, id: SubmissionId, out: &mut Outcome) {
         let is_admitted = |known: &Submission| known.state.is_admitted();
         let is_new = !self.submissions.get(&id).is_some_and(is_admitted);
-        if is_new && !self.passes_review(id, out) {
+        if is_new && !(self.has_its_architecture(id, out) && self.passes_review(id, out)) {
             return;
         }
         let Some(submission) = self.submissions.get_mut(&id) else { return };
@@ -140,9 +140,13 @@ impl Machine {
             return Err(NotResolved::NotReady);
         }
         let submission = self.submissions.get(&id).ok_or(NotResolved::Unknown)?;
-        let SubmissionState::Held { .. } = submission.state else {
+        let SubmissionState::Held { doubt, .. } = &submission.state else {
             return Err(NotResolved::NotHeld);
         };
+        let waits_for_files = matches!(doubt, Doubt::NoArchitecture { .. });
+        if waits_for_files && resolution == Resolution::Admit {
+            return Err(NotResolved::NoArchitecture);
+        }
         self.end_hold(now, id, Some(resolution), out);
         self.submissions.get(&id).cloned().ok_or(NotResolved::Unknown)
     }
@@ -154,8 +158,8 @@ impl Machine {
             let SubmissionState::Held { doubt, since } = &submission.state else { return false };
             match doubt {
                 Doubt::Similar { .. } => number.since(*since) >= patience,
-                // Time does not read code.
-                Doubt::Unreviewed { .. } => false,
+                // Time does not read code, and brings no architecture.
+                Doubt::Unreviewed { .. } | Doubt::NoArchitecture { .. } => false,
             }
         };
         let over: Vec<SubmissionId> =
@@ -188,6 +192,8 @@ impl Machine {
                 submission.unreviewed = Some(Box::new(resolved));
                 Rule::ReviewRejected
             }
+            // Of its code, since nobody can decide what there is to train.
+            Doubt::NoArchitecture { .. } => Rule::ReviewRejected,
         };
         out.note(Note::HoldResolved { submission: id, by_person: by_person.is_some() });
         match by_person {

@@ -4,10 +4,10 @@
 //! to say. It is synchronous and deterministic: the same events give the same outcomes.
 //!
 //! The machine composes smaller parts, a file each: `restart` (what was and what is), `intake`
-//! (from commitment to verdict), `devices` (what may be given runs), `duty` (who coordinates
-//! what), `coordinate` (leases granted), `operator` (what a person asks for),
-//! `work` (leases held), `exchange` (receipts), `settle` (from receipts to results), `weights`
-//! (from points to the chain).
+//! (from commitment to verdict), `trained` (whose architecture a recipe trains), `devices` (what
+//! may be given runs), `duty` (who coordinates what), `coordinate` (leases granted), `operator`
+//! (what a person asks for), `work` (leases held), `exchange` (receipts), `settle` (from receipts
+//! to results), `weights` (from points to the chain).
 
 pub mod account;
 mod catch_up;
@@ -31,6 +31,7 @@ mod rewards;
 mod settle;
 #[cfg(test)]
 mod tests;
+mod trained;
 mod untrained;
 mod weights;
 mod work;
@@ -159,6 +160,8 @@ pub struct Machine {
     references: Vec<(SubmissionId, String)>,
     /// Who entered which tier.
     tiers: Tiers,
+    /// Whose architectures recipes in a tier are compared with, by tier.
+    compared: BTreeSet<(u8, SubmissionId)>,
     /// Whether something changed that decides about tiers.
     is_funnel_stale: bool,
     /// Whether the gate of the untrained model turned somebody away, as far as the funnel knows.
@@ -249,6 +252,7 @@ impl Machine {
             outcomes: BTreeMap::new(),
             references,
             tiers: Tiers::new(),
+            compared: BTreeSet::new(),
             is_funnel_stale: false,
             gate_refused: false,
             to_settle: BTreeSet::new(),
@@ -359,6 +363,7 @@ impl Machine {
         self.take_in_commitments(now, out);
         self.retire(out);
         self.release_held(now, out);
+        self.look_for_architectures(out);
         self.is_funnel_stale = true;
         if self.update_duties(now) {
             self.touch_all();

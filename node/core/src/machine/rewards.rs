@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::funnel::{attribute, quality, reference_points, ProjectKind};
 use crate::id::{Hotkey, SubmissionId};
 use crate::machine::funnel::priority_of;
+use crate::machine::trained::Trained;
 use crate::machine::Machine;
 use crate::policy::TierRules;
 use crate::reward::{shares, Fingerprint, Quality, Reference, Settled, Shares, Standings, Table};
@@ -84,11 +85,26 @@ impl Machine {
         measured: &Measured,
     ) -> Option<Settled> {
         let brings = self.brings(submission);
-        let known = brings.architecture_id.as_ref().and_then(|name| measured.by_name.get(name));
+        let (known, fingerprint) = match self.trained_by(submission) {
+            Trained::Here => {
+                let known = brings.architecture_id.as_ref();
+                let known = known.and_then(|name| measured.by_name.get(name)).copied();
+                (known, self.architecture_in(submission.id, tier, rules, brings.kind)?)
+            }
+            // As it was measured itself. So a recipe is in the family of what it was given,
+            // whatever its own runs show.
+            Trained::Of(other) => {
+                let verdict_in = |unit| self.verdict_in(other, tier, unit);
+                let kind = ProjectKind::ArchitectureOnly;
+                let known = quality(rules, kind, verdict_in, &measured.points).ok()??;
+                let kind = self.brings(self.submissions.get(&other)?).kind;
+                (Some(known), self.architecture_in(other, tier, rules, kind)?)
+            }
+            Trained::Awaited { .. } | Trained::Missing { .. } => return None,
+        };
         let verdict_in = |unit| self.verdict_in(submission.id, tier, unit);
         let attribution =
-            attribute(rules, brings.kind, verdict_in, &measured.points, known).ok()??;
-        let fingerprint = self.architecture_in(submission.id, tier, rules, brings.kind)?;
+            attribute(rules, brings.kind, verdict_in, &measured.points, known.as_ref()).ok()??;
         Some(Settled { priority: priority_of(submission), fingerprint, attribution })
     }
 

@@ -322,7 +322,7 @@ impl Machine {
         let current: BTreeSet<SubmissionId> = self
             .submissions
             .values()
-            .filter(|s| is_shown(s) || self.is_reference(&s.id))
+            .filter(|s| is_shown(s) || self.is_measure(&s.id))
             .map(|s| s.id)
             .collect();
         // What an endpoint that lags did not show when it was planned is planned again.

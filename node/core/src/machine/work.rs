@@ -316,7 +316,8 @@ impl Machine {
         let (run, lease, attempt) = (row.run, row.grant.lease, row.grant.attempt);
         let devices = self.devices_of(row).cloned().collect();
         let untrained = self.untrained_gate(assignment.trial());
-        let spec = RunSpec { run, assignment, lease, attempt, devices, untrained };
+        let architecture = self.architecture_source(&assignment.submission);
+        let spec = RunSpec { run, assignment, lease, attempt, devices, architecture, untrained };
         out.perform(Effect::StartRun(Box::new(spec)));
     }
 

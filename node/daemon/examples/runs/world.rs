@@ -13,7 +13,7 @@ use node_core::inventory::{Device, DeviceId, DeviceKind};
 use node_core::machine::effect::RunSpec;
 use node_core::outcome::Ending;
 use node_core::policy::{GateMode, Policy};
-use node_daemon::run::{Evaluator, EvaluatorParts, Progress};
+use node_daemon::run::{Archives, Evaluator, EvaluatorParts, Progress};
 use node_evaluator::archive::pack;
 use node_evaluator::dataset::{prepare, Dataset};
 use node_evaluator::gates::Gates;
@@ -109,6 +109,7 @@ impl World {
             attempt: Attempt(1),
             devices: vec![device()],
             untrained: GateMode::Off,
+            architecture: None,
         }
     }
 
@@ -118,8 +119,9 @@ impl World {
         let (started, _events) = mpsc::channel(1);
         let progress = watch::Sender::new(Progress::default());
         let spec = self.spec();
-        let archive = self.evaluator.archive(&self.content, async { None }).await;
-        match self.evaluator.run(spec, archive, stopped, progress, started).await.0 {
+        let own = self.evaluator.archive(&self.content, async { None }).await;
+        let archives = Archives { own, ..Archives::default() };
+        match self.evaluator.run(spec, archives, stopped, progress, started).await.0 {
             Ending::Completed => Ok(()),
             other => Err(other.to_string().into()),
         }
@@ -134,8 +136,9 @@ impl World {
         let (evaluator, spec) = (Arc::clone(&self.evaluator), self.spec());
         let granted = Instant::now();
         let run = tokio::spawn(async move {
-            let archive = evaluator.archive(&spec.assignment.content, async { None }).await;
-            evaluator.run(spec, archive, stopped, progress, started).await
+            let own = evaluator.archive(&spec.assignment.content, async { None }).await;
+            let archives = Archives { own, ..Archives::default() };
+            evaluator.run(spec, archives, stopped, progress, started).await
         });
         watched.wait_for(|progress| progress.batches_done >= 2).await?;
         let elapsed = granted.elapsed();

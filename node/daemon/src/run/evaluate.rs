@@ -40,7 +40,7 @@ use node_evaluator::admit::{admit, read_project, Admitted};
 use node_evaluator::archive::{read_archive, Archive};
 use node_evaluator::dataset::Dataset;
 use node_evaluator::gates::Gates;
-use node_evaluator::meter::{run_meter, Entries, MeterOutcome, MeterPlan, ProbePlan};
+use node_evaluator::meter::{run_meter, Entries, MeterOutcome, MeterPlan, OtherProject, ProbePlan};
 use node_evaluator::project::Project;
 use node_evaluator::reference::references;
 use node_evaluator::tokenizer::Tokenizer;
@@ -81,6 +81,15 @@ pub struct Evaluator {
     ahead: Ahead,
     shelf: Shelf,
     idle: Arc<IdleGaps>,
+}
+
+/// The files that a run takes, as far as they are here.
+#[derive(Clone, Debug, Default)]
+pub struct Archives {
+    /// The submission's.
+    pub own: Option<Arc<Archive>>,
+    /// Those of the submission whose architecture it trains, if it names one by its content.
+    pub architecture: Option<Arc<Archive>>,
 }
 
 /// What an evaluator needs.
@@ -234,13 +243,13 @@ impl Evaluator {
 
     /// Runs an assignment to its end. Never panics, never hangs beyond the policy's wall clock.
     ///
-    /// - `archive`: the submission's files, `None` if they are not here.
+    /// - `archives`: the submission's files, and those of another one that it needs.
     /// - `stopped`: asks for an early end, with its name.
     /// - `started`: is told when the container runs.
     pub async fn run(
         &self,
         spec: RunSpec,
-        archive: Option<Arc<Archive>>,
+        archives: Archives,
         stopped: oneshot::Receiver<Ending>,
         progress: watch::Sender<Progress>,
         started: mpsc::Sender<Event>,
@@ -249,12 +258,12 @@ impl Evaluator {
         spec.devices.iter().for_each(|device| self.idle.granted(&device.id, granted));
         // What an earlier life left behind may still use the device.
         self.remove_leftovers().await;
-        let Some(archive) = archive else {
+        let Archives { own: Some(archive), architecture } = archives else {
             let detail = "the submission's archive is not in the store any more".to_owned();
             return (Ending::EngineFailed { detail }, None);
         };
         let (run, devices) = (spec.run, spec.devices.clone());
-        let metered = self.subject(&spec, archive, progress);
+        let metered = self.subject(&spec, archive, architecture, progress);
         let outcome = match self.try_run(spec, metered, stopped, started).await {
             Ok(outcome) => outcome,
             Err(ending) => (ending, None),
@@ -283,11 +292,14 @@ impl Evaluator {
         &self,
         spec: &RunSpec,
         archive: Arc<Archive>,
+        architecture: Option<Arc<Archive>>,
         progress: watch::Sender<Progress>,
     ) -> Metered {
         let (channel, expected) = oneshot::channel();
+        let named = spec.architecture.as_ref().map(|source| source.content);
         let subject = Subject {
             archive,
+            other: named.zip(architecture),
             dataset: Arc::clone(&self.dataset),
             policy: self.policy.clone(),
             assignment: spec.assignment.clone(),
@@ -390,6 +402,8 @@ fn gpus_of(devices: &[Device]) -> Vec<String> {
 /// What is measured, on what, by which rules.
 struct Subject {
     archive: Arc<Archive>,
+    /// The submission whose architecture is trained, and its files.
+    other: Option<(ContentDigest, Arc<Archive>)>,
     dataset: Arc<Dataset>,
     policy: Policy,
     assignment: Assignment,
@@ -411,11 +425,11 @@ impl Subject {
                 (Trainer::Reference, MeterRules { train_bytes: 0, ..rules }, Some(probes))
             }
         };
-        let entries = entries(&project, trainer)?;
+        let entries = self.entries(&project, trainer)?;
         let planned = match entries.tokenizer.as_ref().filter(|_| probes.is_none()) {
             None => MeterPlan::new(&self.dataset, &rules, seed),
             Some(path) => {
-                let tokenizer = self.tokenizer(path.clone()).await?;
+                let tokenizer = self.tokenizer(path, &entries).await?;
                 MeterPlan::with_tokenizer(&self.dataset, &rules, seed, tokenizer)
             }
         };
@@ -443,6 +457,22 @@ impl Subject {
             .map_err(|rejection| violated(&rejection.to_string()))
     }
 
+    /// What is called to run the project. That what it names is not here is this node's lack, and
+    /// not the project's.
+    fn entries(&self, project: &Project, trainer: Trainer) -> Result<Entries, Ending> {
+        let runnable = |other| {
+            let entries = Entries::of(project, trainer, other);
+            entries.map_err(|error| violated(&error.to_string()))
+        };
+        let Some(named) = project.named_content() else { return runnable(None) };
+        let Some((content, archive)) = self.other.as_ref().filter(|(of, _)| *of == named) else {
+            return Err(no_plan(&format!("the architecture of `{named}` is not here")));
+        };
+        let other = read_project(archive, &self.policy)
+            .map_err(|rejection| no_plan(&format!("`{named}` is no project: {rejection}")))?;
+        runnable(Some(OtherProject { content: *content, archive, project: &other }))
+    }
+
     /// What this assignment measures, and by which rules. A unit that the policy does not have is
     /// the mistake of whoever assigned it.
     fn unit(&self, project: &Project) -> Result<(UnitPlan, MeterRules), Ending> {
@@ -457,15 +487,17 @@ impl Subject {
         })
     }
 
-    /// Reads the submission's tokenizer where neither its size nor a panic holds up others.
-    async fn tokenizer(&self, path: String) -> Result<Tokenizer, Ending> {
-        let (archive, rules) = (Arc::clone(&self.archive), self.policy.meter.tokens.clone());
+    /// Reads the tokenizer of the run's files where neither its size nor a panic holds up others.
+    async fn tokenizer(&self, path: &str, entries: &Entries) -> Result<Tokenizer, Ending> {
+        let rules = self.policy.meter.tokens.clone();
+        let refused = |error: &str| Ending::TokenizerRefused { detail: clip_detail(error) };
+        let json = self.archive.files.get(path).or_else(|| entries.provided.get(path)).cloned();
+        let json = json.ok_or_else(|| refused(&format!("there is no `{path}`")))?;
         let read = tokio::task::spawn_blocking(move || {
-            let json = archive.files.get(&path).ok_or_else(|| format!("there is no `{path}`"))?;
-            Tokenizer::read(json, &rules).map_err(|error| error.to_string())
+            Tokenizer::read(&json, &rules).map_err(|error| error.to_string())
         });
         let read = read.await.unwrap_or_else(|_| Err("it cannot be read".to_owned()));
-        read.map_err(|error| Ending::TokenizerRefused { detail: clip_detail(&error) })
+        read.map_err(|error| refused(&error))
     }
 
     /// Plans, waits for the container's connection, then measures.
@@ -494,11 +526,6 @@ fn violated(detail: &str) -> Ending {
 
 fn no_plan(detail: &str) -> Ending {
     Ending::EngineFailed { detail: clip_detail(&format!("no plan: {detail}")) }
-}
-
-/// What is called to run a project.
-fn entries(project: &Project, trainer: Trainer) -> Result<Entries, Ending> {
-    Entries::of(project, trainer).map_err(|error| violated(&error.to_string()))
 }
 
 fn no_measurement(ending: Ending) -> MeterOutcome {

@@ -14,7 +14,7 @@ use futures_util::StreamExt as _;
 use node_core::admission::Rejection;
 use node_core::commitment::Location;
 use node_core::id::{ContentDigest, Hotkey};
-use node_core::machine::effect::PeerAddress;
+use node_core::machine::effect::{ContentSource, PeerAddress};
 use node_core::policy::ArchiveLimits;
 use node_evaluator::archive::{content_digest, read_archive};
 use node_peer::PeerClient;
@@ -117,6 +117,22 @@ impl Fetcher {
             .await
             .map(|()| Fetched::Stored)
             .map_err(|error| FetchFailed(vec![format!("the store cannot be written: {error}")]))
+    }
+
+    /// The bytes of a content, which are fetched if they are not in the store.
+    pub(crate) async fn get(&self, source: &ContentSource) -> Option<Vec<u8>> {
+        let ContentSource { content, location, peers } = source;
+        match self.fetch(content, location, peers).await {
+            Ok(Fetched::Stored) => self.contents.read(content).await,
+            Ok(Fetched::Unreadable(rejection)) => {
+                tracing::warn!(%content, %rejection, "a content that a run needs is unreadable");
+                None
+            }
+            Err(error) => {
+                tracing::warn!(%content, %error, "a content that a run needs is not to be had");
+                None
+            }
+        }
     }
 
     #[allow(clippy::wrong_self_convention, reason = "it is where the bytes come from")]

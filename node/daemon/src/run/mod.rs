@@ -32,7 +32,7 @@ use crate::failure::Failure;
 
 pub(crate) use clock::unix_now;
 pub use durable::{DurableMachine, NotDurable, PEER_CALLS_QUEUED_MAX, TICK};
-pub use evaluate::{Evaluator, EvaluatorParts, IdleGap, IdleGaps, Progress};
+pub use evaluate::{Archives, Evaluator, EvaluatorParts, IdleGap, IdleGaps, Progress};
 pub(crate) use perform::describe;
 pub(crate) use report::{attempt_status, mode_name};
 

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::chain_task::{ChainCommand, ChainCommands};
 use super::clock::unix_now;
-use super::evaluate::{Evaluator, Progress};
+use super::evaluate::{Archives, Evaluator, Progress};
 use super::failpoint::failpoint;
 use super::fetch::{Fetched, Fetcher};
 use super::gpus::Gpus;
@@ -160,7 +160,7 @@ impl Performer {
         let (stop, stopped) = oneshot::channel();
         let (progress, watched) = tokio::sync::watch::channel(Progress::default());
         let evaluator = Arc::clone(&self.evaluator);
-        let contents = self.fetcher.contents.clone();
+        let (fetcher, contents) = (self.fetcher.clone(), self.fetcher.contents.clone());
         let ending = Ending::EngineFailed { detail: LOST.to_owned() };
         let salt = Salt(rand::random());
         let lost = Event::RunEnded { run, ending, metrics: None, ended_at: unix_now(), salt };
@@ -171,8 +171,13 @@ impl Performer {
                 (Ending::LeaseLost, None)
             } else {
                 let content = spec.assignment.content;
-                let archive = evaluator.archive(&content, contents.read(&content)).await;
-                evaluator.run(spec, archive, stopped, progress, started).await
+                let own = evaluator.archive(&content, contents.read(&content)).await;
+                let architecture = match &spec.architecture {
+                    Some(other) => evaluator.archive(&other.content, fetcher.get(other)).await,
+                    None => None,
+                };
+                let archives = Archives { own, architecture };
+                evaluator.run(spec, archives, stopped, progress, started).await
             };
             let (ending, metrics) = leases.judge(run, ended);
             Event::RunEnded { run, ending, metrics, ended_at: unix_now(), salt }

@@ -12,12 +12,12 @@ fn read(manifest: &str) -> Result<Manifest, Rejection> {
 
 #[test]
 fn what_a_manifest_says_is_what_is_read() {
-    let all = "kind: training_for_arch\narchitecture_id: 7ec2c3a8-example\n\
+    let all = "kind: training_for_arch\narchitecture_id: transformer-rope\n\
                architecture:\n  entrypoint: src/model.py\n  files:\n    - note.md\n\
                training:\n  entrypoint: src/train.py::fit\ntokenizer: tokenizer.json\n";
     let manifest = read(all).unwrap();
     assert_eq!(manifest.kind, ProjectKind::TrainingForArch);
-    assert_eq!(manifest.architecture_id.as_deref(), Some("7ec2c3a8-example"));
+    assert_eq!(manifest.architecture_id.as_deref(), Some("transformer-rope"));
     assert_eq!(manifest.architecture.unwrap().symbol, None);
     let training = manifest.training.unwrap();
     assert_eq!((training.file.as_str(), training.symbol.as_deref()), ("src/train.py", Some("fit")));
@@ -29,8 +29,23 @@ fn what_a_manifest_says_is_what_is_read() {
 }
 
 #[test]
+fn a_training_alone_is_for_a_reference_or_a_content_and_others_may_name_any_family() {
+    let training = |id: &str| read(&format!("kind: training_for_arch\narchitecture_id: {id}\n"));
+    let digest = "0e".repeat(32);
+    for id in ["ssm", "transformer-rope", &digest] {
+        assert_eq!(training(id).unwrap().architecture_id.as_deref(), Some(id));
+    }
+    for id in ["f-1", "SSM", &digest[1..], &digest.replace('e', "g")] {
+        let refused = training(id).unwrap_err();
+        assert!(refused.detail.contains("`architecture_id` names no architecture"), "{refused}");
+    }
+    let full = read("architecture_id: f-1\n").unwrap();
+    assert_eq!(full.architecture_id.as_deref(), Some("f-1"));
+}
+
+#[test]
 fn what_is_wrong_is_refused_with_its_line() {
-    let cases: [(&str, Rule, Option<u32>); 17] = [
+    let cases: [(&str, Rule, Option<u32>); 18] = [
         ("", Rule::ContractManifest, None),
         ("kind: partial\n", Rule::ContractManifest, Some(1)),
         ("kind: full\nkind: full\n", Rule::ContractManifest, Some(2)),
@@ -39,6 +54,7 @@ fn what_is_wrong_is_refused_with_its_line() {
         ("kind: [full\n", Rule::ContractManifest, Some(1)),
         ("kind: training_for_arch\n", Rule::ContractManifest, Some(1)),
         ("kind: training_for_arch\narchitecture_id: a b\n", Rule::ContractManifest, Some(2)),
+        ("kind: training_for_arch\narchitecture_id: mamba\n", Rule::ContractManifest, Some(2)),
         ("architecture:\n  entrypoint: gone.py\n", Rule::ContractFile, Some(2)),
         ("architecture:\n  entrypoint: note.md\n", Rule::ContractManifest, Some(2)),
         ("architecture:\n  entrypoint: src/model.py::a.b\n", Rule::ContractManifest, Some(2)),

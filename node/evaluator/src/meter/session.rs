@@ -181,10 +181,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
         let files: Option<BTreeMap<&str, &str>> = archive
             .files
             .iter()
+            .chain(&self.plan.entries.provided)
             .map(|(path, content)| Some((path.as_str(), std::str::from_utf8(content).ok()?)))
-            .chain(
-                self.plan.entries.provided.iter().map(|(path, text)| Some((path.as_str(), *text))),
-            )
             .collect();
         let start = Start {
             protocol: PROTOCOL_VERSION,

@@ -27,6 +27,7 @@ mod reviews;
 mod stop;
 mod strikes;
 mod takeover;
+mod trained;
 mod untrained;
 mod weights;
 mod world;

@@ -142,7 +142,8 @@ impl World {
         let verdict = if self.fates[&content] == Fate::IsRejected {
             Self::rejection()
         } else {
-            Verdict::admitted(1, 100)
+            let brings = self.brings.get(&content).cloned().unwrap_or_default();
+            Verdict::Admitted { files: 1, unpacked_bytes: 100, flags: Vec::new(), brings }
         };
         let sketch = self.sketches.get(&content).cloned().map(Box::new);
         self.report(node, ADMIT_MS, Event::AdmissionEnded { submission, verdict, sketch });

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::chain::{Chain, NETUID};
 use super::host::{CrashPoint, Gpu, Host};
 use super::prng::Prng;
-use crate::admission::{Rejection, Rule, Verdict};
+use crate::admission::{Brings, Rejection, Rule, Verdict};
 use crate::assignment::coordinators;
 use crate::commitment::{Commitment, Location};
 use crate::duplicates::Sketch;
@@ -110,6 +110,8 @@ pub(super) struct World {
     pub(super) unreachable_contents: BTreeSet<ContentDigest>,
     /// By what contents are compared, if they are.
     pub(super) sketches: BTreeMap<ContentDigest, Sketch>,
+    /// What contents compete with; full projects without.
+    pub(super) brings: BTreeMap<ContentDigest, Brings>,
     pub(super) run_ms: u64,
     pub(super) planned_crash: Option<PlannedCrash>,
     /// Outcomes with writes or effects, per node: the places where a crash can matter.
@@ -217,6 +219,7 @@ impl World {
             started: Vec::new(),
             unreachable_contents: BTreeSet::new(),
             sketches: BTreeMap::new(),
+            brings: BTreeMap::new(),
             run_ms: RUN_MS,
             planned_crash: None,
             crash_places: vec![0; validators],

@@ -20,7 +20,7 @@ pub(super) async fn resolve(
         Ok(OperatorAnswer::Resolved(Err(reason))) => {
             let status = match reason {
                 NotResolved::Unknown => StatusCode::NOT_FOUND,
-                NotResolved::NotHeld => StatusCode::CONFLICT,
+                NotResolved::NotHeld | NotResolved::NoArchitecture => StatusCode::CONFLICT,
                 NotResolved::NotReady => StatusCode::SERVICE_UNAVAILABLE,
             };
             refuse(status, reason.name(), &reason.to_string())

@@ -2,9 +2,11 @@
 //!
 //! Needs an engine and that image; without them every test fails and says so.
 
+use node_core::commitment::Location;
 use node_core::id::{sha256, AssignmentId, Attempt, LeaseId, SubmissionId};
 use node_core::inventory::DeviceId;
-use node_evaluator::archive::pack;
+use node_core::machine::effect::ContentSource;
+use node_evaluator::archive::{content_digest, pack};
 use node_evaluator::dataset::prepare;
 use node_evaluator::gates::Gates;
 use node_evaluator::reference::reference;
@@ -91,6 +93,7 @@ impl World {
             attempt: Attempt(1),
             devices: vec![Self::device()],
             untrained: self.evaluator.policy.admission.untrained.mode,
+            architecture: None,
         }
     }
 
@@ -99,8 +102,9 @@ impl World {
         let (_stop, stopped) = oneshot::channel();
         let (started, _events) = mpsc::channel(1);
         let progress = watch::Sender::new(Progress::default());
-        let archive = self.evaluator.archive(&self.content, async { None }).await;
-        self.evaluator.run(self.spec(number), archive, stopped, progress, started).await
+        let own = self.evaluator.archive(&self.content, async { None }).await;
+        let archives = Archives { own, architecture: None };
+        self.evaluator.run(self.spec(number), archives, stopped, progress, started).await
     }
 
     /// Runs other files than those that were admitted, on so many devices.
@@ -126,10 +130,36 @@ impl World {
     }
 
     async fn run_spec(&self, spec: RunSpec, files: Archive) -> (Ending, Option<Metrics>) {
+        self.run_with(spec, files, None).await
+    }
+
+    /// Runs a training with the files of the submission that it names, if they are here.
+    async fn run_recipe(
+        &self,
+        (tier, unit): (u8, u8),
+        files: Archive,
+        named: (ContentDigest, Option<Archive>),
+    ) -> (Ending, Option<Metrics>) {
+        let (content, architecture) = named;
+        let mut spec = self.spec(2_000 + u64::from(tier) * 100 + u64::from(unit));
+        (spec.assignment.tier, spec.assignment.unit) = (tier, unit);
+        let (location, peers) = (Location::Peers, Vec::new());
+        spec.architecture = Some(ContentSource { content, location, peers });
+        self.run_with(spec, files, architecture).await
+    }
+
+    async fn run_with(
+        &self,
+        spec: RunSpec,
+        files: Archive,
+        architecture: Option<Archive>,
+    ) -> (Ending, Option<Metrics>) {
         let (_stop, stopped) = oneshot::channel();
         let (started, _events) = mpsc::channel(1);
         let progress = watch::Sender::new(Progress::default());
-        self.evaluator.run(spec, Some(Arc::new(files)), stopped, progress, started).await
+        let (own, architecture) = (Some(Arc::new(files)), architecture.map(Arc::new));
+        let archives = Archives { own, architecture };
+        self.evaluator.run(spec, archives, stopped, progress, started).await
     }
 
     /// Makes a container ahead and waits until it is there.
@@ -399,13 +429,92 @@ async fn each_kind_of_project_runs_with_what_the_node_adds_to_it() {
 
     let (ending, _) = world.run_unit(unknown, 2, 0).await;
     let Ending::ContractViolated { detail } = ending else { panic!("{ending:?}") };
-    assert!(detail.contains("`mamba` is no architecture that is known here"), "{detail}");
+    assert!(detail.contains("`architecture_id` names no architecture"), "{detail}");
     for (files, tier, unit) in [(alone, 2, 0), (training, 2, 2), (files("ssm"), 4, 0)] {
         let (ending, metrics) = world.run_unit(files, tier, unit).await;
         let Ending::EngineFailed { detail } = ending else { panic!("{ending:?}") };
         assert!(detail.contains(&format!("tier {tier} has no unit {unit}")), "{detail}");
         assert_eq!(metrics, None);
     }
+    world.evaluator.close().await;
+    assert_eq!(world.engine.leftovers().await.unwrap(), []);
+}
+
+/// The SSM in several files that import one another, some of them by the names of the recipe's.
+fn divided() -> Archive {
+    let ssm = reference("ssm").unwrap().architecture();
+    let entry = "from training import parts\nimport src.inner as inner\n\n\ndef make(ctx):\n    \
+                 from src.inner.build import made\n\n    assert inner.NAME == \"found\"\n    \
+                 return made(ctx, parts)\n";
+    let build = "from .. import inner\n\n\ndef made(ctx, parts):\n    import whole\n\n    \
+                 assert inner.NAME == parts()\n    return whole.build_model(ctx)\n";
+    let file = |path: &str, text: &str| (path.to_owned(), text.as_bytes().to_vec());
+    let files = [
+        file("prism.yaml", "architecture:\n  entrypoint: src/model.py::make\n"),
+        file("src/model.py", entry),
+        file("src/inner/__init__.py", "NAME = \"found\"\n"),
+        file("src/inner/build.py", build),
+        file("whole.py", ssm),
+        file("training.py", "def parts():\n    return \"found\"\n\n\ndef train(ctx):\n    1 / 0\n"),
+    ];
+    Archive { files: files.into() }
+}
+
+/// A training of the SSM's for the architecture of a content.
+fn recipe_for(content: ContentDigest) -> Archive {
+    let manifest = format!("kind: training_for_arch\narchitecture_id: {content}\n");
+    let other = "raise RuntimeError(\"nobody asks for it\")\n\n\ndef build_model(ctx):\n    pass\n";
+    project("ssm", &[("prism.yaml", &manifest), ("architecture.py", other), ("whole.py", other)])
+}
+
+#[tokio::test]
+async fn a_training_runs_with_the_architecture_of_another_submission_in_several_files() {
+    let world = World::under(short_policy(), IMAGE, "recipes").await;
+    let found = divided();
+    let content = content_digest(&found.files);
+    let full = computed(world.run_unit(files("ssm"), 2, 0).await);
+    let named = (content, Some(found.clone()));
+    let trained = computed(world.run_recipe((2, 0), recipe_for(content), named).await);
+    // The same model, the same training and the same seed: only the files lie elsewhere.
+    assert_eq!(full.sum_nll_nanonats, trained.sum_nll_nanonats);
+    assert_eq!(full.conduct.architecture, trained.conduct.architecture);
+
+    // Not here, or not the one that is named: the node's lack, and no verdict on the recipe.
+    let missing = world.run_recipe((2, 0), recipe_for(content), (content, None)).await;
+    let forged = (ContentDigest([9; 32]), Some(found));
+    let forged = world.run_recipe((2, 0), recipe_for(content), forged).await;
+    for (ending, metrics) in [missing, forged] {
+        let Ending::EngineFailed { detail } = ending else { panic!("{ending:?}") };
+        assert!(detail.contains(&format!("the architecture of `{content}` is not here")));
+        assert_eq!(metrics, None);
+    }
+    world.evaluator.close().await;
+    assert_eq!(world.engine.leftovers().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_training_has_the_tokens_of_the_named_architecture_and_a_training_is_none() {
+    let world = World::under(short_policy(), IMAGE, "recipes-tokens").await;
+    let with = |path: &str, text: &str| {
+        let mut found = divided();
+        found.files.insert(path.to_owned(), text.as_bytes().to_vec());
+        found
+    };
+    let mut lossy = with(
+        "prism.yaml",
+        "architecture:\n  entrypoint: src/model.py::make\ntokenizer: tokenizer.json\n",
+    );
+    lossy.files.extend(files("lossy-tokenizer").files.remove_entry("tokenizer.json"));
+    let half = with("prism.yaml", "kind: training_for_arch\narchitecture_id: ssm\n");
+    let run = async |named: Archive| {
+        let content = content_digest(&named.files);
+        world.run_recipe((2, 0), recipe_for(content), (content, Some(named))).await.0
+    };
+    let ending = run(lossy).await;
+    assert!(matches!(ending, Ending::TokenizerRefused { .. }), "{ending:?}");
+    let ending = run(half).await;
+    let Ending::ContractViolated { detail } = ending else { panic!("{ending:?}") };
+    assert!(detail.contains("is no architecture that is known here"), "{detail}");
     world.evaluator.close().await;
     assert_eq!(world.engine.leftovers().await.unwrap(), []);
 }
