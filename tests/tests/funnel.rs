@@ -15,7 +15,7 @@ use node_core::evidence::ProbeFigure;
 use node_core::funnel::{Passage, Scale, Task, Trainer};
 use node_core::id::ContentDigest;
 use node_core::policy::ScoringRules;
-use node_daemon::status::{StatusReport, SubmissionStatus, UnitStatus};
+use node_daemon::status::{ReferenceStatus, StatusReport, SubmissionStatus, UnitStatus};
 use node_evaluator::probes::Probe;
 
 /// How long all tiers of all of them may take, on two slow cores.
@@ -138,4 +138,17 @@ fn check_funnel(report: &StatusReport) {
     let references: Vec<&str> =
         report.funnel.references.iter().map(|reference| reference.name.as_str()).collect();
     assert_eq!(references, ["transformer-rope", "ssm"]);
+    check_probes(&report.funnel.references);
+}
+
+/// The probes tell mechanisms apart: attention copies and finds what was shown, a recurrence of
+/// fixed half-lives does not within this budget; both read sentences better than a table of bytes.
+fn check_probes(references: &[ReferenceStatus]) {
+    let [attention, recurrence] = references else { panic!("two references: {references:#?}") };
+    let score = |reference: &ReferenceStatus, probe| score(&reference.units, probe);
+    for probe in [Probe::Induction { pairs: 3 }, Probe::Copy { train: 8, test: 8 }, Probe::MiniLm] {
+        let (one, other) = (score(attention, probe), score(recurrence, probe));
+        println!("{probe}: {one} and {other} of a million");
+        assert!(one > other, "{probe}: {one} and {other}");
+    }
 }

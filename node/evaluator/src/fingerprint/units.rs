@@ -376,12 +376,14 @@ fn is_binding(statement: Node<'_>) -> bool {
         && part("right").is_some_and(is_plain)
 }
 
-/// A literal, or lists and tuples of nothing else.
+/// A literal, whatever its sign and in whatever brackets, or lists and tuples of nothing else.
 fn is_table(node: Node<'_>) -> bool {
     let mut open = vec![node];
     while let Some(node) = open.pop() {
         match node.kind() {
-            "list" | "tuple" => open.extend(node.named_children(&mut node.walk())),
+            "list" | "tuple" | "parenthesized_expression" | "unary_operator" => {
+                open.extend(node.named_children(&mut node.walk()));
+            }
             "comment" => {}
             kind if is_literal(kind) => {}
             _ => return false,

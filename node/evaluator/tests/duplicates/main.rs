@@ -89,10 +89,7 @@ fn renaming_reordering_reformatting_and_moving_code_change_nothing() {
             let is_changed = copy != original;
             assert!(is_changed || disguise == "reordered", "{name} {disguise}");
             let ppm = sketch.similarity_ppm(&sketched_whole(&copy));
-            // In the smallest fixtures a single shingle is more than the rest of that.
-            let (before, after) = (shingles(&original).unwrap(), shingles(&copy).unwrap());
-            let is_one = before.symmetric_difference(&after).count() <= 1;
-            assert!(ppm >= 985_000 || is_one, "{name} {disguise}: {ppm}");
+            assert!(ppm >= 985_000, "{name} {disguise}: {ppm}");
         }
     }
 }
