@@ -148,7 +148,6 @@ fn check_probes(references: &[ReferenceStatus]) {
     let score = |reference: &ReferenceStatus, probe| score(&reference.units, probe);
     for probe in [Probe::Induction { pairs: 3 }, Probe::Copy { train: 8, test: 8 }, Probe::MiniLm] {
         let (one, other) = (score(attention, probe), score(recurrence, probe));
-        println!("{probe}: {one} and {other} of a million");
         assert!(one > other, "{probe}: {one} and {other}");
     }
 }

@@ -278,11 +278,11 @@ mod tests {
         let only = [("prism.yaml", "kind: architecture_only\n"), MODEL];
         let found = project(&only).unwrap();
         assert!(found.training.is_none() && found.architecture.is_some());
-        let manifest = "kind: training_for_arch\narchitecture_id: f-1\n";
+        let manifest = "kind: training_for_arch\narchitecture_id: ssm\n";
         let recipe = ("training.py", "def get_recipe(ctx): 0\n");
         let found = project(&[("prism.yaml", manifest), recipe]).unwrap();
         assert!(found.architecture.is_none());
-        assert_eq!(found.architecture_id.as_deref(), Some("f-1"));
+        assert_eq!(found.architecture_id.as_deref(), Some("ssm"));
         assert_eq!(project(&[MODEL]).unwrap_err().rule, Rule::ContractFile);
     }
 }

@@ -141,8 +141,8 @@ impl Machine {
         trials.collect()
     }
 
-    /// References are in every tier that somebody entered, and in the first that pays for parts once
-    /// the gate of the untrained model turned somebody away.
+    /// References are in every tier that somebody entered, and in the first that pays for parts
+    /// once the gate of the untrained model turned somebody away.
     fn has_entered(&self, id: &SubmissionId, tier: u8) -> bool {
         let entrants = self.tiers.get(usize::from(tier.saturating_sub(1)));
         if self.is_reference(id) {
