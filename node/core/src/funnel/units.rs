@@ -129,7 +129,8 @@ impl UnitPlan {
     pub fn meter_rules(&self, rules: &MeterRules, tier: &TierRules) -> MeterRules {
         let mut rules = MeterRules { train_bytes: tier.train_bytes, ..rules.clone() };
         match self.task {
-            Task::Probes | Task::Text { scale: Scale::Quartered(0), .. } => {}
+            Task::Probes => rules.train_bytes = tier.probe_bytes,
+            Task::Text { scale: Scale::Quartered(0), .. } => {}
             Task::Text { scale: Scale::Quartered(times), .. } => {
                 let shift = u32::from(times).saturating_mul(2);
                 rules.parameters_max = rules.parameters_max.checked_shr(shift).unwrap_or(0);
@@ -206,5 +207,9 @@ mod tests {
         assert_eq!(long.sequence_tokens, 2 * rules.sequence_tokens);
         assert_eq!(long.batch_sequences * 2, rules.batch_sequences);
         assert_eq!(with(Scale::LargeBatches).batch_sequences, 2 * rules.batch_sequences);
+        let probes = UnitPlan { unit: 5, seed: 0, task: Task::Probes };
+        let dev = ScoringRules::dev().funnel.tiers[2];
+        assert_eq!(probes.meter_rules(&rules, &dev).train_bytes, dev.probe_bytes);
+        assert!(dev.probe_bytes > dev.train_bytes);
     }
 }

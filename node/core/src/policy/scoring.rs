@@ -107,6 +107,8 @@ pub struct TierRules {
     pub stretches: bool,
     /// Seeds of the probe tasks; none without.
     pub probe_seeds: u8,
+    /// Bytes of examples per run of the probe tasks.
+    pub probe_bytes: u64,
     /// Best share that passes, of 1,000,000, and at least one.
     pub pass_ppm: u32,
     /// Chance of each other to pass as an audit, of 1,000,000.
@@ -143,8 +145,10 @@ impl ScoringRules {
         rules.families.hold_blocks = 20;
         rules.funnel.window_blocks = 20;
         rules.funnel.late_blocks = 40;
-        for (tier, train_bytes) in rules.funnel.tiers.iter_mut().zip([200_000, 400_000, 400_000]) {
+        for (tier, train_bytes) in rules.funnel.tiers.iter_mut().zip([50_000, 100_000, 100_000]) {
             tier.train_bytes = train_bytes;
+            // Less, and nothing is learned that asks for more than copying.
+            tier.probe_bytes = tier.probe_bytes.min(400_000);
         }
         rules
     }
@@ -196,6 +200,7 @@ impl FunnelRules {
             attributes: false,
             stretches: false,
             probe_seeds: 0,
+            probe_bytes: 0,
             pass_ppm: 250_000,
             audit_ppm: 50_000,
         };
@@ -214,6 +219,7 @@ impl FunnelRules {
             attributes: false,
             stretches: true,
             probe_seeds: 3,
+            probe_bytes: 2_000_000_000,
             pass_ppm: 1_000_000,
             ..short
         };
@@ -250,6 +256,7 @@ impl TierRules {
             attributes,
             stretches,
             probe_seeds,
+            probe_bytes,
             pass_ppm,
             audit_ppm,
         } = self;
@@ -260,6 +267,7 @@ impl TierRules {
             .number(u64::from(*attributes))
             .number(u64::from(*stretches))
             .number(u64::from(*probe_seeds))
+            .number(*probe_bytes)
             .number(u64::from(*pass_ppm))
             .number(u64::from(*audit_ppm))
     }

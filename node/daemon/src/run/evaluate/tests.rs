@@ -599,8 +599,7 @@ def build_model(ctx):
 
 #[tokio::test]
 async fn probe_tasks_tell_a_mechanism_that_sees_order_from_one_that_does_not() {
-    let mut policy = short_policy();
-    policy.scoring.funnel.tiers[2].train_bytes = Policy::dev().scoring.funnel.tiers[2].train_bytes;
+    let policy = short_policy();
     let world = World::under(policy, IMAGE, "probes").await;
     let bag = project("transformer-rope", &[("architecture.py", BAG)]);
     let mut of = Vec::new();
