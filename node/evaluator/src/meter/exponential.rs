@@ -22,8 +22,8 @@ const ROUNDING: f64 = 6_755_399_441_055_744.0;
 const LN_2_HIGH: f64 = f64::from_bits(0x3fe6_2e42_fee0_0000);
 const LN_2_LOW: f64 = f64::from_bits(0x3dea_39ef_3579_3c76);
 
-/// One over the factorials of twelve down to one: the series is cut where what is left is below a unit
-/// in the last place.
+/// One over the factorials of twelve down to one: the series is cut where what is left is below a
+/// unit in the last place.
 const COEFFICIENTS: [f64; 12] = [
     1.0 / 479_001_600.0,
     1.0 / 39_916_800.0,
