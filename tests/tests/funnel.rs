@@ -19,13 +19,12 @@ use node_daemon::status::{ReferenceStatus, StatusReport, SubmissionStatus, UnitS
 use node_evaluator::probes::Probe;
 
 /// How long all tiers of all of them may take, on two slow cores.
-const ALL_TIERS_MAX: Duration = Duration::from_secs(2_400);
+const ALL_TIERS_MAX: Duration = Duration::from_secs(1_800);
 /// How often the chain is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// A repaired design from elsewhere, one of hooks, and copies of both references, whose trainings
-/// are loops of their own.
-const PROJECTS: [&str; 4] = ["prism-fixed", "hooks", "transformer-rope", "ssm"];
+/// A repaired design from elsewhere with a loop of its own, and one of hooks.
+const PROJECTS: [&str; 2] = ["prism-fixed", "hooks"];
 
 /// Parameters of the three sizes are at most these: the policy's cap, a quarter, a sixteenth.
 const SIZES_MAX: [u64; 3] = [300_000, 75_000, 18_750];

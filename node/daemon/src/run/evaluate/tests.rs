@@ -525,7 +525,7 @@ async fn a_unit_has_the_budget_and_the_scale_of_its_plan() {
     for (tier, batches) in policy.scoring.funnel.tiers.iter_mut().zip([6, 8, 10]) {
         tier.train_bytes = batches * 16 * 64;
     }
-    // More than the reference has, and a quarter of it is less.
+    // A quarter of it is less than a table of byte pairs has.
     policy.meter.parameters_max = 200_000;
     let world = World::under(policy, IMAGE, "scales").await;
     let unit = |tier, unit| world.run_unit(files("ssm"), tier, unit);
@@ -539,8 +539,11 @@ async fn a_unit_has_the_budget_and_the_scale_of_its_plan() {
     // Longer sequences, half as many of them; twice as many sequences.
     assert_eq!(batches(unit(3, 3).await), (10, 10));
     assert_eq!(batches(unit(3, 4).await), (10, 5));
-    let (quartered, _) = unit(3, 1).await;
-    assert_eq!(quartered, Ending::TooManyParameters { parameters: 115_968 });
+    let parameters = |ran| computed(ran).parameters;
+    assert_eq!(parameters(unit(3, 0).await), 115_968);
+    assert_eq!(parameters(unit(3, 1).await), 45_824);
+    let (quartered, _) = world.run_unit(files("bigram"), 3, 1).await;
+    assert_eq!(quartered, Ending::TooManyParameters { parameters: 65_536 });
     world.evaluator.close().await;
     assert_eq!(world.engine.leftovers().await.unwrap(), []);
 }
@@ -556,10 +559,11 @@ async fn a_traced_architecture_is_known_again_at_other_sizes_and_under_other_nam
         }
         project(name, &[("architecture.py", &text)])
     };
-    let sizes = [("WIDTH = 128", "WIDTH = 96"), ("HEADS = 4", "HEADS = 3")];
-    let deeper = [("LAYERS = 2", "LAYERS = 5"), ("HIDDEN = 320", "HIDDEN = 200")];
+    let sizes = [("max(4, width", "max(2, width"), ("5 * width // 2", "2 * width")];
+    // The shape that is chosen.
+    let deeper = [("(96, 2)", "(64, 5)")];
     let names = [("Attention", "Mixer"), ("qkv", "three"), ("embedding", "table")];
-    let other = changed("transformer-rope", &[&sizes[..], &deeper, &names].concat());
+    let other = changed("transformer-rope", &[&sizes[..], &deeper[..], &names[..]].concat());
     let mut traced = Vec::new();
     for (unit, files) in (0..).zip([files("transformer-rope"), other, files("ssm")]) {
         // In any tier: a number of its own for each.
