@@ -145,7 +145,7 @@ impl ScoringRules {
         rules.families.hold_blocks = 20;
         rules.funnel.window_blocks = 20;
         rules.funnel.late_blocks = 40;
-        for (tier, train_bytes) in rules.funnel.tiers.iter_mut().zip([50_000, 100_000, 100_000]) {
+        for (tier, train_bytes) in rules.funnel.tiers.iter_mut().zip([200_000, 100_000, 100_000]) {
             tier.train_bytes = train_bytes;
             // Less, and nothing is learned that asks for more than copying.
             tier.probe_bytes = tier.probe_bytes.min(400_000);
