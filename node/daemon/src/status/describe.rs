@@ -516,29 +516,11 @@ fn receipts(machine: &Machine) -> Vec<ReceiptStatus> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sample;
     use super::*;
-    use node_core::id::{LeaseId, Netuid};
+    use node_core::id::LeaseId;
     use node_core::lease::Spent;
-    use node_core::machine::MachineConfig;
-    use node_core::policy::Policy;
     use node_core::unit::BlockCount;
-
-    fn machine() -> Machine {
-        Machine::new(MachineConfig {
-            hotkey: Hotkey([1; 32]),
-            netuid: Netuid(3),
-            mechanism: 0,
-            policy: Policy::dev(),
-            image: node_core::id::Digest([2; 32]),
-            dataset: node_core::id::Digest([3; 32]),
-            references: Vec::new(),
-            endpoints: BTreeMap::new(),
-            weights: node_core::machine::WeightsMode::Submit,
-            weights_lead: BlockCount(10),
-            commit_form: node_core::submit_guard::CommitForm::default(),
-            review: None,
-        })
-    }
 
     fn facts() -> HostFacts {
         HostFacts {
@@ -566,7 +548,7 @@ mod tests {
 
     #[test]
     fn a_report_of_a_machine_that_knows_nothing_survives_json_and_holds_no_credentials() {
-        let report = describe(&machine(), facts());
+        let report = describe(&sample::machine(Vec::new()), facts());
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<StatusReport>(&text).unwrap(), report);
         assert!(!text.contains("secret") && !text.contains("key`"), "{text}");
@@ -590,7 +572,7 @@ mod tests {
         use node_core::rows::Row;
         use node_core::unit::{BlockNumber, Now};
         use node_core::view::{Neuron, SubnetParams};
-        let mut machine = machine();
+        let mut machine = sample::machine(Vec::new());
         let found = Restarted { rows: vec![Row::Submission(scored())], ..Restarted::default() };
         machine.apply(Now::default(), Event::Restarted(Box::new(found)));
         let mut view = ChainView {

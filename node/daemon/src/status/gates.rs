@@ -6,6 +6,10 @@ use node_core::preflight::Level;
 
 use super::watch::CheckStatus;
 
+/// What to do about a gate that refuses a reference.
+pub(crate) const GATE_NEXT_STEP: &str =
+    "docs/admission.md, under \"A gate that refuses a reference\", says what to do";
+
 /// How the gates stand.
 ///
 /// - `faults`: what the gates before the container found in what ships with the node.
@@ -22,8 +26,7 @@ pub(super) fn gates_check(faults: &[String], untrained: Option<UntrainedFault>) 
     let (level, text) = if all.is_empty() {
         (Level::Ok, "no gate refuses a reference, as far as they were tried".to_owned())
     } else {
-        let next = "docs/admission.md, under \"A gate that refuses a reference\", says what to do";
-        (Level::Alarm, format!("{}; {next}", all.join("; ")))
+        (Level::Alarm, format!("{}; {GATE_NEXT_STEP}", all.join("; ")))
     };
     CheckStatus { id: "gates".to_owned(), level: level.name().to_owned(), text }
 }
@@ -39,32 +42,21 @@ mod tests {
     };
     use node_core::lease::Seal;
     use node_core::machine::event::{Event, Restarted};
-    use node_core::machine::{Machine, MachineConfig, ReferenceWork, WeightsMode};
+    use node_core::machine::{Machine, ReferenceWork};
     use node_core::outcome::Ending;
     use node_core::policy::Policy;
     use node_core::rows::{MeasurementRow, Row};
     use node_core::submission::Submission;
-    use node_core::unit::{BlockCount, BlockNumber, Now, UnixMs};
+    use node_core::unit::{BlockNumber, Now, UnixMs};
 
+    use super::super::sample;
     use super::*;
 
     const CONTENT: ContentDigest = ContentDigest([6; 32]);
 
     fn machine() -> Machine {
-        Machine::new(MachineConfig {
-            hotkey: Hotkey([1; 32]),
-            netuid: Netuid(3),
-            mechanism: 0,
-            policy: Policy::dev(),
-            image: Digest([2; 32]),
-            dataset: Digest([3; 32]),
-            references: vec![ReferenceWork { name: "ssm".to_owned(), content: CONTENT }],
-            endpoints: BTreeMap::new(),
-            weights: WeightsMode::Submit,
-            weights_lead: BlockCount(10),
-            commit_form: node_core::submit_guard::CommitForm::default(),
-            review: None,
-        })
+        let reference = ReferenceWork { name: "ssm".to_owned(), content: CONTENT };
+        sample::machine(vec![reference])
     }
 
     /// This node's own run of the reference, as it is stored.

@@ -33,6 +33,7 @@ pub use find::{find, Found, FoundStatus, NotFound};
 pub use funnel::{
     ChampionStatus, FamilyStatus, FunnelStatus, PlaceStatus, ReferenceStatus, UnitStatus,
 };
+pub(crate) use gates::GATE_NEXT_STEP;
 pub use journal::JournalStatus;
 pub use render::render;
 pub(crate) use render::{blocks, table};

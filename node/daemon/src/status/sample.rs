@@ -1,13 +1,18 @@
 //! Reports for tests of everything that shows one.
 
+use std::collections::BTreeMap;
+
 use node_core::health::observation::{Reading, Recovery, Sample, Throttle};
 use node_core::health::{Cause, DeviceRow, Failure, Level, Standing};
 use node_core::id::{
-    AssignmentId, Attempt, BlockHash, ContentDigest, Hotkey, LeaseId, Netuid, RunId, SubmissionId,
-    Uid,
+    AssignmentId, Attempt, BlockHash, ContentDigest, Digest, Hotkey, LeaseId, Netuid, RunId,
+    SubmissionId, Uid,
 };
 use node_core::inventory::DeviceId;
+use node_core::machine::{Machine, MachineConfig, ReferenceWork, WeightsMode};
+use node_core::policy::Policy;
 use node_core::publish::KeyStanding;
+use node_core::submit_guard::CommitForm;
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 
 use super::device::{DeviceStatus, HealthStatus, IdleGapStatus};
@@ -21,6 +26,24 @@ const AS_OF: u64 = 1_772_625_871_000;
 
 fn key(byte: u8) -> Hotkey {
     Hotkey([byte; 32])
+}
+
+/// A node of subnet 3 under policy `dev` that knows nothing yet.
+pub(crate) fn machine(references: Vec<ReferenceWork>) -> Machine {
+    Machine::new(MachineConfig {
+        hotkey: key(1),
+        netuid: Netuid(3),
+        mechanism: 0,
+        policy: Policy::dev(),
+        image: Digest([2; 32]),
+        dataset: Digest([3; 32]),
+        references,
+        endpoints: BTreeMap::new(),
+        weights: WeightsMode::Submit,
+        weights_lead: BlockCount(10),
+        commit_form: CommitForm::default(),
+        review: None,
+    })
 }
 
 /// A node that was just started.

@@ -7,8 +7,8 @@ use crate::health::{Cause, DeviceRow, Standing};
 use crate::id::SubmissionId;
 use crate::limits::{COOL_DOWN_MS, LEASE_TTL_MS};
 use crate::machine::effect::Note;
-use crate::machine::event::{CallId, Event};
-use crate::machine::operator::{DeviceOrder, OperatorAnswer, OperatorRequest, OrderRefused};
+use crate::machine::event::Event;
+use crate::machine::operator::{DeviceOrder, OrderRefused};
 use crate::outcome::Ending;
 use crate::submission::SubmissionState;
 
@@ -18,21 +18,6 @@ fn see(world: &mut World, node: usize, gpu: usize, observation: Observation) {
     let life = world.hosts[node].life;
     let observation = Box::new(observation);
     world.deliver(node, life, Event::DeviceSeen { device: gpu_id(gpu), observation });
-}
-
-fn order(
-    world: &mut World,
-    node: usize,
-    gpu: usize,
-    order: DeviceOrder,
-) -> Result<Box<DeviceRow>, OrderRefused> {
-    let request = OperatorRequest::Order { device: gpu_id(gpu), order };
-    let life = world.hosts[node].life;
-    world.deliver(node, life, Event::OperatorAsked { call: CallId(9), request });
-    match world.operator_answers.pop() {
-        Some(OperatorAnswer::Ordered(answer)) => answer,
-        other => panic!("{other:?}"),
-    }
 }
 
 fn standing(world: &World, node: usize, gpu: usize) -> Standing {
@@ -133,7 +118,7 @@ fn a_probe_that_fails_three_times_in_a_day_leaves_the_device_to_a_person() {
     world.run_for(10 * COOL_DOWN_MS);
     assert_eq!(standing(&world, 0, 0), Standing::Failed);
     world.hosts[0].gpus[0].probe = sound;
-    order(&mut world, 0, 0, DeviceOrder::Uncordon).unwrap();
+    world.order(0, 0, DeviceOrder::Uncordon).unwrap();
     world.run_until(LEASE_TTL_MS * 5, "scored", |world| is_scored(world, 0, id));
 }
 
@@ -143,7 +128,7 @@ fn a_cordoned_device_ends_its_run_and_begins_no_other() {
     let first = world.submit_to(0, miner(0), GOOD);
     world.run_until(LEASE_TTL_MS * 5, "it runs", |world| is_running_on(world, 0, 0));
     let reason = "new fan".to_owned();
-    let row = order(&mut world, 0, 0, DeviceOrder::Cordon { reason }).unwrap();
+    let row = world.order(0, 0, DeviceOrder::Cordon { reason }).unwrap();
     assert_eq!(row.order.unwrap().reason, "new fan");
     let second = world.submit_to(0, miner(1), GOOD);
     world.run_until(LEASE_TTL_MS * 5, "first scored", |world| is_scored(world, 0, first));
@@ -154,7 +139,7 @@ fn a_cordoned_device_ends_its_run_and_begins_no_other() {
     world.start(0);
     world.run_for(COOL_DOWN_MS);
     assert!(world.hosts[0].containers.is_empty() && !is_scored(&world, 0, second));
-    order(&mut world, 0, 0, DeviceOrder::Uncordon).unwrap();
+    world.order(0, 0, DeviceOrder::Uncordon).unwrap();
     world.run_until(LEASE_TTL_MS * 5, "second scored", |world| is_scored(world, 0, second));
 }
 
@@ -166,7 +151,7 @@ fn a_drained_devices_run_is_given_back_and_done_elsewhere() {
     let runner = |world: &World| (0..2).find(|node| is_running_on(world, *node, 0));
     world.run_until(LEASE_TTL_MS * 5, "it runs", |world| runner(world).is_some());
     let node = runner(&world).unwrap();
-    order(&mut world, node, 0, DeviceOrder::Drain { reason: String::new() }).unwrap();
+    world.order(node, 0, DeviceOrder::Drain { reason: String::new() }).unwrap();
     world.run_until(60_000, "stopped", |world| !is_running_on(world, node, 0));
     world.run_until(LEASE_TTL_MS * 5, "done elsewhere", |world| is_scored(world, 0, id));
     assert!(!is_running_on(&world, node, 0));
@@ -228,11 +213,11 @@ fn a_gone_gpu_takes_no_order_but_to_be_forgotten() {
         DeviceOrder::Cordon { reason: String::new() },
         DeviceOrder::Drain { reason: String::new() },
     ] {
-        assert_eq!(order(&mut world, 0, 1, refused), Err(OrderRefused::Gone));
+        assert_eq!(world.order(0, 1, refused), Err(OrderRefused::Gone));
     }
-    let row = order(&mut world, 0, 1, DeviceOrder::Uncordon).unwrap();
+    let row = world.order(0, 1, DeviceOrder::Uncordon).unwrap();
     assert!(row.gone_since.is_some());
-    assert_eq!(order(&mut world, 0, 1, DeviceOrder::Uncordon), Err(OrderRefused::Unknown));
+    assert_eq!(world.order(0, 1, DeviceOrder::Uncordon), Err(OrderRefused::Unknown));
     world.kill(0);
     world.start(0);
     world.run_for(1_000);
@@ -246,7 +231,7 @@ fn what_is_gone_for_a_month_is_forgotten_unless_a_person_has_a_word_in_it() {
         await_standing(&mut world, 0, 1, Standing::Healthy, LEASE_TTL_MS);
         if is_ordered {
             let reason = "to be replaced".to_owned();
-            order(&mut world, 0, 1, DeviceOrder::Cordon { reason }).unwrap();
+            world.order(0, 1, DeviceOrder::Cordon { reason }).unwrap();
         }
         world.kill(0);
         let _taken = world.hosts[0].gpus.pop();
@@ -313,9 +298,9 @@ fn a_host_with_too_few_devices_for_a_gang_asks_for_nothing() {
 #[test]
 fn orders_that_cannot_be_carried_out_say_why() {
     let mut world = World::on_gpus(8, 1, 1, 1);
-    let unknown = order(&mut world, 0, 5, DeviceOrder::Probe);
+    let unknown = world.order(0, 5, DeviceOrder::Probe);
     assert_eq!(unknown, Err(OrderRefused::Unknown));
     world.submit_to(0, miner(0), GOOD);
     world.run_until(LEASE_TTL_MS * 5, "it runs", |world| is_running_on(world, 0, 0));
-    assert_eq!(order(&mut world, 0, 0, DeviceOrder::Probe), Err(OrderRefused::Busy));
+    assert_eq!(world.order(0, 0, DeviceOrder::Probe), Err(OrderRefused::Busy));
 }

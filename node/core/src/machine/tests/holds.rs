@@ -7,9 +7,7 @@ use super::world::{miner, Fate, World, BLOCK_MS};
 use crate::duplicates::Sketch;
 use crate::hold::{NotResolved, Resolution};
 use crate::id::{ContentDigest, SubmissionId};
-use crate::machine::event::{CallId, Event};
-use crate::machine::operator::{OperatorAnswer, OperatorRequest};
-use crate::submission::{Submission, SubmissionState};
+use crate::submission::SubmissionState;
 
 const GOOD: Fate = Fate::Scores { nll_nanonats: 400_000_000_000_000 };
 
@@ -46,20 +44,6 @@ fn is_rejected(world: &World, node: usize, id: SubmissionId) -> bool {
 
 fn is_held(world: &World, node: usize, id: SubmissionId) -> bool {
     matches!(world.state(node, id), Some(SubmissionState::Held { .. }))
-}
-
-fn resolve(
-    world: &mut World,
-    submission: SubmissionId,
-    resolution: Resolution,
-) -> Result<Box<Submission>, NotResolved> {
-    let (life, call) = (world.hosts[0].life, CallId(7));
-    let request = OperatorRequest::Resolve { submission, resolution };
-    world.deliver(0, life, Event::OperatorAsked { call, request });
-    match world.operator_answers.pop() {
-        Some(OperatorAnswer::Resolved(answer)) => answer,
-        other => panic!("{other:?}"),
-    }
 }
 
 #[test]
@@ -117,10 +101,10 @@ fn what_may_be_a_copy_waits_for_a_person_and_is_evaluated_when_one_says_so() {
     let held = world.state(0, similar).unwrap();
     assert!(held.to_string().starts_with("held: 90."), "{held}");
     assert_eq!(world.runs_started(), 1);
-    assert_eq!(resolve(&mut world, original, Resolution::Admit), Err(NotResolved::NotHeld));
+    assert_eq!(world.resolve(0, original, Resolution::Admit), Err(NotResolved::NotHeld));
     let unknown = SubmissionId([9; 32]);
-    assert_eq!(resolve(&mut world, unknown, Resolution::Admit), Err(NotResolved::Unknown));
-    let admitted = resolve(&mut world, similar, Resolution::Admit).unwrap();
+    assert_eq!(world.resolve(0, unknown, Resolution::Admit), Err(NotResolved::Unknown));
+    let admitted = world.resolve(0, similar, Resolution::Admit).unwrap();
     assert_eq!(admitted.state, SubmissionState::Admitted);
     let resolved = admitted.resolved.unwrap();
     assert_eq!(resolved.by_person, Some(Resolution::Admit));
@@ -138,7 +122,7 @@ fn what_a_person_refuses_is_rejected_with_the_reason() {
     world.unreachable_contents.remove(&content);
     world.run_until(300_000, "held", |world| is_held(world, 0, similar));
     let reason = "the same model with another name".to_owned();
-    let refused = resolve(&mut world, similar, Resolution::Reject { reason }).unwrap();
+    let refused = world.resolve(0, similar, Resolution::Reject { reason }).unwrap();
     assert!(refused.state.to_string().contains("the same model with another name"));
     world.kill(0);
     world.start(0);

@@ -6,12 +6,11 @@ use crate::id::{AssignmentId, SubmissionId};
 use crate::inventory::DeviceKind;
 use crate::lease::{
     AcquireRequest, Grant, HeldLease, LeaseAnswer, LeaseRefusal, LeaseState, NotReopened,
-    PeerAnswer, PeerRequest, ReleaseReason, Reopening, Spent,
+    PeerAnswer, PeerRequest, ReleaseReason, Spent,
 };
 use crate::limits::{FAULTS_MAX, LEASE_STOP_AFTER_MS, LEASE_TOTAL_MS_MAX, LEASE_TTL_MS};
 use crate::machine::effect::Note;
-use crate::machine::event::{CallId, Event, Question};
-use crate::machine::operator::{OperatorAnswer, OperatorRequest};
+use crate::machine::event::{Event, Question};
 use crate::outcome::Ending;
 use crate::submission::SubmissionState;
 
@@ -324,17 +323,6 @@ fn infrastructure_faults_everywhere_use_up_the_attempts_and_no_more() {
     assert_eq!(world.state(1, id), Some(SubmissionState::Admitted));
 }
 
-/// Asks node 0 to open the assignment of its only lease again.
-fn reopen(world: &mut World, assignment: AssignmentId) -> Result<Reopening, NotReopened> {
-    let (life, call) = (world.hosts[0].life, CallId(7));
-    let request = OperatorRequest::Reopen { assignment };
-    world.deliver(0, life, Event::OperatorAsked { call, request });
-    match world.operator_answers.pop() {
-        Some(OperatorAnswer::Reopened(answer)) => answer,
-        other => panic!("{other:?}"),
-    }
-}
-
 #[test]
 fn what_a_person_opens_again_is_stored_given_out_and_settled() {
     let mut world = World::new(12, 2, 1);
@@ -345,13 +333,13 @@ fn what_a_person_opens_again_is_stored_given_out_and_settled() {
     world.run_until(LEASE_TTL_MS, "granted", |world| attempt_of(world, 0, id) > 0);
     let lease = |world: &World| world.hosts[0].machine().leases().next().unwrap().row().clone();
     let assignment = lease(&world).assignment.id;
-    assert_eq!(reopen(&mut world, assignment), Err(NotReopened::NotExhausted));
-    assert_eq!(reopen(&mut world, AssignmentId([1; 32])), Err(NotReopened::Unknown));
+    assert_eq!(world.reopen(0, assignment), Err(NotReopened::NotExhausted));
+    assert_eq!(world.reopen(0, AssignmentId([1; 32])), Err(NotReopened::Unknown));
     world.run_for(900_000);
     for host in &mut world.hosts {
         host.run_fault = None;
     }
-    let reopened = reopen(&mut world, assignment).unwrap();
+    let reopened = world.reopen(0, assignment).unwrap();
     let told = (reopened.submission, reopened.replica, reopened.before.attempt.0);
     assert_eq!(told, (id, 0, FAULTS_MAX));
     assert!(reopened.is_on_duty);
@@ -363,7 +351,7 @@ fn what_a_person_opens_again_is_stored_given_out_and_settled() {
     assert_eq!(kept.reopened, [reopened.before]);
     world.run_until(300_000, "settled", |world| world.is_settled_everywhere(id));
     assert_eq!(attempt_of(&world, 0, id), FAULTS_MAX + 1);
-    assert_eq!(reopen(&mut world, assignment), Err(NotReopened::Settled));
+    assert_eq!(world.reopen(0, assignment), Err(NotReopened::Settled));
 }
 
 #[test]

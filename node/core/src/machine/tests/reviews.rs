@@ -5,8 +5,7 @@ use super::world::{miner, Fate, World, BLOCK_MS};
 use crate::hold::{Doubt, Resolution};
 use crate::id::SubmissionId;
 use crate::limits::{REVIEW_RETRY_MS, REVIEW_RETRY_MS_MAX};
-use crate::machine::event::{CallId, Event};
-use crate::machine::operator::{OperatorAnswer, OperatorRequest};
+use crate::machine::event::Event;
 use crate::review::{Opinion, Review, ReviewFailure, ReviewMode, ReviewRules};
 use crate::submission::SubmissionState;
 
@@ -138,10 +137,7 @@ fn a_person_decides_in_the_models_place() {
         let mut world = reviewed(6, 1, ReviewMode::Gate);
         let id = world.submit(miner(0), GOOD);
         world.run_until(60_000, "waits", |world| waits_since(world, id).is_some());
-        let request = OperatorRequest::Resolve { submission: id, resolution };
-        let life = world.hosts[0].life;
-        world.deliver(0, life, Event::OperatorAsked { call: CallId(7), request });
-        let Some(OperatorAnswer::Resolved(Ok(_))) = world.operator_answers.pop() else { panic!() };
+        world.resolve(0, id, resolution).unwrap();
         world.run_for(120_000);
         assert_eq!(is_scored(&world, id), is_admitted, "{:?}", world.state(0, id));
         if let Some(SubmissionState::Rejected { rejection }) = world.state(0, id) {

@@ -5,8 +5,6 @@ use crate::admission::{Brings, Rule};
 use crate::funnel::ProjectKind;
 use crate::hold::{Doubt, NotResolved, Resolution};
 use crate::id::{ContentDigest, SubmissionId};
-use crate::machine::event::{CallId, Event};
-use crate::machine::operator::{OperatorAnswer, OperatorRequest};
 use crate::machine::trained::Trained;
 use crate::policy::Policy;
 use crate::reward::fingerprint_tests::{fingerprint, ssm, transformer};
@@ -73,20 +71,6 @@ fn is_refused(state: &SubmissionState) -> bool {
 
 fn submission(world: &World, id: SubmissionId) -> &Submission {
     world.hosts[0].machine().submissions().find(|known| known.id == id).unwrap()
-}
-
-fn resolve(
-    world: &mut World,
-    submission: SubmissionId,
-    resolution: Resolution,
-) -> Result<Box<Submission>, NotResolved> {
-    let (life, call) = (world.hosts[0].life, CallId(7));
-    let request = OperatorRequest::Resolve { submission, resolution };
-    world.deliver(0, life, Event::OperatorAsked { call, request });
-    match world.operator_answers.pop() {
-        Some(OperatorAnswer::Resolved(answer)) => answer,
-        other => panic!("{other:?}"),
-    }
 }
 
 #[test]
@@ -179,10 +163,10 @@ fn an_architecture_is_committed_before_its_recipes_and_the_first_of_a_content_is
 fn nobody_can_admit_what_there_is_nothing_to_train_for_but_a_person_may_reject_it() {
     let (mut world, [_, recipe], content) = recipe_before_its_architecture(5, 1, quick(100));
     world.run_until(60_000, "it waits", |world| everywhere(world, recipe, waits));
-    let refused = resolve(&mut world, recipe, Resolution::Admit);
+    let refused = world.resolve(0, recipe, Resolution::Admit);
     assert_eq!(refused, Err(NotResolved::NoArchitecture));
     let reason = "seen elsewhere".to_owned();
-    let rejected = resolve(&mut world, recipe, Resolution::Reject { reason }).unwrap();
+    let rejected = world.resolve(0, recipe, Resolution::Reject { reason }).unwrap();
     assert!(rejected.state.to_string().contains("seen elsewhere"), "{}", rejected.state);
     world.unreachable_contents.remove(&content);
     world.run_for(60_000);

@@ -13,7 +13,7 @@ use node_store::{read_journal, JournalRead, JOURNAL_FILE};
 use super::{Finding, Level};
 use crate::config::{Config, Settings};
 use crate::hotkey;
-use crate::status::{find, grouped, unix_now, Found, JournalStatus, StatusReport};
+use crate::status::{find, grouped, unix_now, Found, JournalStatus, StatusReport, GATE_NEXT_STEP};
 
 pub(super) fn config(settings: &Settings, config: &Config) -> Finding {
     let file = settings
@@ -79,8 +79,7 @@ pub(super) fn journal(config: &Config) -> Finding {
 pub(super) fn gates(config: &Config) -> Vec<Finding> {
     const ID: &str = "gates";
     let gates = Gates::check(&config.challenge.nas.policy.policy());
-    let next = "docs/admission.md, under \"A gate that refuses a reference\", says what to do";
-    let told = |fault: &GateFault| Finding::fail(ID, fault.to_string()).next(next);
+    let told = |fault: &GateFault| Finding::fail(ID, fault.to_string()).next(GATE_NEXT_STEP);
     let found: Vec<Finding> = gates.faults().iter().map(told).collect();
     if found.is_empty() {
         return vec![Finding::ok(ID, "those before the container refuse no reference")];
