@@ -154,7 +154,15 @@ impl Hostile {
         let shown = Shown::endorsed(&Endorsement { expires_at_ms, ..Endorsement::of(&key) });
         let mut channels = Vec::new();
         for _ in 0..HOSTILE_CONNECTIONS {
-            channels.push(wire::channel_with(address, &shown).await);
+            // Strangers that begin handshakes take its place at times.
+            let connected = async {
+                loop {
+                    if let Ok(channel) = wire::try_channel_with(address, &shown).await {
+                        return channel;
+                    }
+                }
+            };
+            channels.push(wire::soon(connected).await);
         }
         Self { key, channels, address, victim }
     }

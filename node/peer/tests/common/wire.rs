@@ -210,13 +210,21 @@ pub(crate) async fn channel(address: SocketAddr, key: &Arc<DevKey>) -> Channel {
 
 /// The same with another certificate.
 pub(crate) async fn channel_with(address: SocketAddr, shown: &Shown) -> Channel {
+    try_channel_with(address, shown).await.unwrap()
+}
+
+/// The same, where the node may refuse the connection.
+pub(crate) async fn try_channel_with(
+    address: SocketAddr,
+    shown: &Shown,
+) -> Result<Channel, tonic::transport::Error> {
     let config = Arc::new(client_config(Some(shown)));
     let connector = tower::service_fn(move |_| {
         let config = Arc::clone(&config);
         async move { connect_with(address, config).await.map(TokioIo::new) }
     });
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
-    endpoint.connect_with_connector(connector).await.unwrap()
+    endpoint.connect_with_connector(connector).await
 }
 
 /// Bounds what must come to an end by itself.
