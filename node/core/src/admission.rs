@@ -170,6 +170,8 @@ rules! {
     SourceSyntax = "source-syntax",
     /// A symbol that the contract needs is missing.
     ContractSymbol = "contract-symbol",
+    /// The project's own tokenizer is none, or one that is not taken.
+    ContractTokenizer = "contract-tokenizer",
     /// A module has the name of one that Python or the image brings.
     SourceShadow = "source-shadow",
     /// An import of a module that is not allowed.

@@ -1,10 +1,10 @@
 //! Everything decided before training, as one verdict with its evidence.
 //!
 //! In this order, the first failure ends it: the archive; the committed digest; the contract, that
-//! is the manifest, the files, whether they are Python, and the symbols; the static rules; the
-//! contract of several devices. The two last can be in shadow, by the policy: then what they find
-//! is kept in the verdict, and does not end admission. A gate that refuses what ships with the node
-//! is put in shadow by [`Gates`].
+//! is the manifest, the files, whether they are Python, the symbols, and a tokenizer; the static
+//! rules; the contract of several devices. The two last can be in shadow, by the policy: then what
+//! they find is kept in the verdict, and does not end admission. A gate that refuses what ships
+//! with the node is put in shadow by [`Gates`].
 //! Pure: the same bytes under the same policy give the same verdict on every machine, so a
 //! miner's `check` and a validator's admission are one function.
 
@@ -18,8 +18,9 @@ use crate::contract::{check_symbols, entry_files};
 use crate::fingerprint::sketch;
 use crate::gates::Gates;
 use crate::manifest::read_manifest;
-use crate::project::Project;
+use crate::project::{Project, ProjectKind, TokenizerChoice, TOKENIZER_FILE};
 use crate::source::{read_sources, Source};
+use crate::tokenizer::Tokenizer;
 use crate::{distributed, static_rules};
 
 /// What a run and a comparison need of an archive that was admitted.
@@ -77,12 +78,30 @@ fn checked(
         return Err(rejection(Rule::ContentDigest, None, detail));
     }
     let (project, sources) = project_and_sources(&archive, policy)?;
+    check_tokenizer(&archive, &project, policy)?;
     let rules = gates.applied();
     let mut flags = Vec::new();
     gate(rules.source, &mut flags, |max| static_rules::check(&sources, rules, max))?;
     gate(rules.distributed, &mut flags, |max| distributed::check(&sources, max))?;
     let Project { kind, architecture_id, .. } = project;
     Ok((archive, flags, Brings { kind, architecture_id }))
+}
+
+/// Whether a tokenizer that the project brings could be used. A training alone has that of the
+/// architecture that it is for.
+fn check_tokenizer(archive: &Archive, project: &Project, policy: &Policy) -> Result<(), Rejection> {
+    let is_used = match project.kind {
+        ProjectKind::Full | ProjectKind::ArchitectureOnly => true,
+        ProjectKind::TrainingForArch => false,
+    };
+    let brought = archive.files.get(TOKENIZER_FILE);
+    let Some(json) = brought.filter(|_| is_used && project.tokenizer == TokenizerChoice::Custom)
+    else {
+        return Ok(());
+    };
+    Tokenizer::read(json, &policy.meter.tokens).map(|_| ()).map_err(|error| {
+        rejection(Rule::ContractTokenizer, Some(TOKENIZER_FILE), error.to_string())
+    })
 }
 
 /// Runs a gate as its mode says: its first finding ends admission, or all are kept.

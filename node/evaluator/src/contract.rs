@@ -1,8 +1,8 @@
 //! Whether a project defines what the challenge calls, and what that is.
 //!
 //! An architecture defines `build_model(ctx)`. A training file keeps one of two contracts: the loop
-//! (`train(ctx)`), or the hooks (`get_recipe(ctx)` and any of [`Hook::ALL`]). A file that defines
-//! both keeps the loop contract, and its hooks are not called.
+//! (`train(ctx)`), or the hooks (`get_recipe(ctx)` and any other of [`Hook::ALL`]). A file that
+//! defines both keeps the loop contract, and its hooks are not called.
 //!
 //! A name counts as defined if the module binds it at its top level, also under a condition: by
 //! `def`, `class`, an assignment or an import by name. Whether the binding works when called is
@@ -121,7 +121,7 @@ fn training_contract(
     named: Option<String>,
     defined: &BTreeSet<&str>,
 ) -> Result<TrainingContract, Rejection> {
-    let hooks = || Hook::ALL.into_iter().filter(|hook| defined.contains(hook.symbol())).collect();
+    let hooks = || Hook::ALL.into_iter().filter(|hook| defined.contains(hook.name())).collect();
     match named {
         Some(symbol) if !defined.contains(symbol.as_str()) => {
             Err(undefined(file, &format!("`{symbol}(ctx)`")))
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(kept.contract, TrainingContract::Loop { symbol: "train".to_owned() });
         let hooks = "def infer(m, b, c): 0\ndef get_recipe(ctx): 0\ncompute_loss = infer\n";
         let kept = contract(hooks).unwrap();
-        let hooks = vec![Hook::ComputeLoss, Hook::Infer];
+        let hooks = vec![Hook::GetRecipe, Hook::ComputeLoss, Hook::Infer];
         let symbol = "get_recipe".to_owned();
         assert_eq!(kept.contract, TrainingContract::Hooks { symbol, hooks });
         let missing = contract("def compute_loss(m, b, c): pass\n").unwrap_err();

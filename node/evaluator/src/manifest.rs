@@ -22,7 +22,9 @@ use serde::Deserialize;
 
 use crate::archive::{rejection, Archive};
 use crate::project::{ProjectKind, TokenizerChoice, TOKENIZER_FILE};
-use crate::reference::{reference, references, Reference};
+use crate::reference::{
+    reference, reference_tokenizer, reference_tokenizers, references, Reference, ReferenceTokenizer,
+};
 
 /// The names that a manifest may have.
 pub const MANIFEST_FILES: [&str; 2] = ["prism.yaml", "prism.yml"];
@@ -240,8 +242,22 @@ impl Reader<'_> {
                 self.present("tokenizer", TOKENIZER_FILE, files)?;
                 Ok(TokenizerChoice::Custom)
             }
-            Some(name) => Ok(TokenizerChoice::Reference(self.name("tokenizer", name.to_owned())?)),
+            Some(name) => self.reference_tokenizer(name),
         }
+    }
+
+    fn reference_tokenizer(&self, name: &str) -> Result<TokenizerChoice, Rejection> {
+        let name = self.name("tokenizer", name.to_owned())?;
+        if reference_tokenizer(&name).is_some() {
+            return Ok(TokenizerChoice::Reference(name));
+        }
+        let names: Vec<&str> =
+            reference_tokenizers().iter().map(ReferenceTokenizer::name).collect();
+        let detail = format!(
+            "`tokenizer` names no tokenizer: give bytes, {}, or {TOKENIZER_FILE}",
+            names.join(", ")
+        );
+        Err(self.refused(self.line_of("tokenizer"), detail))
     }
 
     /// What a training is for. Whether somebody submitted it is not known here.

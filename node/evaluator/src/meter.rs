@@ -66,7 +66,7 @@ use crate::archive::Archive;
 
 pub use plan::{MeterPlan, PlanError};
 pub use probing::ProbePlan;
-pub use project::{Contract, Entries, Entry, NotRunnable, OtherProject};
+pub use project::{Contract, Entries, NotRunnable, OtherProject, TokenizerSource};
 pub use wire::{
     DEVICES_BYTES_MAX, ERROR_BYTES_MAX, LOG_BYTES_MAX, LOG_FRAMES_MAX, OPERATORS_BYTES_MAX,
     PREDICTION_BYTES_MAX, PROTOCOL_VERSION,

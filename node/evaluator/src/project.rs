@@ -1,5 +1,6 @@
 //! What a project is to the one who runs it: which files and functions, under which contract.
 
+pub use node_core::evidence::Hook;
 pub use node_core::funnel::ProjectKind;
 use serde::{Deserialize, Serialize};
 
@@ -64,52 +65,13 @@ pub enum TrainingContract {
     },
 }
 
-/// A function that a training file may define for the shim's loop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Hook {
-    /// `configure_optimizer(model, recipe, ctx)`
-    ConfigureOptimizer,
-    /// `compute_loss(model, batch, ctx)`
-    ComputeLoss,
-    /// `train_step(model, batch, optimizer, ctx)`
-    TrainStep,
-    /// `inference_logits(model, batch, ctx)`; wins over [`Self::Infer`].
-    InferenceLogits,
-    /// `infer(model, batch, ctx)`
-    Infer,
-}
-
-impl Hook {
-    /// Every hook.
-    pub const ALL: [Self; 5] = [
-        Self::ConfigureOptimizer,
-        Self::ComputeLoss,
-        Self::TrainStep,
-        Self::InferenceLogits,
-        Self::Infer,
-    ];
-
-    /// The function's name.
-    #[must_use]
-    pub fn symbol(self) -> &'static str {
-        match self {
-            Self::ConfigureOptimizer => "configure_optimizer",
-            Self::ComputeLoss => "compute_loss",
-            Self::TrainStep => "train_step",
-            Self::InferenceLogits => "inference_logits",
-            Self::Infer => "infer",
-        }
-    }
-}
-
 /// How text becomes tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "tokenizer", content = "name")]
 pub enum TokenizerChoice {
     /// Every byte is a token.
     Bytes,
-    /// One of the image's, by name. Whether the image has it is not known at admission.
+    /// One that ships with the node, by name.
     Reference(String),
     /// [`TOKENIZER_FILE`] of the archive, which the meter reads.
     Custom,

@@ -1,8 +1,11 @@
-//! What the node itself brings to a run: the reference submissions, and the reference trainer.
+//! What the node itself brings to a run: the reference submissions, the reference trainer and the
+//! reference tokenizers.
 //!
 //! The reference submissions are what others are compared with; each is a project as a miner would
 //! send it, and is admitted like one. The reference trainer trains any architecture, so that two of
 //! them differ by what they are and not by how they were trained.
+//!
+//! A reference tokenizer is one that a project names instead of bringing its own.
 //!
 //! Files that the node adds to a submission's stand under names that begin with `assay:`. No path
 //! of an archive has a colon, so they are nobody else's.
@@ -20,6 +23,51 @@ pub(crate) const TRAINER_PATH: &str = "assay:trainer.py";
 
 /// The reference trainer, of the contract of hooks.
 pub const TRAINER: &str = include_str!("../reference/trainer/training.py");
+
+/// A tokenizer that ships with the node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ReferenceTokenizer {
+    name: &'static str,
+    json: &'static str,
+}
+
+/// `examples/reference_tokenizer.rs` made them.
+const TOKENIZERS: [ReferenceTokenizer; 1] = [ReferenceTokenizer {
+    name: "kjv-bpe-4096",
+    json: include_str!("../reference/tokenizers/kjv-bpe-4096.json"),
+}];
+
+/// All reference tokenizers.
+#[must_use]
+pub fn reference_tokenizers() -> &'static [ReferenceTokenizer] {
+    &TOKENIZERS
+}
+
+/// The reference tokenizer of this name.
+#[must_use]
+pub fn reference_tokenizer(name: &str) -> Option<ReferenceTokenizer> {
+    TOKENIZERS.into_iter().find(|tokenizer| tokenizer.name == name)
+}
+
+impl ReferenceTokenizer {
+    /// Its name, which a manifest's `tokenizer` may be.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Its `tokenizer.json`.
+    #[must_use]
+    pub fn json(&self) -> &'static str {
+        self.json
+    }
+}
+
+impl std::fmt::Debug for ReferenceTokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ReferenceTokenizer").field(&self.name).finish()
+    }
+}
 
 /// A submission that ships with the node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +151,23 @@ mod tests {
     use super::*;
     use crate::admit::admit;
     use crate::gates::Gates;
+    use crate::tokenizer::Tokenizer;
+
+    #[test]
+    fn every_position_is_asked_for_with_a_reference_tokenizer_and_a_submission_could_bring_it() {
+        for policy in [Policy::dev(), Policy::standard()] {
+            for tokenizer in reference_tokenizers() {
+                let rules = &policy.meter.tokens;
+                let read = Tokenizer::read(tokenizer.json().as_bytes(), rules).unwrap();
+                assert_eq!(read.vocabulary(), 4_096, "{tokenizer:?}");
+                assert!(read.vocabulary() <= rules.every_position_vocabulary_max, "{tokenizer:?}");
+                let verse = "In the beginning God created the heaven and the earth.";
+                assert!(read.encode(verse).unwrap().len() * 3 < verse.len(), "{tokenizer:?}");
+                read.encode("naïve 地, \u{0}\r\n\t x").unwrap();
+            }
+        }
+        assert_eq!(reference_tokenizer("gpt2"), None);
+    }
 
     #[test]
     fn both_are_admitted_wherever_they_are_packed_and_are_what_they_say() {

@@ -34,8 +34,11 @@ fn every_fixture_packs_and_is_itself_and_reaches_the_container_where_gates_are_i
     for project in projects() {
         let packed = pack(&project, &policy.archive).unwrap();
         let (verdict, archive) = admit(&packed.bytes, &packed.digest, &gates);
-        assert!(matches!(verdict, Verdict::Admitted { files: 2.., .. }), "{project:?} {verdict:?}");
-        assert!(archive.is_some());
+        // The contract is no gate that could be in shadow.
+        let breaks_contract = project.ends_with("lossy-tokenizer");
+        let is_admitted = matches!(verdict, Verdict::Admitted { files: 2.., .. });
+        assert_eq!(is_admitted, !breaks_contract, "{project:?} {verdict:?}");
+        assert_eq!(archive.is_some(), is_admitted);
         assert!(digests.insert(packed.digest), "{project:?} equals another fixture");
     }
     assert!(digests.len() >= 30);

@@ -22,8 +22,8 @@ fn what_a_manifest_says_is_what_is_read() {
     let training = manifest.training.unwrap();
     assert_eq!((training.file.as_str(), training.symbol.as_deref()), ("src/train.py", Some("fit")));
     assert_eq!(manifest.tokenizer, TokenizerChoice::Custom);
-    let reference = read("tokenizer: gpt2\n").unwrap();
-    assert_eq!(reference.tokenizer, TokenizerChoice::Reference("gpt2".to_owned()));
+    let reference = read("tokenizer: kjv-bpe-4096\n").unwrap();
+    assert_eq!(reference.tokenizer, TokenizerChoice::Reference("kjv-bpe-4096".to_owned()));
     assert_eq!(read("tokenizer: bytes\n").unwrap().tokenizer, TokenizerChoice::Bytes);
     assert_eq!(read_manifest(&Archive { files: BTreeMap::new() }).unwrap(), Manifest::default());
 }
@@ -45,7 +45,7 @@ fn a_training_alone_is_for_a_reference_or_a_content_and_others_may_name_any_fami
 
 #[test]
 fn what_is_wrong_is_refused_with_its_line() {
-    let cases: [(&str, Rule, Option<u32>); 18] = [
+    let cases: [(&str, Rule, Option<u32>); 19] = [
         ("", Rule::ContractManifest, None),
         ("kind: partial\n", Rule::ContractManifest, Some(1)),
         ("kind: full\nkind: full\n", Rule::ContractManifest, Some(2)),
@@ -54,6 +54,7 @@ fn what_is_wrong_is_refused_with_its_line() {
         ("kind: [full\n", Rule::ContractManifest, Some(1)),
         ("kind: training_for_arch\n", Rule::ContractManifest, Some(1)),
         ("kind: training_for_arch\narchitecture_id: a b\n", Rule::ContractManifest, Some(2)),
+        ("kind: full\ntokenizer: gpt2\n", Rule::ContractManifest, Some(2)),
         ("kind: training_for_arch\narchitecture_id: mamba\n", Rule::ContractManifest, Some(2)),
         ("architecture:\n  entrypoint: gone.py\n", Rule::ContractFile, Some(2)),
         ("architecture:\n  entrypoint: note.md\n", Rule::ContractManifest, Some(2)),

@@ -13,9 +13,9 @@ use serde::Serialize;
 
 use crate::archive::Archive;
 use crate::project::{
-    Project, ProjectKind, TokenizerChoice, Training, TrainingContract, TOKENIZER_FILE,
+    EntryPoint, Project, ProjectKind, TokenizerChoice, Training, TrainingContract, TOKENIZER_FILE,
 };
-use crate::reference::{reference, TRAINER, TRAINER_PATH};
+use crate::reference::{reference, reference_tokenizer, ReferenceTokenizer, TRAINER, TRAINER_PATH};
 
 /// Where the functions of a project are that are called, and how.
 ///
@@ -23,28 +23,28 @@ use crate::reference::{reference, TRAINER, TRAINER_PATH};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Entries {
     /// Builds the model; called with the context.
-    pub architecture: Entry,
+    pub architecture: EntryPoint,
     /// Trains under the loop contract, or returns the recipe under that of hooks.
-    pub training: Entry,
+    pub training: EntryPoint,
     /// Which contract the training follows. `None`: that of hooks if its file has a `get_recipe`
     /// and does not have the function that `training` names, otherwise that of the loop.
     pub contract: Option<Contract>,
-    /// Path of a `tokenizer.json` among the files of the run; `None`: tokens are bytes. The
-    /// container is not told: the meter alone uses it.
+    /// Where the tokenizer is; `None`: tokens are bytes. The container is not told: the meter alone
+    /// uses it.
     #[serde(skip)]
-    pub tokenizer: Option<String>,
+    pub tokenizer: Option<TokenizerSource>,
     /// Files that are sent beside the archive's, by path. No archive has them.
     #[serde(skip)]
     pub provided: BTreeMap<String, Vec<u8>>,
 }
 
-/// A function in a file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Entry {
-    /// Path in the archive, of a Python file.
-    pub file: String,
-    /// Name of a function at its top level.
-    pub symbol: String,
+/// Where a run's `tokenizer.json` is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenizerSource {
+    /// Among the files of the run, at this path.
+    File(String),
+    /// With the node.
+    Reference(ReferenceTokenizer),
 }
 
 /// Who runs the training loop.
@@ -89,9 +89,12 @@ pub enum NotRunnable {
         /// What it names.
         id: String,
     },
-    /// The image brings none.
-    #[error("the image has no tokenizer of that name; bring a `tokenizer.json`, or use bytes")]
-    NoSuchTokenizer,
+    /// It names a tokenizer that this node does not have.
+    #[error("the node has no tokenizer `{name}`; bring a `tokenizer.json`, or use bytes")]
+    NoSuchTokenizer {
+        /// What it names.
+        name: String,
+    },
 }
 
 impl Entries {
@@ -134,14 +137,14 @@ const GET_RECIPE: &str = "get_recipe";
 /// What builds a model, in every reference.
 const BUILD_MODEL: &str = "build_model";
 
-fn entry(file: &str, symbol: &str) -> Entry {
-    Entry { file: file.to_owned(), symbol: symbol.to_owned() }
+fn entry(file: &str, symbol: &str) -> EntryPoint {
+    EntryPoint { file: file.to_owned(), symbol: symbol.to_owned() }
 }
 
 /// What is trained.
 struct Model {
-    architecture: Entry,
-    tokenizer: Option<String>,
+    architecture: EntryPoint,
+    tokenizer: Option<TokenizerSource>,
     provided: BTreeMap<String, Vec<u8>>,
 }
 
@@ -153,8 +156,12 @@ impl Model {
         };
         let tokenizer = match &project.tokenizer {
             TokenizerChoice::Bytes => None,
-            TokenizerChoice::Custom => Some(TOKENIZER_FILE.to_owned()),
-            TokenizerChoice::Reference(_) => return Err(NotRunnable::NoSuchTokenizer),
+            TokenizerChoice::Custom => Some(TokenizerSource::File(TOKENIZER_FILE.to_owned())),
+            TokenizerChoice::Reference(name) => {
+                let known = reference_tokenizer(name);
+                let missing = || NotRunnable::NoSuchTokenizer { name: name.clone() };
+                Some(TokenizerSource::Reference(known.ok_or_else(missing)?))
+            }
         };
         let architecture = entry(&own.file, &own.symbol);
         Ok(Self { architecture, tokenizer, provided: BTreeMap::new() })
@@ -183,12 +190,15 @@ impl Model {
             return Err(NotRunnable::UnknownArchitecture { id: content.to_string() });
         }
         let there = |path: &str| format!("{OTHER_PROJECT}{path}");
-        let Self { architecture: Entry { file, symbol }, tokenizer, provided: _ } =
+        let Self { architecture: EntryPoint { file, symbol }, tokenizer, provided: _ } =
             Self::own(project)?;
         let files = archive.files.iter();
         Ok(Self {
-            architecture: Entry { file: there(&file), symbol },
-            tokenizer: tokenizer.map(|path| there(&path)),
+            architecture: EntryPoint { file: there(&file), symbol },
+            tokenizer: tokenizer.map(|source| match source {
+                TokenizerSource::File(path) => TokenizerSource::File(there(&path)),
+                known @ TokenizerSource::Reference(_) => known,
+            }),
             provided: files.map(|(path, content)| (there(path), content.clone())).collect(),
         })
     }
@@ -203,7 +213,7 @@ impl Project {
     }
 }
 
-fn own_training(training: &Training) -> (Entry, Contract) {
+fn own_training(training: &Training) -> (EntryPoint, Contract) {
     let (contract, symbol) = match &training.contract {
         TrainingContract::Loop { symbol } => (Contract::Loop, symbol),
         TrainingContract::Hooks { symbol, .. } => (Contract::Hooks, symbol),
@@ -226,7 +236,7 @@ impl Default for Entries {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::project::EntryPoint;
+    use crate::reference::reference_tokenizers;
 
     fn project(kind: ProjectKind, id: Option<&str>) -> Project {
         let named = |file: &str, symbol: &str| (file.to_owned(), symbol.to_owned());
@@ -300,13 +310,17 @@ mod tests {
         let entries = trained(&content.to_string(), content, &named).unwrap();
         assert_eq!(entries.architecture, entry("assay:architecture/m.py", "make"));
         assert_eq!(entries.training, entry("t.py", "fit"), "its own, and not that of the other");
-        let tokenizer = entries.tokenizer.as_deref();
-        assert_eq!(tokenizer, Some("assay:architecture/tokenizer.json"));
+        let there = "assay:architecture/tokenizer.json".to_owned();
+        assert_eq!(entries.tokenizer, Some(TokenizerSource::File(there)));
         let sent: Vec<&str> = entries.provided.keys().map(String::as_str).collect();
         let files = archive().files;
         let all: Vec<String> = files.keys().map(|path| format!("{OTHER_PROJECT}{path}")).collect();
         assert_eq!(sent, all);
         assert_eq!(entries.provided["assay:architecture/parts/layer.py"], b"parts/layer.py");
+        let known = reference_tokenizers()[0];
+        named.tokenizer = TokenizerChoice::Reference(known.name().to_owned());
+        let entries = trained(&content.to_string(), content, &named).unwrap();
+        assert_eq!(entries.tokenizer, Some(TokenizerSource::Reference(known)));
         named.kind = ProjectKind::ArchitectureOnly;
         named.tokenizer = TokenizerChoice::Bytes;
         let entries = trained(&content.to_string(), content, &named).unwrap();

@@ -60,6 +60,7 @@ architecture:
   entrypoint: architecture.py
 training:
   entrypoint: training.py
+# Or `kjv-bpe-4096`, which ships with the node, or `tokenizer.json` for one of your own.
 tokenizer: bytes
 ";
 
