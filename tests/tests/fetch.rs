@@ -17,7 +17,8 @@ use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::TlsAcceptor;
 
-/// Serves `body` over HTTPS under a certificate that it writes to `certificate`; gives the URL.
+/// Serves `body` over HTTPS under a certificate that it writes to `certificate`; gives the server's
+/// URL. A repository's file is sent on to elsewhere, as Hugging Face does it.
 async fn serve(body: Vec<u8>, certificate: &Path) -> String {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     std::fs::write(certificate, made.cert.pem()).unwrap();
@@ -38,48 +39,68 @@ async fn serve(body: Vec<u8>, certificate: &Path) -> String {
             let Ok(mut stream) = acceptor.accept(stream).await else { continue };
             let mut request = [0; 4096];
             drop(stream.read(&mut request).await);
+            let file = b"GET /org/repo/resolve/0123abc/submission.zip ";
+            let (status, body) = match request {
+                _ if request.starts_with(file) => ("302 Found\r\nlocation: /s.zip", &[][..]),
+                _ if request.starts_with(b"GET /s.zip ") => ("200 OK", &body[..]),
+                _ => ("404 Not Found", &[][..]),
+            };
             let head = format!(
-                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+                "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
                 body.len()
             );
             drop(stream.write_all(head.as_bytes()).await);
-            drop(stream.write_all(&body).await);
+            drop(stream.write_all(body).await);
             drop(stream.shutdown().await);
         }
     });
-    format!("https://localhost:{port}/s.zip")
+    format!("https://localhost:{port}")
 }
 
 /// One validator, one miner whose archive lies on a web server of this machine.
-async fn fetched(private_locations: bool, is_so: impl Fn(&StatusReport) -> bool) -> StatusReport {
+async fn fetched(
+    private_locations: bool,
+    location: impl Fn(&str) -> String,
+    is_so: impl Fn(&StatusReport) -> bool,
+) -> StatusReport {
     let dir = tempfile::tempdir().unwrap();
     let options = ChainOptions { validators: 1, miners: 1, ..ChainOptions::default() };
     let lab = Lab::start(dir.path(), &options).await.unwrap();
     let packed = packed_fixture("bigram").unwrap();
     let certificate = dir.path().join("certificate.pem");
     let url = serve(packed.bytes.clone(), &certificate).await;
-    let extra = format!("private_locations = {private_locations}");
+    let extra = format!("private_locations = {private_locations}\nhugging_face = \"{url}\"");
     let mut node = lab.node(0, &extra).unwrap();
     node.set_variable("SSL_CERT_FILE", certificate.to_str().unwrap());
     node.start(None).unwrap();
-    lab.submit_from(0, &url, &packed).await.unwrap();
+    lab.submit_from(0, &location(&url), &packed).await.unwrap();
     let report = node.wait_for("the fetch", Duration::from_secs(60), is_so).await.unwrap();
     node.end().await;
     report
 }
 
+fn is_admitted(report: &StatusReport) -> bool {
+    let counts = report.submission_counts;
+    counts.admitted + counts.scored == 1
+}
+
+fn file(server: &str) -> String {
+    format!("{server}/s.zip")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_submission_is_fetched_over_https_and_admitted() {
-    fetched(true, |report| {
-        let counts = report.submission_counts;
-        counts.admitted + counts.scored == 1
-    })
-    .await;
+    fetched(true, file, is_admitted).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_submission_is_fetched_from_the_repository_that_its_commitment_names() {
+    fetched(true, |_| "hf:org/repo@0123abc".to_owned(), is_admitted).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_location_inside_the_operators_network_is_not_asked() {
-    let report = fetched(false, |report| report.counters.contains_key("fetch_failed")).await;
+    let report = fetched(false, file, |report| report.counters.contains_key("fetch_failed")).await;
     let submission = report.submissions.first().unwrap();
     let detail = submission.detail.as_deref().unwrap_or_default();
     assert!(detail.contains("`localhost` is not a public address"), "{detail}");

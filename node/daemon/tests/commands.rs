@@ -131,21 +131,6 @@ fn submit_refuses_before_it_needs_key_or_chain() {
 }
 
 #[test]
-fn submit_refuses_a_location_from_which_no_validator_fetches_yet() {
-    let said = with_project(Operator::new()).run(&[
-        "miner",
-        "submit",
-        "model",
-        "--netuid",
-        "3",
-        "--location",
-        "hf:org/repo@0123abc",
-    ]);
-    assert_eq!(said.code, 64);
-    insta::assert_snapshot!(said.stderr);
-}
-
-#[test]
 fn without_a_command_the_help_is_shown_and_no_hidden_command() {
     let said = Operator::new().run(&[]);
     assert_eq!(said.code, 64);

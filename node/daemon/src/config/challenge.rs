@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use node_core::policy::Policy;
 
 use super::key::{Default, Key, Kind};
-use super::reader::{boolean, choice, texts, Reader};
+use super::reader::{boolean, choice, texts, url, Complaint, Reader};
 use super::{DataDir, Section};
 
 const POLICY: Key = Key::new("challenge.nas.policy", Kind::Text, Default::Value("dev"))
@@ -44,10 +44,21 @@ const PRIVATE_LOCATIONS: Key =
         )
         .example("true");
 
+const HUGGING_FACE: Key = Key::new(
+    "challenge.nas.hugging_face",
+    Kind::Text,
+    Default::Value("https://huggingface.co"),
+)
+.about(
+    "Where submissions with a location `hf:org/repo@rev` are fetched: Hugging Face, or a mirror of \
+     it. The archive is `submission.zip` in that revision of the repository.",
+)
+.example("\"https://hf-mirror.example\"");
+
 pub(super) const SECTION: Section = Section {
     name: "challenge",
     about: "What is evaluated, and by which rules.",
-    keys: &[POLICY, DATASET, CONTENT_DIRS, PRIVATE_LOCATIONS],
+    keys: &[POLICY, DATASET, CONTENT_DIRS, PRIVATE_LOCATIONS, HUGGING_FACE],
 };
 
 /// What is evaluated.
@@ -68,6 +79,8 @@ pub struct Nas {
     pub content_dirs: Vec<PathBuf>,
     /// Whether locations outside of the public internet are asked.
     pub private_locations: bool,
+    /// URL under which repositories of `hf:` locations are.
+    pub hugging_face: String,
 }
 
 /// Rules that are built in.
@@ -130,13 +143,25 @@ impl Nas {
             Ok(texts(value)?.iter().map(|text| surroundings.absolute(text)).collect())
         });
         let private_locations = reader.take(&PRIVATE_LOCATIONS, boolean);
+        let hugging_face = reader.take(&HUGGING_FACE, |value| {
+            url(value, "https://huggingface.co").and_then(|given| encrypted(&given))
+        });
         Some(Self {
             policy: policy?,
             dataset: dataset?,
             content_dirs: content_dirs?,
             private_locations: private_locations?,
+            hugging_face: hugging_face?,
         })
     }
+}
+
+/// A URL with `https`: archives come over nothing else.
+fn encrypted(url: &str) -> Result<String, Complaint> {
+    let hint = "archives are downloaded over `https://` only";
+    url.starts_with("https://")
+        .then(|| url.to_owned())
+        .ok_or_else(|| Complaint::new("not an `https://` URL", hint))
 }
 
 /// The folder beside the store.

@@ -172,6 +172,17 @@ pub(super) fn address(value: &Value) -> Result<SocketAddr, Complaint> {
     })
 }
 
+/// The URL of a web server, as it is written.
+///
+/// - `example`: what one looks like, for the complaint.
+pub(super) fn url(value: &Value, example: &str) -> Result<String, Complaint> {
+    let complaint = || Complaint::new("not a URL", format!("write it like `{example}`"));
+    let given = text(value)?;
+    let parsed: reqwest::Url = given.parse().map_err(|_| complaint())?;
+    let is_known = matches!(parsed.scheme(), "http" | "https") && parsed.has_host();
+    is_known.then_some(given).ok_or_else(complaint)
+}
+
 /// A time span with its unit: `500ms`, `30s`, `10m`, `2h`.
 pub(super) fn duration(value: &Value) -> Result<Duration, Complaint> {
     let complaint = || {

@@ -3,11 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use figment::value::Value;
 use node_core::review::{ReviewMode, ReviewRules};
 
 use super::key::{Default, Key, Kind};
-use super::reader::{choice, duration, integer, text, Complaint, Reader};
+use super::reader::{choice, duration, integer, text, url, Complaint, Reader};
 use super::Section;
 
 const ENDPOINT: Key = Key::new("review.endpoint", Kind::Text, Default::Unset)
@@ -69,7 +68,9 @@ pub struct Review {
 impl Review {
     pub(super) fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let surroundings = reader.surroundings().clone();
-        let endpoint = reader.take_optional(&ENDPOINT, url);
+        let endpoint = reader.take_optional(&ENDPOINT, |value| {
+            url(value, "https://llm.example/v1/chat/completions")
+        });
         let model = reader.take_optional(&MODEL, text);
         let mode = reader.take(&MODE, |value| choice(&MODES, value));
         let api_key_file =
@@ -106,15 +107,6 @@ impl Review {
         self.endpoint.as_ref()?;
         Some(ReviewRules { mode: self.mode, model: self.model.clone()? })
     }
-}
-
-fn url(value: &Value) -> Result<String, Complaint> {
-    let complaint =
-        || Complaint::new("not a URL", "write it like `https://llm.example/v1/chat/completions`");
-    let given = text(value)?;
-    let parsed: reqwest::Url = given.parse().map_err(|_| complaint())?;
-    let is_known = matches!(parsed.scheme(), "http" | "https") && parsed.has_host();
-    is_known.then_some(given).ok_or_else(complaint)
 }
 
 /// Whether others on the way could read what is sent.

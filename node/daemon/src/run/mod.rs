@@ -25,6 +25,7 @@ mod published;
 mod report;
 mod start;
 mod stop;
+mod web;
 
 use crate::config::Config;
 use crate::exit::ExitReason;

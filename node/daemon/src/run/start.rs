@@ -43,6 +43,7 @@ use super::perform::Performer;
 use super::published::{keep_read, Certificates};
 use super::report::{mode_name, starting, Reporter};
 use super::stop::{listen, Stopping};
+use super::web::{HuggingFace, Web};
 use crate::admin::{Admin, AdminError, OperatorCall};
 use crate::api::{self, Api, Uploads};
 use crate::config::{Config, GpuUse, WeightsMode};
@@ -509,7 +510,9 @@ impl Parts<'_> {
                 peers,
                 limits: self.prepared.gates.policy().archive.clone(),
                 own: self.prepared.own.hotkey,
-                private_locations: self.config.challenge.nas.private_locations,
+                web: Web { private_locations: self.config.challenge.nas.private_locations },
+                hugging_face: HuggingFace::at(&self.config.challenge.nas.hugging_face)
+                    .map_err(Failure::bad_configuration)?,
                 at_once: Arc::new(Semaphore::new(FETCHES_MAX)),
             },
             evaluator: Arc::new(self.evaluator()?),

@@ -33,7 +33,8 @@ uploaded to one validator reaches the others from there.";
 
 /// What a refused location could be instead.
 const LOCATION_HINT: &str =
-    "write `--location https://...`, or none where validators share a folder (`--copy-to`)";
+    "write `--location https://...` or `hf:org/repo@rev`, or none where validators share a folder \
+     (`--copy-to`)";
 
 /// Check an archive and commit to it on chain.
 ///
@@ -74,8 +75,6 @@ pub(super) struct SubmitCommand {
 /// Why nothing was committed.
 #[derive(Debug, thiserror::Error)]
 enum SubmitRefused {
-    #[error("no validator could fetch `{location}`: `hf:` is reserved for a later version")]
-    NotFetched { location: Location },
     #[error("the location cannot be committed")]
     Location(#[source] CommitmentError),
     #[error("the commitment `{commitment}` has {bytes} bytes, more than {COMMITMENT_BYTES_MAX}")]
@@ -155,11 +154,6 @@ impl SubmitCommand {
         let location = Location::parse(&self.location).map_err(|error| {
             Failure::bad_configuration(SubmitRefused::Location(error)).hint(LOCATION_HINT)
         })?;
-        // The protocol knows it; the node does not fetch from there yet.
-        if matches!(location, Location::HuggingFace(_)) {
-            let refused = SubmitRefused::NotFetched { location };
-            return Err(Failure::bad_configuration(refused).hint(LOCATION_HINT));
-        }
         let commitment = Commitment { content, location };
         let text = commitment.to_string();
         if text.len() > COMMITMENT_BYTES_MAX {
