@@ -46,11 +46,13 @@ impl Evaluation {
     ///
     /// - `claimants`: workers whose receipts count, whoever coordinated them.
     /// - `assignment`: derives the assignment of a replica.
+    /// - `total_ms`: longest time from a grant of it to its end.
     pub fn open(
         &mut self,
         needed: usize,
         claimants: &BTreeSet<Hotkey>,
         assignment: impl Fn(u8) -> Assignment,
+        total_ms: u64,
         now: MonoMs,
     ) -> Vec<u8> {
         // What is exhausted keeps its place: its budget is all that the evaluation gets.
@@ -72,7 +74,7 @@ impl Evaluation {
                 state: LeaseState::Open,
                 reopened: Vec::new(),
             };
-            self.replicas.insert(*number, LeaseRecord::resume(row, now));
+            self.replicas.insert(*number, LeaseRecord::resume(row, total_ms, now));
         }
         opened
     }
@@ -146,6 +148,7 @@ mod tests {
     const COORDINATOR: Hotkey = Hotkey([1; 32]);
     const A: Hotkey = Hotkey([2; 32]);
     const B: Hotkey = Hotkey([3; 32]);
+    const TOTAL_MS: u64 = 60 * 60 * 1000;
     const NOW: MonoMs = MonoMs(0);
 
     fn assignment(replica: u8) -> Assignment {
@@ -165,7 +168,7 @@ mod tests {
 
     fn opened(needed: usize) -> Evaluation {
         let mut evaluation = Evaluation::default();
-        evaluation.open(needed, &nobody(), assignment, NOW);
+        evaluation.open(needed, &nobody(), assignment, TOTAL_MS, NOW);
         evaluation
     }
 
@@ -189,10 +192,14 @@ mod tests {
     fn as_many_replicas_are_opened_as_are_missing() {
         let mut evaluation = opened(2);
         assert_eq!(evaluation.replicas().count(), 2);
-        assert_eq!(evaluation.open(2, &nobody(), assignment, NOW), Vec::<u8>::new());
+        assert_eq!(evaluation.open(2, &nobody(), assignment, TOTAL_MS, NOW), Vec::<u8>::new());
         let claimants = BTreeSet::from([B]);
-        assert_eq!(Evaluation::default().open(2, &claimants, assignment, NOW), vec![0]);
-        assert_eq!(evaluation.open(3, &nobody(), assignment, NOW), vec![2], "one more evaluator");
+        assert_eq!(Evaluation::default().open(2, &claimants, assignment, TOTAL_MS, NOW), vec![0]);
+        assert_eq!(
+            evaluation.open(3, &nobody(), assignment, TOTAL_MS, NOW),
+            vec![2],
+            "one more evaluator"
+        );
     }
 
     #[test]
@@ -202,8 +209,8 @@ mod tests {
         grant(&mut evaluation, 1, B);
         // Both had a result elsewhere, and they disagree.
         let claimants = BTreeSet::from([A, B]);
-        assert_eq!(evaluation.open(3, &claimants, assignment, NOW), vec![2]);
-        assert_eq!(evaluation.open(3, &claimants, assignment, NOW), Vec::<u8>::new());
+        assert_eq!(evaluation.open(3, &claimants, assignment, TOTAL_MS, NOW), vec![2]);
+        assert_eq!(evaluation.open(3, &claimants, assignment, TOTAL_MS, NOW), Vec::<u8>::new());
     }
 
     #[test]
@@ -255,6 +262,7 @@ mod tests {
                 state: LeaseState::Exhausted { last: "worker_lost".to_owned() },
                 reopened: Vec::new(),
             },
+            TOTAL_MS,
             NOW,
         ));
         assert!(evaluation.has_unshown());
@@ -267,6 +275,6 @@ mod tests {
         seal(&mut evaluation, &granted, A);
         evaluation.replica_mut(0).unwrap().complete(granted.lease, Digest([0; 32]));
         // The receipt stopped counting: somebody else has to run.
-        assert_eq!(evaluation.open(1, &nobody(), assignment, NOW), vec![1]);
+        assert_eq!(evaluation.open(1, &nobody(), assignment, TOTAL_MS, NOW), vec![1]);
     }
 }

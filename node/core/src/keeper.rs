@@ -15,16 +15,16 @@ use std::net::SocketAddr;
 use crate::id::{Hotkey, RunId};
 use crate::lease::{HeldStage, HoldAnswer, LeaseRefusal, Renewal};
 use crate::limits::{
-    LEASE_RENEW_EVERY_MS, LEASE_START_STOP_MS, LEASE_STOP_AFTER_MS, LEASE_TOTAL_MS_MAX,
-    LEASE_TTL_MS, RENEWALS_PER_CALL_MAX, RENEW_AGAIN_MS, SEALED_POLL_MS,
+    LEASE_RENEW_EVERY_MS, LEASE_START_STOP_MS, LEASE_STOP_AFTER_MS, LEASE_TTL_MS,
+    RENEWALS_PER_CALL_MAX, RENEW_AGAIN_MS, SEALED_POLL_MS,
 };
 use crate::machine::effect::PeerAddress;
 use crate::machine::event::Event;
 use crate::unit::MonoMs;
 
-/// How long a run may hold a lease, renewed or not: the coordinator's last renewals end with the
-/// lease's total time and so may be shorter than a TTL.
-const LEASE_HELD_MS_MAX: u64 = LEASE_TOTAL_MS_MAX - (LEASE_TTL_MS - LEASE_STOP_AFTER_MS);
+/// What a run gives up of its lease's total time: the coordinator's last renewals end with that,
+/// and so may be shorter than a TTL.
+const LEASE_END_MS: u64 = LEASE_TTL_MS - LEASE_STOP_AFTER_MS;
 
 /// A lease to keep, as the machine knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,8 @@ pub struct Kept {
     pub renewal: Renewal,
     /// When the lease was asked for: it is held from then on.
     pub leased_at: MonoMs,
+    /// How long it lasts, renewed or not.
+    pub total_ms: u64,
     /// Whether its container may still use the device.
     pub holds_device: bool,
     /// Whether its result is sealed at the coordinator and waits to be shown: then renewals ask
@@ -123,9 +125,10 @@ impl Lease {
         if self.is_over || !self.kept.holds_device {
             return None;
         }
-        let Kept { leased_at, renewal, .. } = self.kept;
+        let Kept { leased_at, total_ms, renewal, .. } = self.kept;
         let renewed_until = self.confirmed_at.plus_ms(LEASE_STOP_AFTER_MS);
-        if now >= renewed_until.min(leased_at.plus_ms(LEASE_HELD_MS_MAX)) {
+        let ends_at = leased_at.plus_ms(total_ms.saturating_sub(LEASE_END_MS));
+        if now >= renewed_until.min(ends_at) {
             return Some(Lapse::Unrenewed);
         }
         let is_preparing = renewal.stage == HeldStage::Preparing;
@@ -376,6 +379,7 @@ mod tests {
             endpoint: Some(([127, 0, 0, 1], 9_000).into()),
             renewal: Renewal { held, stage: HeldStage::Running },
             leased_at: MonoMs(0),
+            total_ms: 60 * 60 * 1000,
             holds_device: true,
             is_waiting: false,
         }

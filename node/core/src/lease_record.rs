@@ -16,8 +16,8 @@ use crate::lease::{
     NotReopened, ReleaseReason, Reopened, Seal, Spent,
 };
 use crate::limits::{
-    FAULTS_MAX, LEASE_START_MS_MAX, LEASE_TOTAL_MS_MAX, LEASE_TTL_MS, NOT_STARTED_MAX,
-    REOPENINGS_KEPT, SEAL_WAIT_MS, WORKERS_LOST_MAX,
+    FAULTS_MAX, LEASE_START_MS_MAX, LEASE_TTL_MS, NOT_STARTED_MAX, REOPENINGS_KEPT,
+    WORKERS_LOST_MAX,
 };
 use crate::outcome::Fault;
 use crate::unit::{BlockNumber, MonoMs};
@@ -35,6 +35,9 @@ pub struct LeaseRecord {
     /// By when the run must have started; `None` once it has.
     start_by: Option<MonoMs>,
     ends_at: MonoMs,
+    /// Longest time from a grant to its end, and then from a seal to when it was shown: another run
+    /// may still go on.
+    total_ms: u64,
 }
 
 /// What passing time did to a lease.
@@ -55,8 +58,10 @@ enum Cause {
 
 impl LeaseRecord {
     /// A record as it was stored, or a new one; all clocks start now.
+    ///
+    /// - `total_ms`: longest time from a grant to its end.
     #[must_use]
-    pub fn resume(row: LeaseRow, now: MonoMs) -> Self {
+    pub fn resume(row: LeaseRow, total_ms: u64, now: MonoMs) -> Self {
         Self {
             row,
             opened_at: now,
@@ -65,7 +70,8 @@ impl LeaseRecord {
             expires_at: now.plus_ms(LEASE_TTL_MS),
             // Whether a run had started is not stored; its holder will say.
             start_by: Some(now.plus_ms(LEASE_START_MS_MAX)),
-            ends_at: now.plus_ms(LEASE_TOTAL_MS_MAX.max(SEAL_WAIT_MS)),
+            ends_at: now.plus_ms(total_ms),
+            total_ms,
         }
     }
 
@@ -138,14 +144,14 @@ impl LeaseRecord {
         self.row.state = LeaseState::Granted { lease, holder };
         self.expires_at = now.plus_ms(LEASE_TTL_MS);
         self.start_by = Some(now.plus_ms(LEASE_START_MS_MAX));
-        self.ends_at = now.plus_ms(LEASE_TOTAL_MS_MAX);
+        self.ends_at = now.plus_ms(self.total_ms);
         Some(Grant {
             lease,
             assignment: self.row.assignment.clone(),
             attempt,
             coordinator,
             ttl_ms: LEASE_TTL_MS,
-            total_ms: LEASE_TOTAL_MS_MAX,
+            total_ms: self.total_ms,
         })
     }
 
@@ -208,7 +214,7 @@ impl LeaseRecord {
         }
         self.row.state = LeaseState::Sealed { seal: *seal };
         self.start_by = None;
-        self.ends_at = now.plus_ms(SEAL_WAIT_MS.saturating_add(LEASE_TTL_MS));
+        self.ends_at = now.plus_ms(self.total_ms.saturating_add(LEASE_TTL_MS));
         self.expires_at = now.plus_ms(LEASE_TTL_MS);
         LeaseAnswer::Accepted
     }
@@ -343,6 +349,7 @@ mod tests {
     const COORDINATOR: Hotkey = Hotkey([1; 32]);
     const WORKER: Hotkey = Hotkey([2; 32]);
     const OTHER: Hotkey = Hotkey([3; 32]);
+    const TOTAL_MS: u64 = 2 * 60 * 60 * 1000;
     const START: MonoMs = MonoMs(1_000);
 
     fn record() -> LeaseRecord {
@@ -363,7 +370,7 @@ mod tests {
             state: LeaseState::Open,
             reopened: Vec::new(),
         };
-        LeaseRecord::resume(row, START)
+        LeaseRecord::resume(row, TOTAL_MS, START)
     }
 
     fn item(grant: &Grant) -> HeldLease {
@@ -538,7 +545,7 @@ mod tests {
     fn a_lease_cannot_be_renewed_for_ever() {
         let mut lease = record();
         let grant = lease.grant(WORKER, COORDINATOR, START).unwrap();
-        let end = START.plus_ms(LEASE_TOTAL_MS_MAX);
+        let end = START.plus_ms(TOTAL_MS);
         renew(&mut lease, &WORKER, &item(&grant), end).unwrap();
         assert!(lease.expire(end).is_some());
     }
@@ -560,7 +567,7 @@ mod tests {
         assert_eq!(lease.fix(&WORKER, &seal(&grant, 1), START), LeaseAnswer::AlreadyDone);
         let refused = LeaseAnswer::Refused(LeaseRefusal::SealMismatch);
         assert_eq!(lease.fix(&WORKER, &seal(&grant, 2), START), refused);
-        let late = START.plus_ms(LEASE_TOTAL_MS_MAX);
+        let late = START.plus_ms(TOTAL_MS);
         renew(&mut lease, &WORKER, &item(&grant), late).unwrap();
         assert_eq!(lease.expire(late), None, "it waits for the others");
         assert!(lease.expire(late.plus_ms(LEASE_TTL_MS)).is_some(), "and not for ever");

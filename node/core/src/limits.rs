@@ -34,9 +34,10 @@ pub const RENEWALS_PER_CALL_MAX: usize = 256;
 /// whose results wait takes no more work. Higher: each look at them takes longer.
 pub const LEASES_HELD_MAX: usize = 4_096;
 
-/// Longest time from a grant to its end, renewed or not. Lower: long evaluations never finish.
-/// Higher: a worker that renews for ever and never completes holds an assignment for longer.
-pub const LEASE_TOTAL_MS_MAX: u64 = 4 * 60 * 60 * 1000;
+/// Longest time from a grant to its end, renewed or not, that any policy has; each tier has its
+/// own: [`crate::policy::RunLimits::lease_total_ms`]. Lower: long evaluations never finish. Higher:
+/// a worker that renews for ever and never completes may hold an assignment for longer.
+pub const LEASE_TOTAL_MS_MAX: u64 = 24 * 60 * 60 * 1000;
 
 /// Time in which peers may take an assignment before its own coordinator does. Lower: the
 /// coordinator evaluates most of what it coordinates. Higher: a node without peers' help idles.
@@ -63,10 +64,6 @@ const _: () = assert!(LEASE_TTL_MS < LEASE_START_MS_MAX && LEASE_START_MS_MAX < 
 /// When a holder gives up a run that has not started: before the coordinator gives the lease away.
 pub const LEASE_START_STOP_MS: u64 = LEASE_START_MS_MAX - LEASE_TTL_MS;
 const _: () = assert!(LEASE_TTL_MS < LEASE_START_STOP_MS);
-
-/// How long a sealed result waits for those of other replicas. Lower: a worker shows its result
-/// while another run still goes on. Higher: an assignment whose other worker is lost waits longer.
-pub const SEAL_WAIT_MS: u64 = LEASE_TOTAL_MS_MAX;
 
 /// How long a worker whose coordinator asks for its result waits for as many seals as it would ask
 /// for itself. Lower: a colluding coordinator is shown results before others have sealed. Higher:

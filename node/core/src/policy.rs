@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use self::admission::{AdmissionRules, GateMode};
 use crate::id::{Digest, DigestBuilder};
 use crate::inventory::DeviceKind;
-use crate::limits::{LEASE_TOTAL_MS_MAX, LEASE_TTL_MS};
+use crate::limits::{LEASE_START_MS_MAX, LEASE_TOTAL_MS_MAX, LEASE_TTL_MS};
 
 pub use tokens::TokenRules;
 pub use untrained::UntrainedRules;
@@ -56,8 +56,10 @@ pub struct Agreement {
     /// Validators that evaluate a submission independently, where there are so many; 1 to
     /// [`crate::limits::REPLICAS_MAX`].
     pub replicas: u8,
-    /// Largest difference of two results that agree, in 1e-9 bits per byte.
-    pub tolerance_nanobpb: u64,
+    /// Largest difference of the bits per byte of two results that agree, of 1,000,000 parts of the
+    /// larger. Sums of floating-point numbers depend on the kernels of a CPU or GPU, and training
+    /// makes such differences grow.
+    pub tolerance_ppm: u32,
 }
 
 /// What an archive may contain.
@@ -114,10 +116,12 @@ pub struct RunLimits {
     pub tmpfs_mib: u64,
     /// Bytes on stdout and stderr together.
     pub output_bytes: u64,
-    /// CPU time of all its processes, at most `wall_ms`. Unlike the wall clock it does not depend
-    /// on what else the host does: whoever computes all the time meets this limit first.
+    /// CPU time of all its processes for each device, at most `wall_ms`. Unlike the wall clock it
+    /// does not depend on what else the host does: whoever computes all the time meets this limit
+    /// first.
     pub cpu_ms: u64,
-    /// Wall clock, a safety stop: a run that hits it is not scored.
+    /// Wall clock, a safety stop: a run that hits it is not scored. A tier may have several times
+    /// as much, and of CPU time too: [`Policy::limits_in`].
     pub wall_ms: u64,
     /// Whether a run may get a container that was started before it, with nothing of any submission
     /// in it, and that waits with its libraries imported. Saves seconds per run, and costs each
@@ -137,16 +141,28 @@ impl RunLimits {
         self.wall_ms.saturating_sub(GRACE_MS_MAX.min(self.wall_ms / 20))
     }
 
+    /// Longest time from the grant of such a run to its end, renewed or not: it may start late and
+    /// take all its time, and its result has to be handed in. Never more than
+    /// [`LEASE_TOTAL_MS_MAX`].
+    #[must_use]
+    pub fn lease_total_ms(&self) -> u64 {
+        self.wall_ms.saturating_add(2 * LEASE_START_MS_MAX).min(LEASE_TOTAL_MS_MAX)
+    }
+
     /// Whether each limit of time lies within the next: the meter's own stop, the supervisor's wall
     /// clock, the longest life of a lease with one lease's time to hand the result in. The budget
     /// of text comes before all of them; a run that does not get through it ends at the first.
     #[must_use]
     pub fn nest(&self) -> bool {
+        let to_hand_in = LEASE_START_MS_MAX.saturating_add(LEASE_TTL_MS);
         self.cpu_ms <= self.wall_ms
             && self.graceful_stop_ms() < self.wall_ms
-            && self.wall_ms.saturating_add(LEASE_TTL_MS) < LEASE_TOTAL_MS_MAX
+            && self.wall_ms.saturating_add(to_hand_in) < self.lease_total_ms()
     }
 }
+
+/// How far results of GPUs may lie apart and still agree: see [`Agreement`].
+const GPU_TOLERANCE_PPM: u32 = 1_000;
 
 impl Policy {
     /// The policy for a laptop and for tests: everything runs on two CPU cores in seconds.
@@ -188,7 +204,7 @@ impl Policy {
                 wall_ms: 10 * 60 * 1000,
                 warm_start: false,
             },
-            agreement: Agreement { replicas: 2, tolerance_nanobpb: 5_000_000 },
+            agreement: Agreement { replicas: 2, tolerance_ppm: 10 },
             duplicates: DuplicateRules::default(),
             scoring: ScoringRules::dev(),
         }
@@ -220,6 +236,7 @@ impl Policy {
         let mut policy = Self::dev();
         policy.name = "dev-gpu".to_owned();
         policy.run.device = DeviceKind::Gpu;
+        policy.agreement.tolerance_ppm = GPU_TOLERANCE_PPM;
         policy
     }
 
@@ -257,12 +274,24 @@ impl Policy {
         }
     }
 
+    /// What a run of a tier may use: [`Self::run`], with the tier's multiple of its time.
+    #[must_use]
+    pub fn limits_in(&self, tier: u8) -> RunLimits {
+        let times = self.scoring.funnel.tier(tier).map_or(1, |rules| u64::from(rules.times));
+        RunLimits {
+            cpu_ms: self.run.cpu_ms.saturating_mul(times),
+            wall_ms: self.run.wall_ms.saturating_mul(times),
+            ..self.run.clone()
+        }
+    }
+
     /// [`Self::dev_open`] on GPUs.
     #[must_use]
     pub fn dev_gpu_open() -> Self {
         let mut policy = Self::dev_open();
         policy.name = "dev-gpu-open".to_owned();
         policy.run.device = DeviceKind::Gpu;
+        policy.agreement.tolerance_ppm = GPU_TOLERANCE_PPM;
         policy
     }
 
@@ -282,13 +311,13 @@ impl Policy {
             duplicates,
             scoring,
         } = self;
-        let Agreement { replicas, tolerance_nanobpb } = agreement;
+        let Agreement { replicas, tolerance_ppm } = agreement;
         let digest = DigestBuilder::new("assay/policy/nas/v1")
             .bytes(name.as_bytes())
             .number(*recommit_blocks)
             .number(*hold_blocks)
             .number(u64::from(*replicas))
-            .number(*tolerance_nanobpb);
+            .number(u64::from(*tolerance_ppm));
         let digest = run.hash_into(meter.hash_into(archive.hash_into(digest)));
         let digest = duplicates.hash_into(admission.hash(digest)).bytes(&scoring.digest().0);
         Digest(digest.finish())
@@ -364,11 +393,28 @@ impl RunLimits {
 mod tests {
     use super::*;
 
+    fn all_policies() -> [Policy; 6] {
+        [
+            Policy::quick(),
+            Policy::dev(),
+            Policy::dev_gpu(),
+            Policy::dev_open(),
+            Policy::dev_gpu_open(),
+            Policy::standard(),
+        ]
+    }
+
     #[test]
     fn the_limits_of_every_policy_nest() {
-        for policy in [Policy::dev(), Policy::dev_gpu()] {
-            assert!(policy.run.nest(), "{:?}", policy.run);
+        for policy in all_policies() {
+            for tier in 1..=3 {
+                let limits = policy.limits_in(tier);
+                assert!(limits.nest(), "{limits:?}");
+            }
         }
+        let standard = Policy::standard();
+        let hours = |tier| standard.limits_in(tier).wall_ms / 3_600_000;
+        assert_eq!([1, 2, 3].map(hours), [2, 4, 12]);
         let mut run = Policy::dev().run;
         assert_eq!((run.wall_ms, run.graceful_stop_ms()), (600_000, 590_000));
         run.wall_ms = LEASE_TOTAL_MS_MAX;
@@ -398,7 +444,6 @@ mod tests {
         other = Policy::dev();
         other.scoring = ScoringRules::standard();
         assert_ne!(dev.digest(), other.digest());
-        assert!(dev.run.cpu_ms <= dev.run.wall_ms);
         assert_ne!(dev.digest(), Policy::dev_gpu().digest());
         assert_ne!(dev.digest(), Policy::dev_open().digest());
         other = Policy::dev();
@@ -408,10 +453,8 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_any_policy_ends_before_its_lease_and_has_the_first_tiers_budget() {
-        for policy in [Policy::dev(), Policy::dev_gpu(), Policy::standard()] {
-            assert!(policy.run.cpu_ms <= policy.run.wall_ms);
-            assert!(policy.run.wall_ms < crate::limits::LEASE_TOTAL_MS_MAX);
+    fn a_run_of_any_policy_has_the_first_tiers_budget() {
+        for policy in all_policies() {
             let first = policy.scoring.funnel.tier(1).unwrap();
             assert_eq!(policy.meter.train_bytes, first.train_bytes, "{}", policy.name);
         }

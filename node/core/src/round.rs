@@ -148,8 +148,8 @@ pub struct Jury {
     pub wanted: usize,
     /// Validators that can still evaluate, or have.
     pub eligible: BTreeSet<Hotkey>,
-    /// Largest difference of two results that agree, in 1e-9 bits per byte.
-    pub tolerance_nanobpb: u64,
+    /// Largest difference of two results that agree, of 1,000,000 parts of the larger.
+    pub tolerance_ppm: u32,
     /// This node, if it can evaluate itself.
     pub own: Option<Hotkey>,
 }
@@ -274,7 +274,7 @@ fn decided<'a>(
     seen: &[Claim<'a>],
     is_own_needed: bool,
 ) -> Option<Vec<Claim<'a>>> {
-    let group = agreeing(claims, jury.tolerance_nanobpb);
+    let group = agreeing(claims, jury.tolerance_ppm);
     let against = seen.iter().filter(|claim| !agrees_with(jury, group, claim)).count();
     let is_most = group.len().saturating_mul(2) > claims.len().saturating_add(against);
     let is_enough = group.len() >= jury.required() && is_most;
@@ -336,11 +336,11 @@ fn finding(evidence: &Evidence) -> Finding {
 }
 
 /// The largest run of claims in which any two agree; of several, the one that found least.
-fn agreeing<'a, 'c>(claims: &'c [Claim<'a>], tolerance: u64) -> &'c [Claim<'a>] {
+fn agreeing<'a, 'c>(claims: &'c [Claim<'a>], tolerance_ppm: u32) -> &'c [Claim<'a>] {
     let mut best: &[Claim<'a>] = &[];
     for (start, first) in claims.iter().enumerate() {
         let rest = claims.get(start..).unwrap_or_default();
-        let is_with = |claim: &&Claim<'_>| agree(first.finding, claim.finding, tolerance);
+        let is_with = |claim: &&Claim<'_>| agree(first.finding, claim.finding, tolerance_ppm);
         let run = rest.get(..rest.iter().take_while(is_with).count()).unwrap_or_default();
         if run.len() > best.len() {
             best = run;
@@ -349,16 +349,19 @@ fn agreeing<'a, 'c>(claims: &'c [Claim<'a>], tolerance: u64) -> &'c [Claim<'a>] 
     best
 }
 
-fn agree(one: Finding, other: Finding, tolerance: u64) -> bool {
+fn agree(one: Finding, other: Finding, tolerance_ppm: u32) -> bool {
     match (one, other) {
         (Finding::Failed, Finding::Failed) => true,
-        (Finding::Measured(one), Finding::Measured(other)) => one.abs_diff(other) <= tolerance,
+        (Finding::Measured(one), Finding::Measured(other)) => {
+            let difference = u128::from(one.abs_diff(other)).saturating_mul(1_000_000);
+            difference <= u128::from(one.max(other)).saturating_mul(tolerance_ppm.into())
+        }
         (Finding::Failed, Finding::Measured(_)) | (Finding::Measured(_), Finding::Failed) => false,
     }
 }
 
 fn agrees_with(jury: &Jury, group: &[Claim<'_>], claim: &Claim<'_>) -> bool {
-    group.iter().all(|one| agree(one.finding, claim.finding, jury.tolerance_nanobpb))
+    group.iter().all(|one| agree(one.finding, claim.finding, jury.tolerance_ppm))
 }
 
 /// What a group decides: the lower median of those who did not see another result first, so that no

@@ -25,8 +25,10 @@ mod tests;
 use std::fmt;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 
 use node_core::id::{sha256, Digest};
 use serde::{Deserialize, Serialize};
@@ -228,6 +230,33 @@ struct Shard {
     start: u64,
     bytes: u64,
     sha256: Digest,
+    /// Of the file as it was last checked; `None` if it may have been written to at that time.
+    checked: Mutex<Option<Stamp>>,
+}
+
+/// What changes whenever a file is written to: its length, and when its inode last changed, to the
+/// nanosecond. Nobody sets that time but by setting the clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    bytes: u64,
+    changed: (i64, i64),
+}
+
+/// A file that changed this shortly before it was read may change again without another time: file
+/// systems count in ticks of some milliseconds.
+const SETTLED_AFTER_S: i64 = 2;
+
+impl Stamp {
+    fn of(file: &File) -> io::Result<Self> {
+        let facts = file.metadata()?;
+        Ok(Self { bytes: facts.len(), changed: (facts.ctime(), facts.ctime_nsec()) })
+    }
+
+    fn is_settled(&self) -> bool {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now_s = now.ok().and_then(|now| i64::try_from(now.as_secs()).ok());
+        now_s.is_some_and(|now_s| self.changed.0.saturating_add(SETTLED_AFTER_S) < now_s)
+    }
 }
 
 impl Dataset {
@@ -250,17 +279,14 @@ impl Dataset {
         Ok(Self { digest: sha256(&bytes), manifest, splits })
     }
 
-    /// Checks every shard again, as before a run.
+    /// Checks every shard that was written to since it was last checked, before a run.
     ///
     /// # Errors
     ///
     /// [`OpenError::Altered`] for a shard that changed since, [`OpenError::Read`] for one that
     /// cannot be read.
     pub fn verify(&self) -> Result<(), OpenError> {
-        self.splits
-            .iter()
-            .flat_map(|split| &split.shards)
-            .try_for_each(|shard| shard.checked_byte_counts().map(|_| ()))
+        self.splits.iter().flat_map(|split| &split.shards).try_for_each(Shard::verify)
     }
 
     /// Digest of the manifest, and so of everything it names.
@@ -360,12 +386,24 @@ impl Shard {
         let path = dir.join(&entry.file);
         let file =
             File::open(&path).map_err(|source| OpenError::Read { path: path.clone(), source })?;
-        Ok(Self { path, file, start, bytes: entry.bytes, sha256: entry.sha256 })
+        let (bytes, sha256) = (entry.bytes, entry.sha256);
+        Ok(Self { path, file, start, bytes, sha256, checked: Mutex::new(None) })
+    }
+
+    fn verify(&self) -> Result<(), OpenError> {
+        let read = |source| OpenError::Read { path: self.path.clone(), source };
+        let stamp = Stamp::of(&self.file).map_err(read)?;
+        if *self.checked.lock().unwrap_or_else(PoisonError::into_inner) == Some(stamp) {
+            return Ok(());
+        }
+        self.checked_byte_counts().map(|_| ())
     }
 
     /// Reads the whole file, refuses it if it is not what the manifest says, and counts its bytes.
     fn checked_byte_counts(&self) -> Result<[u64; 256], OpenError> {
         let read = |source| OpenError::Read { path: self.path.clone(), source };
+        // Before the first byte: what is written meanwhile is seen the next time.
+        let stamp = Stamp::of(&self.file).map_err(read)?;
         let mut hash = sha2::Sha256::new();
         let mut counts = [0_u64; 256];
         let mut buffer = vec![0; HASH_BUFFER_BYTES];
@@ -389,6 +427,8 @@ impl Shard {
             let (path, expected) = (self.path.clone(), self.sha256);
             return Err(OpenError::Altered { path, expected, got });
         }
+        let settled = Some(stamp).filter(Stamp::is_settled);
+        *self.checked.lock().unwrap_or_else(PoisonError::into_inner) = settled;
         Ok(counts)
     }
 }

@@ -114,6 +114,7 @@ pub(crate) struct EngineFacts {
     /// Limits that would silently not hold.
     pub(crate) missing: Vec<String>,
     pub(crate) warnings: Vec<String>,
+    pub(crate) cpus: u8,
 }
 
 /// Whose container it is and how it is run: what a spec does not say.
@@ -124,6 +125,8 @@ pub(crate) struct Surround {
     pub(crate) app_armor: bool,
     /// GPUs and slices that the engine can give by CDI, by UUID.
     pub(crate) cdi_gpus: BTreeSet<String>,
+    /// The host's CPUs: the engine gives no container more of them.
+    pub(crate) cpus: u8,
 }
 
 impl Surround {
@@ -219,6 +222,7 @@ pub(crate) fn engine_facts(info: SystemInfo, api: &ClientVersion) -> EngineFacts
         version: info.server_version.unwrap_or_default(),
         api: format!("{}.{}", api.major_version, api.minor_version),
         app_armor: has("name=apparmor"),
+        cpus: info.ncpu.and_then(|cpus| u8::try_from(cpus).ok()).unwrap_or(u8::MAX),
         cdi_gpus,
         missing: missing.map(|(_, name)| (*name).to_owned()).collect(),
         cgroup_version,
@@ -284,7 +288,7 @@ fn host_config(spec: &SandboxSpec, around: &Surround) -> HostConfig {
         memory: Some(memory),
         memory_swap: Some(memory),
         pids_limit: Some(i64::from(pids_limit(spec, around))),
-        nano_cpus: Some(NANO_CPUS.saturating_mul(i64::from(spec.limits.device_count))),
+        nano_cpus: Some(NANO_CPUS.saturating_mul(cpus(spec, around).into())),
         oom_score_adj: Some(OOM_SCORE),
         ulimits: Some(vec![ulimit("core", 0), ulimit("nofile", OPEN_FILES_MAX)]),
         log_config: Some(HostConfigLogConfig {
@@ -300,6 +304,11 @@ fn host_config(spec: &SandboxSpec, around: &Surround) -> HostConfig {
         device_requests: gpu_requests(&spec.gpus, around),
         ..HostConfig::default()
     }
+}
+
+/// CPUs that it may keep busy: one for each device, as far as the host has them.
+fn cpus(spec: &SandboxSpec, around: &Surround) -> u8 {
+    spec.limits.device_count.min(around.cpus)
 }
 
 /// Processes and threads it may have.

@@ -228,6 +228,7 @@ impl Engine {
             runtime: info.runtime.clone(),
             app_armor: facts.app_armor,
             cdi_gpus: facts.cdi_gpus,
+            cpus: facts.cpus,
         };
         let shared = Shared { info, endpoint, around, images: Mutex::default() };
         Ok(Self { docker, shared: Arc::new(shared) })

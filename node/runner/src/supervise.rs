@@ -403,7 +403,8 @@ impl Watched {
     /// The CPU time used, if it is more than allowed.
     fn cpu_over_ms(&self) -> Option<u64> {
         let used_ms = self.sample.cpu_ns / 1_000_000;
-        (used_ms > self.limits.cpu_ms).then_some(used_ms)
+        let RunLimits { cpu_ms, device_count, .. } = self.limits;
+        (used_ms > cpu_ms.saturating_mul(u64::from(device_count))).then_some(used_ms)
     }
 
     /// Takes what is still on its way, until the end of the output or its limit.

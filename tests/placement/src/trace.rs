@@ -5,8 +5,8 @@ use crate::draw::{whole_ms, Draw};
 
 /// Minutes in ms.
 const MINUTE_MS: f64 = 60_000.0;
-/// The longest time limit of a run, that of a lease.
-pub const LIMIT_MS_MAX: u64 = node_core::limits::RUN_LIMIT_MS_MAX;
+/// The longest time limit of a run.
+pub const LIMIT_MS_MAX: u64 = 4 * 60 * 60 * 1000;
 /// Time limits of policies: a run has the smallest that is 1.5 times what it takes. A scheduler
 /// knows only these.
 const LIMITS_MIN: [u64; 6] = [10, 20, 40, 60, 120, 240];

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use node_core::commitment::{Commitment, Location};
-use node_core::funnel::window_end;
 use node_core::id::{BlockHash, ContentDigest, DigestBuilder, Hotkey, Netuid, Uid};
+use node_core::unit::window_end;
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 use node_core::view::{ChainView, CommitmentRecord, EpochClock, Neuron, SubnetParams};
 

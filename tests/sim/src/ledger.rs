@@ -8,7 +8,7 @@ use node_core::lease::{
     HeldLease, HeldStage, HoldAnswer, LeaseAnswer, LeaseRefusal, LeaseState, PeerAnswer,
     PeerRequest,
 };
-use node_core::limits::{LEASE_START_MS_MAX, LEASE_TOTAL_MS_MAX, LEASE_TTL_MS, SEAL_WAIT_MS};
+use node_core::limits::{LEASE_START_MS_MAX, LEASE_TTL_MS};
 use node_core::machine::effect::Effect;
 use node_core::rows::{ReceiptStanding, Row, RunState, Write};
 use node_core::submission::SubmissionState;
@@ -161,7 +161,8 @@ impl Ledger {
     pub(crate) fn learn(&mut self, now_ms: u64, hosts: &[Host], sight: &Sight<'_>) {
         match sight {
             Sight::Committed { node, writes, .. } => {
-                let sealed_until_ms = now_ms + hosts[*node].in_world_ms(SEAL_WAIT_MS);
+                let total_ms = hosts[*node].config.policy.limits_in(1).lease_total_ms();
+                let sealed_until_ms = now_ms + hosts[*node].in_world_ms(total_ms);
                 for write in *writes {
                     self.learn_write(*node, write, sealed_until_ms);
                     self.learn_decision(&hosts[*node], write);
@@ -294,7 +295,7 @@ impl Ledger {
                         granted_at_ms: now_ms,
                         live_until_ms: after(LEASE_TTL_MS),
                         start_by_ms: Some(after(LEASE_START_MS_MAX)),
-                        ends_at_ms: after(LEASE_TOTAL_MS_MAX),
+                        ends_at_ms: after(grant.total_ms),
                         is_over: false,
                         is_complete: false,
                     };

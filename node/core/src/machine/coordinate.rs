@@ -98,7 +98,9 @@ impl Machine {
                 };
                 let mut evaluation = self.evaluations.remove(&id).unwrap_or_default();
                 let derive = |replica| self.assignment_of(&submission, id, replica);
-                let opened = evaluation.open(pending.needed, &pending.claimants, derive, now.mono);
+                let (needed, claimants) = (pending.needed, &pending.claimants);
+                let total_ms = self.lease_total_ms(id.tier);
+                let opened = evaluation.open(needed, claimants, derive, total_ms, now.mono);
                 for number in opened {
                     self.on_opened(&evaluation, number, out);
                 }

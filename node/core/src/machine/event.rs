@@ -48,6 +48,13 @@ pub enum Event {
         /// Of which submission.
         submission: SubmissionId,
     },
+    /// This node failed over an archive: a verdict is nobody's then, and is asked for again later.
+    AdmissionFailed {
+        /// The submission whose admission was asked for.
+        submission: SubmissionId,
+        /// What went wrong, for people.
+        reason: String,
+    },
     /// Admission ended.
     AdmissionEnded {
         /// For which submission.

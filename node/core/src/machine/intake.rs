@@ -7,6 +7,7 @@ use crate::id::{ContentDigest, SubmissionId};
 use crate::limits::{clip_detail, FETCH_RETRY_MS, FETCH_RETRY_MS_MAX};
 use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::{FetchClock, Machine};
+use crate::priority::Priority;
 use crate::rows::{Row, VerdictRow};
 use crate::submission::{Submission, SubmissionState};
 use crate::unit::{BlockCount, Now};
@@ -178,11 +179,11 @@ impl Machine {
 
     /// The earlier submission of the same content by somebody else, if there is one.
     fn original_of(&self, submission: &Submission) -> Option<&Submission> {
-        let priority = |s: &Submission| (s.committed_at, s.hotkey);
+        let priority = Priority::of(submission);
         self.submissions().find(|other| {
             other.content == submission.content
                 && other.hotkey != submission.hotkey
-                && priority(other) < priority(submission)
+                && Priority::of(other) < priority
                 && !matches!(other.state, SubmissionState::Rejected { .. })
         })
     }
@@ -199,6 +200,30 @@ impl Machine {
             submission.state = SubmissionState::Committed { fetch_failure: None };
             out.put(Row::Submission(submission.clone()));
             self.fetch(now, id, out);
+        }
+    }
+
+    pub(super) fn on_admission_failed(
+        &mut self,
+        now: Now,
+        id: SubmissionId,
+        reason: &str,
+        out: &mut Outcome,
+    ) {
+        let Some(submission) = self.submissions.get(&id) else { return };
+        let content = submission.content;
+        if !self.judging.remove(&content) {
+            return;
+        }
+        let reason = clip_detail(reason);
+        for id in self.fetched(content) {
+            let Some(submission) = self.submissions.get_mut(&id) else { continue };
+            submission.state = SubmissionState::Committed { fetch_failure: Some(reason.clone()) };
+            out.put(Row::Submission(submission.clone()));
+            out.note(Note::FetchFailed { submission: id, reason: reason.clone() });
+            // It will most likely fail again until somebody mends this node.
+            let again_at = now.mono.plus_ms(FETCH_RETRY_MS_MAX);
+            self.fetching.insert(id, FetchClock { is_running: false, failures: 0, again_at });
         }
     }
 

@@ -124,7 +124,7 @@ mod tests {
                 state: LeaseState::Open,
                 reopened: Vec::new(),
             };
-            queue.place(&LeaseRecord::resume(row, MonoMs(0)), Some(committed_at));
+            queue.place(&LeaseRecord::resume(row, 1, MonoMs(0)), Some(committed_at));
             keys.push((Trial::first(submission.id), 0));
         }
         (queue, keys)

@@ -97,9 +97,10 @@ impl Machine {
             Row::Lease(row) => {
                 let assignment = &row.assignment;
                 let trial = assignment.trial();
+                let total_ms = self.lease_total_ms(trial.tier);
                 self.replica_of.insert(assignment.id, (trial, assignment.replica));
                 let evaluation = self.evaluations.entry(trial).or_default();
-                evaluation.insert(LeaseRecord::resume(*row, now.mono));
+                evaluation.insert(LeaseRecord::resume(*row, total_ms, now.mono));
             }
             Row::Receipt(row) => {
                 let is_own = row.receipt.evidence.coordinator == self.config.hotkey;
@@ -109,7 +110,8 @@ impl Machine {
                 self.receipts.put(*row);
             }
             Row::Run(row) => {
-                let run = Run::resume((*row).clone(), now);
+                let tier = row.grant.assignment.tier;
+                let run = Run::resume((*row).clone(), self.lease_total_ms(tier), now);
                 if run.row != *row {
                     out.put(Row::Run(Box::new(run.row.clone())));
                 }

@@ -11,8 +11,8 @@ use crate::lease::{
     PeerRequest, ReleaseReason, Renewal, Seal,
 };
 use crate::limits::{
-    ACQUIRE_EVERY_MS, LEASES_HELD_MAX, LEASES_PER_ACQUIRE_MAX, LEASE_TOTAL_MS_MAX,
-    REPLICA_NUMBERS_MAX, REVEAL_WAIT_MS, SEAL_WAIT_MS, SHOWN_BEFORE_MAX,
+    ACQUIRE_EVERY_MS, LEASES_HELD_MAX, LEASES_PER_ACQUIRE_MAX, REPLICA_NUMBERS_MAX, REVEAL_WAIT_MS,
+    SHOWN_BEFORE_MAX,
 };
 use crate::machine::effect::{Effect, Note, Outcome, RunSpec};
 use crate::machine::event::Question;
@@ -38,6 +38,8 @@ pub struct Run {
     /// When the result is shown whatever others do.
     show_at: MonoMs,
     has_started: bool,
+    /// Longest life of its lease, and how long its sealed result waits for those of others.
+    total_ms: u64,
 }
 
 /// Where a run is in this life of the process.
@@ -84,22 +86,24 @@ impl Run {
 
     /// A run that an earlier life started. Its container is removed, its lease given back; a
     /// result that was signed is handed in again.
-    pub(super) fn resume(mut row: RunRow, now: Now) -> Self {
+    pub(super) fn resume(mut row: RunRow, total_ms: u64, now: Now) -> Self {
         if row.state == RunState::Started {
             let reason = ReleaseReason::RunEnded { ending: Ending::WorkerRestarted };
             row.state = RunState::Releasing { reason };
         }
-        Self::new(row, Phase::ReadyToReport, now.mono)
+        Self::new(row, Phase::ReadyToReport, total_ms, now.mono)
     }
 
-    fn new(row: RunRow, phase: Phase, leased_at: MonoMs) -> Self {
+    fn new(row: RunRow, phase: Phase, total_ms: u64, leased_at: MonoMs) -> Self {
         Self {
             row,
             phase,
             leased_at,
             report_at: leased_at,
-            give_up_at: leased_at.plus_ms(LEASE_TOTAL_MS_MAX.saturating_add(SEAL_WAIT_MS)),
-            show_at: leased_at.plus_ms(SEAL_WAIT_MS),
+            // Its own, and as long as another one's run may go on after it.
+            give_up_at: leased_at.plus_ms(total_ms.saturating_mul(2)),
+            show_at: leased_at.plus_ms(total_ms),
+            total_ms,
             has_started: false,
         }
     }
@@ -135,6 +139,12 @@ fn run_id(worker: &Hotkey, grant: &Grant) -> RunId {
 }
 
 impl Machine {
+    /// Longest time from the grant of a run of this tier to its end, and then from its seal to when
+    /// it is shown.
+    pub(super) fn lease_total_ms(&self, tier: u8) -> u64 {
+        self.config.policy.limits_in(tier).lease_total_ms()
+    }
+
     /// Asks coordinators of unsettled submissions for work, one question each at a time.
     pub(super) fn acquire_work(&mut self, now: Now, out: &mut Outcome) {
         let limits = &self.config.policy.run;
@@ -281,12 +291,13 @@ impl Machine {
             self.hand_in_again(asked_at, grant, evidence, out);
             return;
         }
+        let limits = self.config.policy.limits_in(grant.assignment.tier);
         let chosen = if self.is_stopping {
             Err(ReleaseReason::RunEnded { ending: Ending::Stopped })
         } else {
             // Too few are free: the coordinator granted more than was asked for, or one of them
             // failed meanwhile.
-            self.placement.place(now.mono, run, &self.config.policy.run).map_err(|refusal| {
+            self.placement.place(now.mono, run, &limits).map_err(|refusal| {
                 let reason = refusal.to_string();
                 out.note(Note::GrantIgnored { coordinator: grant.coordinator, reason });
                 ReleaseReason::NoDevice
@@ -301,7 +312,8 @@ impl Machine {
         if phase == Phase::Running {
             self.start_run(&row, out);
         }
-        self.runs.insert(run, Run::new(row, phase, asked_at));
+        let total_ms = self.lease_total_ms(row.grant.assignment.tier);
+        self.runs.insert(run, Run::new(row, phase, total_ms, asked_at));
     }
 
     fn start_run(&self, row: &RunRow, out: &mut Outcome) {
@@ -362,7 +374,8 @@ impl Machine {
         let devices = Vec::new();
         let row = RunRow { run, grant, devices, state: RunState::Started, started_at };
         out.put(Row::Run(Box::new(row.clone())));
-        self.runs.insert(run, Run::new(row, Phase::Signing, asked_at));
+        let total_ms = self.lease_total_ms(row.grant.assignment.tier);
+        self.runs.insert(run, Run::new(row, Phase::Signing, total_ms, asked_at));
         out.perform(Effect::SignSeal { run, evidence: Box::new(evidence) });
     }
 
@@ -382,6 +395,7 @@ impl Machine {
                 endpoint: self.address_of(&coordinator).map(|peer| peer.endpoint),
                 renewal: run.renewal(),
                 leased_at: run.leased_at,
+                total_ms: run.total_ms,
                 holds_device: run.holds_device(),
                 is_waiting: run.is_waiting(),
             }
@@ -629,7 +643,7 @@ impl Machine {
             return;
         };
         let seal = Seal::of(&evidence, signature);
-        run.show_at = now.mono.plus_ms(SEAL_WAIT_MS);
+        run.show_at = now.mono.plus_ms(run.total_ms);
         let id = run.row.run;
         self.remember_result(&evidence, seal, out);
         let state = RunState::Sealing { evidence: Box::new(evidence), seal };

@@ -12,7 +12,7 @@ use super::request::Rank;
 
 /// Limits below this are one class, ms.
 const SHORT_MS: u64 = 1 << SHORT_LOG2;
-const SHORT_LOG2: u32 = 10;
+const SHORT_LOG2: u32 = 11;
 const CLASSES: usize = 64;
 const _: () = assert!(class_of(RUN_LIMIT_MS_MAX) < CLASSES);
 

@@ -6,7 +6,7 @@ use crate::id::DigestBuilder;
 
 /// Version of the way from source files to shingles. Another one gives other similarities, so
 /// other verdicts: it is part of the policy's digest.
-pub const FINGERPRINT_VERSION: u32 = 1;
+pub const FINGERPRINT_VERSION: u32 = 2;
 
 /// When a submission counts as another one's copy. Similarities are in millionths: the share of
 /// the shingles of both that both have.

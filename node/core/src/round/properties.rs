@@ -4,7 +4,7 @@ use super::*;
 use crate::evidence::tests::metrics;
 use crate::id::{Salt, Signature};
 
-const TOLERANCE: u64 = 5_000_000;
+const TOLERANCE_PPM: u32 = 3_000;
 const CASES: u64 = 20_000;
 
 /// `SplitMix64`.
@@ -78,7 +78,7 @@ fn case(rng: &mut Prng) -> Case {
     let own = (rng.below(2) == 0).then(|| hotkey(rng.below(validators)));
     let eligible = present.into_iter().chain(workers).chain(own).collect();
     let wanted = 1 + rng.below(5);
-    Case { jury: Jury { wanted, eligible, tolerance_nanobpb: TOLERANCE, own }, receipts }
+    Case { jury: Jury { wanted, eligible, tolerance_ppm: TOLERANCE_PPM, own }, receipts }
 }
 
 fn for_all(check: impl Fn(&Case, &Standing, &mut Prng)) {

@@ -121,12 +121,14 @@ fn failed(worker: u8) -> Receipt {
     })
 }
 
+const TOLERANCE_PPM: u32 = 2_500;
+/// That of [`BPB`].
 const TOLERANCE: u64 = 5_000_000;
 const BPB: u64 = 2_000_000_000;
 
 fn jury(wanted: usize, eligible: usize) -> Jury {
     let eligible = (1..).take(eligible).map(|number| Hotkey([number; 32])).collect();
-    Jury { wanted, eligible, tolerance_nanobpb: TOLERANCE, own: None }
+    Jury { wanted, eligible, tolerance_ppm: TOLERANCE_PPM, own: None }
 }
 
 fn own(worker: u8, jury: Jury) -> Jury {

@@ -83,7 +83,7 @@ impl World {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(SUBMISSION);
         let packed = pack(&source, &policy.archive)?;
         let (content, policy) = (packed.digest, policy.digest());
-        match evaluator.admit(packed.bytes, content).await.0 {
+        match evaluator.admit(packed.bytes, content).await.ok_or("admission panicked")?.0 {
             Verdict::Admitted { .. } => {}
             Verdict::Rejected { rejection } => return Err(rejection.to_string().into()),
         }

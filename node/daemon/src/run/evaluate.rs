@@ -40,7 +40,9 @@ use node_evaluator::admit::{admit, read_project, Admitted};
 use node_evaluator::archive::{read_archive, Archive};
 use node_evaluator::dataset::Dataset;
 use node_evaluator::gates::Gates;
-use node_evaluator::meter::{run_meter, Entries, MeterOutcome, MeterPlan, OtherProject, ProbePlan};
+use node_evaluator::meter::{
+    run_meter, Entries, MeterOutcome, MeterPlan, OtherProject, ProbePlan, TokenizerSource,
+};
 use node_evaluator::project::Project;
 use node_evaluator::reference::references;
 use node_evaluator::tokenizer::Tokenizer;
@@ -145,7 +147,7 @@ impl Evaluator {
             devices.iter().filter(|device| device.kind == limits.device).cloned().collect();
         // Which of them a gang gets is known later; a container for others is replaced then.
         for gang in fit.chunks_exact(usize::from(limits.device_count.max(1))) {
-            self.prepare_next(gang, &self.template(gang));
+            self.prepare_next(gang, &self.template(1, gang));
         }
     }
 
@@ -163,19 +165,23 @@ impl Evaluator {
         }
     }
 
-    /// Judges an archive before anything of it runs. One that is admitted stays in memory.
-    pub async fn admit(&self, bytes: Vec<u8>, content: ContentDigest) -> (Verdict, Option<Sketch>) {
+    /// Judges an archive before anything of it runs. One that is admitted stays in memory. `None`
+    /// if this node failed over it.
+    pub async fn admit(
+        &self,
+        bytes: Vec<u8>,
+        content: ContentDigest,
+    ) -> Option<(Verdict, Option<Sketch>)> {
         let gates = Arc::clone(&self.gates);
         let judged = tokio::task::spawn_blocking(move || admit(&bytes, &content, &gates)).await;
-        let (verdict, admitted) = judged.unwrap_or_else(|error| {
-            tracing::error!(%error, "admission panicked");
-            (Verdict::Rejected { rejection: crashed() }, None)
-        });
+        let (verdict, admitted) = judged
+            .inspect_err(|error| tracing::error!(%content, %error, "admission panicked"))
+            .ok()?;
         let sketch = admitted.map(|Admitted { archive, sketch }| {
             self.shelf.put(content, Arc::new(archive));
             sketch
         });
-        (verdict, sketch)
+        Some((verdict, sketch))
     }
 
     /// A submission's files from memory, or from the archive that `read` brings; `None` if that is
@@ -283,8 +289,9 @@ impl Evaluator {
         outcome
     }
 
-    fn template(&self, devices: &[Device]) -> Template {
-        Template { image: self.image, limits: self.policy.run.clone(), gpus: gpus_of(devices) }
+    /// The container of a run in a tier.
+    fn template(&self, tier: u8, devices: &[Device]) -> Template {
+        Template { image: self.image, limits: self.policy.limits_in(tier), gpus: gpus_of(devices) }
     }
 
     /// Starts the meter of a run: it plans while the container starts, and waits for it.
@@ -319,9 +326,10 @@ impl Evaluator {
         let Metered { channel: to_meter, task } = metered;
         // Given up together with this future.
         let task = AbortOnDrop(task);
-        let (devices, template) = (spec.devices.clone(), self.template(&spec.devices));
+        let template = self.template(spec.assignment.tier, &spec.devices);
+        let devices = spec.devices.clone();
         let Berth { mut run, channel, directory } = self.berth(&spec, &template).await?;
-        let clock = Stopping::after(Duration::from_millis(self.policy.run.graceful_stop_ms()));
+        let clock = Stopping::after(Duration::from_millis(template.limits.graceful_stop_ms()));
         // The loop is gone only when the process is about to end.
         drop(started.send(Event::RunStarted { run: spec.run }).await);
         let connected = connected(&mut run, channel, &mut stopped).await;
@@ -414,6 +422,7 @@ struct Subject {
 
 impl Subject {
     async fn plan(&self) -> Result<MeterPlan<'_>, Ending> {
+        self.check_dataset().await?;
         let project = self.project()?;
         let (unit, rules) = self.unit(&project)?;
         let seed = &self.assignment.seed;
@@ -428,8 +437,8 @@ impl Subject {
         let entries = self.entries(&project, trainer)?;
         let planned = match entries.tokenizer.as_ref().filter(|_| probes.is_none()) {
             None => MeterPlan::new(&self.dataset, &rules, seed),
-            Some(path) => {
-                let tokenizer = self.tokenizer(path, &entries).await?;
+            Some(source) => {
+                let tokenizer = self.tokenizer(source, &entries).await?;
                 MeterPlan::with_tokenizer(&self.dataset, &rules, seed, tokenizer)
             }
         };
@@ -448,6 +457,19 @@ impl Subject {
         Ok(match probes {
             Some(probes) => plan.for_probes(probes),
             None => plan,
+        })
+    }
+
+    /// Refuses to measure with a text that is not what the manifest says.
+    async fn check_dataset(&self) -> Result<(), Ending> {
+        let dataset = Arc::clone(&self.dataset);
+        let checked = tokio::task::spawn_blocking(move || {
+            dataset.verify().map_err(|error| error.to_string())
+        });
+        let checked = checked.await.unwrap_or_else(|_| Err("it cannot be checked".to_owned()));
+        checked.map_err(|error| {
+            tracing::error!(error, "the data set is not what it was when the node started");
+            no_plan(&format!("the data set: {error}"))
         })
     }
 
@@ -487,12 +509,21 @@ impl Subject {
         })
     }
 
-    /// Reads the tokenizer of the run's files where neither its size nor a panic holds up others.
-    async fn tokenizer(&self, path: &str, entries: &Entries) -> Result<Tokenizer, Ending> {
+    /// Reads the run's tokenizer where neither its size nor a panic holds up others.
+    async fn tokenizer(
+        &self,
+        source: &TokenizerSource,
+        entries: &Entries,
+    ) -> Result<Tokenizer, Ending> {
         let rules = self.policy.meter.tokens.clone();
         let refused = |error: &str| Ending::TokenizerRefused { detail: clip_detail(error) };
-        let json = self.archive.files.get(path).or_else(|| entries.provided.get(path)).cloned();
-        let json = json.ok_or_else(|| refused(&format!("there is no `{path}`")))?;
+        let json = match source {
+            TokenizerSource::Reference(tokenizer) => tokenizer.json().as_bytes().to_vec(),
+            TokenizerSource::File(path) => {
+                let found = self.archive.files.get(path).or_else(|| entries.provided.get(path));
+                found.cloned().ok_or_else(|| refused(&format!("there is no `{path}`")))?
+            }
+        };
         let read = tokio::task::spawn_blocking(move || {
             Tokenizer::read(&json, &rules).map_err(|error| error.to_string())
         });
@@ -607,11 +638,4 @@ async fn measure(
     run.stop(None);
     let report = run.finished().await;
     (measured, report)
-}
-
-fn crashed() -> node_core::admission::Rejection {
-    node_core::admission::Rejection::new(
-        node_core::admission::Rule::ArchiveFormat,
-        "the archive cannot be read",
-    )
 }

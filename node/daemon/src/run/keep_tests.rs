@@ -10,6 +10,7 @@ use node_core::id::{AssignmentId, Attempt, BlockHash, LeaseId, Netuid};
 use node_core::keeper::{Kept, Lapse};
 use node_core::lease::{HeldLease, HeldStage, Renewal};
 use node_core::limits::LEASE_RENEW_EVERY_MS;
+use node_core::policy::Policy;
 use node_core::unit::BlockNumber;
 use node_peer::{
     ClientParts, ContentFuture, ContentSource, NodeCertificate, NodeIdentity, PeerCall,
@@ -50,6 +51,7 @@ fn kept(coordinator: Hotkey, endpoint: SocketAddr) -> Kept {
         endpoint: Some(endpoint),
         renewal: Renewal { held: held(), stage: HeldStage::Running },
         leased_at: MonoMs(0),
+        total_ms: Policy::dev().limits_in(1).lease_total_ms(),
         holds_device: true,
         is_waiting: false,
     }

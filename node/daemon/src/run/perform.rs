@@ -111,11 +111,16 @@ impl Performer {
         let contents = self.fetcher.contents.clone();
         answer(&self.events, Event::ContentMissing { submission }, async move {
             match contents.read(&content).await {
-                Some(bytes) => {
-                    let (verdict, sketch) = evaluator.admit(bytes, content).await;
-                    let sketch = sketch.map(Box::new);
-                    Event::AdmissionEnded { submission, verdict, sketch }
-                }
+                Some(bytes) => match evaluator.admit(bytes, content).await {
+                    Some((verdict, sketch)) => {
+                        let sketch = sketch.map(Box::new);
+                        Event::AdmissionEnded { submission, verdict, sketch }
+                    }
+                    None => {
+                        let reason = "this node failed over its admission; its log says more";
+                        Event::AdmissionFailed { submission, reason: reason.to_owned() }
+                    }
+                },
                 // Somebody emptied the store: fetch again, judge then.
                 None => Event::ContentMissing { submission },
             }

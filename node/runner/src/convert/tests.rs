@@ -16,6 +16,7 @@ fn around() -> Surround {
         runtime: "runc".to_owned(),
         app_armor: true,
         cdi_gpus: BTreeSet::new(),
+        cpus: 4,
     }
 }
 
@@ -303,6 +304,18 @@ fn the_list_of_system_calls_names_each_once_and_none_that_reaches_the_host_or_ot
 fn the_created_container_is_asked_for_with_the_list_itself() {
     let asked = body().host_config.unwrap().security_opt.unwrap();
     assert_eq!(asked, ["no-new-privileges:true".to_owned(), format!("seccomp={SECCOMP}")]);
+}
+
+#[test]
+fn a_container_has_a_cpu_for_each_device_as_far_as_the_host_has_them() {
+    let nano_cpus = |device_count, cpus| {
+        let limits = node_core::policy::RunLimits { device_count, ..sample().limits };
+        let around = Surround { cpus, ..around() };
+        let body = create_body(&SandboxSpec { limits, ..sample() }, &around, &image_none());
+        body.host_config.unwrap().nano_cpus
+    };
+    assert_eq!(nano_cpus(4, 8), Some(4 * NANO_CPUS));
+    assert_eq!(nano_cpus(4, 2), Some(2 * NANO_CPUS));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::lease::{
     lease_id, AcquireRequest, Grant, HeldLease, HeldStage, HoldAnswer, LeaseAnswer, LeaseRefusal,
     PeerAnswer, PeerRequest, Renewal,
 };
-use crate::limits::{LEASE_TOTAL_MS_MAX, LEASE_TTL_MS};
+use crate::limits::LEASE_TTL_MS;
 use crate::machine::effect::Note;
 use crate::machine::event::{Event, Question};
 
@@ -141,7 +141,8 @@ impl World {
         let attempt = Attempt(1);
         let coordinator = validator(coordinator);
         let lease = lease_id(&assignment.id, &coordinator, attempt);
-        let (ttl_ms, total_ms) = (LEASE_TTL_MS, LEASE_TOTAL_MS_MAX);
+        let total_ms = self.hosts[0].config.policy.limits_in(assignment.tier).lease_total_ms();
+        let ttl_ms = LEASE_TTL_MS;
         Grant { lease, assignment, attempt, coordinator, ttl_ms, total_ms }
     }
 }

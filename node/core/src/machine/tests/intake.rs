@@ -103,6 +103,23 @@ fn bytes_that_cannot_be_had_are_asked_for_again_and_a_restart_goes_on_asking() {
 }
 
 #[test]
+fn an_admission_that_failed_here_is_no_verdict_and_is_tried_again_ten_minutes_later() {
+    let mut world = World::new(21, 1, 1);
+    let content = world.new_content(|_| true);
+    world.crashing_contents.insert(content);
+    let id = world.submit_content(miner(0), content, GOOD);
+    world.run_for(120_000);
+    let Some(SubmissionState::Committed { fetch_failure: Some(why) }) = world.state(0, id) else {
+        panic!("{:?}", world.state(0, id))
+    };
+    assert_eq!(why, "a panic");
+    assert_eq!(world.judged[&(0, content)], 1);
+    world.crashing_contents.clear();
+    world.run_until(900_000, "scored", |world| world.is_settled_everywhere(id));
+    assert_eq!(world.judged[&(0, content)], 2);
+}
+
+#[test]
 fn a_copy_of_earlier_content_is_rejected_and_the_original_is_scored() {
     let mut world = World::new(6, 2, 2);
     let content = world.new_content(|_| true);

@@ -8,7 +8,7 @@ use crate::lease::{
     AcquireRequest, Grant, HeldLease, LeaseAnswer, LeaseRefusal, LeaseState, NotReopened,
     PeerAnswer, PeerRequest, ReleaseReason, Spent,
 };
-use crate::limits::{FAULTS_MAX, LEASE_STOP_AFTER_MS, LEASE_TOTAL_MS_MAX, LEASE_TTL_MS};
+use crate::limits::{FAULTS_MAX, LEASE_STOP_AFTER_MS, LEASE_TTL_MS};
 use crate::machine::effect::Note;
 use crate::machine::event::{Event, Question};
 use crate::outcome::Ending;
@@ -249,7 +249,7 @@ fn a_run_that_renews_for_ever_stops_before_its_lease_ends() {
     world.tick_ms = 5_000;
     let id = world.submit_to(0, miner(0), GOOD);
     world.run_until(60_000, "the other node runs it", |world| is_running(world, 1));
-    let end = LEASE_TOTAL_MS_MAX + 60_000;
+    let end = world.hosts[0].config.policy.limits_in(1).lease_total_ms() + 60_000;
     // The world checks that nobody runs what is granted anew.
     world.run_until(end, "granted anew", |world| attempt_of(world, 0, id) == 2);
 }

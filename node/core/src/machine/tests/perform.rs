@@ -139,6 +139,11 @@ impl World {
 
     fn admit(&mut self, node: usize, submission: SubmissionId, content: ContentDigest) {
         *self.judged.entry((node, content)).or_default() += 1;
+        if self.crashing_contents.contains(&content) {
+            let reason = "a panic".to_owned();
+            self.report(node, ADMIT_MS, Event::AdmissionFailed { submission, reason });
+            return;
+        }
         let verdict = if self.fates[&content] == Fate::IsRejected {
             Self::rejection()
         } else {

@@ -108,6 +108,8 @@ pub(super) struct World {
     /// Runs that were started, by node.
     pub(super) started: Vec<(usize, RunSpec)>,
     pub(super) unreachable_contents: BTreeSet<ContentDigest>,
+    /// Over whose admission every node fails.
+    pub(super) crashing_contents: BTreeSet<ContentDigest>,
     /// By what contents are compared, if they are.
     pub(super) sketches: BTreeMap<ContentDigest, Sketch>,
     /// What contents compete with; full projects without.
@@ -218,6 +220,7 @@ impl World {
             unsound: BTreeSet::new(),
             started: Vec::new(),
             unreachable_contents: BTreeSet::new(),
+            crashing_contents: BTreeSet::new(),
             sketches: BTreeMap::new(),
             brings: BTreeMap::new(),
             run_ms: RUN_MS,

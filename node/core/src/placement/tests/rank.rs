@@ -98,7 +98,7 @@ fn what_can_never_run_is_refused_at_once_with_the_facts() {
     let too_many = "5 devices are needed and no host has more than 4 that suffice";
     assert_eq!(submit(gpus(5, HOUR_MS)), too_many);
     assert_eq!(submit(gpus(9, HOUR_MS)), "a run has 1 to 8 devices, not 9");
-    assert_eq!(submit(gpus(1, 0)), "a run's time limit is 1 to 14400000 ms, not 0");
+    assert_eq!(submit(gpus(1, 0)), "a run's time limit is 1 to 86400000 ms, not 0");
     let mut large = gpus(1, HOUR_MS);
     large.needs.memory_mib = 81_000;
     assert_eq!(submit(large), "81000 MiB are needed and the largest gpu has 80000 MiB");

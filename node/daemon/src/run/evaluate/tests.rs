@@ -65,7 +65,7 @@ impl World {
         }));
         let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(SUBMISSION);
         let packed = pack(&source, &policy.archive).unwrap();
-        let (verdict, _) = evaluator.admit(packed.bytes, packed.digest).await;
+        let (verdict, _) = evaluator.admit(packed.bytes, packed.digest).await.unwrap();
         assert!(matches!(verdict, Verdict::Admitted { .. }), "{verdict:?}");
         Self { evaluator, engine, content: packed.digest, name, _dir: dir }
     }
@@ -353,12 +353,7 @@ const RANKED: &str = "def get_recipe(ctx):
 
 #[tokio::test]
 async fn several_devices_train_together_and_keep_their_parameters_identical() {
-    let cpus = std::thread::available_parallelism().unwrap().get();
     for (devices, name) in [(2, "ranks-two"), (4, "ranks-four")] {
-        if cpus < usize::from(devices) {
-            eprintln!("{cpus} CPUs here: the engine makes no container with {devices} of them");
-            continue;
-        }
         let training = RANKED.replace("WORLD", &devices.to_string());
         let (ending, metrics) = ranks(name, devices, &training).await;
         assert_eq!(ending, Ending::Completed);
@@ -515,6 +510,36 @@ async fn a_training_has_the_tokens_of_the_named_architecture_and_a_training_is_n
     let ending = run(half).await;
     let Ending::ContractViolated { detail } = ending else { panic!("{ending:?}") };
     assert!(detail.contains("is no architecture that is known here"), "{detail}");
+    world.evaluator.close().await;
+    assert_eq!(world.engine.leftovers().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn whatever_may_be_imported_is_in_the_image() {
+    let policy = short_policy();
+    let roots = policy.admission.import_roots.iter().filter(|root| *root != "__future__");
+    let imports: String = roots.map(|root| format!("import {root}\n")).collect();
+    assert!(imports.contains("import einops\n"), "{imports}");
+    let text = imports + reference("ssm").unwrap().architecture();
+    let world = World::under(policy, IMAGE, "imports").await;
+    computed(world.run_files(project("ssm", &[("architecture.py", &text)]), 1).await);
+    world.evaluator.close().await;
+}
+
+#[tokio::test]
+async fn a_project_may_name_the_tokenizer_that_ships_with_the_node() {
+    let mut policy = short_policy();
+    // A batch has four times the text that it has with bytes as tokens.
+    set_batches(&mut policy, 24);
+    policy.meter.heldout_bytes = 8 << 10;
+    let world = World::under(policy, IMAGE, "shipped-tokens").await;
+    let manifest = ("prism.yaml".to_owned(), b"tokenizer: kjv-bpe-4096\n".to_vec());
+    let mut named = files("ssm");
+    named.files.extend([manifest]);
+    let metrics = computed(world.run_unit(named, 1, 0).await);
+    // Half of this text are digits of made-up numbers.
+    assert!(metrics.covered_bytes * 2 > metrics.tokens * 3, "{metrics:?}");
+    assert_eq!((metrics.vocabulary, metrics.bad_batches), (4_096, 0), "{metrics:?}");
     world.evaluator.close().await;
     assert_eq!(world.engine.leftovers().await.unwrap(), []);
 }
