@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use node_core::funnel::window_end;
 use node_core::id::{BlockHash, Hotkey};
+use node_core::unit::window_end;
 use node_core::unit::{BlockCount, BlockNumber};
 use node_core::view::CommitmentRecord;
 use subxt_rpcs::methods::legacy::NumberOrHex;

@@ -27,9 +27,10 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::admission::{Rejection, Rule};
-use crate::id::{ContentDigest, Hotkey, SubmissionId};
+use crate::id::{Hotkey, SubmissionId};
 use crate::limits::clip_detail;
 use crate::policy::DuplicateRules;
+use crate::priority::Priority;
 use crate::unit::BlockNumber;
 
 pub use index::{SketchIndex, Work};
@@ -200,15 +201,6 @@ impl From<Sketch> for Parts {
     }
 }
 
-/// Who came first: the block where the work's priority begins, then the content digest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Priority {
-    /// The commit block or, if later, the one at which the content was first seen.
-    pub block: BlockNumber,
-    /// Decides within a block.
-    pub content: ContentDigest,
-}
-
 /// Whether a submission is somebody else's earlier work.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "judgement")]
@@ -275,7 +267,7 @@ impl fmt::Display for Likeness {
 /// Compares a submission with the earlier works of other hotkeys.
 ///
 /// - `index`: the works that were accepted.
-/// - `sketch`, `hotkey`, `priority`: of the submission to judge; whether it is in the index too
+/// - `sketch`, `priority`: of the submission to judge; whether it is in the index too
 ///   makes no difference.
 /// - Result: the most similar earlier work decides; of equals the earliest.
 #[must_use]
@@ -283,15 +275,17 @@ pub fn judge(
     index: &SketchIndex,
     rules: &DuplicateRules,
     sketch: &Sketch,
-    hotkey: &Hotkey,
     priority: Priority,
 ) -> Judgement {
     let is_enough = |sketch: &Sketch| sketch.shingles >= rules.shingles_min;
     if !is_enough(sketch) {
         return Judgement::Unique;
     }
-    let is_earlier =
-        |work: &Work| work.hotkey != *hotkey && work.priority < priority && is_enough(&work.sketch);
+    let is_earlier = |work: &Work| {
+        work.priority.author != priority.author
+            && work.priority < priority
+            && is_enough(&work.sketch)
+    };
     let best = index
         .candidates(sketch)
         .filter(|(_, work)| is_earlier(work))
@@ -302,8 +296,8 @@ pub fn judge(
             ppm.cmp(other_ppm).then(other.priority.cmp(&work.priority))
         });
     let Some((similarity_ppm, similar_to, work)) = best else { return Judgement::Unique };
-    let likeness =
-        Likeness { similar_to, hotkey: work.hotkey, block: work.priority.block, similarity_ppm };
+    let Priority { block, author: hotkey, .. } = work.priority;
+    let likeness = Likeness { similar_to, hotkey, block, similarity_ppm };
     if similarity_ppm >= rules.rejected_ppm {
         Judgement::Rejected { likeness }
     } else {

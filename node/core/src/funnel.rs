@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{Digest, DigestBuilder, SubmissionId};
 use crate::policy::{FunnelRules, TierRules, PPM};
-use crate::reward::Priority;
-use crate::unit::{BlockCount, BlockNumber};
+use crate::priority::Priority;
+use crate::unit::{window_end, BlockCount, BlockNumber};
 
 pub use report::{kendall_tau_b_ppm, report, TierMember, TierReport};
 pub use tier::{attribute, quality, reference_points, tier_state};
@@ -53,16 +53,6 @@ impl CohortId {
         let late = rules.late_blocks.saturating_mul(u64::from(tier));
         self.closes_at(rules).plus(BlockCount(late))
     }
-}
-
-/// The first block after the window in which a submission competes.
-///
-/// - `window`: blocks of a window.
-#[must_use]
-pub fn window_end(window: BlockCount, committed_at: BlockNumber) -> BlockNumber {
-    let window = window.0.max(1);
-    let number = committed_at.0.checked_div(window).unwrap_or(0);
-    BlockNumber(number.saturating_add(1).saturating_mul(window))
 }
 
 /// How far a member of a cohort got in a tier.
@@ -100,6 +90,19 @@ pub enum Passage {
     Out,
     /// Not decided.
     Open,
+}
+
+impl Passage {
+    /// What it is called.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Passes => "passes",
+            Self::Audit => "audit",
+            Self::Out => "out",
+            Self::Open => "open",
+        }
+    }
 }
 
 /// Decides who passes a tier; the same for whoever has the same results. Not to be asked before the

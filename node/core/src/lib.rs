@@ -49,6 +49,7 @@ pub mod submission;
 pub mod admission;
 
 pub mod duplicates;
+pub mod priority;
 
 pub mod assignment;
 

@@ -84,3 +84,13 @@ pub struct Now {
     /// For signatures and for people.
     pub unix: UnixMs,
 }
+
+/// The first block after the window in which a submission competes.
+///
+/// - `window`: blocks of a window.
+#[must_use]
+pub fn window_end(window: BlockCount, committed_at: BlockNumber) -> BlockNumber {
+    let window = window.0.max(1);
+    let number = committed_at.0.checked_div(window).unwrap_or(0);
+    BlockNumber(number.saturating_add(1).saturating_mul(window))
+}

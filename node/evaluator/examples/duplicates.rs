@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Instant;
 
-use node_core::duplicates::{judge, Judgement, Priority, Sketch, SketchIndex, Work};
+use node_core::duplicates::{judge, Judgement, Sketch, SketchIndex, Work};
 use node_core::id::{ContentDigest, Hotkey, SubmissionId};
 use node_core::policy::DuplicateRules;
+use node_core::priority::Priority;
 use node_core::unit::BlockNumber;
 use node_evaluator::fingerprint::shingles;
 
@@ -43,8 +44,8 @@ fn id(number: u64) -> [u8; 32] {
     id
 }
 
-fn priority(block: u64) -> Priority {
-    Priority { block: BlockNumber(block), content: ContentDigest([0; 32]) }
+fn priority(block: u64, author: Hotkey) -> Priority {
+    Priority { block: BlockNumber(block), content: ContentDigest([0; 32]), author }
 }
 
 fn resident_mib() -> u64 {
@@ -89,7 +90,7 @@ fn main() {
     for number in 0..WORKS {
         let hotkey = Hotkey(id(number % 5_000));
         let sketch = Sketch::of(&work_of(number));
-        index.insert(SubmissionId(id(number)), Work { hotkey, priority: priority(1), sketch });
+        index.insert(SubmissionId(id(number)), Work { priority: priority(1, hotkey), sketch });
     }
     let seconds = start.elapsed().as_secs_f64();
     println!("{WORKS} works of {SHINGLES} shingles sketched and inserted in {seconds:.0} s");
@@ -106,7 +107,7 @@ fn main() {
             let asked = if is_copy { number * 47 % WORKS } else { WORKS + number };
             let sketch = Sketch::of(&work_of(asked));
             let start = Instant::now();
-            let judged = judge(&index, &rules, &sketch, &asker, priority(2));
+            let judged = judge(&index, &rules, &sketch, priority(2, asker));
             micros.push(start.elapsed().as_secs_f64() * 1e6);
             assert_eq!(matches!(judged, Judgement::Rejected { .. }), is_copy);
             compared += index.candidates(&sketch).count();

@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Priority, Sketch};
-use crate::id::{Hotkey, SubmissionId};
+use super::Sketch;
+use crate::id::SubmissionId;
+use crate::priority::Priority;
 
 /// An accepted work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Work {
-    /// Who committed to it.
-    pub hotkey: Hotkey,
-    /// Since when it counts.
+    /// Since when it counts, and whose it is.
     pub priority: Priority,
     /// Its structure.
     pub sketch: Sketch,

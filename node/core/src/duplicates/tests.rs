@@ -1,6 +1,7 @@
 //! What sketches, the search and the judgement promise.
 
 use super::*;
+use crate::id::ContentDigest;
 
 /// Numbers that look random and are the same each time.
 struct Numbers(u64);
@@ -38,12 +39,13 @@ fn id(number: u64) -> SubmissionId {
     SubmissionId(bytes)
 }
 
-fn at(block: u64) -> Priority {
-    Priority { block: BlockNumber(block), content: ContentDigest([7; 32]) }
+fn at(block: u64, owner: u8) -> Priority {
+    let content = ContentDigest([7; 32]);
+    Priority { block: BlockNumber(block), content, author: hotkey(owner) }
 }
 
 fn work(shingles: &BTreeSet<u64>, owner: u8, block: u64) -> Work {
-    Work { hotkey: hotkey(owner), priority: at(block), sketch: Sketch::of(shingles) }
+    Work { priority: at(block, owner), sketch: Sketch::of(shingles) }
 }
 
 /// The expected numbers come from another implementation of the same hashes.
@@ -125,7 +127,7 @@ fn the_most_similar_earlier_work_of_another_hotkey_decides() {
     index.insert(id(1), work(&original, 1, 10));
     index.insert(id(2), work(&with(380, &mut numbers), 2, 11));
     let judged = |set: &BTreeSet<u64>, owner: u8, block: u64| {
-        judge(&index, &rules, &Sketch::of(set), &hotkey(owner), at(block))
+        judge(&index, &rules, &Sketch::of(set), at(block, owner))
     };
     let likeness = |similarity_ppm| Likeness {
         similar_to: id(1),
@@ -156,7 +158,7 @@ fn of_equally_similar_works_the_earliest_is_named() {
         index.insert(id(number), work(&set, 1, block));
     }
     let rules = DuplicateRules::default();
-    let judged = judge(&index, &rules, &Sketch::of(&set), &hotkey(9), at(20));
+    let judged = judge(&index, &rules, &Sketch::of(&set), at(20, 9));
     let Judgement::Rejected { likeness } = judged else { panic!("{judged:?}") };
     assert_eq!(likeness.similar_to, id(2));
 }
@@ -167,12 +169,24 @@ fn within_a_block_the_content_digest_decides_who_was_first() {
     let mut index = SketchIndex::default();
     index.insert(id(1), work(&set, 1, 10));
     let rules = DuplicateRules::default();
-    let mut priority = at(10);
+    let mut priority = at(10, 2);
     priority.content = ContentDigest([6; 32]);
     let sketch = Sketch::of(&set);
-    assert_eq!(judge(&index, &rules, &sketch, &hotkey(2), priority), Judgement::Unique);
+    assert_eq!(judge(&index, &rules, &sketch, priority), Judgement::Unique);
     priority.content = ContentDigest([8; 32]);
-    assert_ne!(judge(&index, &rules, &sketch, &hotkey(2), priority), Judgement::Unique);
+    assert_ne!(judge(&index, &rules, &sketch, priority), Judgement::Unique);
+}
+
+#[test]
+fn of_the_same_content_in_the_same_block_one_is_a_copy() {
+    let set = Numbers(6).set(100);
+    let mut index = SketchIndex::default();
+    index.insert(id(1), work(&set, 1, 10));
+    index.insert(id(2), work(&set, 2, 10));
+    let judged =
+        |owner| judge(&index, &DuplicateRules::default(), &Sketch::of(&set), at(10, owner));
+    assert_eq!(judged(1), Judgement::Unique);
+    assert!(matches!(judged(2), Judgement::Rejected { .. }));
 }
 
 #[test]
@@ -181,7 +195,7 @@ fn too_few_shingles_say_nothing() {
     let few = Numbers(7).set(rules.shingles_min as usize - 1);
     let mut index = SketchIndex::default();
     index.insert(id(1), work(&few, 1, 1));
-    let judged = judge(&index, &rules, &Sketch::of(&few), &hotkey(2), at(2));
+    let judged = judge(&index, &rules, &Sketch::of(&few), at(2, 2));
     assert_eq!(judged, Judgement::Unique);
 }
 

@@ -2,15 +2,29 @@
 
 use std::collections::BTreeMap;
 
+use crate::admission::{Rejection, Verdict};
 use crate::evidence::{Evidence, Metrics};
+use crate::funnel::{MemberState, Passage};
 use crate::id::{Hotkey, SubmissionId};
 use crate::lease::Explanation;
+use crate::machine::funnel::Entrant;
 use crate::machine::Machine;
+use crate::priority::Priority;
 use crate::review::Review;
 use crate::rows::OutcomeRow;
 use crate::submission::{Submission, SubmissionState};
 use crate::trial::Trial;
 use crate::unit::{BlockCount, BlockNumber, EpochIndex};
+
+/// How good a submission is known to be: the later the tier, the better, and within a tier the more
+/// points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Merit {
+    /// The latest tier in which it has a score.
+    pub tier: u8,
+    /// Its points there.
+    pub points: u64,
+}
 
 /// All that is known of a submission.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +35,16 @@ pub struct Account {
     pub explanation: Explanation,
     /// What was decided in its trials.
     pub outcomes: Vec<OutcomeRow>,
-    /// What was measured by the worker whose result decided the first of them.
+    /// What was measured by the worker whose result decided the first of them in the tier of its
+    /// merit, or in the first tier.
     pub metrics: Option<Metrics>,
+    /// How good it is; `None` without a score.
+    pub merit: Option<Merit>,
+    /// What becomes of it in the last tier that it entered; `None` for one that takes no part, and
+    /// under a policy of one tier.
+    pub passage: Option<Passage>,
+    /// What gates in shadow found in its files.
+    pub flags: Vec<Rejection>,
     /// What the language model said that this node asks: its name, and its opinion.
     pub review: Option<(String, Review)>,
 }
@@ -59,7 +81,9 @@ impl Machine {
         let submission = self.submissions.get(id)?.clone();
         let outcomes: Vec<OutcomeRow> =
             self.outcomes.range(Trial::all_of(*id)).map(|(_, row)| row.clone()).collect();
-        let decided = outcomes.first();
+        let merit = self.merit(id);
+        let tier = merit.map_or(1, |merit| merit.tier);
+        let decided = outcomes.iter().find(|row| row.trial.tier == tier);
         let mut evidence = decided.into_iter().flat_map(|row| {
             let theirs = |evidence: &&Evidence| Some(evidence.worker) == row.worker;
             self.receipts.counting(&row.trial).map(|receipt| &receipt.evidence).filter(theirs)
@@ -67,7 +91,44 @@ impl Machine {
         let metrics = evidence.next().and_then(|evidence| evidence.metrics.clone());
         let model = self.config.review.as_ref().map(|rules| rules.model.clone());
         let review = model.zip(self.review_of(submission.content).cloned());
-        Some(Account { explanation: self.explain(id), submission, outcomes, metrics, review })
+        Some(Account {
+            explanation: self.explain(id),
+            passage: self.place_in_funnel(id).map(|(_, _, passage)| passage),
+            flags: self.flags_of(&submission),
+            submission,
+            outcomes,
+            metrics,
+            merit,
+            review,
+        })
+    }
+
+    fn flags_of(&self, submission: &Submission) -> Vec<Rejection> {
+        match self.verdicts.get(&(submission.content, self.policy_digest)) {
+            Some(Verdict::Admitted { flags, .. }) => flags.clone(),
+            Some(Verdict::Rejected { .. }) | None => Vec::new(),
+        }
+    }
+
+    /// How good a submission is known to be; `None` without a score. A tier that it failed takes
+    /// nothing from what it had before.
+    #[must_use]
+    pub fn merit(&self, id: &SubmissionId) -> Option<Merit> {
+        let scored = |(tier, entrants): (u8, &BTreeMap<SubmissionId, Entrant>)| match entrants
+            .get(id)?
+            .member
+            .state
+        {
+            MemberState::Scored { points } => Some(Merit { tier, points }),
+            MemberState::Missing | MemberState::Failed => None,
+        };
+        let first = || {
+            let SubmissionState::Scored { points } = self.submissions.get(id)?.state else {
+                return None;
+            };
+            Some(Merit { tier: 1, points })
+        };
+        (1_u8..).zip(&self.tiers).filter_map(scored).last().or_else(first)
     }
 
     /// What a hotkey submitted, the latest commitment first.
@@ -98,17 +159,11 @@ impl Machine {
     /// Scored submissions, the best first; of equal ones the earlier commitment, then the smaller
     /// content digest.
     #[must_use]
-    pub fn ranking(&self) -> Vec<&Submission> {
-        let points = |submission: &Submission| {
-            let SubmissionState::Scored { points } = submission.state else { return None };
-            Some(points)
-        };
-        let mut ranked: Vec<(u64, &Submission)> =
-            self.submissions.values().filter_map(|one| Some((points(one)?, one))).collect();
-        ranked.sort_by_key(|(points, one)| {
-            (std::cmp::Reverse(*points), one.committed_at, one.content)
-        });
-        ranked.into_iter().map(|(_, one)| one).collect()
+    pub fn ranking(&self) -> Vec<(Merit, &Submission)> {
+        let mut ranked: Vec<(Merit, &Submission)> =
+            self.submissions.values().filter_map(|one| Some((self.merit(&one.id)?, one))).collect();
+        ranked.sort_by_key(|(merit, one)| (std::cmp::Reverse(*merit), Priority::of(one)));
+        ranked
     }
 
     /// What the next vector would be made of: points per hotkey, or parts of the reward. Empty

@@ -15,7 +15,7 @@ use crate::funnel::{
 use crate::id::{BlockHash, ContentDigest, Digest, DigestBuilder, Hotkey, SubmissionId};
 use crate::machine::Machine;
 use crate::policy::{RewardBasis, TierRules};
-use crate::reward::Priority;
+use crate::priority::Priority;
 use crate::submission::{Submission, SubmissionState};
 use crate::trial::Trial;
 use crate::unit::BlockNumber;
@@ -97,6 +97,15 @@ impl Machine {
     /// none.
     pub fn references(&self) -> impl Iterator<Item = (SubmissionId, &str)> {
         self.references.iter().map(|(id, name)| (*id, name.as_str()))
+    }
+
+    /// Whether it entered a tier after the first, and results of its last one still count.
+    pub(super) fn is_in_later_tier(&self, submission: &Submission, now: BlockNumber) -> bool {
+        let rules = &self.config.policy.scoring.funnel;
+        let last = u8::try_from(rules.tiers.len()).unwrap_or(u8::MAX);
+        let mut later = self.tiers.iter().skip(1);
+        later.any(|entrants| entrants.contains_key(&submission.id))
+            && now < CohortId::of(rules, submission.committed_at).due_at(rules, last)
     }
 
     /// Whether others are compared with it: its own miner may have gone on to other work.
@@ -249,7 +258,7 @@ impl Machine {
 
     /// What is known of a submission in a tier that it entered; `None` if it takes no part.
     fn member(&self, submission: &Submission, number: u8, tier: &TierRules) -> Option<Member> {
-        let priority = priority_of(submission);
+        let priority = Priority::of(submission);
         let state = match &submission.state {
             SubmissionState::Rejected { .. } => return None,
             // It may still be admitted, and then it competes.
@@ -340,10 +349,4 @@ impl Machine {
             RewardBasis::Points => false,
         }
     }
-}
-
-/// Its place among those that competed for the same.
-pub(super) fn priority_of(submission: &Submission) -> Priority {
-    let Submission { hotkey, committed_at, content, .. } = submission;
-    Priority { block: *committed_at, content: *content, author: *hotkey }
 }

@@ -6,19 +6,16 @@
 //! also if those were admitted already.
 
 use crate::admission::{Rejection, Rule};
-use crate::duplicates::{judge, Judgement, Priority, Work};
+use crate::duplicates::{judge, Judgement, Work};
 use crate::hold::{Doubt, NotResolved, Resolution, Resolved};
 use crate::id::SubmissionId;
 use crate::machine::effect::{Note, Outcome};
 use crate::machine::Machine;
+use crate::priority::Priority;
 use crate::rows::Row;
 use crate::submission::{Submission, SubmissionState};
 use crate::trial::Trial;
 use crate::unit::{BlockCount, BlockNumber, Now};
-
-fn priority_of(submission: &Submission) -> Priority {
-    Priority { block: submission.committed_at, content: submission.content }
-}
 
 impl Machine {
     /// Compares a submission that breaks no other rule with the works of others, and the later
@@ -57,7 +54,7 @@ impl Machine {
         }
         let Some(sketch) = self.sketches.get(&submission.content) else { return Judgement::Unique };
         let rules = &self.config.policy.duplicates;
-        judge(&self.works, rules, sketch, &submission.hotkey, priority_of(submission))
+        judge(&self.works, rules, sketch, Priority::of(submission))
     }
 
     /// Accepted works of others that came later and may be copies of this one.
@@ -67,8 +64,9 @@ impl Machine {
             return Vec::new();
         }
         let Some(sketch) = self.sketches.get(&submission.content) else { return Vec::new() };
-        let priority = priority_of(submission);
-        let is_later = |work: &Work| work.hotkey != submission.hotkey && work.priority > priority;
+        let priority = Priority::of(submission);
+        let is_later =
+            |work: &Work| work.priority.author != submission.hotkey && work.priority > priority;
         let similar = self.works.candidates(sketch).filter(|(_, work)| is_later(work));
         let mut similar: Vec<(Priority, SubmissionId)> =
             similar.map(|(id, work)| (work.priority, id)).collect();
@@ -97,8 +95,8 @@ impl Machine {
     fn add_work(&mut self, id: SubmissionId) {
         let Some(submission) = self.submissions.get(&id) else { return };
         let Some(sketch) = self.sketches.get(&submission.content) else { return };
-        let (hotkey, priority) = (submission.hotkey, priority_of(submission));
-        self.works.insert(id, Work { hotkey, priority, sketch: sketch.clone() });
+        let priority = Priority::of(submission);
+        self.works.insert(id, Work { priority, sketch: sketch.clone() });
     }
 
     pub(super) fn hold(

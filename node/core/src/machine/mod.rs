@@ -302,6 +302,9 @@ impl Machine {
             Event::ContentMissing { submission } => {
                 self.on_content_missing(now, submission, &mut out);
             }
+            Event::AdmissionFailed { submission, reason } => {
+                self.on_admission_failed(now, submission, &reason, &mut out);
+            }
             Event::Reviewed { content, result } => {
                 self.on_reviewed(now, content, result, &mut out);
             }
@@ -565,16 +568,17 @@ impl Machine {
         !self.runs.values().any(is_interrupted) && !self.has_live_intent() && !is_revealing
     }
 
-    /// Submissions whose evaluation is still owed.
+    /// Submissions whose evaluation is still owed, in whichever tier.
     pub fn unsettled(&self) -> impl Iterator<Item = &Submission> {
         self.submissions().filter(|submission| {
-            matches!(
-                submission.state,
-                SubmissionState::Committed { .. }
-                    | SubmissionState::Fetched
-                    | SubmissionState::Held { .. }
-                    | SubmissionState::Admitted
-            )
+            self.pending.range(Trial::all_of(submission.id)).next().is_some()
+                || matches!(
+                    submission.state,
+                    SubmissionState::Committed { .. }
+                        | SubmissionState::Fetched
+                        | SubmissionState::Held { .. }
+                        | SubmissionState::Admitted
+                )
         })
     }
 }

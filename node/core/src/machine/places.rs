@@ -1,9 +1,12 @@
 //! Which architectures and which recipes are in the running, as a node tells anybody.
 
+use std::collections::BTreeSet;
+
 use crate::id::{ContentDigest, Hotkey, SubmissionId};
 use crate::machine::Machine;
-use crate::reward::{Champion, FamilyId, Priority, Quality, Table};
-use crate::submission::{Submission, SubmissionState};
+use crate::priority::Priority;
+use crate::reward::{Champion, FamilyId, Quality, Table};
+use crate::submission::Submission;
 use crate::unit::BlockNumber;
 
 /// What an architecture or a recipe is worth.
@@ -69,6 +72,15 @@ impl Places {
 }
 
 impl Machine {
+    /// The submissions that hold a place in a family, where families are told apart.
+    pub(super) fn champions(&self) -> BTreeSet<SubmissionId> {
+        if !self.pays_standings() {
+            return BTreeSet::new();
+        }
+        let Places { architectures, recipes } = self.places();
+        architectures.into_iter().chain(recipes).filter_map(|place| place.submission).collect()
+    }
+
     /// What is in the running here: the best of each family as of the present epoch, none of them
     /// before the references are measured. Where submissions are paid as a whole by their points,
     /// each that has a score stands with both of its parts, the best first.
@@ -82,16 +94,13 @@ impl Machine {
             };
             return self.table(at).map(|table| Places::of_table(&table, known)).unwrap_or_default();
         }
-        let scored = self.ranking().into_iter().filter_map(|one| {
-            let SubmissionState::Scored { points } = one.state else { return None };
-            Some(Place {
-                family: None,
-                owner: Some(one.hotkey),
-                submission: Some(one.id),
-                content: Some(one.content),
-                since: Some(one.committed_at),
-                worth: Worth::Points(points),
-            })
+        let scored = self.ranking().into_iter().map(|(merit, one)| Place {
+            family: None,
+            owner: Some(one.hotkey),
+            submission: Some(one.id),
+            content: Some(one.content),
+            since: Some(one.committed_at),
+            worth: Worth::Points(merit.points),
         });
         let scored: Vec<Place> = scored.collect();
         Places { architectures: scored.clone(), recipes: scored }

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::funnel::{attribute, quality, reference_points, ProjectKind};
 use crate::id::{Hotkey, SubmissionId};
-use crate::machine::funnel::priority_of;
 use crate::machine::trained::Trained;
 use crate::machine::Machine;
 use crate::policy::TierRules;
+use crate::priority::Priority;
 use crate::reward::{shares, Fingerprint, Quality, Reference, Settled, Shares, Standings, Table};
 use crate::submission::Submission;
 use crate::trial::Trial;
@@ -105,7 +105,7 @@ impl Machine {
         let verdict_in = |unit| self.verdict_in(submission.id, tier, unit);
         let attribution =
             attribute(rules, brings.kind, verdict_in, &measured.points, known.as_ref()).ok()??;
-        Some(Settled { priority: priority_of(submission), fingerprint, attribution })
+        Some(Settled { priority: Priority::of(submission), fingerprint, attribution })
     }
 
     /// The architecture as the first unit shows it that has one.

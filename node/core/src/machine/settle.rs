@@ -17,6 +17,7 @@ use crate::rows::{CursorRow, OutcomeRow, Row, StrikeCause, StrikeRow, Table, Wri
 use crate::submission::{Submission, SubmissionState};
 use crate::trial::Trial;
 use crate::unit::{BlockCount, BlockNumber, Now};
+use crate::view::ChainView;
 
 /// An evaluation that is not decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,7 +113,7 @@ impl Machine {
         Jury {
             wanted: usize::from(agreement.replicas),
             eligible,
-            tolerance_nanobpb: agreement.tolerance_nanobpb,
+            tolerance_ppm: agreement.tolerance_ppm,
             own,
         }
     }
@@ -312,19 +313,29 @@ impl Machine {
         theirs.count() >= STRIKES_MAX
     }
 
-    /// Notices which submissions the chain still shows, and forgets what has been gone for long.
+    /// The submissions that are evaluated as of this view.
+    fn asked_for(&self, view: &ChainView) -> BTreeSet<SubmissionId> {
+        let shown: BTreeSet<(Hotkey, BlockNumber)> =
+            view.commitments.iter().map(|record| (record.hotkey, record.block)).collect();
+        let miners: BTreeSet<Hotkey> = view.neurons.iter().map(|neuron| neuron.hotkey).collect();
+        let span = BlockCount(self.config.policy.recommit_blocks);
+        // A miner's newer commitment replaces the one before only when the policy allows another,
+        // and takes no place from it in a tier that it has entered.
+        let is_competing = |s: &Submission| {
+            let is_first = view.number < s.committed_at.plus(span);
+            miners.contains(&s.hotkey) && (is_first || self.is_in_later_tier(s, view.number))
+        };
+        let is_asked_for = |s: &&Submission| {
+            shown.contains(&(s.hotkey, s.committed_at)) || self.is_measure(&s.id) || is_competing(s)
+        };
+        self.submissions.values().filter(is_asked_for).map(|s| s.id).collect()
+    }
+
+    /// Notices which submissions are no longer evaluated, and forgets what has not been for long.
     pub(super) fn retire(&mut self, out: &mut Outcome) {
         let Some(view) = &self.view else { return };
         let number = view.number;
-        let shown: BTreeSet<(Hotkey, BlockNumber)> =
-            view.commitments.iter().map(|record| (record.hotkey, record.block)).collect();
-        let is_shown = |s: &Submission| shown.contains(&(s.hotkey, s.committed_at));
-        let current: BTreeSet<SubmissionId> = self
-            .submissions
-            .values()
-            .filter(|s| is_shown(s) || self.is_measure(&s.id))
-            .map(|s| s.id)
-            .collect();
+        let current = self.asked_for(view);
         // What an endpoint that lags did not show when it was planned is planned again.
         let again = current.difference(&self.current);
         let again = again.filter_map(|id| self.submissions.get(id));
@@ -340,6 +351,11 @@ impl Machine {
             }
         }
         self.left_at.retain(|id, _| !self.current.contains(id));
+        if !over.is_empty() {
+            // What is paid stays explained.
+            let paid = self.champions();
+            over.retain(|id| !paid.contains(id));
+        }
         for id in over {
             self.forget_evaluation(id, out);
         }

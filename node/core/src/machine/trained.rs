@@ -14,8 +14,8 @@ use crate::funnel::ProjectKind;
 use crate::hold::Doubt;
 use crate::id::{ContentDigest, SubmissionId};
 use crate::machine::effect::{ContentSource, Note, Outcome};
-use crate::machine::funnel::priority_of;
 use crate::machine::Machine;
+use crate::priority::Priority;
 use crate::submission::{Submission, SubmissionState};
 use crate::unit::{BlockCount, BlockNumber};
 
@@ -69,7 +69,7 @@ impl Machine {
                 && one.state.is_admitted()
                 && !self.is_reference(&one.id)
         };
-        let meant = self.submissions.values().filter(is_meant).min_by_key(|one| priority_of(one));
+        let meant = self.submissions.values().filter(is_meant).min_by_key(|one| Priority::of(one));
         if let Some(meant) = meant {
             return Trained::Of(meant.id);
         }

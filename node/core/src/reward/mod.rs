@@ -33,9 +33,7 @@ pub use decay::pay_ppb;
 pub use fingerprint::{family_of, Fingerprint, FingerprintError, Kinship, ROUNDS, SKETCH_MAX};
 pub use graph::{GraphError, Operator, OperatorGraph, EDGES_MAX, NAME_CHARS_MAX, OPERATORS_MAX};
 pub use pools::{shares, NobodyBurns, Shares, SHARES_TOTAL};
-pub use standings::{
-    Champion, Family, FamilyId, Held, Priority, Reference, Settled, Standings, Table,
-};
+pub use standings::{Champion, Family, FamilyId, Held, Reference, Settled, Standings, Table};
 pub use takeover::takes_over;
 
 #[cfg(test)]

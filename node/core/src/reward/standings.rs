@@ -12,21 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::attribution::{Attribution, Quality};
 use super::fingerprint::{family_of, Fingerprint, Kinship};
 use super::takeover::takes_over;
-use crate::id::{ContentDigest, Digest, DigestBuilder, Hotkey};
+use crate::id::{Digest, DigestBuilder, Hotkey};
 use crate::policy::{Margin, ScoringRules};
-use crate::unit::{BlockCount, BlockNumber};
-
-/// Who was first: the priority block, then the content digest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Priority {
-    /// The commit block or, if later, the block at which the content was first seen.
-    pub block: BlockNumber,
-    /// What was committed.
-    pub content: ContentDigest,
-    /// By whom. Decides only where two commit the same content in the same block, which admission
-    /// lets pass once.
-    pub author: Hotkey,
-}
+use crate::priority::Priority;
+use crate::unit::{window_end, BlockCount, BlockNumber};
 
 /// A submission whose second tier is settled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -157,8 +146,10 @@ impl Table {
         let id = match family_of(&rules.families, &result.fingerprint, founders) {
             Kinship::Belongs(id) => id,
             Kinship::Unclear(id) => {
-                let hold = BlockCount(rules.families.hold_blocks);
-                let until = result.priority.block.plus(hold);
+                // From when it could be measured first: nobody enters the paying tier before that.
+                let window = BlockCount(rules.funnel.window_blocks);
+                let closes_at = window_end(window, result.priority.block);
+                let until = closes_at.plus(BlockCount(rules.families.hold_blocks));
                 if at < until {
                     self.held.push(Held { priority: result.priority, nearest: id, until });
                     return;
@@ -222,6 +213,7 @@ impl FamilyId {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::id::ContentDigest;
     use crate::reward::fingerprint::tests::{fingerprint, hybrid, ssm, transformer};
     use proptest::prelude::*;
 
@@ -326,11 +318,11 @@ pub(crate) mod tests {
         let known = result(1, ALICE, &fingerprint(&transformer(4)), Some(1_000), None);
         let unclear = result(2, BOB, &fingerprint(&hybrid(2)), Some(1_200), None);
         let standings = standings(&[known, unclear]);
-        let table = standings.table(BlockNumber(7_201));
+        let table = standings.table(BlockNumber(14_399));
         assert_eq!(table.held.len(), 1);
-        assert_eq!(table.held[0].until, BlockNumber(7_202));
+        assert_eq!(table.held[0].until, BlockNumber(14_400), "a window after its window closed");
         assert_eq!(only_family(&table).owner, owner(ALICE));
-        let table = standings.table(BlockNumber(7_202));
+        let table = standings.table(BlockNumber(14_400));
         assert!(table.held.is_empty());
         assert_eq!(only_family(&table).owner, owner(BOB));
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use node_core::id::{Hotkey, RunId, SubmissionId};
-use node_core::machine::account::{Account, EpochAccount, UploadRefused};
+use node_core::machine::account::{Account, EpochAccount, Merit, UploadRefused};
 use node_core::machine::places::Places;
 use node_core::machine::Machine;
 use node_core::queue_place::{Place, QueuePlaces};
@@ -51,7 +51,7 @@ pub(crate) enum Answer {
     /// About [`Question::OfHotkey`]: the latest commitment first, at most [`OF_HOTKEY_MAX`].
     OfHotkey(Vec<Known>),
     /// About [`Question::Leaderboard`].
-    Leaderboard(Option<EpochAccount>, Vec<Submission>),
+    Leaderboard(Option<EpochAccount>, Vec<(Merit, Submission)>),
     /// About [`Question::Places`].
     Places(Places),
     /// About [`Question::Epoch`].
@@ -133,7 +133,8 @@ impl Desk {
                 Answer::OfHotkey(known.collect())
             }
             Question::Leaderboard => {
-                let ranked = machine.ranking().into_iter().take(RANKED_MAX).cloned().collect();
+                let ranked = machine.ranking().into_iter().take(RANKED_MAX);
+                let ranked = ranked.map(|(merit, one)| (merit, one.clone())).collect();
                 Answer::Leaderboard(machine.epoch_account(), ranked)
             }
             Question::Places => Answer::Places(machine.places()),

@@ -1,6 +1,8 @@
 //! What the public interface says, as JSON. Names are stable: fields are added, never renamed.
 
-use node_core::machine::account::{Account, EpochAccount};
+use node_core::admission::Rejection;
+use node_core::funnel::Passage;
+use node_core::machine::account::{Account, EpochAccount, Merit};
 use node_core::machine::places::{Place as PlaceOf, Places, Worth};
 use node_core::points::bits_per_byte;
 use node_core::queue_place::{Cause, Place};
@@ -79,12 +81,19 @@ pub(super) struct SubmissionAnswer {
     pub(super) detail: String,
     /// Stage of the funnel in which it is, or ended: 0 is admission.
     pub(super) tier: u8,
+    /// What becomes of it in that tier: `open` while that is not known, `passes`, `audit` (it goes
+    /// on to see whether the tier errs) or `out`; null where nobody passes, as there is one tier.
+    pub(super) passage: Option<&'static str>,
     /// Why it has no score, if it has none and will have none.
     pub(super) error: Option<String>,
     /// The rule that it broke, if one.
     pub(super) evidence: Option<EvidenceAnswer>,
-    /// From 0 to 1.
+    /// What gates in shadow found in its files; it costs nothing yet.
+    pub(super) flags: Vec<EvidenceAnswer>,
+    /// From 0 to 1, in the tier `score_tier`.
     pub(super) final_score: Option<f64>,
+    /// The latest tier in which it has a score.
+    pub(super) score_tier: Option<u8>,
     /// Where it stands among those that are not decided.
     pub(super) queue: Option<QueueAnswer>,
     /// What the language model said that this validator asks, if it asks one.
@@ -224,6 +233,15 @@ pub(super) struct MetricsAnswer {
     pub(super) covered_bytes: u64,
     /// Parameters of the model.
     pub(super) parameters: u64,
+    /// Of them, those that got no gradient from a first batch, as the container says; null where
+    /// that was not looked at.
+    pub(super) idle_parameters: Option<u64>,
+    /// Most memory of its devices that it used, bytes, as the container says.
+    pub(super) peak_device_bytes: u64,
+    /// How often each hook that is there was called, as the container says.
+    pub(super) hooks_used: std::collections::BTreeMap<&'static str, u32>,
+    /// What the gate of the untrained model found, where it is in shadow.
+    pub(super) flags: Vec<&'static str>,
     /// Bits per byte over the run.
     pub(super) loss_curve: Vec<f64>,
 }
@@ -241,7 +259,9 @@ pub(super) struct Ranked {
     pub(super) code_hash: String,
     /// Block of the commitment.
     pub(super) committed_at: u64,
-    /// From 0 to 1.
+    /// The latest tier in which it has a score; who got further stands before who did not.
+    pub(super) tier: u8,
+    /// From 0 to 1, in that tier.
     pub(super) final_score: f64,
 }
 
@@ -348,12 +368,9 @@ fn from_micro(value: u64) -> f64 {
 pub(super) fn submission(known: Known) -> SubmissionAnswer {
     let Known { account, place, runs } = known;
     let tier = tier(&account, &runs);
-    let Account { submission, explanation, outcomes, metrics, review } = account;
-    let (status, error, evidence) = stage(&submission.state);
-    let final_score = match submission.state {
-        SubmissionState::Scored { points } => Some(score(points)),
-        _ => None,
-    };
+    let Account { submission, explanation, outcomes, metrics, merit, passage, flags, review } =
+        account;
+    let (status, error, broken) = stage(&submission.state);
     SubmissionAnswer {
         id: submission.id.to_string(),
         hotkey: submission.hotkey.to_string(),
@@ -362,9 +379,12 @@ pub(super) fn submission(known: Known) -> SubmissionAnswer {
         status,
         detail: submission.state.to_string(),
         tier,
+        passage: passage.map(Passage::name),
         error,
-        evidence,
-        final_score,
+        evidence: broken,
+        flags: flags.iter().map(evidence).collect(),
+        final_score: merit.map(|merit| score(merit.points)),
+        score_tier: merit.map(|merit| merit.tier),
         queue: place.map(queue),
         review: review.map(|(model, review)| ReviewAnswer {
             model,
@@ -409,6 +429,16 @@ fn run(run: &LiveRun) -> RunAnswer {
     }
 }
 
+fn evidence(rejection: &Rejection) -> EvidenceAnswer {
+    EvidenceAnswer {
+        rule: rejection.rule.id(),
+        file: rejection.file.clone(),
+        line: rejection.line,
+        snippet: rejection.snippet.map(|snippet| snippet.to_string()),
+        detail: rejection.detail.clone(),
+    }
+}
+
 fn stage(state: &SubmissionState) -> (&'static str, Option<String>, Option<EvidenceAnswer>) {
     match state {
         SubmissionState::Committed { .. } => ("committed", None, None),
@@ -416,14 +446,7 @@ fn stage(state: &SubmissionState) -> (&'static str, Option<String>, Option<Evide
         SubmissionState::Admitted => ("admitted", None, None),
         SubmissionState::Held { .. } => ("held", None, None),
         SubmissionState::Rejected { rejection } => {
-            let evidence = EvidenceAnswer {
-                rule: rejection.rule.id(),
-                file: rejection.file.clone(),
-                line: rejection.line,
-                snippet: rejection.snippet.map(|snippet| snippet.to_string()),
-                detail: rejection.detail.clone(),
-            };
-            ("rejected", Some(rejection.to_string()), Some(evidence))
+            ("rejected", Some(rejection.to_string()), Some(evidence(rejection)))
         }
         SubmissionState::Scored { .. } => ("scored", None, None),
         SubmissionState::Failed { ending } => ("failed", Some(ending.to_string()), None),
@@ -470,6 +493,10 @@ fn measured(metrics: &node_core::evidence::Metrics) -> MetricsAnswer {
         heldout_bits_per_byte_untrained: from_nano(metrics.heldout_init_nanobpb),
         covered_bytes: metrics.covered_bytes,
         parameters: metrics.parameters,
+        idle_parameters: metrics.conduct.idle_parameters,
+        peak_device_bytes: metrics.conduct.peak_device_bytes,
+        hooks_used: metrics.conduct.hooks_used.iter().map(|(h, n)| (h.name(), *n)).collect(),
+        flags: metrics.conduct.flags.iter().map(|flag| flag.name()).collect(),
         loss_curve: metrics.loss_curve_microbpb.iter().map(|p| f64::from(*p) / 1e6).collect(),
     }
 }
@@ -538,20 +565,21 @@ pub(super) fn training_variants(
     places.recipes.iter().filter_map(answer).filter(wanted).take(limit).collect()
 }
 
-pub(super) fn leaderboard(epoch: Option<EpochAccount>, ranked: &[Submission]) -> Leaderboard {
-    let line = |(rank, one): (usize, &Submission)| {
-        let SubmissionState::Scored { points } = one.state else { return None };
-        Some(Ranked {
-            rank,
-            id: one.id.to_string(),
-            hotkey: one.hotkey.to_string(),
-            code_hash: one.content.to_string(),
-            committed_at: one.committed_at.0,
-            final_score: score(points),
-        })
+pub(super) fn leaderboard(
+    epoch: Option<EpochAccount>,
+    ranked: &[(Merit, Submission)],
+) -> Leaderboard {
+    let line = |(rank, (merit, one)): (usize, &(Merit, Submission))| Ranked {
+        rank,
+        id: one.id.to_string(),
+        hotkey: one.hotkey.to_string(),
+        code_hash: one.content.to_string(),
+        committed_at: one.committed_at.0,
+        tier: merit.tier,
+        final_score: score(merit.points),
     };
     Leaderboard {
         epoch_id: epoch.map(|epoch| epoch.index.0),
-        submissions: (1..).zip(ranked).filter_map(line).collect(),
+        submissions: (1..).zip(ranked).map(line).collect(),
     }
 }

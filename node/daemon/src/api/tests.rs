@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use node_chain::Keypair;
+use node_core::funnel::Passage;
 use node_core::id::{BlockHash, ContentDigest, Digest, Hotkey, SubmissionId};
 use node_core::lease::Explanation;
-use node_core::machine::account::{Account, EpochAccount, UploadRefused};
+use node_core::machine::account::{Account, EpochAccount, Merit, UploadRefused};
 use node_core::machine::places::{Place as Standing, Places, Worth};
 use node_core::policy::Policy;
 use node_core::queue_place::{Cause, Moved, Place};
@@ -39,6 +40,9 @@ fn known(moved: Moved) -> Known {
         explanation: Explanation { required: 2, ..Explanation::default() },
         outcomes: Vec::new(),
         metrics: None,
+        merit: Some(Merit { tier: 1, points: 250_000_000 }),
+        passage: Some(Passage::Passes),
+        flags: Vec::new(),
         review: None,
     };
     let attempt = AttemptStatus {
@@ -103,7 +107,10 @@ fn answer(question: &Question) -> Answer {
             Answer::Submission(Some(Box::new(known(moved))))
         }
         Question::Submission(_) => Answer::Submission(None),
-        Question::Leaderboard => Answer::Leaderboard(Some(epoch), vec![submission(500_000_000)]),
+        Question::Leaderboard => {
+            let merit = Merit { tier: 2, points: 500_000_000 };
+            Answer::Leaderboard(Some(epoch), vec![(merit, submission(500_000_000))])
+        }
         Question::Places => Answer::Places(places()),
         Question::Epoch => Answer::Epoch(Some(epoch)),
         Question::Points => {

@@ -2,6 +2,8 @@
 
 mod render;
 
+use std::path::PathBuf;
+
 use clap::Args;
 use node_core::funnel::{Scale, Task, TierReport};
 use node_core::id::SubmissionId;
@@ -9,12 +11,13 @@ use node_core::scaling::{fit, Fit, Recommendation, Run, Runs};
 use serde::Serialize;
 
 use super::report::{ask, Asked};
+use super::scaling::read;
 use super::submissions::find;
 use super::ConfigFlags;
 use crate::exit::ExitReason;
 use crate::failure::Failure;
 use crate::output;
-use crate::status::{FamilyStatus, ReferenceStatus, StatusReport, SubmissionStatus};
+use crate::status::{FamilyStatus, HeldStatus, ReferenceStatus, StatusReport, SubmissionStatus};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,11 +25,12 @@ Examples:
   assay report > CARD.md
   assay report 7866e9f2                        of another submission
   assay report --flops 1e20                    with the size to train with that budget
+  assay report --flops 1e20 --runs RUNS        the same, with more runs than the funnel's
   assay report --json | jq .fit.slope
 
 The winner is who got furthest in the funnel, there with the most points. A law of scaling is fitted
-to its runs of several sizes, as far as there are enough; `assay scaling plan` says which runs a
-recommendation needs.
+to its runs of several sizes, as far as there are enough. The funnel's three sizes give a slope; for
+a recommendation train what `assay scaling plan` says, and give those runs with `--runs`.
 
 Exit codes: 0 shown; 1 nobody has a score, or no such submission; 3 not running or not answering.";
 
@@ -41,6 +45,11 @@ pub struct ReportCommand {
     /// Floating point operations of the training to recommend a size for
     #[arg(long, value_name = "C")]
     flops: Option<f64>,
+
+    /// Further runs of this submission, in a file as `assay scaling fit` takes it: they are fitted
+    /// together with those that the node measured
+    #[arg(long, value_name = "FILE")]
+    runs: Option<PathBuf>,
 
     /// Print JSON
     #[arg(long)]
@@ -64,6 +73,8 @@ pub(super) struct ModelCard<'a> {
     pub(super) submission: &'a SubmissionStatus,
     /// The families in which it holds a place.
     pub(super) families: Vec<&'a FamilyStatus>,
+    /// The hold of its architecture, if its family is not clear.
+    pub(super) held: Option<&'a HeldStatus>,
     /// What its sizes say; `None` if they are too few.
     pub(super) fit: Option<Fit>,
     /// Why there is no fit.
@@ -94,7 +105,9 @@ impl ReportCommand {
                     .hint("`assay submissions list` says how far each of them is")
             })?,
         };
-        let card = card(&report, row, winner.map(|winner| winner.id), self.flops);
+        let further = self.runs.as_deref().map(read::runs).transpose()?;
+        let further = further.as_ref().map(Runs::all).unwrap_or_default();
+        let card = card(&report, row, winner.map(|winner| winner.id), self.flops, further);
         let text = if self.json {
             serde_json::to_string_pretty(&card).map_err(Failure::unexpected)?
         } else {
@@ -123,13 +136,15 @@ fn card<'a>(
     row: &'a SubmissionStatus,
     winner: Option<SubmissionId>,
     flops: Option<f64>,
+    further: &[Run],
 ) -> ModelCard<'a> {
     let holds = |family: &&FamilyStatus| {
         let recipe = family.recipe.as_ref().and_then(|recipe| recipe.submission);
         family.architecture.submission == Some(row.id) || recipe == Some(row.id)
     };
     let families = report.funnel.families.iter().flatten().filter(holds).collect();
-    let runs = Runs::new(runs(row));
+    let held = report.funnel.held.iter().find(|held| held.submission == row.id);
+    let runs = Runs::new(runs(row).into_iter().chain(further.iter().copied()).collect());
     let fitted = runs.as_ref().map_err(ToString::to_string).and_then(|runs| {
         fit(runs, 0).map(|fit| (fit, runs)).map_err(|refused| refused.to_string())
     });
@@ -150,6 +165,7 @@ fn card<'a>(
         is_winner: winner == Some(row.id),
         submission: row,
         families,
+        held,
         fit,
         no_fit,
         recommendation,
@@ -260,10 +276,38 @@ mod tests {
     fn three_sizes_give_a_slope_and_no_recommendation() {
         let report = finalist();
         let row = winner(&report).unwrap();
-        let card = card(&report, row, Some(row.id), Some(1e20));
+        let card = card(&report, row, Some(row.id), Some(1e20), &[]);
         assert!(card.fit.as_ref().unwrap().slope.slope < 0.0);
         assert!(card.recommendation.is_none() && card.no_recommendation.is_some());
         insta::assert_snapshot!("model_card", render::render(&card));
+    }
+
+    /// The published law, at four sizes, three lengths of text and two seeds.
+    fn published() -> Vec<Run> {
+        let law = |parameters: f64, tokens: f64| {
+            1.8172 + 482.01 / parameters.powf(0.3478) + 2085.43 / tokens.powf(0.3658)
+        };
+        let mut runs = Vec::new();
+        for parameters in [1_000_000_u64, 4_000_000, 16_000_000, 64_000_000] {
+            for tokens in [20_000_000_u64, 200_000_000, 2_000_000_000] {
+                #[allow(clippy::cast_precision_loss, reason = "far below 2^53")]
+                let bits_per_byte = law(parameters as f64, tokens as f64);
+                runs.extend([0, 1].map(|seed| Run { parameters, tokens, seed, bits_per_byte }));
+            }
+        }
+        runs
+    }
+
+    #[test]
+    fn with_the_runs_of_a_plan_the_card_recommends_a_size() {
+        let mut report = finalist();
+        report.submissions.iter_mut().for_each(|row| row.units.clear());
+        let row = report.submissions.iter().find(|row| row.points.is_some()).unwrap();
+        let card = card(&report, row, Some(row.id), Some(1e20), &published());
+        let recommended = card.recommendation.as_ref().unwrap();
+        let billions = recommended.optimum.parameters / 1e9;
+        assert!((0.75..0.95).contains(&billions), "{recommended:?}");
+        assert!(render::render(&card).contains("## Recommendation"));
     }
 
     #[test]
@@ -271,7 +315,7 @@ mod tests {
         let mut report = finalist();
         report.submissions.iter_mut().for_each(|row| row.units.truncate(1));
         let row = winner(&report).unwrap();
-        let card = card(&report, row, None, None);
+        let card = card(&report, row, None, None, &[]);
         assert!(card.fit.is_none() && !card.is_winner);
         assert!(render::render(&card).contains(card.no_fit.as_ref().unwrap()));
     }

@@ -1,6 +1,6 @@
 //! `assay scaling`: how loss falls with size and text, and what to train next.
 
-mod read;
+pub(super) mod read;
 mod render;
 
 pub(in crate::cli) use render::{fit as fit_text, recommendation as recommendation_text};

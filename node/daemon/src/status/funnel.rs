@@ -5,8 +5,10 @@ use node_core::funnel::{MemberState, Passage, Task, TierReport, UnitPlan};
 use node_core::id::{Hotkey, SubmissionId};
 use node_core::machine::Machine;
 use node_core::points::bits_per_byte;
+use node_core::priority::Priority;
 use node_core::reward::{Champion, Family, FamilyId};
 use node_core::round::Verdict;
+use node_core::submission::Submission;
 use node_core::unit::BlockNumber;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +20,10 @@ pub struct FunnelStatus {
     /// Families and their best, at the start of the present epoch; `None` while nothing is paid by
     /// places: the policy pays points, or the references are not measured.
     pub families: Option<Vec<FamilyStatus>>,
+    /// Architectures that are neither clearly of a family nor clearly none of it: not paid before
+    /// their hold is over, and then variants of the nearest.
+    #[serde(default)]
+    pub held: Vec<HeldStatus>,
     /// The references that others are compared with; none under a policy that needs none.
     #[serde(default)]
     pub references: Vec<ReferenceStatus>,
@@ -30,6 +36,17 @@ pub struct ReferenceStatus {
     pub name: String,
     /// What its units measured so far.
     pub units: Vec<UnitStatus>,
+}
+
+/// An architecture whose family is not clear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldStatus {
+    /// The submission.
+    pub submission: SubmissionId,
+    /// The family that it is most like.
+    pub nearest: FamilyId,
+    /// From this block on it is a variant of that one.
+    pub until: BlockNumber,
 }
 
 /// A family of architectures.
@@ -96,7 +113,14 @@ impl FunnelStatus {
     #[must_use]
     pub fn of(machine: &Machine) -> Self {
         let at = machine.view().map(|view| view.epoch.last_epoch_block).unwrap_or_default();
-        let families = machine.table(at).map(|table| {
+        let table = machine.table(at);
+        let held = table.iter().flat_map(|table| &table.held).map(|held| HeldStatus {
+            submission: submission_of(&held.priority),
+            nearest: held.nearest,
+            until: held.until,
+        });
+        let held = held.collect();
+        let families = table.map(|table| {
             let family = |(id, family): (&FamilyId, &Family)| family_status(*id, family);
             table.families.iter().map(family).collect()
         });
@@ -105,7 +129,7 @@ impl FunnelStatus {
             units: units(machine, &id),
         };
         let references = machine.references().map(reference).collect();
-        Self { tiers: machine.funnel_report(), families, references }
+        Self { tiers: machine.funnel_report(), families, held, references }
     }
 }
 
@@ -118,13 +142,14 @@ fn family_status(id: FamilyId, family: &Family) -> FamilyStatus {
     }
 }
 
+fn submission_of(priority: &Priority) -> SubmissionId {
+    Submission::identity(&priority.author, priority.block, &priority.content)
+}
+
 fn champion_status(champion: &Champion) -> ChampionStatus {
-    let submission = champion.priority.map(|one| {
-        node_core::submission::Submission::identity(&one.author, one.block, &one.content)
-    });
     ChampionStatus {
         author: champion.priority.map(|one| one.author),
-        submission,
+        submission: champion.priority.as_ref().map(submission_of),
         since: champion.priority.map(|one| one.block),
         quality_nano: champion.quality.mean_nano,
     }

@@ -31,7 +31,8 @@ pub use describe::{describe, HostFacts};
 pub use device::{DeviceStatus, GpuStatus, HealthStatus, IdleGapStatus};
 pub use find::{find, Found, FoundStatus, NotFound};
 pub use funnel::{
-    ChampionStatus, FamilyStatus, FunnelStatus, PlaceStatus, ReferenceStatus, UnitStatus,
+    ChampionStatus, FamilyStatus, FunnelStatus, HeldStatus, PlaceStatus, ReferenceStatus,
+    UnitStatus,
 };
 pub(crate) use gates::GATE_NEXT_STEP;
 pub use journal::JournalStatus;

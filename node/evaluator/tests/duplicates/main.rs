@@ -13,9 +13,10 @@ use std::path::{Path, PathBuf};
 
 use disguise::{moved, reformatted, renamed, reordered, Files};
 use node_core::admission::Rule;
-use node_core::duplicates::{judge, Judgement, Priority, Sketch, SketchIndex, Work};
+use node_core::duplicates::{judge, Judgement, Sketch, SketchIndex, Work};
 use node_core::id::{Hotkey, SubmissionId};
 use node_core::policy::{DuplicateRules, Policy};
+use node_core::priority::Priority;
 use node_core::unit::BlockNumber;
 use node_evaluator::archive::{content_digest, pack, read_archive, Archive};
 use node_evaluator::fingerprint::{shingles, sketch};
@@ -63,15 +64,18 @@ fn disguised(files: &Files) -> Files {
     moved(&reordered(&reformatted(&renamed(files))))
 }
 
+fn priority(block: u64, author: u8, files: &Files) -> Priority {
+    let (block, content) = (BlockNumber(block), content_digest(files));
+    Priority { block, content, author: Hotkey([author; 32]) }
+}
+
 fn work(number: u8, files: &Files) -> (SubmissionId, Work) {
-    let priority = Priority { block: BlockNumber(10), content: content_digest(files) };
-    let work = Work { hotkey: Hotkey([number; 32]), priority, sketch: sketched(files) };
-    (SubmissionId([number; 32]), work)
+    let priority = priority(10, number, files);
+    (SubmissionId([number; 32]), Work { priority, sketch: sketched(files) })
 }
 
 fn judged(index: &SketchIndex, files: &Files) -> Judgement {
-    let priority = Priority { block: BlockNumber(20), content: content_digest(files) };
-    judge(index, &DuplicateRules::default(), &sketched(files), &Hotkey([99; 32]), priority)
+    judge(index, &DuplicateRules::default(), &sketched(files), priority(20, 99, files))
 }
 
 #[test]
@@ -175,11 +179,13 @@ fn deeper_changes_cost_a_copy_little_of_its_similarity() {
 }
 
 #[test]
-fn what_the_references_contain_says_nothing() {
+fn what_everybody_begins_with_says_nothing() {
     let list = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/fingerprint/references.txt");
     let mut shipped = references();
     let trainer = Files::from([("training.py".to_owned(), TRAINER.as_bytes().to_vec())]);
     shipped.insert("trainer".to_owned(), trainer);
+    // What `assay miner init` writes beside the references.
+    shipped.extend(fixtures("submissions").into_iter().filter(|(name, _)| name == "hooks"));
     let all: BTreeSet<u64> = shipped.values().flat_map(|files| shingles(files).unwrap()).collect();
     let lines: String = all.iter().map(|shingle| format!("{shingle:016x}\n")).collect();
     if std::env::var_os("ASSAY_TEST_WRITE_REFERENCES").is_some() {

@@ -83,6 +83,13 @@ fn the_best_quarter_of_a_window_goes_on_and_all_nodes_agree_who() {
             assert_eq!(place(&world, node, *id), (1, Passage::Out));
             assert_eq!(decided(&world, node, *id, 2), [0; 0]);
         }
+        // Who got further stands before who did not.
+        let ranking = world.hosts[node].machine().ranking();
+        let ranked: Vec<(u8, SubmissionId)> =
+            ranking.into_iter().map(|(merit, one)| (merit.tier, one.id)).collect();
+        // The first one may be on its way through the last tier.
+        assert!(ranked[0].0 >= 2 && ranked[0].1 == ids[0], "{ranked:?}");
+        assert_eq!(ranked[1..3], [(2, ids[1]), (1, ids[2])]);
         // One of two passes the second tier, since a tenth of two is none.
         assert_eq!(place(&world, node, ids[1]), (2, Passage::Out));
     }
@@ -94,6 +101,35 @@ fn the_best_quarter_of_a_window_goes_on_and_all_nodes_agree_who() {
     assert_eq!((reports[0][0].entered, reports[0][0].passed, reports[0][1].passed), (8, 2, 1));
     assert_eq!(reports[0][0].tau_to_next_ppm, Some(1_000_000));
     assert!(reports.iter().all(|report| report[1].entered == 2));
+}
+
+#[test]
+fn a_newer_commitment_takes_no_place_from_the_one_that_entered_a_tier() {
+    let (mut world, ids) = one_window(31, 2, 2, policy(1));
+    world.run_until(900_000, "the best entered the second tier", |world| {
+        (0..2).all(|node| !decided(world, node, ids[0], 2).is_empty())
+    });
+    let (newer, _) = submit(&mut world, 0);
+    world.run_until(3_000_000, "both pass all tiers", |world| {
+        (0..2).all(|node| [ids[0], newer].iter().all(|id| decided(world, node, *id, 3).len() == 8))
+    });
+}
+
+#[test]
+fn a_commitment_that_is_passed_over_takes_nothing_from_the_first() {
+    let mut world = World::with_policy(32, 1, 1, policy(1));
+    world.hosts[0].devices = 0;
+    world.kill(0);
+    world.start(0);
+    let (first, _) = submit(&mut world, 0);
+    world.run_for(3 * BLOCK_MS);
+    let (too_soon, _) = submit(&mut world, 0);
+    world.run_for(3 * BLOCK_MS);
+    assert_eq!(world.state(0, too_soon), None);
+    world.hosts[0].devices = 1;
+    world.kill(0);
+    world.start(0);
+    world.run_until(120_000, "the first is scored", |world| decided(world, 0, first, 1) == [0]);
 }
 
 #[test]

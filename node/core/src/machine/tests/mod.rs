@@ -1,7 +1,7 @@
 //! The machine in a simulated world: claims about what it does, step by step and by seed.
 //!
-//! `world`, `host`, `chain`, `perform`, `asking`, `operator`, `checks` and `prng` make the world; the
-//! other files hold claims.
+//! `world`, `host`, `chain`, `perform`, `asking`, `operator`, `checks` and `prng` make the world;
+//! the other files hold claims.
 
 mod adverse;
 mod asking;

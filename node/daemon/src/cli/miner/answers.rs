@@ -1,6 +1,8 @@
 //! What a validator tells about a submission, as far as it is shown. Validators have other versions
 //! than this program: what one does not tell is left out.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 /// `GET /v1/submissions?hotkey=`.
@@ -21,8 +23,11 @@ pub(super) struct Submission {
     pub(super) status: String,
     pub(super) detail: String,
     pub(super) tier: Option<u8>,
+    pub(super) passage: Option<String>,
     pub(super) evidence: Option<Evidence>,
+    pub(super) flags: Vec<Evidence>,
     pub(super) final_score: Option<f64>,
+    pub(super) score_tier: Option<u8>,
     pub(super) queue: Option<Queue>,
     pub(super) review: Option<Review>,
     pub(super) evaluation: Option<String>,
@@ -105,5 +110,9 @@ pub(super) struct Metrics {
     pub(super) heldout_bits_per_byte_untrained: f64,
     pub(super) covered_bytes: u64,
     pub(super) parameters: u64,
+    pub(super) idle_parameters: Option<u64>,
+    pub(super) peak_device_bytes: u64,
+    pub(super) hooks_used: BTreeMap<String, u32>,
+    pub(super) flags: Vec<String>,
     pub(super) loss_curve: Vec<f64>,
 }

@@ -20,11 +20,13 @@ const TRIALS_MAX: usize = 16;
 /// What is said of one submission: (name, text), in the order in which it matters.
 pub(super) fn rows(submission: &Submission) -> Vec<(&'static str, String)> {
     let tier = submission.tier.map_or_else(String::new, |tier| format!(", tier {tier}"));
-    let mut rows = vec![("state", format!("{}{tier}", one_line(&submission.status)))];
+    let passage = submission.passage.as_deref().map_or_else(String::new, passage_text);
+    let mut rows = vec![("state", format!("{}{tier}{passage}", one_line(&submission.status)))];
     if submission.evidence.is_none() {
         rows.push(("because", one_line(&submission.detail)));
     }
     rows.extend(submission.evidence.iter().flat_map(evidence));
+    rows.extend(submission.flags.iter().map(|flag| ("in shadow", flag_text(flag))));
     rows.extend(submission.queue.iter().flat_map(queue));
     rows.extend(submission.review.iter().map(|review| {
         let (model, opinion) = (one_line(&review.model), one_line(&review.opinion));
@@ -39,10 +41,32 @@ pub(super) fn rows(submission: &Submission) -> Vec<(&'static str, String)> {
         let (have, of) = (submission.evaluated_by.len(), submission.results_required);
         rows.push(("results", format!("{have} of {of} validators")));
     }
-    rows.extend(submission.final_score.map(|score| ("score", format!("{score:.6}"))));
+    rows.extend(submission.final_score.map(|score| {
+        let tier =
+            submission.score_tier.map_or_else(String::new, |tier| format!(" in tier {tier}"));
+        ("score", format!("{score:.6}{tier}"))
+    }));
     rows.extend(submission.trials.iter().take(TRIALS_MAX).map(|one| ("trial", trial(one))));
     rows.extend(submission.metrics.iter().flat_map(measured));
     rows
+}
+
+/// What becomes of it in its tier, behind the tier's number.
+fn passage_text(passage: &str) -> String {
+    match passage {
+        "open" => ", who passes is not decided".to_owned(),
+        "passes" => ", passes".to_owned(),
+        "audit" => ", passes to see whether the tier errs".to_owned(),
+        "out" => ", went no further".to_owned(),
+        other => format!(", {}", one_line(other)),
+    }
+}
+
+/// What a gate that only flags found.
+fn flag_text(flag: &Evidence) -> String {
+    let line = flag.line.map_or_else(String::new, |line| format!(":{line}"));
+    let file = flag.file.as_deref().map_or_else(String::new, |file| format!(" in {file}{line}"));
+    one_line(&format!("{}{file}: {}", flag.rule, flag.detail))
 }
 
 fn evidence(evidence: &Evidence) -> Vec<(&'static str, String)> {
@@ -100,7 +124,24 @@ fn measured(metrics: &Metrics) -> Vec<(&'static str, String)> {
     }));
     let (before, after) = (metrics.heldout_bits_per_byte_untrained, metrics.heldout_bits_per_byte);
     rows.push(("held out", format!("{before:.4} untrained, {after:.4} trained")));
-    rows.push(("parameters", grouped(metrics.parameters)));
+    let idle = metrics.idle_parameters.filter(|idle| *idle > 0);
+    let idle = idle
+        .map_or_else(String::new, |idle| format!(", {} of them without a gradient", grouped(idle)));
+    rows.push(("parameters", format!("{}{idle}", grouped(metrics.parameters))));
+    if metrics.peak_device_bytes > 0 {
+        rows.push((
+            "memory",
+            format!("{} MiB of its devices", grouped(metrics.peak_device_bytes >> 20)),
+        ));
+    }
+    if !metrics.hooks_used.is_empty() {
+        let used = metrics.hooks_used.iter();
+        let used: Vec<String> = used.map(|(hook, uses)| format!("{hook} {uses}")).collect();
+        rows.push(("hooks", one_line(&used.join(", "))));
+    }
+    if !metrics.flags.is_empty() {
+        rows.push(("in shadow", one_line(&metrics.flags.join(", "))));
+    }
     rows.extend(sparkline(&metrics.loss_curve).map(|curve| ("curve", curve)));
     rows
 }
@@ -249,12 +290,17 @@ mod tests {
     fn scored() -> Submission {
         submission(serde_json::json!({
             "id": "ab", "hotkey": "5F", "committed_at": 7, "code_hash": "cd",
-            "status": "scored", "detail": "scored with 255000000 points", "tier": 1,
-            "final_score": 0.255, "results_required": 1, "evaluated_by": ["5G"],
+            "status": "scored", "detail": "scored with 255000000 points", "tier": 2,
+            "passage": "out", "final_score": 0.255, "score_tier": 2,
+            "flags": [{"rule": "source-import", "file": "training.py", "line": 3,
+                "detail": "`os` may not be imported"}],
+            "results_required": 1, "evaluated_by": ["5G"],
             "trials": [{"tier": 1, "unit": 0, "verdict": "scored", "score": 0.255}],
             "metrics": {"bits_per_byte": 2.88, "heldout_bits_per_byte": 2.7,
                 "heldout_bits_per_byte_untrained": 8.1, "covered_bytes": 200_000,
-                "parameters": 361_000, "loss_curve": [8.0, 6.0, 4.0, 3.0, 2.5, 2.4, 2.3, 2.2]}
+                "parameters": 361_000, "idle_parameters": 12, "peak_device_bytes": 5_000_000,
+                "hooks_used": {"get_recipe": 1, "train_step": 195},
+                "loss_curve": [8.0, 6.0, 4.0, 3.0, 2.5, 2.4, 2.3, 2.2]}
         }))
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use node_core::evidence::ProbeFigure;
 use node_core::funnel::{Scale, Task, TierReport, Trainer};
+use node_core::reward::FamilyId;
 use node_evaluator::probes::Probe;
 
 use super::ModelCard;
@@ -56,7 +57,7 @@ fn lineage(card: &ModelCard<'_>) -> String {
     for family in &card.families {
         let holds = |champion: &ChampionStatus| champion.submission == Some(row.id);
         let quality = |champion: &ChampionStatus| thousandths(champion.quality_nano);
-        let name: String = family.id.0.to_string().chars().take(8).collect();
+        let name = short(family.id);
         if holds(&family.architecture) {
             let of = quality(&family.architecture);
             lines.push((
@@ -69,7 +70,18 @@ fn lineage(card: &ModelCard<'_>) -> String {
             lines.push(("recipe", format!("the best of family {name}, adds {adds}")));
         }
     }
+    if let Some(held) = card.held {
+        let (name, until) = (short(held.nearest), held.until);
+        let text =
+            format!("not paid before block {until}: most like family {name}, not clearly of it");
+        lines.push(("held", text));
+    }
     lines.iter().map(|(name, text)| format!("- {name}: {text}\n")).collect()
+}
+
+/// The beginning of a family's name.
+fn short(family: FamilyId) -> String {
+    family.0.to_string().chars().take(8).collect()
 }
 
 /// `1.070` of 1,070,000,000.

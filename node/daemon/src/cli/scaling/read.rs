@@ -58,7 +58,7 @@ struct Line {
 /// # Errors
 ///
 /// A [`Failure`] that names the line and the next step.
-pub(super) fn runs(path: &Path) -> Result<Runs, Failure> {
+pub(in crate::cli) fn runs(path: &Path) -> Result<Runs, Failure> {
     let hint = "each line is a run, as `assay scaling fit --help` shows";
     read(path).and_then(|text| parse(&text)).map_err(|refused| {
         let hint = match &refused {
