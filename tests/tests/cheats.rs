@@ -3,7 +3,8 @@
 //!
 //! Every project meets the rules before the container under `dev`. Those that are admitted run
 //! under `dev`; those that end otherwise where the gates are in shadow run under `dev-open`, too.
-//! Budgets are a few batches. No completed run of a cheat has more points than its honest twin.
+//! Budgets are a quarter of the policy's. No completed run of a cheat has more points than its
+//! honest twin.
 
 #![allow(clippy::unwrap_used, reason = "a test states facts; a broken one should stop at once")]
 
@@ -34,10 +35,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 const IMAGE: &str = "assay-evaluator:cpu";
 
 /// Of the training budget.
-const BATCHES: u64 = 8;
-
-/// The largest bonus that breaks ties, in points: a thousandth of all.
-const TIE_POINTS: u64 = 1_000_000;
+const BATCHES: u64 = 48;
 
 /// Runs that are compared bit by bit.
 const RUN_TWICE: &str = "transformer-rope";
@@ -95,13 +93,19 @@ fn the_rules_before_the_container_refuse_what_the_table_says_and_nothing_else() 
             }
         }
         let (verdict, _) = admit(&packed.bytes, &packed.digest, &open);
-        assert!(matches!(verdict, Verdict::Admitted { .. }), "{row:?}: {verdict:?}");
+        // The contract is no gate that could be in shadow.
+        let breaks_contract = row.dev.starts_with("contract-");
+        let is_admitted = matches!(verdict, Verdict::Admitted { .. });
+        assert_eq!(is_admitted, !breaks_contract, "{row:?}: {verdict:?}");
     }
 }
 
 /// A policy with a small budget of text. Half of the batches are audited.
 fn short(mut policy: Policy) -> Policy {
     policy.meter.train_bytes = BATCHES * 16 * 64;
+    for tier in &mut policy.scoring.funnel.tiers {
+        tier.train_bytes = policy.meter.train_bytes;
+    }
     policy.meter.heldout_bytes = 1024;
     policy.meter.audits_per_mille = 500;
     policy.run.memory_mib = 1024;
@@ -251,7 +255,7 @@ fn differences(row: &Row, expected: &str, is_last: bool, (ending, metrics): &Ran
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn each_fixture_ends_as_the_table_says_and_no_cheat_has_more_points_than_its_twin() {
+async fn case_27_each_fixture_ends_as_the_table_says_and_no_cheat_has_more_points_than_its_twin() {
     let rows = endings().unwrap();
     let expected = |row: &Row, ending: &str| (row.name.clone(), ending.to_owned());
     let dev = rows.iter().filter(|row| !row.is_refused()).map(|row| expected(row, &row.dev));
@@ -274,12 +278,12 @@ async fn each_fixture_ends_as_the_table_says_and_no_cheat_has_more_points_than_i
             eprintln!("{}: {points} points", row.name);
             let Some(twin) = &row.twin else { continue };
             let honest = scored(&dev[twin]).unwrap();
-            if points > honest + TIE_POINTS {
+            if points > honest {
                 wrong.push(format!("{} gains: {points} points, {twin} {honest}", row.name));
             }
         }
     }
-    for honest in ["prism-fixed", "transformer-rope", "ssm", "hooks"] {
+    for honest in ["prism-fixed", "transformer-rope", "ssm", "hooks", "remembers-batches"] {
         // Better than knowing nothing, which is a ninth of all points.
         if scored(&dev[honest]).is_none_or(|points| points <= 112_000_000) {
             wrong.push(format!("{honest} has learned nothing"));

@@ -4,27 +4,33 @@
 
 #![allow(clippy::unwrap_used, reason = "a test states facts; a broken one should stop at once")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use assay_tests::chain::ChainOptions;
-use assay_tests::lab::Lab;
+use assay_tests::lab::{Lab, NETUID};
 use assay_tests::node::{Node, NodeOptions};
 use assay_tests::submissions::packed_fixture;
 use node_core::evidence::ProbeFigure;
 use node_core::funnel::{Passage, Scale, Task, Trainer};
-use node_core::id::ContentDigest;
+use node_core::id::{ContentDigest, Hotkey};
 use node_core::policy::ScoringRules;
-use node_daemon::status::{ReferenceStatus, StatusReport, SubmissionStatus, UnitStatus};
+use node_daemon::status::{StatusReport, SubmissionStatus, UnitStatus};
 use node_evaluator::probes::Probe;
 
 /// How long all tiers of all of them may take, on two slow cores.
-const ALL_TIERS_MAX: Duration = Duration::from_secs(1_800);
+const ALL_TIERS_MAX: Duration = Duration::from_secs(2_700);
+/// How long a vector takes that pays for what is decided: an epoch, and the next.
+const LAND_MAX: Duration = Duration::from_secs(120);
 /// How often the chain is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// A repaired design from elsewhere with a loop of its own, and one of hooks.
-const PROJECTS: [&str; 2] = ["prism-fixed", "hooks"];
+/// A repaired design from elsewhere with a loop of its own, one of hooks, and what the references
+/// are, as anybody may submit it.
+const PROJECTS: [&str; 4] = ["prism-fixed", "hooks", "transformer-rope", "ssm"];
+
+/// Uid of the first miner: the validator has the one before.
+const FIRST_MINER: u16 = 1;
 
 /// Parameters of the three sizes are at most these: the policy's cap, a quarter, a sixteenth.
 const SIZES_MAX: [u64; 3] = [300_000, 75_000, 18_750];
@@ -77,6 +83,12 @@ async fn the_best_of_a_window_passes_every_tier_and_is_paid_for_its_architecture
         check(names[&row.content], row);
     }
     check_funnel(&report);
+    let submitted = |wanted: &str| {
+        let mut rows = report.submissions.iter();
+        rows.find(|row| names[&row.content] == wanted).unwrap().units.as_slice()
+    };
+    check_probes(submitted("transformer-rope"), submitted("ssm"));
+    check_pay(&lab, &mut node, &report, &names).await;
     let (card, exit) = node.command("report", &["--flops", "1e20"]).await.unwrap();
     println!("{card}");
     assert_eq!(exit, 0, "{card}");
@@ -137,14 +149,42 @@ fn check_funnel(report: &StatusReport) {
     let references: Vec<&str> =
         report.funnel.references.iter().map(|reference| reference.name.as_str()).collect();
     assert_eq!(references, ["transformer-rope", "ssm"]);
-    check_probes(&report.funnel.references);
+    let [attention, recurrence] = report.funnel.references.as_slice() else { panic!() };
+    check_probes(&attention.units, &recurrence.units);
+}
+
+/// Who found a family is paid on chain.
+async fn check_pay(
+    lab: &Lab,
+    node: &mut Node,
+    report: &StatusReport,
+    names: &BTreeMap<ContentDigest, &str>,
+) {
+    let families = report.funnel.families.iter().flatten();
+    let owners: BTreeSet<Hotkey> = families.filter_map(|family| family.owner).collect();
+    let paid = report.submissions.iter().filter(|row| owners.contains(&row.hotkey));
+    let paid: BTreeSet<u16> = paid
+        .map(|row| PROJECTS.iter().position(|name| *name == names[&row.content]).unwrap())
+        .map(|miner| FIRST_MINER + u16::try_from(miner).unwrap())
+        .collect();
+    assert!(!paid.is_empty(), "{:#?}", report.funnel.families);
+    let pays = |vector: &[(u16, u16)]| {
+        let heavy = |uid: &u16| vector.iter().any(|(to, weight)| to == uid && *weight > 0);
+        paid.iter().all(heavy)
+    };
+    let has_landed = |report: &StatusReport| {
+        let landed = report.weights.last_landed.iter().flat_map(|landed| &landed.vector);
+        let vector: Vec<(u16, u16)> = landed.map(|(uid, weight)| (uid.0, *weight)).collect();
+        pays(&vector)
+    };
+    let report = node.wait_for("who found a family is paid", LAND_MAX, has_landed).await.unwrap();
+    let stored = lab.chain.stored_weights(NETUID, report.node.uid.unwrap().0).await.unwrap();
+    assert!(pays(&stored), "{paid:?} of {stored:?}");
 }
 
 /// The probes tell mechanisms apart: attention copies and finds what was shown, a recurrence of
 /// fixed half-lives does not within this budget; both read sentences better than a table of bytes.
-fn check_probes(references: &[ReferenceStatus]) {
-    let [attention, recurrence] = references else { panic!("two references: {references:#?}") };
-    let score = |reference: &ReferenceStatus, probe| score(&reference.units, probe);
+fn check_probes(attention: &[UnitStatus], recurrence: &[UnitStatus]) {
     for probe in [Probe::Induction { pairs: 3 }, Probe::Copy { train: 8, test: 8 }, Probe::MiniLm] {
         let (one, other) = (score(attention, probe), score(recurrence, probe));
         assert!(one > other, "{probe}: {one} and {other}");
