@@ -105,9 +105,14 @@ const _: () = assert!(PEER_CALL_MS_MAX * 2 < GONE_AFTER_MS && GONE_AFTER_MS < LE
 /// Questions in a row that a validator must have left unanswered, too.
 pub const GONE_FAILURES_MIN: u32 = 2;
 
+/// How long a block takes on the chains that this is for. Used where time that runs take has to be
+/// told in blocks: on a chain with faster blocks the bounds below hold, and no others.
+pub const BLOCK_TARGET_MS: u64 = 12_000;
+
 /// Blocks for which an evaluation may stand unsettled, per place in the ranking, before the next
-/// validator coordinates it as well. Lower: slow work is done twice. Higher: a coordinator that
-/// keeps work for itself holds it up for longer.
+/// validator coordinates it as well; at least twice as long as a lease of its tier lives. Lower:
+/// slow work is done twice. Higher: a coordinator that keeps work for itself holds it up for
+/// longer.
 pub const STUCK_BLOCKS: u64 = 1_200;
 
 /// Blocks after which a node evaluates for itself what only its own result is missing for: others
@@ -122,8 +127,9 @@ const _: () = assert!(FOR_ITSELF_AFTER_BLOCKS < STUCK_BLOCKS);
 pub const ENDPOINT_LAG_BLOCKS_MAX: u64 = 30;
 
 /// Blocks for which a validator may bring no result while there is work, until it is not waited for
-/// any more: it may have no device. Lower: one with slow runs is left out at first. Higher: beside
-/// one without a device the first results wait for longer.
+/// any more: it may have no device. At least as long as the longest lease of the policy lives.
+/// Lower: one with slow runs is left out at first. Higher: beside one without a device the first
+/// results wait for longer.
 pub const UNABLE_AFTER_BLOCKS: u64 = STUCK_BLOCKS / 4;
 
 /// Results that came too late, kept per submission as they came. Never scored.
@@ -348,6 +354,13 @@ pub const XID_BLAMED_MAX: usize = 8;
 
 /// Characters of an operator's reason.
 pub const ORDER_REASON_CHARS_MAX: usize = 200;
+
+/// Seeds below which a quality has no spread, and so is compared with nothing.
+pub const SEEDS_MIN: usize = 2;
+
+/// Bytes of predictions for one batch. Lower: fewer tokens fit a batch. Higher: a run costs the
+/// node that much memory, three times.
+pub const PREDICTION_BYTES_MAX: usize = 64 << 20;
 
 /// Shortens a foreign text to what evidence may carry.
 #[must_use]

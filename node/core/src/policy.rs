@@ -4,6 +4,7 @@
 //! a policy by its digest, which every lease and receipt carries.
 
 mod admission;
+mod check;
 mod duplicates;
 mod scoring;
 mod tokens;
@@ -16,6 +17,7 @@ use crate::id::{Digest, DigestBuilder};
 use crate::inventory::DeviceKind;
 use crate::limits::{LEASE_START_MS_MAX, LEASE_TOTAL_MS_MAX, LEASE_TTL_MS};
 
+pub use check::PolicyRefused;
 pub use tokens::TokenRules;
 pub use untrained::UntrainedRules;
 
@@ -393,7 +395,7 @@ impl RunLimits {
 mod tests {
     use super::*;
 
-    fn all_policies() -> [Policy; 6] {
+    pub(super) fn all_policies() -> [Policy; 6] {
         [
             Policy::quick(),
             Policy::dev(),

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Command::Devices(devices) => devices.execute(),
         Command::Device(device) => device.execute(),
         Command::Config(config) => config.execute(),
+        Command::Policy(policy) => policy.execute(),
         Command::Chain(chain) => chain.execute(),
         Command::Doctor(doctor) => doctor.execute(),
         Command::Weights(weights) => weights.execute(),

@@ -131,6 +131,47 @@ fn submit_refuses_before_it_needs_key_or_chain() {
 }
 
 #[test]
+fn a_policy_that_is_shown_is_a_file_for_another_with_a_name_of_its_own() {
+    let shown = Operator::new().run(&["policy", "show", "--set", "challenge.nas.policy=standard"]);
+    assert_eq!((shown.code, shown.stderr.as_str()), (0, ""));
+    assert!(shown.stdout.starts_with("# digest ") && shown.stdout.contains("name = \"standard\""));
+    let named = shown.stdout.replace("name = \"standard\"", "name = \"mine\"");
+    let with = |file: &str| {
+        let operator = Operator::new().with_file("policy.toml", file);
+        let path = operator.path("policy.toml").display().to_string();
+        operator.run(&[
+            "policy",
+            "show",
+            "--json",
+            "--set",
+            &format!("challenge.nas.policy_file={path}"),
+        ])
+    };
+    let mine = with(&named);
+    assert_eq!((mine.code, mine.stderr.as_str()), (0, ""));
+    let answer: serde_json::Value = serde_json::from_str(&mine.stdout).unwrap();
+    assert_eq!(answer["name"], "mine");
+    assert_eq!(answer["policy"]["run"]["device"], "gpu");
+    assert!(!shown.stdout.contains(answer["digest"].as_str().unwrap()));
+    for (file, told) in [
+        (shown.stdout.as_str(), "`standard` is built in"),
+        ("name = \"x\"\n[run]\ndevices = 4\n", "sets `run.devices`, which no policy has"),
+        (
+            "name = \"x\"\n[agreement]\nreplicas = 0\n",
+            "`agreement.replicas` is 0; it may be 1 to 5",
+        ),
+    ] {
+        let refused = with(file);
+        assert_eq!(refused.code, 64);
+        assert!(
+            refused.stderr.contains(told) && refused.stderr.contains("hint:"),
+            "{}",
+            refused.stderr
+        );
+    }
+}
+
+#[test]
 fn without_a_command_the_help_is_shown_and_no_hidden_command() {
     let said = Operator::new().run(&[]);
     assert_eq!(said.code, 64);

@@ -12,15 +12,14 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::SEEDS_MIN;
+
 /// One, in units of 1e-9.
 pub const NANO: u64 = 1_000_000_000;
 
 /// Largest quality, a thousand times the reference's. A reference with almost no points would
 /// else give numbers whose squares do not fit.
 pub const QUALITY_MAX: u64 = 1_000 * NANO;
-
-/// Seeds below which there is no spread, and so no comparison.
-pub const SEEDS_MIN: usize = 2;
 
 /// Why there is no quality.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -27,7 +27,6 @@ mod takeover;
 
 pub use attribution::{
     architecture_quality, recipe_quality, Attribution, NotAttributed, Quality, NANO, QUALITY_MAX,
-    SEEDS_MIN,
 };
 pub use decay::pay_ppb;
 pub use fingerprint::{family_of, Fingerprint, FingerprintError, Kinship, ROUNDS, SKETCH_MAX};

@@ -167,15 +167,17 @@ impl DoctorCommand {
         let mut found = vec![host::config(&settings, &config)];
         found.extend(host::data_dir(&config));
         found.push(host::journal(&config));
-        found.extend(host::gates(&config));
+        let (rules, policy) = host::policy(&config);
+        found.push(rules);
+        found.extend(policy.iter().flat_map(host::gates));
         let (key, hotkey) = host::key(&config);
         found.extend(key);
         let (chain, timelock, dataset, engine, devices, node) = tokio::join!(
             on_chain(&config, hotkey),
             within("timelock", host::timelock()),
-            within("dataset", host::dataset(&config)),
+            within("dataset", host::dataset(&config, policy.as_ref())),
             within("engine", host::engine(&config)),
-            within("devices", devices::devices(&config)),
+            within("devices", devices::devices(&config, policy.as_ref())),
             within("node", host::node(&config)),
         );
         for part in [chain, timelock, dataset, engine, devices, node] {

@@ -19,6 +19,7 @@ mod miner;
 mod model_card;
 mod operator;
 mod peers;
+mod policy;
 mod reference;
 mod replay;
 mod report;
@@ -80,6 +81,7 @@ pub enum Command {
     Device(device::DeviceCommand),
     Peers(peers::PeersCommand),
     Config(config::ConfigCommand),
+    Policy(policy::PolicyCommand),
     Chain(chain::ChainCommand),
     Doctor(doctor::DoctorCommand),
     Weights(weights::WeightsCommand),

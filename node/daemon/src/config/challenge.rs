@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use node_core::policy::Policy;
 
 use super::key::{Default, Key, Kind};
+use super::policy_file::{self, PolicyFileError};
 use super::reader::{boolean, choice, texts, url, Complaint, Reader};
 use super::{DataDir, Section};
 
@@ -19,6 +20,14 @@ const POLICY: Key = Key::new("challenge.nas.policy", Kind::Text, Default::Value(
          the rules' digest.",
     )
     .example("\"dev\"");
+
+const POLICY_FILE: Key = Key::new("challenge.nas.policy_file", Kind::Text, Default::Unset)
+    .about(
+        "A TOML file that changes numbers of `challenge.nas.policy` and gives what comes out a \
+         `name` of its own. `assay policy show` prints all that can be changed, and the digest by \
+         which validators compare their rules.",
+    )
+    .example("\"/etc/assay/policy.toml\"");
 
 const DATASET: Key = Key::new(
     "challenge.nas.dataset",
@@ -58,7 +67,7 @@ const HUGGING_FACE: Key = Key::new(
 pub(super) const SECTION: Section = Section {
     name: "challenge",
     about: "What is evaluated, and by which rules.",
-    keys: &[POLICY, DATASET, CONTENT_DIRS, PRIVATE_LOCATIONS, HUGGING_FACE],
+    keys: &[POLICY, POLICY_FILE, DATASET, CONTENT_DIRS, PRIVATE_LOCATIONS, HUGGING_FACE],
 };
 
 /// What is evaluated.
@@ -71,8 +80,10 @@ pub struct Challenge {
 /// Settings of the `nas` challenge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Nas {
-    /// Its rules.
+    /// Its rules, or what they are made of.
     pub policy: PolicyName,
+    /// What changes them, absolute.
+    pub policy_file: Option<PathBuf>,
     /// Where its data set is, absolute.
     pub dataset: PathBuf,
     /// Folders searched for submissions' archives, absolute, in this order.
@@ -113,7 +124,7 @@ const POLICIES: [(&str, PolicyName); 6] = [
 impl PolicyName {
     /// The rules themselves.
     #[must_use]
-    pub fn policy(self) -> Policy {
+    fn policy(self) -> Policy {
         match self {
             Self::Quick => Policy::quick(),
             Self::Dev => Policy::dev(),
@@ -132,10 +143,25 @@ impl Challenge {
 }
 
 impl Nas {
+    /// The rules that hold.
+    ///
+    /// # Errors
+    ///
+    /// [`PolicyFileError`] if a file changes them and cannot be used.
+    pub fn rules(&self) -> Result<Policy, PolicyFileError> {
+        let base = self.policy.policy();
+        match &self.policy_file {
+            Some(path) => policy_file::read(path, &base, &POLICIES.map(|(name, _)| name)),
+            None => Ok(base),
+        }
+    }
+
     /// Reads this section alone; for [`super::Settings::section`].
     pub fn read(reader: &mut Reader<'_>) -> Option<Self> {
         let policy = reader.take(&POLICY, |value| choice(&POLICIES, value));
         let surroundings = reader.surroundings().clone();
+        let policy_file =
+            reader.take_optional(&POLICY_FILE, |value| super::reader::path(value, &surroundings));
         let dataset = reader
             .take_optional(&DATASET, |value| super::reader::path(value, &surroundings))
             .and_then(|given| given.or_else(|| default_dataset(reader)));
@@ -148,6 +174,7 @@ impl Nas {
         });
         Some(Self {
             policy: policy?,
+            policy_file: policy_file?,
             dataset: dataset?,
             content_dirs: content_dirs?,
             private_locations: private_locations?,

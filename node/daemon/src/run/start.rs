@@ -149,13 +149,13 @@ struct Prepared {
 }
 
 async fn prepare(config: &Config, keypair: &Keypair) -> Result<Prepared, Failure> {
-    let policy = config.challenge.nas.policy.policy();
+    let policy = config.challenge.nas.rules()?;
     let gates = Gates::check(&policy);
     for fault in gates.faults() {
         tracing::error!(%fault, "a gate refuses what ships with the node");
     }
     let host = prepare_host(config, &policy).await?;
-    let client = connect_chain(config, keypair).await?;
+    let client = connect_chain(config, &policy, keypair).await?;
     check_subnet(config, &client).await?;
     let own = Identity {
         hotkey: keypair.public(),
@@ -334,13 +334,13 @@ fn reference_work(reference: &Reference) -> ReferenceWork {
 }
 
 /// How the chain is reached, with the node's own hotkey.
-fn chain_config(config: &Config, hotkey: Hotkey) -> ChainConfig {
+fn chain_config(config: &Config, policy: &Policy, hotkey: Hotkey) -> ChainConfig {
     let endpoints = config.chain.endpoints.iter().map(|e| e.url().to_owned()).collect();
-    let funnel = config.challenge.nas.policy.policy().scoring.funnel;
+    let window = policy.scoring.funnel.window_blocks;
     ChainConfig {
         expected_genesis: config.chain.genesis,
         own_hotkey: Some(hotkey),
-        window: Some(node_core::unit::BlockCount(funnel.window_blocks)),
+        window: Some(node_core::unit::BlockCount(window)),
         mechanism: config.weights.mechanism,
         allow_insecure: config.chain.allow_insecure,
         call_timeout: config.chain.call_timeout,
@@ -352,9 +352,13 @@ fn chain_config(config: &Config, hotkey: Hotkey) -> ChainConfig {
 
 /// Waits until an endpoint answers: one that throttles, or starts beside the node, is no reason
 /// to end.
-async fn connect_chain(config: &Config, keypair: &Keypair) -> Result<ChainClient, Failure> {
+async fn connect_chain(
+    config: &Config,
+    policy: &Policy,
+    keypair: &Keypair,
+) -> Result<ChainClient, Failure> {
     let (states, _) = watch::channel(Vec::new());
-    let settings = chain_config(config, keypair.public());
+    let settings = chain_config(config, policy, keypair.public());
     ChainClient::connect_patiently(settings, &states).await.map_err(|error| {
         Failure::unavailable(error).hint(
             "set `--subtensor.chain_endpoint` to a node of the wanted chain that answers, your \

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use node_core::inventory::{Device, GpuAbsence};
 use node_core::placement::HostPlacement;
+use node_core::policy::Policy;
 use node_gpu::GpuInventory;
 
 use super::Finding;
@@ -13,7 +14,7 @@ use crate::config::{Config, GpuUse};
 const DRIVER_STEP_MAX: Duration = Duration::from_secs(5);
 
 /// The devices, what is wrong with some of them, and whether the policy runs on any.
-pub(super) async fn devices(config: &Config) -> Vec<Finding> {
+pub(super) async fn devices(config: &Config, policy: Option<&Policy>) -> Vec<Finding> {
     let slots = usize::try_from(config.devices.cpu_slots).unwrap_or(usize::MAX);
     let mut devices = node_gpu::cpu_slots(slots, config.devices.cpu_memory_mib);
     let mut found = vec![Finding::ok("devices", slots_text(config))];
@@ -31,7 +32,7 @@ pub(super) async fn devices(config: &Config) -> Vec<Finding> {
             Err(absence) => found.push(no_gpus(&absence)),
         }
     }
-    let limits = &config.challenge.nas.policy.policy().run;
+    let Some(limits) = policy.map(|policy| &policy.run) else { return found };
     if let Err(refusal) = HostPlacement::new(&devices).check(limits) {
         let text = format!("{refusal}: this node would evaluate nothing");
         let next = "see `devices.cpu_slots`, `devices.cpu_memory_mib` and `devices.gpus`";

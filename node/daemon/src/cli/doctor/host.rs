@@ -3,6 +3,7 @@
 use std::io;
 
 use node_core::id::{Digest, Hotkey};
+use node_core::policy::Policy;
 use node_core::preflight;
 use node_evaluator::dataset::Dataset;
 use node_evaluator::gates::{GateFault, Gates};
@@ -75,10 +76,24 @@ pub(super) fn journal(config: &Config) -> Finding {
     }
 }
 
+/// The rules of the challenge, which all validators of a subnet share.
+pub(super) fn policy(config: &Config) -> (Finding, Option<Policy>) {
+    match config.challenge.nas.rules() {
+        Ok(policy) => {
+            let text = format!("`{}`, digest {}", policy.name, policy.digest());
+            (Finding::ok("policy", text), Some(policy))
+        }
+        Err(error) => {
+            let next = "mend the file; `assay policy show` shows what there is to change";
+            (Finding::of_error("policy", &error).next(next), None)
+        }
+    }
+}
+
 /// Tries the gates of the policy on what ships with the node.
-pub(super) fn gates(config: &Config) -> Vec<Finding> {
+pub(super) fn gates(policy: &Policy) -> Vec<Finding> {
     const ID: &str = "gates";
-    let gates = Gates::check(&config.challenge.nas.policy.policy());
+    let gates = Gates::check(policy);
     let told = |fault: &GateFault| Finding::fail(ID, fault.to_string()).next(GATE_NEXT_STEP);
     let found: Vec<Finding> = gates.faults().iter().map(told).collect();
     if found.is_empty() {
@@ -158,13 +173,15 @@ pub(super) async fn timelock() -> Vec<Finding> {
     vec![finding]
 }
 
-pub(super) async fn dataset(config: &Config) -> Vec<Finding> {
+/// Without rules there is nothing to hold it against.
+pub(super) async fn dataset(config: &Config, policy: Option<&Policy>) -> Vec<Finding> {
+    let Some(policy) = policy else { return Vec::new() };
     let path = config.challenge.nas.dataset.clone();
     let shown = path.display().to_string();
-    let policy = config.challenge.nas.policy.policy();
+    let rules = policy.meter.clone();
     let opened = tokio::task::spawn_blocking(move || {
         let dataset = Dataset::open(&path).map_err(|error| Finding::of_error("dataset", &error))?;
-        MeterPlan::new(&dataset, &policy.meter, &Digest([0; 32]))
+        MeterPlan::new(&dataset, &rules, &Digest([0; 32]))
             .map_err(|error| Finding::of_error("dataset", &error))?;
         Ok(dataset.digest())
     });

@@ -44,7 +44,7 @@ impl CheckCommand {
     /// A [`Failure`] if there is nothing to judge.
     pub(super) fn execute(self) -> Result<ExitReason, Failure> {
         let nas = self.flags.settings().section(Nas::read).map_err(Failure::bad_configuration)?;
-        let submission = judge(&self.path, &nas.policy.policy())?;
+        let submission = judge(&self.path, &nas.rules()?)?;
         let text = if self.json {
             serde_json::json!({ "verdict": submission.verdict, "content": submission.digest })
                 .to_string()

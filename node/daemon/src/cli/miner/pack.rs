@@ -58,7 +58,7 @@ impl PackCommand {
     /// cannot be written.
     pub(super) fn execute(self) -> Result<ExitReason, Failure> {
         let nas = self.flags.settings().section(Nas::read).map_err(Failure::bad_configuration)?;
-        let policy = nas.policy.policy();
+        let policy = nas.rules()?;
         let packed = pack(&self.dir, &policy.archive).map_err(pack_failure)?;
         let submission = judge_archive(packed.bytes, &policy);
         let content = submission.admitted()?;

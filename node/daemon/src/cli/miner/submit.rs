@@ -107,7 +107,7 @@ impl SubmitCommand {
                 Some((chain?, wallet?, nas?))
             })
             .map_err(Failure::bad_configuration)?;
-        let submission = judge(&self.path, &nas.policy.policy())?;
+        let submission = judge(&self.path, &nas.rules()?)?;
         let digest = submission.admitted()?;
         let commitment = self.commitment(digest)?;
         let validators = self.validators()?;
@@ -128,7 +128,7 @@ impl SubmitCommand {
                 None => None,
             };
             let uploaded = validators.iter().map(|one| one.url().to_owned()).collect();
-            Ok(Submitted {
+            Ok::<_, Failure>(Submitted {
                 content: digest,
                 commitment,
                 hotkey: hotkey.facts().hotkey,
