@@ -78,6 +78,10 @@ pub struct Conduct {
     /// Parameters that got no gradient from a first batch of random tokens; `None` where that was
     /// not looked at. A claim of the container.
     pub idle_parameters: Option<u64>,
+    /// Parameters of tables that are looked up by token or position; `None` of a result from before
+    /// they were counted. A claim of the container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub embedding_parameters: Option<u64>,
     /// What a run of the probe tasks came to, by task, ascending; nothing where a text was learned.
     /// At most [`PROBE_TASKS_MAX`](crate::limits::PROBE_TASKS_MAX).
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -311,6 +315,7 @@ impl Conduct {
             architecture,
             flags,
             idle_parameters,
+            embedding_parameters,
             probes,
         } = self;
         let digest = digest
@@ -333,6 +338,9 @@ impl Conduct {
         let digest = idle_parameters
             .iter()
             .fold(digest, |digest, idle| digest.bytes(b"idle_parameters").number(*idle));
+        let digest = embedding_parameters
+            .iter()
+            .fold(digest, |digest, count| digest.bytes(b"embedding_parameters").number(*count));
         probes.iter().fold(digest, |digest, figure| figure.append_to(digest))
     }
 }
@@ -590,12 +598,13 @@ pub(crate) mod tests {
             Conduct { flags: Flag::ALL.into(), ..Conduct::default() },
             Conduct { idle_parameters: Some(0), ..Conduct::default() },
             Conduct { idle_parameters: Some(1), ..Conduct::default() },
+            Conduct { embedding_parameters: Some(1), ..Conduct::default() },
             Conduct { probes: vec![probe(0, 3)], ..Conduct::default() },
             Conduct { probes: vec![probe(0, 4)], ..Conduct::default() },
             Conduct { probes: vec![probe(0, 3), probe(1, 3)], ..Conduct::default() },
         ];
         let digests: std::collections::BTreeSet<_> = all.into_iter().map(with).collect();
-        assert_eq!(digests.len(), 15);
+        assert_eq!(digests.len(), 16);
         assert!(!digests.contains(&none));
         let old = serde_json::to_value(metrics(7)).unwrap();
         let mut without = old.clone();

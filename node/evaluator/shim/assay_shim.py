@@ -80,7 +80,7 @@ import types
 import uuid
 from typing import NamedTuple
 
-PROTOCOL = 4
+PROTOCOL = 5
 START, ASK, TRAIN, TARGETS, END, FINISH = 1, 2, 3, 4, 5, 6
 HELLO, READY, PREDICTIONS, NEXT, TRAINED, LOG, ERROR, NO_MEMORY = 17, 18, 19, 20, 21, 22, 23, 24
 PROBE, COUNT, RAISED, COUNTED = 26, 27, 28, 29
@@ -435,6 +435,14 @@ def forced(build_model, seed):
 def count_parameters(model):
     lazy = torch.nn.parameter.UninitializedParameter
     return sum(p.numel() for p in model.parameters() if not isinstance(p, lazy))
+
+
+def count_embeddings(model):
+    """Of its parameters, those of tables that are looked up by token or position."""
+    tables = (torch.nn.Embedding, torch.nn.EmbeddingBag)
+    looked_up = (module for module in model.modules() if isinstance(module, tables))
+    parameters = {id(p): p.numel() for table in looked_up for p in table.parameters()}
+    return sum(parameters.values())
 
 
 def log_probabilities(ctx, model, inputs, positions=None):
@@ -842,12 +850,13 @@ def learn(ctx, model, optimizer, payload):
 
 
 def how_it_went(model, hooks):
-    """Claims: the size of the model, the memory of its devices, which hooks there are and used."""
+    """Claims: sizes of the model and its tables, the devices' memory, which hooks are there."""
     peak = torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
     uses = {} if hooks is None else hooks.uses
     there = sum(1 << bit for bit, name in enumerate(HOOKS) if name in uses)
     counts = [min(uses.get(name, 0), 0xFFFFFFFF) for name in HOOKS]
-    return struct.pack("<QQI6I", count_parameters(model), peak, there, *counts)
+    sizes = (count_parameters(model), peak, count_embeddings(model))
+    return struct.pack("<QQQI6I", *sizes, there, *counts)
 
 
 def last_words(error):

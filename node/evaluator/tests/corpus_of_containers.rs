@@ -59,7 +59,7 @@ fn channels() -> Vec<(&'static str, Vec<u8>)> {
             "operators",
             [hello.clone(), frame(25, OPERATORS), ready.clone(), predictions(0, 1)].concat(),
         ),
-        ("early", [hello.clone(), ready, frame(21, &[0; 44])].concat()),
+        ("early", [hello.clone(), ready, frame(21, &[0; 52])].concat()),
         ("next", [hello.clone(), frame(20, &[0xff; 8])].concat()),
         ("device", frame(17, &[&PROTOCOL_VERSION.to_le_bytes()[..], b"GPU-1"].concat())),
         ("longer", [hello, vec![19, 0xff, 0xff, 0xff, 0xff]].concat()),

@@ -53,6 +53,7 @@ fn receipt(is_scored: bool) -> v1::Receipt {
         architecture: vec![1, 1 << 40, u64::MAX],
         flags: vec![0, 2],
         idle_parameters: Some(195),
+        embedding_parameters: Some(65_536),
         probes: [0, 8].map(|task| v1::ProbeFigure { task, ..Default::default() }).to_vec(),
         ..v1::Metrics::default()
     };

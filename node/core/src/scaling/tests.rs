@@ -90,13 +90,15 @@ fn constants_are_found_again_in_data_without_noise() {
     }
 }
 
+const SIMULATIONS: u64 = 200;
+
 /// Asserts that at least nine of ten simulations have each constant, and the loss at some ten
 /// times the dearest budget, in its interval; and that the intervals say something.
-fn assert_covered(simulations: u64, noise: f64, width_max: f64) {
+fn assert_covered(noise: f64, width_max: f64) {
     let planned = plan(Level::Full, 1e17).unwrap().runs;
     let mut counts = [0_u64; 6];
     let mut widths = Vec::new();
-    for simulation in 0..simulations {
+    for simulation in 0..SIMULATIONS {
         let mut random = Random(simulation.wrapping_mul(7_919));
         let runs = measured(&SMALL, &planned, noise, &mut random);
         let fit = fit_with(&runs, simulation, 100).unwrap();
@@ -122,25 +124,25 @@ fn assert_covered(simulations: u64, noise: f64, width_max: f64) {
     widths.sort_by(f64::total_cmp);
     let width = widths[widths.len() / 2];
     println!(
-        "noise {noise}: {counts:?} of {simulations} (E A alpha B beta L), L +- {width:.4} / 2"
+        "noise {noise}: {counts:?} of {SIMULATIONS} (E A alpha B beta L), L +- {width:.4} / 2"
     );
-    assert!(counts.iter().all(|count| *count * 10 >= simulations * 9), "{counts:?}");
+    assert!(counts.iter().all(|count| *count * 10 >= SIMULATIONS * 9), "{counts:?}");
     assert!(width < width_max, "{width}");
 }
 
 #[test]
-fn intervals_hold_the_truth_in_nine_of_ten_simulations_with_a_fifth_of_a_percent_of_noise() {
-    assert_covered(50, 0.002, 0.03);
+fn intervals_hold_the_truth_in_nine_of_ten_of_200_simulations_at_a_fifth_of_a_percent() {
+    assert_covered(0.002, 0.03);
 }
 
 #[test]
-fn intervals_hold_the_truth_in_nine_of_ten_of_200_simulations_with_half_a_percent_of_noise() {
-    assert_covered(200, 0.005, 0.07);
+fn intervals_hold_the_truth_in_nine_of_ten_of_200_simulations_at_half_a_percent() {
+    assert_covered(0.005, 0.07);
 }
 
 #[test]
-fn intervals_hold_the_truth_in_nine_of_ten_simulations_with_one_percent_of_noise() {
-    assert_covered(50, 0.01, 0.15);
+fn intervals_hold_the_truth_in_nine_of_ten_of_200_simulations_at_one_percent() {
+    assert_covered(0.01, 0.15);
 }
 
 #[test]

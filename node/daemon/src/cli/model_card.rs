@@ -180,7 +180,9 @@ fn runs(row: &SubmissionStatus) -> Vec<Run> {
     let sized = row.units.iter().filter_map(|unit| {
         let Task::Text { scale: Scale::Quartered(_), .. } = unit.plan.task else { return None };
         let bits_per_byte = micro(unit.nanobpb?);
-        let (parameters, tokens) = (unit.parameters?, unit.tokens?);
+        // The law is one of what computes; a model that is a table has nothing of it.
+        let parameters = unit.parameters?.checked_sub(unit.embedding_parameters?)?;
+        let (parameters, tokens) = (Some(parameters).filter(|n| *n > 0)?, unit.tokens?);
         let seed = u64::from(unit.plan.seed);
         Some((unit.tier, Run { parameters, tokens, seed, bits_per_byte }))
     });
@@ -209,7 +211,8 @@ mod tests {
             points: Some(1_000_000_000 / (1 + nanobpb / 1_000_000_000)),
             ending: None,
             nanobpb: Some(nanobpb),
-            parameters: Some(parameters),
+            parameters: Some(parameters + 1_000),
+            embedding_parameters: Some(1_000),
             tokens: Some(400_000),
             probes: Vec::new(),
         }
@@ -228,6 +231,7 @@ mod tests {
             points: None,
             nanobpb: None,
             parameters: None,
+            embedding_parameters: None,
             tokens: None,
             probes: vec![figure(0, score_ppm), figure(8, 0)],
             ..unit(0, 0, 0)

@@ -101,6 +101,9 @@ pub struct UnitStatus {
     pub nanobpb: Option<u64>,
     /// Parameters of the model.
     pub parameters: Option<u64>,
+    /// Of them, those of tables that are looked up by token or position.
+    #[serde(default)]
+    pub embedding_parameters: Option<u64>,
     /// Tokens of training text.
     pub tokens: Option<u64>,
     /// What the probe tasks came to, in a unit that runs them; it has no points.
@@ -185,6 +188,8 @@ pub(super) fn units(machine: &Machine, id: &SubmissionId) -> Vec<UnitStatus> {
                 ending,
                 nanobpb: of_text.and_then(nanobpb),
                 parameters: of_text.map(|metrics| metrics.parameters),
+                embedding_parameters: of_text
+                    .and_then(|metrics| metrics.conduct.embedding_parameters),
                 tokens: of_text.map(|metrics| metrics.tokens),
                 probes: metrics.map_or_else(Vec::new, |metrics| metrics.conduct.probes.clone()),
             }

@@ -219,8 +219,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
                         None => self.send(ToPeer::End, &[]).await?,
                     }
                 }
-                FromPeer::Trained { parameters, peak_device_bytes, hooks_used } => {
+                FromPeer::Trained { parameters, peak_device_bytes, embeddings, hooks_used } => {
                     self.claim_parameters(parameters)?;
+                    self.tally.conduct.embedding_parameters = Some(embeddings.min(parameters));
                     self.tally.conduct.peak_device_bytes = peak_device_bytes;
                     self.tally.conduct.hooks_used = hooks_used;
                     break;

@@ -81,7 +81,7 @@ impl Peer {
     /// The training is over: no hooks, no devices.
     async fn trained(&mut self, parameters: u64) {
         let mut payload = parameters.to_le_bytes().to_vec();
-        payload.resize(44, 0);
+        payload.resize(52, 0);
         self.send(21, &payload).await;
     }
 

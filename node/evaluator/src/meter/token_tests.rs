@@ -127,8 +127,9 @@ impl Peer {
                 }
                 3 | 4 => self.send(20, &100_u64.to_le_bytes()).await,
                 5 => {
-                    // Hooks 0 and 3 are there, called once and nine times; 8 bytes of a device.
-                    let numbers = [100, 0, 8, 0, 0b1001, 1, 2, 3, 9, 5, 6_u32];
+                    // 8 bytes of a device, 60 parameters of tables; hooks 0 and 3 are there, called
+                    // once and nine times.
+                    let numbers = [100, 0, 8, 0, 60, 0, 0b1001, 1, 2, 3, 9, 5, 6_u32];
                     let payload: Vec<u8> = numbers.iter().flat_map(|n| n.to_le_bytes()).collect();
                     self.send(21, &payload).await;
                 }
@@ -190,6 +191,7 @@ async fn a_uniform_predictor_pays_the_same_for_every_token_whatever_is_asked_and
         BTreeMap::from([(Hook::GetRecipe, 1), (Hook::TrainStep, 9)])
     );
     assert_eq!(metrics.conduct.peak_device_bytes, 8);
+    assert_eq!(metrics.conduct.embedding_parameters, Some(60));
     assert!(asks.iter().all(|ask| ask.positions.len() == 32 && ask.positions.is_sorted()));
     assert!(asks.windows(2).skip(1).all(|two| two[0].positions != two[1].positions));
     assert_eq!((last.bytes_done, last.bytes_total), (metrics.covered_bytes, 4_000));

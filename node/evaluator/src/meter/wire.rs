@@ -20,7 +20,8 @@
 //! | 19 predictions | container | request u32, then log-probabilities f32, a row per position |
 //! | 20 next | container | parameters u64: a batch is wanted |
 //! | 21 trained | container | it is over: parameters u64, peak bytes of the devices u64, |
-//! | | | hooks that are there u32, uses u32 of each of [`Hook::ALL`] |
+//! | | | parameters of embeddings u64, hooks that are there u32, uses u32 of |
+//! | | | each of [`Hook::ALL`] |
 //! | 22 log | container | JSON: numbers by name |
 //! | 23 error | container | text: the submission raised an exception |
 //! | 24 no memory | container | text: the exception was that of a device out of memory |
@@ -35,14 +36,11 @@
 use std::collections::BTreeMap;
 
 use node_core::evidence::Hook;
+pub use node_core::limits::PREDICTION_BYTES_MAX;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Version that the container must name in its first frame.
-pub const PROTOCOL_VERSION: u32 = 4;
-
-/// Bytes of predictions for one batch. Lower: fewer tokens fit a batch. Higher: a run costs the
-/// node that much memory, three times.
-pub const PREDICTION_BYTES_MAX: usize = 64 << 20;
+pub const PROTOCOL_VERSION: u32 = 5;
 
 /// Bytes of a submission's last words. Lower: tracebacks lose their end. Higher: evidence keeps
 /// only some hundred characters anyway.
@@ -68,7 +66,7 @@ const U32_BYTES: usize = 4;
 const U64_BYTES: usize = 8;
 
 /// Bytes of the frame that says how training went.
-const TRAINED_BYTES: usize = 2 * U64_BYTES + U32_BYTES * (1 + Hook::ALL.len());
+const TRAINED_BYTES: usize = 3 * U64_BYTES + U32_BYTES * (1 + Hook::ALL.len());
 
 /// Bytes of a token of this vocabulary.
 pub(super) fn id_bytes(vocabulary: u32) -> usize {
@@ -142,6 +140,8 @@ pub(super) enum FromPeer {
     Trained {
         parameters: u64,
         peak_device_bytes: u64,
+        /// Of the parameters, those of embeddings.
+        embeddings: u64,
         hooks_used: BTreeMap<Hook, u32>,
     },
     Log {
@@ -276,7 +276,7 @@ fn trained(payload: &[u8]) -> FromPeer {
         let bytes = payload.get(at..).and_then(<[u8]>::first_chunk).copied();
         u64::from_le_bytes(bytes.unwrap_or_default())
     };
-    let rest = payload.get(2 * U64_BYTES..).unwrap_or_default().as_chunks::<4>().0;
+    let rest = payload.get(3 * U64_BYTES..).unwrap_or_default().as_chunks::<4>().0;
     let mut rest = rest.iter().map(|bytes| u32::from_le_bytes(*bytes));
     let there = rest.next().unwrap_or_default();
     let uses = (0_u32..).zip(Hook::ALL).zip(rest);
@@ -284,6 +284,7 @@ fn trained(payload: &[u8]) -> FromPeer {
     FromPeer::Trained {
         parameters: number(0),
         peak_device_bytes: number(U64_BYTES),
+        embeddings: number(2 * U64_BYTES),
         hooks_used: uses.map(|((_, hook), uses)| (hook, uses)).collect(),
     }
 }

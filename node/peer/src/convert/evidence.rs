@@ -178,6 +178,7 @@ fn metrics_to_wire(metrics: &Metrics) -> v1::Metrics {
         architecture: metrics.conduct.architecture.clone().map_or_else(Vec::new, Vec::from),
         flags: flags_to_wire(&metrics.conduct.flags),
         idle_parameters: metrics.conduct.idle_parameters,
+        embedding_parameters: metrics.conduct.embedding_parameters,
         probes: metrics.conduct.probes.iter().map(probe_to_wire).collect(),
     }
 }
@@ -287,6 +288,7 @@ fn metrics_from_wire(metrics: v1::Metrics) -> Result<Metrics, ConvertError> {
             architecture: architecture_from_wire(metrics.architecture)?,
             flags: flags_from_wire(&metrics.flags)?,
             idle_parameters: metrics.idle_parameters,
+            embedding_parameters: metrics.embedding_parameters,
             probes: probes_from_wire(&metrics.probes)?,
         },
     })

@@ -117,6 +117,7 @@ fn metrics() -> impl Strategy<Value = Metrics> {
             architecture,
             flags: Flag::ALL.into_iter().filter(|flag| small[*flag as usize] % 2 == 1).collect(),
             idle_parameters: (small[3] % 2 == 0).then_some(large[3]),
+            embedding_parameters: (small[3] % 3 == 0).then_some(large[2]),
             probes: (0..).zip(small).map(figure).collect(),
         },
     })

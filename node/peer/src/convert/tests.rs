@@ -78,6 +78,7 @@ fn metrics() -> Metrics {
             architecture: Fingerprint::try_from(labels(SKETCH_MAX)).ok(),
             flags: Flag::ALL.into(),
             idle_parameters: Some(19),
+            embedding_parameters: Some(23),
             probes: (0..=u8::MAX).take(PROBE_TASKS_MAX).map(figure).collect(),
         },
     }

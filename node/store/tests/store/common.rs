@@ -93,6 +93,7 @@ fn receipt_row(slot: u64, sequence: u64) -> ReceiptRow {
             architecture: Fingerprint::try_from(vec![1, u64::MAX]).ok(),
             flags: [Flag::NotFinite, Flag::Raised].into(),
             idle_parameters: Some(13),
+            embedding_parameters: Some(17),
             probes: vec![ProbeFigure {
                 task: u8::MAX,
                 score_ppm: 13,
