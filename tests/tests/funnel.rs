@@ -65,7 +65,9 @@ fn is_over(report: &StatusReport) -> bool {
 async fn the_best_of_a_window_passes_every_tier_and_is_paid_for_its_architecture() {
     let dir = tempfile::tempdir().unwrap();
     let miners = u16::try_from(PROJECTS.len()).unwrap();
-    let options = ChainOptions { validators: 1, miners, ..ChainOptions::default() };
+    // The pool of recipes stays empty, and is burned to the subnet's owner.
+    let extra = vec!["--owner-neuron".to_owned()];
+    let options = ChainOptions { validators: 1, miners, extra, ..ChainOptions::default() };
     let lab = Lab::start(dir.path(), &options).await.unwrap();
     let policy = "dev".to_owned();
     let mut node = Node::new(NodeOptions { cpu_slots: 2, policy, ..lab.node_options(0) }).unwrap();

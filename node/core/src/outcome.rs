@@ -271,7 +271,7 @@ impl fmt::Display for Ending {
             Self::EngineFailed { detail } => write!(f, "the container engine failed: {detail}"),
             Self::DeviceFailed { detail } => write!(f, "the device failed: {detail}"),
             Self::ImageMissing => f.write_str("the evaluator image is not on this host"),
-            Self::DatasetMissing => f.write_str("the data set is not on this host"),
+            Self::DatasetMissing => f.write_str("the data set is not on this host, or was altered"),
             Self::ProfileMismatch { detail } => {
                 write!(f, "the container differs from the sandbox profile: {detail}")
             }

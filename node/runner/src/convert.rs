@@ -308,7 +308,7 @@ fn host_config(spec: &SandboxSpec, around: &Surround) -> HostConfig {
 
 /// CPUs that it may keep busy: one for each device, as far as the host has them.
 fn cpus(spec: &SandboxSpec, around: &Surround) -> u8 {
-    spec.limits.device_count.min(around.cpus)
+    spec.limits.device_count.min(around.cpus).max(1)
 }
 
 /// Processes and threads it may have.

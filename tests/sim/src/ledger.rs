@@ -156,15 +156,20 @@ impl Held {
     }
 }
 
+/// How long a lease of this tier may live, and what was sealed under it may wait.
+fn total_ms(host: &Host, tier: u8) -> u64 {
+    host.config.policy.limits_in(tier).lease_total_ms()
+}
+
 impl Ledger {
     /// Takes in what was just seen, after the invariants judged it.
     pub(crate) fn learn(&mut self, now_ms: u64, hosts: &[Host], sight: &Sight<'_>) {
         match sight {
             Sight::Committed { node, writes, .. } => {
-                let total_ms = hosts[*node].config.policy.limits_in(1).lease_total_ms();
-                let sealed_until_ms = now_ms + hosts[*node].in_world_ms(total_ms);
+                let host = &hosts[*node];
+                let sealed_until_ms = |tier: u8| now_ms + host.in_world_ms(total_ms(host, tier));
                 for write in *writes {
-                    self.learn_write(*node, write, sealed_until_ms);
+                    self.learn_write(*node, write, &sealed_until_ms);
                     self.learn_decision(&hosts[*node], write);
                 }
             }
@@ -228,7 +233,7 @@ impl Ledger {
         }
     }
 
-    fn learn_write(&mut self, node: usize, write: &Write, sealed_until_ms: u64) {
+    fn learn_write(&mut self, node: usize, write: &Write, sealed_until_ms: &impl Fn(u8) -> u64) {
         let Write::Put(row) = write else { return };
         match row {
             Row::Lease(row) => {
@@ -240,7 +245,8 @@ impl Ledger {
                         matches!(row.state, LeaseState::Granted { .. } | LeaseState::Sealed { .. });
                     let is_newest = row.attempt.0 >= held.attempt;
                     if matches!(row.state, LeaseState::Sealed { .. }) && is_newest {
-                        held.ends_at_ms = held.ends_at_ms.max(sealed_until_ms);
+                        let until_ms = sealed_until_ms(row.assignment.tier);
+                        held.ends_at_ms = held.ends_at_ms.max(until_ms);
                     }
                     held.is_over |= !is_held && is_newest;
                     let is_complete = matches!(row.state, LeaseState::Complete { .. });
@@ -295,7 +301,7 @@ impl Ledger {
                         granted_at_ms: now_ms,
                         live_until_ms: after(LEASE_TTL_MS),
                         start_by_ms: Some(after(LEASE_START_MS_MAX)),
-                        ends_at_ms: after(grant.total_ms),
+                        ends_at_ms: after(total_ms(host, grant.assignment.tier)),
                         is_over: false,
                         is_complete: false,
                     };

@@ -40,9 +40,9 @@ pub struct Account {
     pub metrics: Option<Metrics>,
     /// How good it is; `None` without a score.
     pub merit: Option<Merit>,
-    /// What becomes of it in the last tier that it entered; `None` for one that takes no part, and
-    /// under a policy of one tier.
-    pub passage: Option<Passage>,
+    /// The last tier that it entered, and what becomes of it there; `None` for one that takes no
+    /// part, and under a policy of one tier.
+    pub place: Option<(u8, Passage)>,
     /// What gates in shadow found in its files.
     pub flags: Vec<Rejection>,
     /// What the language model said that this node asks: its name, and its opinion.
@@ -93,7 +93,7 @@ impl Machine {
         let review = model.zip(self.review_of(submission.content).cloned());
         Some(Account {
             explanation: self.explain(id),
-            passage: self.place_in_funnel(id).map(|(_, _, passage)| passage),
+            place: self.place_in_funnel(id).map(|(tier, _, passage)| (tier, passage)),
             flags: self.flags_of(&submission),
             submission,
             outcomes,
@@ -161,7 +161,7 @@ impl Machine {
     #[must_use]
     pub fn ranking(&self) -> Vec<(Merit, &Submission)> {
         let mut ranked: Vec<(Merit, &Submission)> =
-            self.submissions.values().filter_map(|one| Some((self.merit(&one.id)?, one))).collect();
+            self.submissions().filter_map(|one| Some((self.merit(&one.id)?, one))).collect();
         ranked.sort_by_key(|(merit, one)| (std::cmp::Reverse(*merit), Priority::of(one)));
         ranked
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assignment::coordinators_among;
 use crate::id::{Hotkey, SubmissionId};
-use crate::limits::{FOR_ITSELF_AFTER_BLOCKS, STUCK_BLOCKS, UNABLE_AFTER_BLOCKS};
+use crate::limits::{BLOCK_TARGET_MS, FOR_ITSELF_AFTER_BLOCKS, STUCK_BLOCKS, UNABLE_AFTER_BLOCKS};
 use crate::machine::settle::Pending;
 use crate::machine::Machine;
 use crate::submission::Submission;
@@ -51,7 +51,9 @@ impl Duties {
     }
 
     /// Counts the blocks for which each was waited for; returns whether one more is not any longer.
-    fn wait(&mut self, number: BlockNumber, has_work: bool) -> bool {
+    ///
+    /// - `patience`: blocks for which each is.
+    fn wait(&mut self, number: BlockNumber, has_work: bool, patience: BlockCount) -> bool {
         if !has_work {
             self.waited_for.clear();
             return false;
@@ -62,7 +64,7 @@ impl Duties {
         for hotkey in present {
             let since = waited_for.remove(&hotkey).unwrap_or(number);
             self.waited_for.insert(hotkey, since);
-            let is_over = number.since(since) >= BlockCount(UNABLE_AFTER_BLOCKS);
+            let is_over = number.since(since) >= patience;
             has_changed |= is_over && self.unable.insert(hotkey);
         }
         has_changed
@@ -121,9 +123,18 @@ impl Machine {
     /// Stops to wait for validators that never bring a result, and plans everything anew then.
     pub(super) fn update_abilities(&mut self) {
         let Some(view) = &self.view else { return };
-        if self.duties.wait(view.number, !self.pending.is_empty()) {
+        let (number, has_work) = (view.number, !self.pending.is_empty());
+        let tiers = (1_u8..).zip(&self.config.policy.scoring.funnel.tiers);
+        let longest = tiers.map(|(tier, _)| self.lease_blocks(tier)).fold(0, u64::max);
+        let patience = BlockCount(UNABLE_AFTER_BLOCKS.max(longest));
+        if self.duties.wait(number, has_work, patience) {
             self.touch_all();
         }
+    }
+
+    /// For how many blocks a lease of this tier lives at most.
+    fn lease_blocks(&self, tier: u8) -> u64 {
+        self.lease_total_ms(tier).div_ceil(BLOCK_TARGET_MS)
     }
 
     /// A validator has a result: it can be waited for.
@@ -182,12 +193,16 @@ impl Machine {
     /// Plans those evaluations again that stand unsettled for so long that one more validator
     /// coordinates them, or this node for itself.
     pub(super) fn take_over_stuck(&mut self) {
-        let Some(view) = &self.view else { return };
+        let Some(number) = self.view.as_ref().map(|view| view.number) else { return };
+        let stuck: BTreeMap<u8, u64> = (1_u8..)
+            .zip(&self.config.policy.scoring.funnel.tiers)
+            .map(|(tier, _)| (tier, self.lease_blocks(tier).saturating_mul(2).max(STUCK_BLOCKS)))
+            .collect();
         for (id, pending) in &mut self.pending {
-            let helpers = view.number.since(pending.since).0 / STUCK_BLOCKS;
-            let missing_since = pending.ours_missing_since.unwrap_or(view.number);
-            let for_itself =
-                view.number.since(missing_since) >= BlockCount(FOR_ITSELF_AFTER_BLOCKS);
+            let stuck = stuck.get(&id.tier).copied().unwrap_or(STUCK_BLOCKS);
+            let helpers = number.since(pending.since).0.checked_div(stuck).unwrap_or(0);
+            let missing_since = pending.ours_missing_since.unwrap_or(number);
+            let for_itself = number.since(missing_since) >= BlockCount(FOR_ITSELF_AFTER_BLOCKS);
             if (helpers, for_itself) != (pending.helpers, pending.for_itself) {
                 (pending.helpers, pending.for_itself) = (helpers, for_itself);
                 self.to_settle.insert(*id);

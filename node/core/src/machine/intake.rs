@@ -1,9 +1,12 @@
 //! From a commitment on chain to a verdict: seen, fetched, admitted or rejected.
 
+use std::collections::BTreeMap;
+
 use crate::admission::{Rejection, Rule, Verdict};
 use crate::commitment::Commitment;
 use crate::duplicates::Sketch;
-use crate::id::{ContentDigest, SubmissionId};
+use crate::funnel::CohortId;
+use crate::id::{BlockHash, ContentDigest, SubmissionId};
 use crate::limits::{clip_detail, FETCH_RETRY_MS, FETCH_RETRY_MS_MAX};
 use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::{FetchClock, Machine};
@@ -19,8 +22,25 @@ impl Machine {
         // A commitment without its seed block is read again in the next view.
         let records: Vec<CommitmentRecord> =
             view.commitments.iter().filter(|c| c.seed_block_hash.is_some()).cloned().collect();
-        for record in records {
-            self.take_in(now, &record, out);
+        for record in &records {
+            self.take_in(now, record, out);
+        }
+        self.learn_windows(&records, out);
+    }
+
+    /// Takes down what draws the audits of each window, once that is known: any commitment of a
+    /// window tells it of all, also one that is no submission.
+    fn learn_windows(&mut self, records: &[CommitmentRecord], out: &mut Outcome) {
+        let rules = &self.config.policy.scoring.funnel;
+        let cohort = |block| CohortId::of(rules, block);
+        let told = records.iter().filter_map(|r| Some((cohort(r.block), r.window_block_hash?)));
+        let told: BTreeMap<CohortId, BlockHash> = told.collect();
+        for submission in self.submissions.values_mut() {
+            let hash = told.get(&cohort(submission.committed_at));
+            if let (None, Some(hash)) = (submission.window_block_hash, hash) {
+                submission.window_block_hash = Some(*hash);
+                out.put(Row::Submission(submission.clone()));
+            }
         }
     }
 
@@ -37,7 +57,6 @@ impl Machine {
         };
         let id = Submission::identity(&record.hotkey, record.block, &commitment.content);
         if self.submissions.contains_key(&id) {
-            self.learn_window(id, record, out);
             return;
         }
         if let Some(note) = self.objection(record) {
@@ -60,15 +79,6 @@ impl Machine {
         });
         self.submissions.insert(id, submission);
         self.fetch(now, id, out);
-    }
-
-    /// Takes down what draws the audits of its window, once that is known.
-    fn learn_window(&mut self, id: SubmissionId, record: &CommitmentRecord, out: &mut Outcome) {
-        let Some(submission) = self.submissions.get_mut(&id) else { return };
-        if submission.window_block_hash.is_none() && record.window_block_hash.is_some() {
-            submission.window_block_hash = record.window_block_hash;
-            out.put(Row::Submission(submission.clone()));
-        }
     }
 
     /// Why a well-formed commitment is not a submission.
@@ -108,6 +118,8 @@ impl Machine {
             .iter()
             .filter(|(_, clock)| !clock.is_running && clock.again_at <= now.mono)
             .map(|(id, _)| *id)
+            // What nobody asks for any more waits until somebody does.
+            .filter(|id| self.current.contains(id))
             .collect();
         for id in due {
             self.fetch(now, id, out);

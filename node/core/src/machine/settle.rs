@@ -342,6 +342,7 @@ impl Machine {
         let again: Vec<Trial> = again.flat_map(|s| self.trials_of(s)).collect();
         self.to_settle.extend(again);
         self.current = current;
+        self.retired.retain(|id| !self.current.contains(id));
         let gone = self.submissions.keys().filter(|id| !self.current.contains(*id));
         let mut over: Vec<SubmissionId> = Vec::new();
         for id in gone {
@@ -354,7 +355,10 @@ impl Machine {
         if !over.is_empty() {
             // What is paid stays explained.
             let paid = self.champions();
-            over.retain(|id| !paid.contains(id));
+            for id in over.extract_if(.., |id| paid.contains(id)) {
+                // Looked at again when it would have been forgotten next.
+                self.left_at.insert(id, number);
+            }
         }
         for id in over {
             self.forget_evaluation(id, out);

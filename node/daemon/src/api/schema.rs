@@ -1,7 +1,6 @@
 //! What the public interface says, as JSON. Names are stable: fields are added, never renamed.
 
 use node_core::admission::Rejection;
-use node_core::funnel::Passage;
 use node_core::machine::account::{Account, EpochAccount, Merit};
 use node_core::machine::places::{Place as PlaceOf, Places, Worth};
 use node_core::points::bits_per_byte;
@@ -233,7 +232,10 @@ pub(super) struct MetricsAnswer {
     pub(super) covered_bytes: u64,
     /// Parameters of the model.
     pub(super) parameters: u64,
-    /// Of them, those that got no gradient from a first batch, as the container says; null where
+    /// Of them, those of tables that are looked up by token or position, as the container says;
+    /// null of an older result.
+    pub(super) embedding_parameters: Option<u64>,
+    /// Of all, those that got no gradient from a first batch, as the container says; null where
     /// that was not looked at.
     pub(super) idle_parameters: Option<u64>,
     /// Most memory of its devices that it used, bytes, as the container says.
@@ -368,8 +370,16 @@ fn from_micro(value: u64) -> f64 {
 pub(super) fn submission(known: Known) -> SubmissionAnswer {
     let Known { account, place, runs } = known;
     let tier = tier(&account, &runs);
-    let Account { submission, explanation, outcomes, metrics, merit, passage, flags, review } =
-        account;
+    let Account {
+        submission,
+        explanation,
+        outcomes,
+        metrics,
+        merit,
+        place: in_funnel,
+        flags,
+        review,
+    } = account;
     let (status, error, broken) = stage(&submission.state);
     SubmissionAnswer {
         id: submission.id.to_string(),
@@ -379,7 +389,7 @@ pub(super) fn submission(known: Known) -> SubmissionAnswer {
         status,
         detail: submission.state.to_string(),
         tier,
-        passage: passage.map(Passage::name),
+        passage: in_funnel.map(|(_, passage)| passage.name()),
         error,
         evidence: broken,
         flags: flags.iter().map(evidence).collect(),
@@ -402,8 +412,11 @@ pub(super) fn submission(known: Known) -> SubmissionAnswer {
     }
 }
 
-/// The latest stage of which anything is known here.
+/// The stage that it entered last, or the latest of which anything is known here.
 fn tier(account: &Account, runs: &[LiveRun]) -> u8 {
+    if let Some((tier, _)) = account.place {
+        return tier;
+    }
     if !account.submission.state.is_admitted() {
         return 0;
     }
@@ -493,6 +506,7 @@ fn measured(metrics: &node_core::evidence::Metrics) -> MetricsAnswer {
         heldout_bits_per_byte_untrained: from_nano(metrics.heldout_init_nanobpb),
         covered_bytes: metrics.covered_bytes,
         parameters: metrics.parameters,
+        embedding_parameters: metrics.conduct.embedding_parameters,
         idle_parameters: metrics.conduct.idle_parameters,
         peak_device_bytes: metrics.conduct.peak_device_bytes,
         hooks_used: metrics.conduct.hooks_used.iter().map(|(h, n)| (h.name(), *n)).collect(),

@@ -41,7 +41,7 @@ fn known(moved: Moved) -> Known {
         outcomes: Vec::new(),
         metrics: None,
         merit: Some(Merit { tier: 1, points: 250_000_000 }),
-        passage: Some(Passage::Passes),
+        place: Some((2, Passage::Passes)),
         flags: Vec::new(),
         review: None,
     };

@@ -469,7 +469,7 @@ impl Subject {
         let checked = checked.await.unwrap_or_else(|_| Err("it cannot be checked".to_owned()));
         checked.map_err(|error| {
             tracing::error!(error, "the data set is not what it was when the node started");
-            no_plan(&format!("the data set: {error}"))
+            Ending::DatasetMissing
         })
     }
 

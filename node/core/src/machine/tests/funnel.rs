@@ -130,6 +130,8 @@ fn a_commitment_that_is_passed_over_takes_nothing_from_the_first() {
     world.kill(0);
     world.start(0);
     world.run_until(120_000, "the first is scored", |world| decided(world, 0, first, 1) == [0]);
+    // What draws the audits of its window is told by the other one.
+    world.run_until(900_000, "and passes", |world| !decided(world, 0, first, 2).is_empty());
 }
 
 #[test]

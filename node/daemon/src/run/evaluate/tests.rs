@@ -327,6 +327,8 @@ async fn every_hook_is_counted_and_the_one_that_loses_is_never_called() {
     assert_eq!(ending, Ending::Completed);
     let metrics = metrics.unwrap();
     assert!(metrics.heldout_nanobpb < metrics.heldout_init_nanobpb, "it learns: {metrics:?}");
+    let tables = metrics.conduct.embedding_parameters.unwrap();
+    assert!(0 < tables && tables < metrics.parameters, "{tables}");
     let uses = &metrics.conduct.hooks_used;
     assert_eq!(uses.len(), Hook::ALL.len());
     assert_eq!((uses[&Hook::GetRecipe], uses[&Hook::ConfigureOptimizer]), (1, 1));
