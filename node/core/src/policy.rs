@@ -279,10 +279,10 @@ impl Policy {
     /// What a run of a tier may use: [`Self::run`], with the tier's multiple of its time.
     #[must_use]
     pub fn limits_in(&self, tier: u8) -> RunLimits {
-        let times = self.scoring.funnel.tier(tier).map_or(1, |rules| u64::from(rules.times));
+        let factor = self.scoring.funnel.tier(tier).map_or(1, |rules| u64::from(rules.time_factor));
         RunLimits {
-            cpu_ms: self.run.cpu_ms.saturating_mul(times),
-            wall_ms: self.run.wall_ms.saturating_mul(times),
+            cpu_ms: self.run.cpu_ms.saturating_mul(factor),
+            wall_ms: self.run.wall_ms.saturating_mul(factor),
             ..self.run.clone()
         }
     }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{ContentDigest, Hotkey};
+use crate::id::{ContentDigest, Hotkey, SubmissionId};
 use crate::submission::Submission;
 use crate::unit::BlockNumber;
 
@@ -23,5 +23,11 @@ impl Priority {
     pub fn of(submission: &Submission) -> Self {
         let Submission { hotkey, committed_at, content, .. } = submission;
         Self { block: *committed_at, content: *content, author: *hotkey }
+    }
+
+    /// The submission that has it.
+    #[must_use]
+    pub fn submission(&self) -> SubmissionId {
+        Submission::identity(&self.author, self.block, &self.content)
     }
 }

@@ -114,13 +114,12 @@ impl Machine {
     /// nothing from what it had before.
     #[must_use]
     pub fn merit(&self, id: &SubmissionId) -> Option<Merit> {
-        let scored = |(tier, entrants): (u8, &BTreeMap<SubmissionId, Entrant>)| match entrants
-            .get(id)?
-            .member
-            .state
-        {
-            MemberState::Scored { points } => Some(Merit { tier, points }),
-            MemberState::Missing | MemberState::Failed => None,
+        let scored = |(tier, entrants): (u8, &BTreeMap<SubmissionId, Entrant>)| {
+            let member = entrants.get(id)?.member;
+            match member.state {
+                MemberState::Scored { points } => Some(Merit { tier, points }),
+                MemberState::Missing | MemberState::Failed => None,
+            }
         };
         let first = || {
             let SubmissionState::Scored { points } = self.submissions.get(id)?.state else {

@@ -6,7 +6,6 @@ use crate::id::{ContentDigest, Hotkey, SubmissionId};
 use crate::machine::Machine;
 use crate::priority::Priority;
 use crate::reward::{Champion, FamilyId, Quality, Table};
-use crate::submission::Submission;
 use crate::unit::BlockNumber;
 
 /// What an architecture or a recipe is worth.
@@ -89,7 +88,7 @@ impl Machine {
         if self.pays_standings() {
             let at = self.view().map(|view| view.epoch.last_epoch_block).unwrap_or_default();
             let known = |one: &Priority| {
-                let id = Submission::identity(&one.author, one.block, &one.content);
+                let id = one.submission();
                 self.submissions.contains_key(&id).then_some(id)
             };
             return self.table(at).map(|table| Places::of_table(&table, known)).unwrap_or_default();

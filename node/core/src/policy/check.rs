@@ -241,7 +241,7 @@ fn check_tier(tier: u8, rules: &TierRules) -> Result<(), PolicyRefused> {
         ("sizes", rules.sizes.into(), 1, 6),
         ("probe_seeds", rules.probe_seeds.into(), 0, 16),
         ("probe_bytes", rules.probe_bytes, 0, 1 << 40),
-        ("times", rules.times.into(), 1, 255),
+        ("time_factor", rules.time_factor.into(), 1, 255),
         ("pass_ppm", rules.pass_ppm.into(), 0, PPM),
         ("audit_ppm", rules.audit_ppm.into(), 0, PPM),
     ];
@@ -303,7 +303,10 @@ mod tests {
                 |p| p.scoring.funnel.tiers[1].seeds = 0,
                 "`scoring.funnel.tiers: seeds of tier 2` is 0; it may be 1 to 8",
             ),
-            (|p| p.scoring.funnel.tiers[2].times = 200, "the limits of time of tier 3 do not lie"),
+            (
+                |p| p.scoring.funnel.tiers[2].time_factor = 200,
+                "the limits of time of tier 3 do not lie",
+            ),
             (|p| p.meter.train_bytes += 1, "they are one budget"),
             (|p| p.scoring.funnel.tiers.truncate(1), "no tier has `attributes`"),
             (|p| p.scoring.funnel.tiers[0].attributes = true, "the first tier has `attributes`"),

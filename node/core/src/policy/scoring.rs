@@ -110,7 +110,7 @@ pub struct TierRules {
     /// Bytes of examples per run of the probe tasks.
     pub probe_bytes: u64,
     /// How many times the limits of time of [`super::RunLimits`] a run may take.
-    pub times: u8,
+    pub time_factor: u8,
     /// Best share that passes, of 1,000,000, and at least one.
     pub pass_ppm: u32,
     /// Chance of each other to pass as an audit, of 1,000,000.
@@ -151,7 +151,7 @@ impl ScoringRules {
             tier.train_bytes = train_bytes;
             // Less, and nothing is learned that asks for more than copying.
             tier.probe_bytes = tier.probe_bytes.min(400_000);
-            tier.times = 1;
+            tier.time_factor = 1;
         }
         rules
     }
@@ -204,7 +204,7 @@ impl FunnelRules {
             stretches: false,
             probe_seeds: 0,
             probe_bytes: 0,
-            times: 1,
+            time_factor: 1,
             pass_ppm: 250_000,
             audit_ppm: 50_000,
         };
@@ -212,7 +212,7 @@ impl FunnelRules {
             train_bytes: 200_000_000,
             seeds: 2,
             attributes: true,
-            times: 2,
+            time_factor: 2,
             pass_ppm: 100_000,
             audit_ppm: 0,
             ..proxy
@@ -225,7 +225,7 @@ impl FunnelRules {
             stretches: true,
             probe_seeds: 3,
             probe_bytes: 200_000_000,
-            times: 6,
+            time_factor: 6,
             pass_ppm: 1_000_000,
             ..short
         };
@@ -263,7 +263,7 @@ impl TierRules {
             stretches,
             probe_seeds,
             probe_bytes,
-            times,
+            time_factor,
             pass_ppm,
             audit_ppm,
         } = self;
@@ -275,7 +275,7 @@ impl TierRules {
             .number(u64::from(*stretches))
             .number(u64::from(*probe_seeds))
             .number(*probe_bytes)
-            .number(u64::from(*times))
+            .number(u64::from(*time_factor))
             .number(u64::from(*pass_ppm))
             .number(u64::from(*audit_ppm))
     }

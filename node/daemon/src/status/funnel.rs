@@ -5,10 +5,8 @@ use node_core::funnel::{MemberState, Passage, Task, TierReport, UnitPlan};
 use node_core::id::{Hotkey, SubmissionId};
 use node_core::machine::Machine;
 use node_core::points::bits_per_byte;
-use node_core::priority::Priority;
 use node_core::reward::{Champion, Family, FamilyId};
 use node_core::round::Verdict;
-use node_core::submission::Submission;
 use node_core::unit::BlockNumber;
 use serde::{Deserialize, Serialize};
 
@@ -118,7 +116,7 @@ impl FunnelStatus {
         let at = machine.view().map(|view| view.epoch.last_epoch_block).unwrap_or_default();
         let table = machine.table(at);
         let held = table.iter().flat_map(|table| &table.held).map(|held| HeldStatus {
-            submission: submission_of(&held.priority),
+            submission: held.priority.submission(),
             nearest: held.nearest,
             until: held.until,
         });
@@ -145,14 +143,10 @@ fn family_status(id: FamilyId, family: &Family) -> FamilyStatus {
     }
 }
 
-fn submission_of(priority: &Priority) -> SubmissionId {
-    Submission::identity(&priority.author, priority.block, &priority.content)
-}
-
 fn champion_status(champion: &Champion) -> ChampionStatus {
     ChampionStatus {
         author: champion.priority.map(|one| one.author),
-        submission: champion.priority.as_ref().map(submission_of),
+        submission: champion.priority.map(|one| one.submission()),
         since: champion.priority.map(|one| one.block),
         quality_nano: champion.quality.mean_nano,
     }
