@@ -20,6 +20,7 @@ use crate::memory::{Guess, Memory};
 use crate::metagraph::{self, Seating, Wanted};
 use crate::read::{ReadError, Subject};
 use crate::runtime::{ask_api, Runtime, Runtimes};
+use crate::seeds::Seeded;
 use crate::storage::{self, Batch};
 use crate::subnet::Subnet;
 
@@ -83,13 +84,15 @@ impl Reader<'_> {
             (facts, names, _) = self.completed(&runtime, round).await?;
             tracing::debug!(block = %facts.number, after = %view.number, "everything read anew");
         }
-        let commitments = match previous {
-            Some(Previous { view, keep_commitments: true }) => facts.kept_commitments(view),
+        let (commitments, window_hashes) = match previous {
+            Some(Previous { view, keep_commitments: true }) => {
+                (facts.kept_commitments(view), view.window_hashes.clone())
+            }
             Some(_) | None => {
-                let (commitments, is_known) =
+                let Seeded { commitments, windows, are_known } =
                     self.seeded(facts.take_committed(), facts.number).await?;
-                is_one_round &= is_known;
-                commitments
+                is_one_round &= are_known;
+                (commitments, windows)
             }
         };
         counts.views.add(1);
@@ -100,7 +103,7 @@ impl Reader<'_> {
         let permitted = view.neurons.iter().filter(|neuron| neuron.validator_permit);
         names.permitted = permitted.map(|neuron| neuron.uid).collect();
         self.memory.learn(Guess { runtime, names });
-        Ok(ChainView { genesis, hash: self.block, commitments, ..view })
+        Ok(ChainView { genesis, hash: self.block, commitments, window_hashes, ..view })
     }
 
     /// Reads whether the subnet exists, and nothing else.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use node_core::id::{BlockHash, Hotkey};
-use node_core::unit::window_end;
+use node_core::unit::{window_end, window_starts};
 use node_core::unit::{BlockCount, BlockNumber};
 use node_core::view::CommitmentRecord;
 use subxt_rpcs::methods::legacy::NumberOrHex;
@@ -19,22 +19,32 @@ use crate::storage::CALLS_IN_FLIGHT_MAX;
 /// Heights in one call. Lower: more calls. Higher: longer answers; seventy bytes each.
 const HEIGHTS_PER_CALL_MAX: usize = 1024;
 
+/// What the hashes of blocks are needed for.
+pub(crate) struct Seeded {
+    pub(crate) commitments: Vec<CommitmentRecord>,
+    /// By the number of the first block of a window.
+    pub(crate) windows: BTreeMap<BlockNumber, BlockHash>,
+    /// Whether no hash had to be asked for.
+    pub(crate) are_known: bool,
+}
+
 impl Reader<'_> {
     /// Adds the seeds: the hash of the block after each commitment, and of the first one after its
     /// window, where they are final already. The block at hand must be.
-    ///
-    /// Also tells whether all of them were known.
     pub(crate) async fn seeded(
         &self,
         found: Vec<(Hotkey, Committed)>,
         now: BlockNumber,
-    ) -> Result<(Vec<CommitmentRecord>, bool), ReadError> {
+    ) -> Result<Seeded, ReadError> {
         let next = |committed: &Committed| committed.block.plus(BlockCount(1));
         let closing = |committed: &Committed| Some(window_end(self.window?, committed.block));
+        let starts: BTreeSet<BlockNumber> =
+            self.window.iter().flat_map(|window| window_starts(*window, now)).collect();
         let wanted: BTreeSet<BlockNumber> = found
             .iter()
             .flat_map(|(_, one)| [Some(next(one)), closing(one)])
             .flatten()
+            .chain(starts.iter().copied())
             .filter(|block| *block <= now)
             .collect();
         let mut hashes = self.memory.seeds.of(&wanted);
@@ -53,7 +63,10 @@ impl Reader<'_> {
             window_block_hash: closing(&committed).and_then(|block| hashes.get(&block)).copied(),
             bytes: committed.bytes,
         };
-        Ok((found.into_iter().map(record).collect(), are_known))
+        let commitments = found.into_iter().map(record).collect();
+        let of_starts = hashes.iter().filter(|(block, _)| starts.contains(block));
+        let windows = of_starts.map(|(block, hash)| (*block, *hash)).collect();
+        Ok(Seeded { commitments, windows, are_known })
     }
 
     /// Hashes of finalized blocks. An endpoint that lacks one of them lags behind the block at

@@ -162,6 +162,10 @@ pub const FETCH_RETRY_MS: u64 = 5_000;
 pub const FETCH_RETRY_MS_MAX: u64 = 10 * 60 * 1000;
 const _: () = assert!(FETCH_RETRY_MS < FETCH_RETRY_MS_MAX);
 
+/// How long a node asks for no work after a run that found this host lacking what every run needs.
+/// Lower: more leases are lost here. Higher: a host that was mended works again later.
+pub const LACK_RETRY_MS: u64 = 5 * 60 * 1000;
+
 /// How long a submission that a language model gave no opinion of waits until it is asked again;
 /// twice as long before each further time.
 pub const REVIEW_RETRY_MS: u64 = 10_000;

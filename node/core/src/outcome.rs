@@ -150,6 +150,12 @@ impl Ending {
         }
     }
 
+    /// Whether it tells that this host lacks what every run needs, and not only this one.
+    #[must_use]
+    pub fn is_lack_of_host(&self) -> bool {
+        matches!(self, Self::ImageMissing | Self::DatasetMissing | Self::ProfileMismatch { .. })
+    }
+
     /// What a node does after such an ending, for whoever reads about it: a sentence without its
     /// full stop, that goes behind the ending's own.
     #[must_use]

@@ -85,6 +85,15 @@ pub struct Now {
     pub unix: UnixMs,
 }
 
+/// The first blocks of the window of a block and of the one before it, where a window ends there.
+///
+/// - `window`: blocks of a window.
+pub fn window_starts(window: BlockCount, block: BlockNumber) -> impl Iterator<Item = BlockNumber> {
+    let window = BlockCount(window.0.max(1));
+    let start = window_end(window, block).minus(window);
+    [start.minus(window), start].into_iter().filter(|start| start.0 > 0)
+}
+
 /// The first block after the window in which a submission competes.
 ///
 /// - `window`: blocks of a window.

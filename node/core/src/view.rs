@@ -3,6 +3,7 @@
 //! Everything in a [`ChainView`] was read at one block hash, so its parts agree with each other.
 //! Not here: how it is read (`node/chain`), and what follows from it (`assignment`, `submit_guard`).
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,10 @@ pub struct ChainView {
     pub own_commits: Vec<OwnCommit>,
     /// All commitments of hotkeys registered in this block, in order of hotkey.
     pub commitments: Vec<CommitmentRecord>,
+    /// Hashes of the first blocks of the present window of submissions and of the one before, by
+    /// number: what draws a window's audits, also where everybody of it committed anew since.
+    #[serde(default)]
+    pub window_hashes: BTreeMap<BlockNumber, BlockHash>,
     /// Stored weights by uid; `(uid, weight)` in the chain's order. Ours are always there; those of
     /// others as of the last full read.
     pub weights: Vec<(Uid, Vec<(Uid, u16)>)>,

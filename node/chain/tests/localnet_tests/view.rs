@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use node_chain::{ChainClient, ChainConfig, ReadCounts, ReadError};
 use node_core::id::{BlockHash, Netuid};
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex};
@@ -111,6 +113,28 @@ async fn commitments_and_axons_are_read_with_their_blocks_and_seeds() {
     assert_eq!(later.neuron(&miner.public()).unwrap().axon, Some(address));
     // Once more, now from what was kept.
     assert_eq!(client.view_at(served.hash).await.unwrap(), later);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn windows_of_submissions_are_told_by_their_first_blocks_where_nobody_committed_too() {
+    let chain = Chain::start(neurons(&[10], 1)).await;
+    let config = ChainConfig { window: Some(BlockCount(4)), ..chain.config() };
+    let client = ChainClient::connect(config).await.unwrap();
+    chain.seal(3).await;
+    assert!(chain.view(&client).await.window_hashes.is_empty(), "none has ended");
+    chain.seal(4).await;
+    let of = |starts: &[u64]| -> BTreeMap<BlockNumber, BlockHash> {
+        starts.iter().map(|start| (BlockNumber(*start), chain.hash_of(*start))).collect()
+    };
+    assert_eq!(chain.view(&client).await.window_hashes, of(&[4]));
+    chain.seal(1).await;
+    let view = chain.view(&client).await;
+    assert_eq!(view.window_hashes, of(&[4, 8]));
+    chain.seal(1).await;
+    let next = client.view_after(&view, chain.head().hash).await.unwrap();
+    assert_eq!(next.window_hashes, of(&[4, 8]));
+    chain.seal(10).await;
+    assert_eq!(chain.view(&client).await.window_hashes, of(&[12, 16]));
 }
 
 /// Header, version, metagraph, next epoch, who has reveals, and one batch of storage values.

@@ -11,7 +11,7 @@ use crate::machine::funnel::Entrant;
 use crate::machine::Machine;
 use crate::priority::Priority;
 use crate::review::Review;
-use crate::rows::OutcomeRow;
+use crate::rows::{OutcomeRow, ReceiptRow};
 use crate::submission::{Submission, SubmissionState};
 use crate::trial::Trial;
 use crate::unit::{BlockCount, BlockNumber, EpochIndex};
@@ -101,6 +101,11 @@ impl Machine {
             merit,
             review,
         })
+    }
+
+    /// The receipts of a submission in the order of its trials, late ones too.
+    pub fn receipts_of(&self, id: &SubmissionId) -> impl Iterator<Item = &ReceiptRow> {
+        self.receipts.of_submission(*id)
     }
 
     fn flags_of(&self, submission: &Submission) -> Vec<Rejection> {

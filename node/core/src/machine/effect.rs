@@ -353,6 +353,11 @@ pub enum Note {
     RunUnknown {
         run: RunId,
     },
+    /// A run found this host lacking what every run needs: no work is asked for until later.
+    HostLacks {
+        cause: String,
+        reason: String,
+    },
     DeviceChanged {
         device: String,
         standing: &'static str,

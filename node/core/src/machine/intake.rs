@@ -25,16 +25,20 @@ impl Machine {
         for record in &records {
             self.take_in(now, record, out);
         }
-        self.learn_windows(&records, out);
+        self.learn_windows(out);
     }
 
     /// Takes down what draws the audits of each window, once that is known: any commitment of a
     /// window tells it of all, also one that is no submission.
-    fn learn_windows(&mut self, records: &[CommitmentRecord], out: &mut Outcome) {
+    fn learn_windows(&mut self, out: &mut Outcome) {
+        let Some(view) = &self.view else { return };
         let rules = &self.config.policy.scoring.funnel;
         let cohort = |block| CohortId::of(rules, block);
-        let told = records.iter().filter_map(|r| Some((cohort(r.block), r.window_block_hash?)));
-        let told: BTreeMap<CohortId, BlockHash> = told.collect();
+        let of_records = view.commitments.iter();
+        let of_records = of_records.filter_map(|r| Some((cohort(r.block), r.window_block_hash?)));
+        let of_starts = view.window_hashes.iter().filter(|(start, _)| start.0 > 0);
+        let of_starts = of_starts.map(|(start, hash)| (cohort(start.minus(BlockCount(1))), *hash));
+        let told: BTreeMap<CohortId, BlockHash> = of_starts.chain(of_records).collect();
         for submission in self.submissions.values_mut() {
             let hash = told.get(&cohort(submission.committed_at));
             if let (None, Some(hash)) = (submission.window_block_hash, hash) {

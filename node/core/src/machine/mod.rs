@@ -21,6 +21,7 @@ mod funnel;
 mod gone;
 mod hold;
 mod intake;
+mod lack;
 mod lease_queue;
 pub mod operator;
 pub mod places;
@@ -72,6 +73,7 @@ use weights::{Said, Signers};
 
 pub use exchange::PeerState;
 pub use funnel::{ReferenceWork, UnitResult};
+pub use lack::HostLack;
 pub use untrained::UntrainedFault;
 pub use work::Run;
 
@@ -128,6 +130,7 @@ pub struct Machine {
     devices: Vec<Device>,
     placement: HostPlacement,
     health: BTreeMap<DeviceId, DeviceHealth>,
+    host_lack: Option<HostLack>,
     gone: BTreeMap<DeviceId, DeviceRow>,
     submissions: BTreeMap<SubmissionId, Submission>,
     verdicts: BTreeMap<(ContentDigest, Digest), Verdict>,
@@ -166,6 +169,8 @@ pub struct Machine {
     is_funnel_stale: bool,
     /// Whether the gate of the untrained model turned somebody away, as far as the funnel knows.
     gate_refused: bool,
+    /// What was said about a reference that fails it.
+    untrained_told: Option<UntrainedFault>,
     /// Trials that have to be settled again.
     to_settle: BTreeSet<Trial>,
     /// Submissions that the latest view shows.
@@ -233,6 +238,7 @@ impl Machine {
             devices: Vec::new(),
             placement: HostPlacement::default(),
             health: BTreeMap::new(),
+            host_lack: None,
             gone: BTreeMap::new(),
             submissions,
             verdicts: BTreeMap::new(),
@@ -255,6 +261,7 @@ impl Machine {
             compared: BTreeSet::new(),
             is_funnel_stale: false,
             gate_refused: false,
+            untrained_told: None,
             to_settle: BTreeSet::new(),
             current: BTreeSet::new(),
             left_at: BTreeMap::new(),

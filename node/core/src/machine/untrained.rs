@@ -88,12 +88,17 @@ impl Machine {
         Some(Trial { submission, tier, unit })
     }
 
-    /// Says it once a run shows that a reference fails the gate.
-    pub(super) fn tell_failing_reference(&self, submission: SubmissionId, out: &mut Outcome) {
+    /// Says it, once in a life of the node, when a run shows that a reference fails the gate.
+    pub(super) fn tell_failing_reference(&mut self, submission: SubmissionId, out: &mut Outcome) {
         if !self.is_reference(&submission) || self.found_in_runs_of(submission).is_none() {
             return;
         }
-        let Some(UntrainedFault { reference, flag }) = self.untrained_fault() else { return };
+        let fault = self.untrained_fault();
+        if fault == self.untrained_told {
+            return;
+        }
+        self.untrained_told.clone_from(&fault);
+        let Some(UntrainedFault { reference, flag }) = fault else { return };
         let (cause, found) = ("untrained".to_owned(), flag.name());
         let reason = format!("`{found}` in the reference `{reference}`: the gate only flags");
         out.note(Note::GateFailsReference { cause, reason });

@@ -151,7 +151,8 @@ impl Machine {
         let kind = limits.device;
         let free = self.placement.room(limits);
         let is_asking = self.peers.values().any(|peer| peer.acquire_asked_at.is_some());
-        if self.is_stopping || free == 0 || is_asking || self.is_catching_up() {
+        let cannot = self.is_stopping || self.is_catching_up() || self.is_host_lacking(now);
+        if cannot || free == 0 || is_asking {
             return;
         }
         // The one that has waited longest, so that those that never answer delay the others and do
@@ -563,6 +564,7 @@ impl Machine {
             reason: ended.ending.to_string(),
         });
         self.release_devices(now, &row, &ended.ending, out);
+        self.learn_lack(now, &ended.ending, out);
         let result = self.result(&row, ended);
         let Some(run) = self.runs.get_mut(&row.run) else { return };
         match result {

@@ -12,7 +12,7 @@ use crate::funnel::CohortId;
 use crate::id::{sha256, BlockHash, Digest, DigestBuilder, Hotkey, IntentId, Netuid, Uid};
 use crate::machine::event::Traced;
 use crate::policy::ScoringRules;
-use crate::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
+use crate::unit::{window_starts, BlockCount, BlockNumber, EpochIndex, UnixMs};
 use crate::view::{ChainView, CommitmentRecord, EpochClock, Neuron, SubnetParams};
 
 pub(super) const NETUID: Netuid = Netuid(7);
@@ -262,7 +262,11 @@ impl Chain {
                 window_block_hash: (closes_at.0 <= self.best).then(|| Self::hash(closes_at.0)),
             }
         });
+        let window = BlockCount(funnel.window_blocks);
+        let starts = window_starts(window, BlockNumber(self.best));
+        let window_hashes = starts.map(|start| (start, Self::hash(start.0))).collect();
         self.history.push(ChainView {
+            window_hashes,
             genesis: Self::hash(0),
             netuid: NETUID,
             number: BlockNumber(self.best),

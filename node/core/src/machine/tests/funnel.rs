@@ -135,6 +135,19 @@ fn a_commitment_that_is_passed_over_takes_nothing_from_the_first() {
 }
 
 #[test]
+fn a_window_that_closed_while_the_node_was_away_is_told_though_its_miners_committed_anew() {
+    let (mut world, ids) = one_window(33, 1, 1, policy(1));
+    world.run_until(120_000, "it is scored", |world| decided(world, 0, ids[0], 1) == [0]);
+    assert!(block(&world) < 20, "its window is open");
+    world.kill(0);
+    world.run_for(25 * BLOCK_MS);
+    submit(&mut world, 0);
+    world.run_for(2 * BLOCK_MS);
+    world.start(0);
+    world.run_until(900_000, "it passes", |world| !decided(world, 0, ids[0], 2).is_empty());
+}
+
+#[test]
 fn nobody_passes_before_its_window_closed() {
     let (mut world, ids) = one_window(12, 1, 4, policy(1));
     world.run_until(60_000 * 5, "all have a first result", |world| {

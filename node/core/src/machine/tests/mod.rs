@@ -15,6 +15,7 @@ mod funnel;
 mod holds;
 mod host;
 mod intake;
+mod lack;
 mod leases;
 mod mirrors;
 mod operator;

@@ -84,7 +84,7 @@ fn a_gate_that_the_reference_fails_only_flags_from_then_on_also_after_a_restart(
     run_reference(&mut world);
     let found = UntrainedFault { reference: reference().name, flag: Flag::NotCausal };
     assert_eq!(fault(&world), Some(found.clone()));
-    assert!(world.notes(0, |note| matches!(note, Note::GateFailsReference { .. })) > 0);
+    assert_eq!(world.notes(0, |note| matches!(note, Note::GateFailsReference { .. })), 1);
     let state = judged(&mut world, 1);
     assert!(matches!(state, SubmissionState::Scored { .. }), "{state:?}");
 
