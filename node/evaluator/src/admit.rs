@@ -15,11 +15,11 @@ use node_core::policy::{GateMode, Policy};
 
 use crate::archive::{content_digest, read_archive, rejection, Archive};
 use crate::contract::{check_symbols, entry_files};
-use crate::fingerprint::sketch;
+use crate::fingerprint::Parsed;
 use crate::gates::Gates;
 use crate::manifest::read_manifest;
 use crate::project::{Project, ProjectKind, TokenizerChoice, TOKENIZER_FILE};
-use crate::source::{read_sources, Source};
+use crate::source::{read_each, Source};
 use crate::tokenizer::Tokenizer;
 use crate::{distributed, static_rules};
 
@@ -40,17 +40,10 @@ pub struct Admitted {
 #[must_use]
 pub fn admit(bytes: &[u8], expected: &ContentDigest, gates: &Gates) -> (Verdict, Option<Admitted>) {
     match checked(bytes, expected, gates) {
-        Ok((archive, flags, brings)) => {
-            let files = u32::try_from(archive.files.len()).unwrap_or(u32::MAX);
-            let unpacked_bytes = archive.unpacked_bytes();
-            // What cannot be compared with others' code is not admitted, here as in the check.
-            match sketch(&archive) {
-                Ok(sketch) => {
-                    let verdict = Verdict::Admitted { files, unpacked_bytes, flags, brings };
-                    (verdict, Some(Admitted { archive, sketch }))
-                }
-                Err(rejection) => (Verdict::Rejected { rejection }, None),
-            }
+        Ok((admitted, flags, brings)) => {
+            let files = u32::try_from(admitted.archive.files.len()).unwrap_or(u32::MAX);
+            let unpacked_bytes = admitted.archive.unpacked_bytes();
+            (Verdict::Admitted { files, unpacked_bytes, flags, brings }, Some(admitted))
         }
         Err(rejection) => (Verdict::Rejected { rejection }, None),
     }
@@ -62,14 +55,14 @@ pub fn admit(bytes: &[u8], expected: &ContentDigest, gates: &Gates) -> (Verdict,
 ///
 /// The broken rule, if the archive does not keep the contract.
 pub fn read_project(archive: &Archive, policy: &Policy) -> Result<Project, Rejection> {
-    project_and_sources(archive, policy).map(|(project, _)| project)
+    project_and_sources(archive, policy, &mut |_, _| {}).map(|(project, _)| project)
 }
 
 fn checked(
     bytes: &[u8],
     expected: &ContentDigest,
     gates: &Gates,
-) -> Result<(Archive, Vec<Rejection>, Brings), Rejection> {
+) -> Result<(Admitted, Vec<Rejection>, Brings), Rejection> {
     let policy = gates.policy();
     let archive = read_archive(bytes, &policy.archive)?;
     let got = content_digest(&archive.files);
@@ -77,14 +70,18 @@ fn checked(
         let detail = format!("the content has the digest {got}, the commitment names {expected}");
         return Err(rejection(Rule::ContentDigest, None, detail));
     }
-    let (project, sources) = project_and_sources(&archive, policy)?;
+    let mut parsed = Parsed::of(&archive);
+    let (project, sources) =
+        project_and_sources(&archive, policy, &mut |tree, text| parsed.add(tree, text))?;
     check_tokenizer(&archive, &project, policy)?;
     let rules = gates.applied();
     let mut flags = Vec::new();
     gate(rules.source, &mut flags, |max| static_rules::check(&sources, rules, max))?;
     gate(rules.distributed, &mut flags, |max| distributed::check(&sources, max))?;
     let Project { kind, architecture_id, .. } = project;
-    Ok((archive, flags, Brings { kind, architecture_id }))
+    // What cannot be compared with others' code is not admitted, here as in the check.
+    let sketch = parsed.sketch()?;
+    Ok((Admitted { archive, sketch }, flags, Brings { kind, architecture_id }))
 }
 
 /// Whether a tokenizer that the project brings could be used. A training alone has that of the
@@ -123,13 +120,17 @@ fn gate(
     }
 }
 
+/// What the archive brings, and its Python as it was read.
+///
+/// - `each`: is shown what the parser made of each file.
 pub(crate) fn project_and_sources(
     archive: &Archive,
     policy: &Policy,
+    each: &mut dyn FnMut(&tree_sitter::Tree, &str),
 ) -> Result<(Project, Vec<Source>), Rejection> {
     let manifest = read_manifest(archive)?;
     let files = entry_files(archive, &manifest)?;
-    let sources = read_sources(archive, &policy.admission)?;
+    let sources = read_each(archive, &policy.admission, each)?;
     let project = check_symbols(&sources, &manifest, files)?;
     Ok((project, sources))
 }

@@ -55,8 +55,40 @@ static KNOWN: LazyLock<BTreeSet<u64>> = LazyLock::new(|| {
 /// [`Rule::DuplicateUnreadable`] for more code than anybody writes, or with the file whose parsing
 /// takes more work than its length allows, as no code written by a person does.
 pub fn sketch(archive: &Archive) -> Result<Sketch, Rejection> {
-    let all = shingles(&archive.files)?;
-    Ok(Sketch::of(&all.difference(&KNOWN).copied().collect()))
+    shingles(&archive.files).map(|all| sketch_of(&all))
+}
+
+fn sketch_of(all: &BTreeSet<u64>) -> Sketch {
+    Sketch::of(&all.difference(&KNOWN).copied().collect())
+}
+
+/// The sketch of an archive whose files are parsed anyway, one after the other.
+#[derive(Debug)]
+pub(crate) struct Parsed<'a> {
+    files: &'a BTreeMap<String, Vec<u8>>,
+    units: Units,
+}
+
+impl<'a> Parsed<'a> {
+    /// Nothing is parsed yet.
+    pub(crate) fn of(archive: &'a Archive) -> Self {
+        Self { files: &archive.files, units: Units::of_project(&archive.files) }
+    }
+
+    /// Takes in the next file, in the order of their paths.
+    pub(crate) fn add(&mut self, tree: &tree_sitter::Tree, text: &str) {
+        self.units.add(tree, text.as_bytes());
+    }
+
+    /// The same as [`sketch`].
+    ///
+    /// # Errors
+    ///
+    /// [`Rule::DuplicateUnreadable`] for more code than anybody writes.
+    pub(crate) fn sketch(&self) -> Result<Sketch, Rejection> {
+        check_length(self.files)?;
+        Ok(sketch_of(&shingles_of(&self.units, self.files)))
+    }
 }
 
 /// All shingles of some files' code, those of the references too.
@@ -67,23 +99,36 @@ pub fn sketch(archive: &Archive) -> Result<Sketch, Rejection> {
 ///
 /// As [`sketch`].
 pub fn shingles(files: &BTreeMap<String, Vec<u8>>) -> Result<BTreeSet<u64>, Rejection> {
-    let code = || files.iter().filter(|(path, _)| path.ends_with(".py"));
-    let bytes: usize = code().map(|(_, content)| content.len()).sum();
-    if bytes > CODE_BYTES_MAX {
-        let detail = format!("the code has {bytes} bytes, {CODE_BYTES_MAX} can be compared");
-        return Err(rejection(Rule::DuplicateUnreadable, None, detail));
-    }
+    check_length(files)?;
     let mut units = Units::of_project(files);
-    for (path, content) in code() {
+    for (path, content) in code(files) {
         let Some(tree) = source::parse(content) else {
             let detail = "the parser takes too much work for so little code".to_owned();
             return Err(rejection(Rule::DuplicateUnreadable, Some(path), detail));
         };
         units.add(&tree, content);
     }
-    let reached = reach::reached(&units, files);
+    Ok(shingles_of(&units, files))
+}
+
+fn code(files: &BTreeMap<String, Vec<u8>>) -> impl Iterator<Item = (&String, &Vec<u8>)> {
+    files.iter().filter(|(path, _)| path.ends_with(".py"))
+}
+
+fn check_length(files: &BTreeMap<String, Vec<u8>>) -> Result<(), Rejection> {
+    let bytes: usize = code(files).map(|(_, content)| content.len()).sum();
+    if bytes > CODE_BYTES_MAX {
+        let detail = format!("the code has {bytes} bytes, {CODE_BYTES_MAX} can be compared");
+        return Err(rejection(Rule::DuplicateUnreadable, None, detail));
+    }
+    Ok(())
+}
+
+/// The shingles of what is reached of a project.
+fn shingles_of(units: &Units, files: &BTreeMap<String, Vec<u8>>) -> BTreeSet<u64> {
+    let reached = reach::reached(units, files);
     let all = units.all.iter().filter(|unit| reached.contains(&unit.definition));
-    Ok(all.flat_map(|unit| unit_shingles(&unit.symbols)).collect())
+    all.flat_map(|unit| unit_shingles(&unit.symbols)).collect()
 }
 
 fn unit_shingles(symbols: &[Symbol]) -> impl Iterator<Item = u64> + '_ {

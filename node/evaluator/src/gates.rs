@@ -167,7 +167,7 @@ fn found_in(files: &Files, policy: &Policy) -> Vec<(Gate, Rejection)> {
 fn read(files: &Files, policy: &Policy) -> Result<(Archive, Vec<Source>), Rejection> {
     let packed = pack_files(files, &policy.archive).map_err(refused)?;
     let archive = read_archive(&packed.bytes, &policy.archive)?;
-    let (_, sources) = project_and_sources(&archive, policy)?;
+    let (_, sources) = project_and_sources(&archive, policy, &mut |_, _| {})?;
     Ok((archive, sources))
 }
 

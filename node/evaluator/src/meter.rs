@@ -64,7 +64,7 @@ use tokio::sync::watch;
 
 use crate::archive::Archive;
 
-pub use plan::{MeterPlan, PlanError};
+pub use plan::{check_dataset, MeterPlan, NotMeasurable, PlanError};
 pub use probing::ProbePlan;
 pub use project::{Contract, Entries, NotRunnable, OtherProject, TokenizerSource};
 pub use wire::{

@@ -54,6 +54,16 @@ pub(crate) fn read_sources(
     archive: &Archive,
     rules: &AdmissionRules,
 ) -> Result<Vec<Source>, Rejection> {
+    read_each(archive, rules, &mut |_, _| {})
+}
+
+/// As [`read_sources`], and shows `each` what the parser made of each file, which is not kept: the
+/// trees of all files together would be some hundred megabytes.
+pub(crate) fn read_each(
+    archive: &Archive,
+    rules: &AdmissionRules,
+    each: &mut dyn FnMut(&tree_sitter::Tree, &str),
+) -> Result<Vec<Source>, Rejection> {
     let files = || archive.files.iter().filter(|(path, _)| is_python(path));
     let bytes: u64 = files().map(|(_, content)| content.len() as u64).sum();
     if bytes > rules.python_bytes_max {
@@ -64,7 +74,7 @@ pub(crate) fn read_sources(
         return Err(rejection(Rule::SourceSize, None, detail));
     }
     let give_up_at = Instant::now() + PARSE_TIME_MAX;
-    files().map(|(path, content)| Source::read(path, content, give_up_at)).collect()
+    files().map(|(path, content)| Source::read(path, content, give_up_at, each)).collect()
 }
 
 fn is_python(path: &str) -> bool {
@@ -81,9 +91,14 @@ struct Unreadable {
 }
 
 impl Source {
-    fn read(path: &str, content: &[u8], give_up_at: Instant) -> Result<Self, Rejection> {
+    fn read(
+        path: &str,
+        content: &[u8],
+        give_up_at: Instant,
+        each: &mut dyn FnMut(&tree_sitter::Tree, &str),
+    ) -> Result<Self, Rejection> {
         let text = normalised(content);
-        let read = scan(&text).and_then(|()| Tree::parse(&text, give_up_at));
+        let read = scan(&text).and_then(|()| Tree::parse(&text, give_up_at, each));
         match read {
             Ok(tree) => Ok(Self { path: path.to_owned(), text, tree }),
             Err(unreadable) => {

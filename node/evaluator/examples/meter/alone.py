@@ -1,7 +1,7 @@
 """The container's program with a clock, and without a meter, for `scripts/benchmark-meter`.
 
-`alone.py metered|asking|bare VOCABULARY BATCHES SEQUENCES TOKENS` prints how many seconds of the
-clock and of CPU time training took. `metered` speaks to the meter. `asking` predicts each batch
+`alone.py metered|asking|bare VOCABULARY BATCHES SEQUENCES TOKENS PARAMETERS_MAX` prints how many
+seconds of the clock and of CPU time training took. `metered` speaks to the meter. `asking` predicts each batch
 before it trains on it, as with the meter, but nothing leaves the process; `bare` only trains.
 """
 
@@ -20,7 +20,7 @@ spec.loader.exec_module(shim)
 shim.numpy, shim.torch = numpy, torch
 
 mode = sys.argv[1]
-vocabulary, batches, sequences, tokens = map(int, sys.argv[2:])
+vocabulary, batches, sequences, tokens, parameters_max = map(int, sys.argv[2:])
 ID_BYTES = 1 if vocabulary <= 256 else 2
 ASKED = 256 if vocabulary > 4096 else 0
 
@@ -107,7 +107,7 @@ start = {
     "world_size": 1,
     "max_seq_len": tokens,
     "sequence_tokens": tokens,
-    "max_parameters": 1 << 40,
+    "max_parameters": parameters_max,
     "token_budget": batches * sequences * tokens,
     "batches": batches,
     "batch_sequences": sequences,
@@ -117,5 +117,6 @@ start = {
         "contract": "loop",
     },
     "files": files,
+    "probes": None,
 }
 shim.evaluate(Local(), start, shim.Ranks())

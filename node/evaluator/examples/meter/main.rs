@@ -104,6 +104,9 @@ impl Bench {
     fn new(dataset: Dataset, vocabulary: u32, batches: u64) -> Result<Self, Failed> {
         let mut policy = Policy::dev();
         policy.meter.heldout_bytes = 8_192;
+        // The embedding of a large vocabulary alone is more than the policy allows.
+        let embedding = u64::from(vocabulary) * 40;
+        policy.meter.parameters_max = policy.meter.parameters_max.max(embedding);
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join(SUBMISSION);
         let packed = pack(&source, &policy.archive)?;
         let archive = read_archive(&packed.bytes, &policy.archive)
@@ -187,6 +190,7 @@ impl Bench {
             self.batches,
             u64::from(rules.batch_sequences),
             u64::from(rules.sequence_tokens),
+            rules.parameters_max,
         ];
         let words = ["/assay/alone.py", mode].map(str::to_owned);
         words.into_iter().chain(numbers.map(|number| number.to_string())).collect()

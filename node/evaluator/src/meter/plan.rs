@@ -1,8 +1,9 @@
 //! What a measurement asks, in which order: fixed by data set, policy, tokenizer and seed before it
 //! starts.
 
+use node_core::funnel::{ProjectKind, Task};
 use node_core::id::Digest;
-use node_core::policy::{MeterRules, UntrainedRules};
+use node_core::policy::{MeterRules, Policy, UntrainedRules};
 
 use super::passage::{Draws, Passage, Shape};
 use super::probing::ProbePlan;
@@ -119,27 +120,13 @@ impl<'a> MeterPlan<'a> {
         seed: &Digest,
         tokenizer: Option<Tokenizer>,
     ) -> Result<Self, PlanError> {
-        let (sequences, tokens) = (rules.batch_sequences, rules.sequence_tokens);
-        if sequences < 2 || tokens < 2 {
-            return Err(PlanError::BatchTooSmall { sequences, tokens });
-        }
         let vocabulary = tokenizer.as_ref().map_or(VOCABULARY, Tokenizer::vocabulary);
-        let shape = Shape::new(rules, vocabulary);
-        let bytes = shape.prediction_bytes();
-        if bytes > PREDICTION_BYTES_MAX as u64 {
-            return Err(PlanError::BatchTooLarge { bytes });
-        }
-        let cut = Cut { dataset, rules, seed, is_bytes: tokenizer.is_none() };
-        let (heldout, training) =
-            (cut.pieces(rules.heldout_bytes)?, cut.pieces(rules.train_bytes)?);
-        let passes = heldout.saturating_mul(2);
-        let batches = cut.batches(training.saturating_add(passes));
-        if u32::try_from(batches).is_err() {
-            return Err(PlanError::TooManyBatches { batches });
-        }
-        let mut held = cut.draw(Split::Validation, "heldout", passes)?;
+        let shape = checked_shape(rules, vocabulary)?;
+        let cut = Cut { dataset, rules, is_bytes: tokenizer.is_none() };
+        let needs = cut.needs()?;
+        let mut held = cut.draw(seed, "heldout", Split::Validation, needs.heldout);
         let after = held.split_off(held.len() / 2);
-        let drawn = cut.draw(Split::Train, "train", training)?;
+        let drawn = cut.draw(seed, "train", Split::Train, needs.training);
         let passage = |split, pieces, budget| Passage::new(split, pieces, budget);
         let mut plan = Self {
             dataset,
@@ -277,12 +264,69 @@ fn model_seed(seed: &Digest) -> u32 {
     u32::try_from(number).unwrap_or_default()
 }
 
+/// Whether everything that a policy measures of a submission can be measured with a data set,
+/// whatever the submission's tokens are.
+///
+/// # Errors
+///
+/// [`NotMeasurable`] names the first unit that cannot.
+pub fn check_dataset(dataset: &Dataset, policy: &Policy) -> Result<(), NotMeasurable> {
+    for (tier, rules) in (1..=u8::MAX).zip(&policy.scoring.funnel.tiers) {
+        for plan in rules.units(ProjectKind::Full) {
+            let Task::Text { .. } = plan.task else { continue };
+            check_rules(dataset, &plan.meter_rules(&policy.meter, rules))
+                .map_err(|error| NotMeasurable { tier, unit: plan.unit, error })?;
+        }
+    }
+    Ok(())
+}
+
+/// A part of a policy that cannot be measured.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unit {unit} of tier {tier} cannot be measured")]
+pub struct NotMeasurable {
+    /// The tier, from 1.
+    pub tier: u8,
+    /// The unit of the tier, from zero.
+    pub unit: u8,
+    /// Why.
+    #[source]
+    pub error: PlanError,
+}
+
+fn check_rules(dataset: &Dataset, rules: &MeterRules) -> Result<(), PlanError> {
+    checked_shape(rules, VOCABULARY)?;
+    for is_bytes in [true, false] {
+        Cut { dataset, rules, is_bytes }.needs()?;
+    }
+    Ok(())
+}
+
+fn checked_shape(rules: &MeterRules, vocabulary: u32) -> Result<Shape, PlanError> {
+    let (sequences, tokens) = (rules.batch_sequences, rules.sequence_tokens);
+    if sequences < 2 || tokens < 2 {
+        return Err(PlanError::BatchTooSmall { sequences, tokens });
+    }
+    let shape = Shape::new(rules, vocabulary);
+    let bytes = shape.prediction_bytes();
+    if bytes > PREDICTION_BYTES_MAX as u64 {
+        return Err(PlanError::BatchTooLarge { bytes });
+    }
+    Ok(shape)
+}
+
 /// How a data set is cut into pieces.
 struct Cut<'a> {
     dataset: &'a Dataset,
     rules: &'a MeterRules,
-    seed: &'a Digest,
     is_bytes: bool,
+}
+
+/// Pieces that a measurement takes; the data set has them.
+struct Needs {
+    /// Of the validation text, for both passes.
+    heldout: u64,
+    training: u64,
 }
 
 impl Cut<'_> {
@@ -300,28 +344,43 @@ impl Cut<'_> {
 
     /// Pieces that a budget takes, in whole batches where tokens are bytes, otherwise with what is
     /// left over at both ends of a piece and with one batch of long tokens at least.
-    fn pieces(&self, budget: u64) -> Result<u64, PlanError> {
+    fn pieces(&self, budget: u64) -> u64 {
         if self.is_bytes {
             let batches = (budget / self.batch_bytes()).max(1);
-            return Ok(batches.saturating_mul(u64::from(self.rules.batch_sequences)));
+            return batches.saturating_mul(u64::from(self.rules.batch_sequences));
         }
         let least = self.batch_bytes().saturating_mul(BYTES_PER_TOKEN);
-        Ok((budget.max(least) / self.piece_bytes()).saturating_add(2))
+        (budget.max(least) / self.piece_bytes()).saturating_add(2)
     }
 
     fn batches(&self, pieces: u64) -> u64 {
         pieces.saturating_mul(self.piece_bytes()) / self.batch_bytes()
     }
 
-    fn draw(&self, split: Split, purpose: &str, needed: u64) -> Result<Vec<u64>, PlanError> {
-        let got = self.dataset.bytes(split);
-        let there = got / self.piece_bytes();
-        let drawn = SeedStream::new(self.seed, purpose).distinct_below(there, needed);
-        if (drawn.len() as u64) < needed {
-            let needed = needed.saturating_mul(self.piece_bytes());
-            return Err(PlanError::TooLittleText { split, needed, got });
+    fn needs(&self) -> Result<Needs, PlanError> {
+        let heldout = self.pieces(self.rules.heldout_bytes).saturating_mul(2);
+        let training = self.pieces(self.rules.train_bytes);
+        let batches = self.batches(training.saturating_add(heldout));
+        if u32::try_from(batches).is_err() {
+            return Err(PlanError::TooManyBatches { batches });
         }
-        Ok(drawn)
+        for (split, needed) in [(Split::Validation, heldout), (Split::Train, training)] {
+            if self.there(split) < needed {
+                let (needed, got) =
+                    (needed.saturating_mul(self.piece_bytes()), self.dataset.bytes(split));
+                return Err(PlanError::TooLittleText { split, needed, got });
+            }
+        }
+        Ok(Needs { heldout, training })
+    }
+
+    /// Pieces that a split has.
+    fn there(&self, split: Split) -> u64 {
+        self.dataset.bytes(split) / self.piece_bytes()
+    }
+
+    fn draw(&self, seed: &Digest, purpose: &str, split: Split, needed: u64) -> Vec<u64> {
+        SeedStream::new(seed, purpose).distinct_below(self.there(split), needed)
     }
 }
 

@@ -187,6 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Session<'_, S> {
         match self.receive().await? {
             FromPeer::Predictions { request: answered, log_probs } if answered == request => {
                 let loss = positions_loss(&log_probs, sheet.answers.iter().copied(), vocabulary);
+                self.wire.take_back(log_probs);
                 // An answer counts as a byte, so that what is covered says how many there were.
                 Ok(BatchLoss { bytes: loss.tokens, ..loss })
             }

@@ -273,6 +273,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
         let targets = positions.iter().map(|at| batch.targets.get(*at).copied());
         let targets = targets.map(Option::unwrap_or_default);
         let asked = positions_loss(&log_probs, targets, vocabulary);
+        self.wire.take_back(log_probs);
         Ok(scaled(asked, batch.targets.len() as u64, batch.bytes))
     }
 

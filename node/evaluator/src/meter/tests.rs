@@ -655,6 +655,27 @@ fn a_plan_needs_sensible_batches_and_enough_text() {
     ));
 }
 
+#[test]
+fn a_data_set_that_is_too_small_for_any_tier_of_a_policy_is_refused_with_its_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let dataset = dataset(dir.path());
+    let mut policy = Policy { meter: rules(), ..Policy::dev() };
+    for tier in &mut policy.scoring.funnel.tiers {
+        tier.train_bytes = 1024;
+    }
+    assert_eq!(check_dataset(&dataset, &policy), Ok(()));
+    policy.scoring.funnel.tiers[2].train_bytes = 1 << 30;
+    let refused = check_dataset(&dataset, &policy).unwrap_err();
+    assert_eq!((refused.tier, refused.unit), (3, 0));
+    assert!(matches!(refused.error, PlanError::TooLittleText { split: Split::Train, .. }));
+    // The unit with longer sequences has half as many in a batch.
+    let tier = &mut policy.scoring.funnel.tiers[2];
+    (tier.train_bytes, tier.sizes, tier.stretches) = (1024, 1, true);
+    policy.meter.batch_sequences = 2;
+    let refused = check_dataset(&dataset, &policy).unwrap_err();
+    assert_eq!(refused.error, PlanError::BatchTooSmall { sequences: 1, tokens: 32 });
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 

@@ -118,6 +118,12 @@ pub(super) enum ToPeer {
     Lesson = 31,
 }
 
+/// The frame with predictions, the only long one.
+const PREDICTIONS: u8 = 19;
+
+/// Bytes of predictions that are read at a time: what a core's cache holds. A multiple of four.
+const CHUNK_BYTES: usize = 64 << 10;
+
 /// Frames that the container may send.
 #[derive(Debug, PartialEq)]
 pub(super) enum FromPeer {
@@ -184,11 +190,19 @@ pub(super) struct Wire<S> {
     io: S,
     /// Log-probabilities that the only acceptable predictions have.
     predictions_len: usize,
+    /// Predictions that are not needed any more: memory for the next ones. Of a large vocabulary
+    /// they are tens of megabytes, which would be mapped and cleared anew with every batch.
+    spare: Vec<f32>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
     pub(super) fn new(io: S, predictions_len: usize) -> Self {
-        Self { io, predictions_len }
+        Self { io, predictions_len, spare: Vec::new() }
+    }
+
+    /// Takes back predictions that were used.
+    pub(super) fn take_back(&mut self, log_probs: Vec<f32>) {
+        self.spare = log_probs;
     }
 
     /// From now on the only acceptable predictions have so many log-probabilities.
@@ -219,7 +233,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
             17 => (U32_BYTES, U32_BYTES + DEVICES_BYTES_MAX),
             18 | 20 => (U64_BYTES, U64_BYTES),
             21 => (TRAINED_BYTES, TRAINED_BYTES),
-            19 => (predictions, predictions),
+            PREDICTIONS => (predictions, predictions),
             22 => (0, LOG_BYTES_MAX),
             23 | 24 | 28 => (0, ERROR_BYTES_MAX),
             29 => (2 * U64_BYTES, 2 * U64_BYTES),
@@ -230,9 +244,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Wire<S> {
             let detail = format!("frame {kind} has {length} bytes, expected {least} to {most}");
             return Err(WireError::Malformed(detail));
         }
+        if kind == PREDICTIONS {
+            return self.predictions().await;
+        }
         let mut payload = vec![0; length];
         self.fill(&mut payload).await?;
         Ok(decode(kind, &payload))
+    }
+
+    /// Reads predictions of the length that is expected.
+    async fn predictions(&mut self) -> Result<FromPeer, WireError> {
+        let mut request = [0; U32_BYTES];
+        self.fill(&mut request).await?;
+        let mut log_probs = std::mem::take(&mut self.spare);
+        log_probs.clear();
+        log_probs.reserve_exact(self.predictions_len);
+        let mut chunk = vec![0; CHUNK_BYTES];
+        while log_probs.len() < self.predictions_len {
+            let left = (self.predictions_len - log_probs.len()).saturating_mul(U32_BYTES);
+            let part = &mut chunk[..left.min(CHUNK_BYTES)];
+            self.io.read_exact(part).await.map_err(|_| WireError::Closed)?;
+            let values = part.as_chunks::<U32_BYTES>().0;
+            log_probs.extend(values.iter().map(|bytes| f32::from_le_bytes(*bytes)));
+        }
+        Ok(FromPeer::Predictions { request: u32::from_le_bytes(request), log_probs })
     }
 
     async fn fill(&mut self, into: &mut [u8]) -> Result<(), WireError> {
@@ -251,11 +286,6 @@ fn decode(kind: u8, payload: &[u8]) -> FromPeer {
             FromPeer::Hello { version: short(), devices }
         }
         18 => FromPeer::Ready { parameters: number() },
-        19 => {
-            let values = payload.get(U32_BYTES..).unwrap_or_default().as_chunks::<4>().0;
-            let log_probs = values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
-            FromPeer::Predictions { request: short(), log_probs }
-        }
         20 => FromPeer::Next { parameters: number() },
         21 => trained(payload),
         22 => FromPeer::Log { json: payload.to_vec() },

@@ -199,7 +199,13 @@ fn not_python(line: Option<u32>) -> Unreadable {
 
 impl Tree {
     /// Parses text that was scanned before.
-    pub(super) fn parse(text: &str, give_up_at: Instant) -> Result<Self, Unreadable> {
+    ///
+    /// - `each`: is shown the parser's own tree, which is not kept.
+    pub(super) fn parse(
+        text: &str,
+        give_up_at: Instant,
+        each: &mut dyn FnMut(&tree_sitter::Tree, &str),
+    ) -> Result<Self, Unreadable> {
         let grammar = grammar();
         let mut parser = Parser::new();
         parser.set_language(&grammar.language).map_err(|_| not_python(None))?;
@@ -221,7 +227,9 @@ impl Tree {
             return Err(not_python(first_error(&mut tree.walk())));
         }
         let mut cursor = tree.walk();
-        Flattened::new(text, grammar).walk(&mut cursor)
+        let flat = Flattened::new(text, grammar).walk(&mut cursor)?;
+        each(&tree, text);
+        Ok(flat)
     }
 
     /// A node. There is one for every [`NodeId`] that this tree gave out.

@@ -18,8 +18,10 @@ use node_core::id::{Hotkey, SubmissionId};
 use node_core::policy::{DuplicateRules, Policy};
 use node_core::priority::Priority;
 use node_core::unit::BlockNumber;
+use node_evaluator::admit::{admit, Admitted};
 use node_evaluator::archive::{content_digest, pack, read_archive, Archive};
 use node_evaluator::fingerprint::{shingles, sketch};
+use node_evaluator::gates::Gates;
 use node_evaluator::reference::{self, Reference, TRAINER};
 
 fn fixture(name: &str) -> PathBuf {
@@ -221,6 +223,23 @@ fn one_file(content: impl Into<Vec<u8>>) -> Files {
 
 /// The sources that take a parser longest; none recurses into the ground, and the ones that would
 /// take for ever are given up on.
+#[test]
+fn what_admission_compares_by_is_the_sketch_of_the_whole_archive() {
+    let policy = Policy::dev();
+    let gates = Gates::check(&policy);
+    let folders = std::fs::read_dir(fixture("submissions")).unwrap();
+    let folders = folders.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+    let mut compared = 0;
+    for folder in folders {
+        let Ok(packed) = pack(&folder, &policy.archive) else { continue };
+        let (_, admitted) = admit(&packed.bytes, &packed.digest, &gates);
+        let Some(Admitted { archive, sketch: compared_by }) = admitted else { continue };
+        assert_eq!(compared_by, sketch(&archive).unwrap(), "{}", folder.display());
+        compared += 1;
+    }
+    assert!(compared > 10, "{compared}");
+}
+
 #[test]
 fn hostile_sources_are_read_or_refused_in_bounded_work() {
     let n = 200_000;
