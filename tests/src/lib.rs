@@ -9,6 +9,7 @@
 //! - [`node`]: a node as a process: its configuration, its status, ways to end it.
 //! - [`gpu_engine`]: a container engine that gives the GPUs of a fake driver to containers.
 //! - [`network`]: namespaces with links between nodes that can be cut.
+//! - [`prometheus`]: Debian's Prometheus as a process, which scrapes a node.
 //! - [`endings`]: the table of the fixtures, and how each of them ends.
 //! - [`lab`]: a chain, its wallets, nodes and submissions together.
 
@@ -20,4 +21,5 @@ pub mod lab;
 pub mod network;
 pub mod node;
 pub mod process;
+pub mod prometheus;
 pub mod submissions;
