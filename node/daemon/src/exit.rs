@@ -10,6 +10,8 @@ pub enum ExitReason {
     Done,
     /// An unexpected failure, or the answer "no" of a command that answers yes or no.
     Failed,
+    /// `assay status` found that the node's key or its journal is not safe.
+    Unsafe,
     /// `assay status` reached no node.
     NotRunning,
     /// Bad arguments or configuration; nothing was touched.
@@ -29,6 +31,7 @@ impl ExitReason {
     pub const ALL: &[Self] = &[
         Self::Done,
         Self::Failed,
+        Self::Unsafe,
         Self::NotRunning,
         Self::BadConfiguration,
         Self::Unavailable,
@@ -43,6 +46,7 @@ impl ExitReason {
         match self {
             Self::Done => 0,
             Self::Failed => 1,
+            Self::Unsafe => 2,
             Self::NotRunning => 3,
             Self::BadConfiguration => 64,
             Self::Unavailable => 69,
@@ -58,9 +62,10 @@ impl fmt::Display for ExitReason {
         f.write_str(match self {
             Self::Done => "done, or stopped as asked",
             Self::Failed => {
-                "unexpected failure; `status`: not ready; `miner`: rejected; \
+                "unexpected failure; `status`: degraded; `miner`: rejected; \
                  `dataset verify`: damaged; `doctor`: something fails"
             }
+            Self::Unsafe => "`status`: the node's key or its record of what it signed is not safe",
             Self::NotRunning => "`status`: no node is running here",
             Self::BadConfiguration => "bad arguments or configuration; nothing was touched",
             Self::Unavailable => {

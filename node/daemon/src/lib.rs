@@ -6,12 +6,14 @@
 //! - [`run`]: the node itself.
 //! - `review`: the door to language models that review submissions.
 //! - [`status`], [`admin`], [`metrics`], [`notes`], [`log`]: what a running node tells.
+//! - `page`: the same as pages for a browser.
 //! - [`failure`], [`exit`], [`output`]: how a command ends.
 
 pub mod admin;
 pub mod api;
 pub mod cli;
 pub mod config;
+mod dataset;
 pub mod exit;
 pub mod failure;
 pub mod hotkey;
@@ -19,6 +21,7 @@ pub mod log;
 pub mod metrics;
 pub mod notes;
 pub mod output;
+mod page;
 mod password;
 mod review;
 pub mod run;

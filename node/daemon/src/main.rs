@@ -36,6 +36,8 @@ fn main() -> ExitCode {
         Command::Scaling(scaling) => scaling.execute(),
         Command::Report(report) => report.execute(),
         Command::Replay(replay) => replay.execute(),
+        Command::Completions(completions) => completions.execute(),
+        Command::Man(man) => man.execute(),
         Command::Version(version) => version.execute(),
         Command::DeviceProbe(probe) => probe.execute(),
         Command::Reference(reference) => reference.execute(),

@@ -13,6 +13,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use node_core::funnel::TierReport;
 use node_core::health::Level;
 use node_core::keeper::Figures;
 use node_core::machine::effect::Note;
@@ -119,6 +120,9 @@ type Read = fn(&StatusReport, UnixMs) -> Vec<(&'static str, u64)>;
 
 /// Places of endpoints in the configuration that have gauges of their own, counted from one.
 const PLACES: &[&str] = &["1", "2", "3", "4", "5", "6", "7", "8"];
+
+/// Tiers of a policy, as many as one may have.
+const TIERS: &[&str] = &["1", "2", "3"];
 
 /// One value without a label.
 const PLAIN: &str = "";
@@ -363,6 +367,23 @@ const GAUGES: &[(Declared, Read)] = &[
         },
     ),
     (
+        labelled("assay_funnel_entered", "tier", TIERS, "Submissions that entered the tier"),
+        |report, _| by_tier(report, |tier| tier.entered),
+    ),
+    (
+        labelled("assay_funnel_scored", "tier", TIERS, "Of them, those with a score there"),
+        |report, _| by_tier(report, |tier| tier.scored),
+    ),
+    (
+        labelled(
+            "assay_funnel_passed",
+            "tier",
+            TIERS,
+            "Of them, those that passed the tier: for their score, or to see whether it errs",
+        ),
+        |report, _| by_tier(report, |tier| tier.passed.saturating_add(tier.audits)),
+    ),
+    (
         labelled("assay_peers", "state", &["answering", "failing"], "Other validators"),
         |report, _| {
             let others = report.peers.iter().filter(|peer| !peer.is_self);
@@ -407,6 +428,11 @@ fn by_place(
         Some((*PLACES.get(index)?, value(endpoint)?))
     };
     report.endpoints.iter().filter_map(place).collect()
+}
+
+/// A value of each tier of the funnel.
+fn by_tier(report: &StatusReport, value: fn(&TierReport) -> u64) -> Vec<(&'static str, u64)> {
+    TIERS.iter().copied().zip(report.funnel.tiers.iter().map(value)).collect()
 }
 
 fn one(value: Option<u64>) -> Vec<(&'static str, u64)> {
@@ -731,6 +757,10 @@ mod tests {
             let name = line.split('`').nth(1).unwrap();
             assert!(text.lines().any(|line| line.starts_with(name)), "{name} not in:\n{text}");
         }
+        assert!(text.contains("assay_funnel_entered{tier=\"1\"} 12\n"), "{text}");
+        assert!(text.contains("assay_funnel_passed{tier=\"1\"} 4\n"), "{text}");
+        assert!(text.contains("assay_funnel_scored{tier=\"2\"} 2\n"), "{text}");
+        assert!(!text.contains("assay_funnel_scored{tier=\"3\"}"), "{text}");
         assert!(text.contains("assay_reveal_left_blocks 28"), "{text}");
         let gap = "assay_device_idle_gap_seconds{device=\"cpu-0\",what=\"p95\"} 0.25";
         assert!(text.contains(gap), "{text}");

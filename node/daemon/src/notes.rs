@@ -1,9 +1,12 @@
 //! From the machine's notes to log lines: one kind, one message, one counter.
 
 use node_core::machine::effect::Note;
+use node_core::unit::UnixMs;
 use serde_json::Value;
 use tracing::field::{display, DisplayValue};
 use tracing::Level;
+
+use crate::status::EventStatus;
 
 macro_rules! kinds {
     ($($level:ident { $($variant:ident = $kind:literal,)* })*) => {
@@ -84,6 +87,7 @@ kinds! {
         OtherSigner = "other_signer",
         UnexpectedAnswer = "unexpected_answer",
         DeviceDistrusted = "device_distrusted",
+        HostLacks = "host_lacks",
     }
 }
 
@@ -135,6 +139,39 @@ pub fn log(note: &Note) {
         _ => line!(Level::INFO),
     }
 }
+
+/// A note as `status` remembers it; `None` for what only helps to find a bug.
+#[must_use]
+pub fn event(note: &Note, at: UnixMs) -> Option<EventStatus> {
+    let level = level(note);
+    let fields = serde_json::to_value(note).unwrap_or_default();
+    let fields = fields.as_object().into_iter().flatten().filter(|(name, _)| *name != "note");
+    let text: Vec<String> =
+        fields.filter_map(|(name, value)| Some(format!("{name} {}", short(value)?))).collect();
+    (level != Level::DEBUG).then(|| EventStatus {
+        at,
+        kind: kind(note).to_owned(),
+        is_warning: level == Level::WARN,
+        text: text.join(", "),
+    })
+}
+
+/// A field's value for people: ids shortened, sentences as they are; `None` for nothing.
+fn short(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) if text.len() >= ID_CHARS_MIN && !text.contains(' ') => {
+            Some(text.chars().take(8).collect())
+        }
+        Value::String(text) => Some(text.clone()),
+        Value::Null => None,
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+            Some(value.to_string())
+        }
+    }
+}
+
+/// Characters of the shortest id: an address of a hotkey.
+const ID_CHARS_MIN: usize = 46;
 
 /// A field that is one word: no quotes around it.
 fn id(fields: &Value, name: &str) -> Option<DisplayValue<String>> {
@@ -203,6 +240,17 @@ mod tests {
         let note = Note::UnexpectedAnswer { peer: Hotkey([1; 32]) };
         let tag = serde_json::to_value(&note).unwrap()["note"].clone();
         assert_eq!(tag, kind(&note));
+    }
+
+    #[test]
+    fn an_event_tells_whom_and_what_and_shortens_ids() {
+        let (hotkey, reason) = (Hotkey([1; 32]), "no endpoint".to_owned());
+        let note = Note::PeerUnreachable { peer: hotkey, reason };
+        let told = event(&note, UnixMs(7)).unwrap();
+        assert_eq!((told.kind.as_str(), told.is_warning), ("peer_unreachable", true));
+        assert_eq!(told.text, format!("peer {}, reason no endpoint", hotkey.short()));
+        let block = BlockNumber(40);
+        assert_eq!(event(&Note::CommitmentByValidator { hotkey, block }, UnixMs(7)), None);
     }
 
     #[test]

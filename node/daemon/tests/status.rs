@@ -229,8 +229,8 @@ async fn alarms_stand_above_the_node_and_checks_in_order_are_not_shown() {
     let node = Node::start(&operator, alarmed).await;
     let said = status(&operator, &[]).await.stdout;
     let at = |part: &str| said.find(part).unwrap_or(usize::MAX);
-    assert!(at("ALARM       stake: stake is in this state") < at("warning     beacon:"), "{said}");
-    assert!(at("warning     beacon:") < at("node "), "{said}");
+    assert!(said.starts_with("DEGRADED    stake: stake is in this state"), "{said}");
+    assert!(at("needs you   what stands at the top") < at("warning     beacon:"), "{said}");
     assert!(!said.contains("prune"), "{said}");
     let (_, metrics) = node.get("/metrics").await;
     assert!(metrics.contains("assay_checks{level=\"alarm\"} 1\n"), "{metrics}");
@@ -258,15 +258,31 @@ async fn status_says_by_its_exit_code_how_the_node_is() {
     let node = Node::start(&operator, report(true)).await;
     let ready = status(&operator, &[]).await;
     assert_eq!(ready.code, 0, "{}", ready.stderr);
-    assert!(ready.stdout.starts_with("READY "), "{}", ready.stdout);
+    assert!(ready.stdout.starts_with("HEALTHY "), "{}", ready.stdout);
 
     node.reports.send_replace(report(false));
     let not_ready = status(&operator, &["--json"]).await;
     assert_eq!(not_ready.code, 1);
     let answer: serde_json::Value = serde_json::from_str(&not_ready.stdout).unwrap();
-    assert_eq!(answer["source"], "running");
+    assert_eq!(
+        (&answer["health"], &answer["source"]),
+        (&serde_json::json!("degraded"), &serde_json::json!("running"))
+    );
     assert_eq!(answer["report"]["ready"]["reasons"][0], "no finalized block seen yet");
 
+    let mut in_danger = report(true);
+    let (id, level) = ("signer".to_owned(), "alarm".to_owned());
+    in_danger.checks = vec![CheckStatus { id, level, text: "another signer was seen".to_owned() }];
+    node.reports.send_replace(in_danger);
+    let in_danger = status(&operator, &[]).await;
+    assert_eq!(in_danger.code, 2);
+    let line = "UNSAFE      signer: another signer was seen ";
+    assert!(in_danger.stdout.starts_with(line), "{}", in_danger.stdout);
+
+    node.reports.send_replace(report(false));
+    while node.get("/readyz").await.0 != 503 {
+        tokio::task::yield_now().await;
+    }
     node.stop().await;
     let stopped = status(&operator, &[]).await;
     assert_eq!(stopped.code, 3);
@@ -306,7 +322,7 @@ async fn watch_shows_the_status_again_and_again() {
         .unwrap();
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let seen = tokio::task::spawn_blocking(move || {
-        lines.map_while(Result::ok).filter(|line| line.contains("READY ")).take(2).count()
+        lines.map_while(Result::ok).filter(|line| line.contains("HEALTHY ")).take(2).count()
     });
     assert_eq!(seen.await.unwrap(), 2);
     // Its reader is gone: it ends by itself, at the next second.

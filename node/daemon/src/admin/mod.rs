@@ -1,16 +1,18 @@
-//! The admin listener: `/livez`, `/readyz`, `/metrics` and `/status` over HTTP.
+//! The admin listener: `/livez`, `/readyz`, `/metrics`, `/status` and the pages over HTTP.
 //!
 //! - `/livez`: the process answers. No more: it is what a supervisor restarts on.
 //! - `/readyz`: 200 when the node does its work, else 503; the reasons as JSON.
 //! - `/metrics`: OpenMetrics text, see `docs/metrics.md`.
 //! - `/status`: the latest [`StatusReport`](crate::status::StatusReport) as JSON.
+//! - `/`, `/submissions`, `/submissions/{id}`, `/leaderboard`, `/devices`, `/epochs`, `/peers`: the
+//!   same for a browser, with `/events` and `/assets/{name}`; see `page`.
 //! - `POST /leases/reopen`: gives an assignment new attempts; only for the operator.
 //! - `POST /submissions/resolve`: decides about one that is held; only for the operator.
 //! - `POST /devices/order`: cordons, drains, probes or returns a device; only for the operator.
 //!
 //! What only tells has no authentication: loopback by default, and nothing secret in any answer.
 //! What changes something asks for the token in the address file. Not here: what the answers say
-//! (`status`, `metrics`), and what is changed (the machine).
+//! (`status`, `metrics`, `page`), and what is changed (the machine).
 
 mod address;
 mod operator;
@@ -25,7 +27,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use crate::api;
 use crate::metrics::Metrics;
+use crate::page::PageState;
 use crate::status::StatusReport;
 
 pub use address::{AddressFile, AddressFileError};
@@ -44,6 +48,7 @@ pub struct Admin {
     address: SocketAddr,
     file: AddressFile,
     path: PathBuf,
+    calls: Option<mpsc::Sender<api::Call>>,
 }
 
 /// Why the admin listener is not there.
@@ -92,7 +97,14 @@ impl Admin {
         if !address.ip().is_loopback() {
             tracing::warn!(%address, "admin listener is open to other hosts");
         }
-        Ok(Self { listener, address, file, path })
+        Ok(Self { listener, address, file, path, calls: None })
+    }
+
+    /// Has pages ask the loop for what no report has.
+    #[must_use]
+    pub(crate) fn asking(mut self, calls: mpsc::Sender<api::Call>) -> Self {
+        self.calls = Some(calls);
+        self
     }
 
     /// Where it listens.
@@ -117,8 +129,9 @@ impl Admin {
     ) -> Result<(), AdminError> {
         let instance = Arc::from(self.file.instance.as_str());
         let token = self.file.token.clone();
+        let page = PageState::follow(reports.clone(), self.calls, self.address.ip());
         let state = AdminState { reports, metrics, instance, operator, token };
-        let routes = routes::routes(state);
+        let routes = routes::routes(state, page);
         // Connections that are kept open must not delay the exit, so there is no waiting for them.
         let served = tokio::select! {
             served = async { axum::serve(self.listener, routes).await } => served,

@@ -7,7 +7,7 @@ use node_core::machine::account::{Account, EpochAccount, Merit, UploadRefused};
 use node_core::machine::places::Places;
 use node_core::machine::Machine;
 use node_core::queue_place::{Place, QueuePlaces};
-use node_core::rows::RunState;
+use node_core::rows::{ReceiptRow, RunState};
 use node_core::submission::Submission;
 use node_core::trial::Trial;
 use node_core::unit::UnixMs;
@@ -22,11 +22,17 @@ pub(super) const RANKED_MAX: usize = 256;
 /// Submissions of one hotkey that are told in full. A hotkey submits about once a day.
 pub(super) const OF_HOTKEY_MAX: usize = 16;
 
+/// Receipts of one answer. Lower: one of the last tier, with its many units, is told in part.
+/// Higher: the loop copies that many curves for whoever asks.
+pub(super) const RECEIPTS_MAX: usize = 64;
+
 /// What a reader asks.
 #[derive(Debug)]
 pub(crate) enum Question {
     /// All about one submission.
     Submission(SubmissionId),
+    /// What its runs left behind.
+    Receipts(SubmissionId),
     /// All about what a hotkey submitted.
     OfHotkey(Hotkey),
     /// Who leads.
@@ -48,6 +54,8 @@ pub(crate) enum Question {
 pub(crate) enum Answer {
     /// About [`Question::Submission`]; `None` if it is unknown.
     Submission(Option<Box<Known>>),
+    /// About [`Question::Receipts`]: in the order of its trials, at most [`RECEIPTS_MAX`].
+    Receipts(Vec<ReceiptRow>),
     /// About [`Question::OfHotkey`]: the latest commitment first, at most [`OF_HOTKEY_MAX`].
     OfHotkey(Vec<Known>),
     /// About [`Question::Leaderboard`].
@@ -126,6 +134,10 @@ impl Desk {
         let answer = match call.question {
             Question::Submission(id) => {
                 Answer::Submission(self.known(machine, progress, &id).map(Box::new))
+            }
+            Question::Receipts(id) => {
+                let receipts = machine.receipts_of(&id).take(RECEIPTS_MAX);
+                Answer::Receipts(receipts.cloned().collect())
             }
             Question::OfHotkey(hotkey) => {
                 let theirs = machine.submissions_of(&hotkey).into_iter().take(OF_HOTKEY_MAX);

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::output;
 use crate::status::{
     clock_time, grouped, DeviceStatus, EvaluationStatus, ReceiptStatus, RefusalStatus,
-    StatusReport, SubmissionStage, SubmissionStatus,
+    StatusReport, SubmissionStage, SubmissionStatus, WaitsFor,
 };
 
 const EXAMPLES: &str = "\
@@ -159,7 +159,10 @@ fn explain<'a>(report: &'a StatusReport, row: &'a SubmissionStatus) -> Answer<'a
     let evaluation = evaluation(report, row);
     let receipts = report.receipts.iter().filter(|receipt| receipt.submission == row.id).collect();
     let refused = report.refusals.iter().filter(|refusal| refusal.submission == Some(row.id));
-    let waits_for = waits_for(report, row, evaluation);
+    let waits_for = row
+        .waits_for
+        .as_ref()
+        .map_or_else(|| "nothing: it is decided".to_owned(), WaitsFor::to_string);
     let devices = obstacles(report, row);
     Answer { submission: row, evaluation, receipts, refused: refused.collect(), waits_for, devices }
 }
@@ -179,58 +182,6 @@ fn obstacles<'a>(report: &'a StatusReport, row: &SubmissionStatus) -> Vec<Device
     };
     let all: Option<Vec<_>> = report.devices.iter().map(of_device).collect();
     all.unwrap_or_default()
-}
-
-/// Why it is not further, in one sentence.
-fn waits_for(
-    report: &StatusReport,
-    row: &SubmissionStatus,
-    evaluation: Option<&EvaluationStatus>,
-) -> String {
-    match row.stage {
-        SubmissionStage::Committed => "its content: nobody has served it yet".to_owned(),
-        SubmissionStage::Fetched => "its admission, which runs here".to_owned(),
-        SubmissionStage::Held => {
-            "a person: `assay submissions show` says why, `resolve` decides".to_owned()
-        }
-        SubmissionStage::Rejected => "nothing: it broke a rule".to_owned(),
-        SubmissionStage::Scored | SubmissionStage::Failed | SubmissionStage::Disputed => {
-            "nothing: it is decided".to_owned()
-        }
-        SubmissionStage::Admitted => evaluation.map_or_else(
-            || "its evaluation".to_owned(),
-            |evaluation| waits_for_results(report, row, evaluation),
-        ),
-    }
-}
-
-fn waits_for_results(
-    report: &StatusReport,
-    row: &SubmissionStatus,
-    evaluation: &EvaluationStatus,
-) -> String {
-    let explanation = &evaluation.explanation;
-    let have = explanation.claims.len();
-    let wanted = format!("{} results that agree ({have} here)", explanation.required);
-    if !explanation.replicas.is_empty() {
-        let states: Vec<String> = explanation
-            .replicas
-            .iter()
-            .map(|replica| format!("replica {} {}", replica.replica, replica.state))
-            .collect();
-        return format!("{wanted}: {}", states.join(", "));
-    }
-    let own = report.runs.iter().find(|run| run.submission == row.id);
-    let coordinator = row.coordinator.as_ref().map(Hotkey::short);
-    match (own, coordinator) {
-        (Some(run), _) => {
-            format!("{wanted}: one is {} here, for {}", run.state, run.coordinator.short())
-        }
-        (None, Some(coordinator)) => {
-            format!("{wanted}: {coordinator} coordinates it; ask `assay explain` there")
-        }
-        (None, None) => wanted,
-    }
 }
 
 fn render(answer: &Answer<'_>) -> String {

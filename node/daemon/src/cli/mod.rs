@@ -5,7 +5,9 @@
 //! (`failure`).
 
 mod chain;
+mod completions;
 mod config;
+mod dashboard;
 mod dataset;
 mod device;
 mod device_probe;
@@ -15,6 +17,7 @@ mod explain;
 mod flags;
 pub mod keys;
 mod leases;
+mod man;
 mod miner;
 mod model_card;
 mod operator;
@@ -91,6 +94,8 @@ pub enum Command {
     Scaling(scaling::ScalingCommand),
     Report(model_card::ReportCommand),
     Replay(replay::ReplayCommand),
+    Completions(completions::CompletionsCommand),
+    Man(man::ManCommand),
     Version(version::VersionCommand),
     #[command(hide = true)]
     DeviceProbe(device_probe::DeviceProbeCommand),

@@ -3,6 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
+use super::dashboard;
 use super::flags::ConfigFlags;
 use super::report::no_node;
 use super::runtime::block_on;
@@ -11,16 +12,17 @@ use crate::config::DataDir;
 use crate::exit::ExitReason;
 use crate::failure::Failure;
 use crate::output;
-use crate::status::{find, render, unix_now, Found, FoundStatus, StatusReport};
+use crate::status::{find, render, unix_now, Found, FoundStatus, NodeHealth, StatusReport};
 
 const EXAMPLES: &str = "\
 Examples:
   assay status                     what the node does, what is wrong first
-  assay status --watch             the same, every second, as much as fits the window
+  assay status --watch             live: devices, runs, submissions, leases, peers, events
   assay status --json | jq '.report.submissions[] | {id, stage, points}'
 
-Exit codes: 0 ready; 1 running, not ready; 3 not running or not answering (the text then is the
-last snapshot, and says so).";
+Exit codes: 0 healthy; 1 degraded: something keeps it from part of its work; 2 unsafe: another signer
+of its hotkey, another subnet under its number, or a journal that is nearly full; 3 unreachable: not
+running or not answering (the text then is the last snapshot, and says so).";
 
 /// Say what the node does and what is wrong.
 ///
@@ -28,11 +30,12 @@ last snapshot, and says so).";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct StatusCommand {
-    /// Print JSON: `source` (running, not_running, not_answering) and `report`
+    /// Print JSON: `health` (healthy, degraded, unsafe, unreachable), `needs_person`, `source`
+    /// (running, not_running, not_answering) and `report`
     #[arg(long)]
     json: bool,
 
-    /// Print again every second, until interrupted
+    /// Show it live in a terminal, until `q`; elsewhere, and with `--json`, print again every second
     #[arg(long)]
     watch: bool,
 
@@ -43,6 +46,8 @@ pub struct StatusCommand {
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Answer<'a> {
+    health: NodeHealth,
+    needs_person: Vec<String>,
     source: &'static str,
     report: &'a StatusReport,
 }
@@ -62,6 +67,9 @@ impl StatusCommand {
                 output::print(&text)?;
                 return Ok(exit);
             }
+            if !self.json && dashboard::is_possible() {
+                return dashboard::show(&data_dir).await;
+            }
             let look = async || self.look(&data_dir).await.map(|(text, _)| text);
             watch(self.json, look).await
         })
@@ -71,22 +79,26 @@ impl StatusCommand {
     async fn look(&self, data_dir: &DataDir) -> Result<(String, ExitReason), Failure> {
         let status = find(data_dir).await.map_err(no_node)?;
         let now = unix_now();
-        let exit = match status.found {
-            Found::Running if status.report.readiness_at(now).ready => ExitReason::Done,
-            Found::Running => ExitReason::Failed,
-            Found::NotRunning | Found::NotAnswering { .. } => ExitReason::NotRunning,
+        let health = status.health(now);
+        let exit = match health {
+            NodeHealth::Healthy => ExitReason::Done,
+            NodeHealth::Degraded => ExitReason::Failed,
+            NodeHealth::Unsafe => ExitReason::Unsafe,
+            NodeHealth::Unreachable => ExitReason::NotRunning,
         };
-        let text = if self.json { json(&status)? } else { render(&status, now) };
+        let text = if self.json { json(&status, health)? } else { render(&status, now) };
         Ok((text, exit))
     }
 }
 
-fn json(status: &FoundStatus) -> Result<String, Failure> {
+fn json(status: &FoundStatus, health: NodeHealth) -> Result<String, Failure> {
     let source = match status.found {
         Found::Running => "running",
         Found::NotRunning => "not_running",
         Found::NotAnswering { .. } => "not_answering",
     };
-    serde_json::to_string_pretty(&Answer { source, report: &status.report })
+    let report = &status.report;
+    let needs_person = report.needs_person();
+    serde_json::to_string_pretty(&Answer { health, needs_person, source, report })
         .map_err(Failure::unexpected)
 }

@@ -2,9 +2,10 @@
 //! miner says they are, or from a peer by digest.
 //!
 //! The digest decides which bytes are the right ones; only those are stored. An archive that cannot
-//! be read has no digest: from the miner's own location or the operator's directory it rejects the
-//! submission that pointed to it, and no other; from a peer it says nothing, or a peer could have
-//! somebody else's submission rejected.
+//! be read has no digest: in the operator's directory it rejects the submission it was put there
+//! for, and no other. From a peer it says nothing, or a peer could have somebody else's submission
+//! rejected; nor from the web, where a miner could show each validator something else, and where a
+//! server's page of errors is no archive either. The next try asks again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,8 +51,8 @@ pub(crate) struct Fetcher {
 pub(crate) enum Fetched {
     /// The bytes are in the store.
     Stored,
-    /// The miner's location, or the operator's directory, has only bytes that break a rule of
-    /// archives and so have no digest.
+    /// The operator's directory has only bytes that break a rule of archives and so have no digest,
+    /// and nobody else has better ones.
     Unreadable(Rejection),
 }
 
@@ -129,20 +130,20 @@ impl Fetcher {
     ) -> Option<Vec<u8>> {
         if let Some(bytes) = self.contents.read_provided(content).await {
             let checked = self.checked(content, bytes).await;
-            if let Some(bytes) = tried.note("the local directory", checked, Source::Trusted) {
+            if let Some(bytes) = tried.note("the local directory", checked, Source::Operator) {
                 return Some(bytes);
             }
         }
         if let Some(url) = self.url_of(location) {
             let answer = timed(self.download(content, url)).await;
-            if let Some(bytes) = tried.note(&location.to_string(), answer, Source::Trusted) {
+            if let Some(bytes) = tried.note(&location.to_string(), answer, Source::Other) {
                 return Some(bytes);
             }
         }
         let others = peers.iter().filter(|peer| peer.hotkey != self.own);
         for peer in others.take(PEERS_ASKED_MAX) {
             let answer = timed(self.ask_peer(content, peer)).await;
-            if let Some(bytes) = tried.note(&peer.hotkey.short(), answer, Source::Peer) {
+            if let Some(bytes) = tried.note(&peer.hotkey.short(), answer, Source::Other) {
                 return Some(bytes);
             }
         }
@@ -217,27 +218,27 @@ impl Tried {
         &mut self,
         source: &str,
         answer: Result<Vec<u8>, SourceError>,
-        trust: Source,
+        whose: Source,
     ) -> Option<Vec<u8>> {
         let error = match answer {
             Ok(bytes) => return Some(bytes),
             Err(error) => error,
         };
         self.failures.push(format!("{source}: {}", describe(&error)));
-        if let (SourceError::Unreadable(rejection), Source::Trusted) = (error, trust) {
+        if let (SourceError::Unreadable(rejection), Source::Operator) = (error, whose) {
             self.unreadable = Some(rejection);
         }
         None
     }
 }
 
-/// Whose word counts about bytes that break a rule and so have no digest.
+/// Who gave bytes: about those that break a rule, and so have no digest, the operator's word counts.
 #[derive(Clone, Copy, Debug)]
 enum Source {
-    /// The miner's own location, or the operator's directory.
-    Trusted,
-    /// Another validator.
-    Peer,
+    /// The operator's directory.
+    Operator,
+    /// The miner's location, or another validator.
+    Other,
 }
 
 async fn timed<T>(

@@ -23,6 +23,7 @@ mod keep;
 mod perform;
 mod published;
 mod report;
+mod service;
 mod start;
 mod stop;
 mod web;

@@ -162,7 +162,7 @@ impl Performer {
     fn start(&mut self, spec: RunSpec) {
         self.runs.retain(|_, run| !run.task.is_finished());
         let run = spec.run;
-        let (stop, stopped) = oneshot::channel();
+        let (stop, mut stopped) = oneshot::channel();
         let (progress, watched) = tokio::sync::watch::channel(Progress::default());
         let evaluator = Arc::clone(&self.evaluator);
         let (fetcher, contents) = (self.fetcher.clone(), self.fetcher.contents.clone());
@@ -175,14 +175,22 @@ impl Performer {
             let ended = if leases.is_over(run) {
                 (Ending::LeaseLost, None)
             } else {
-                let content = spec.assignment.content;
-                let own = evaluator.archive(&content, contents.read(&content)).await;
-                let architecture = match &spec.architecture {
-                    Some(other) => evaluator.archive(&other.content, fetcher.get(other)).await,
-                    None => None,
+                let archives = async {
+                    let content = spec.assignment.content;
+                    let own = evaluator.archive(&content, contents.read(&content)).await;
+                    let architecture = match &spec.architecture {
+                        Some(other) => evaluator.archive(&other.content, fetcher.get(other)).await,
+                        None => None,
+                    };
+                    Archives { own, architecture }
                 };
-                let archives = Archives { own, architecture };
-                evaluator.run(spec, archives, stopped, progress, started).await
+                tokio::select! {
+                    // Another's architecture may have to be fetched, which takes its time.
+                    Ok(ending) = &mut stopped => (ending, None),
+                    archives = archives => {
+                        evaluator.run(spec, archives, stopped, progress, started).await
+                    }
+                }
             };
             let (ending, metrics) = leases.judge(run, ended);
             Event::RunEnded { run, ending, metrics, ended_at: unix_now(), salt }

@@ -20,9 +20,10 @@ use super::evaluate::Progress;
 use super::perform::Performer;
 use crate::config::WeightsMode;
 use crate::metrics::Metrics;
+use crate::notes;
 use crate::status::{
-    describe, AttemptPhase, AttemptStatus, FunnelStatus, HostFacts, LeaseCounts, NodeStatus,
-    Readiness, RefusalStatus, StatusReport, SubmissionCounts, WeightsStatus, SCHEMA,
+    describe, AttemptPhase, AttemptStatus, EventStatus, FunnelStatus, HostFacts, LeaseCounts,
+    NodeStatus, Readiness, RefusalStatus, StatusReport, SubmissionCounts, WeightsStatus, SCHEMA,
 };
 
 /// Age of the latest block at which the node does not count as following the chain.
@@ -31,6 +32,10 @@ const BLOCK_AGE_MS_MAX: u64 = 60_000;
 /// Refusals that are remembered. Lower: what was refused is forgotten before anybody asks. Higher:
 /// every report carries them.
 const REFUSALS_KEPT: usize = 32;
+
+/// Events that are remembered. Lower: a busy minute hides what was before. Higher: every report
+/// carries them.
+const EVENTS_KEPT: usize = 64;
 
 /// Publishes reports.
 #[derive(Debug)]
@@ -48,6 +53,8 @@ pub(crate) struct Reporter {
     pub(crate) host_reasons: Vec<String>,
     /// What peers were refused lately.
     pub(crate) refusals: VecDeque<RefusalStatus>,
+    /// What happened lately.
+    pub(crate) events: VecDeque<EventStatus>,
     /// What this node's connections show.
     pub(crate) certificate: watch::Receiver<NodeCertificate>,
     /// What the chain says of validators.
@@ -61,6 +68,10 @@ pub(crate) struct Reporter {
 impl Reporter {
     /// Remembers what an operator may ask about later.
     pub(crate) fn heard(&mut self, note: &Note) {
+        self.events.extend(notes::event(note, unix_now()));
+        if self.events.len() > EVENTS_KEPT {
+            self.events.pop_front();
+        }
         let Note::LeaseRefused { peer, call, submission, reason } = note else { return };
         if self.refusals.len() >= REFUSALS_KEPT {
             self.refusals.pop_front();
@@ -90,6 +101,7 @@ impl Reporter {
             key_standings: self.key_standings(machine, performer),
             publishes_key: self.publishes,
             gate_faults: self.gate_faults.clone(),
+            events: self.events.iter().cloned().collect(),
             counters: self.metrics.counts(),
         };
         let mut report = describe(machine, facts);
@@ -188,6 +200,7 @@ pub(crate) fn starting(hotkey: Hotkey, netuid: Netuid, mode: &WeightsMode) -> St
         receipts: Vec::new(),
         evaluations: Vec::new(),
         refusals: Vec::new(),
+        events: Vec::new(),
         counters: BTreeMap::new(),
     }
 }

@@ -16,7 +16,6 @@ use node_core::placement::HostPlacement;
 use node_core::policy::Policy;
 use node_evaluator::dataset::Dataset;
 use node_evaluator::gates::Gates;
-use node_evaluator::meter::MeterPlan;
 use node_evaluator::reference::{references, Reference};
 use node_peer::{
     ClientParts, ContentFuture, ContentSource, NodeCertificate, NodeIdentity, PeerClient,
@@ -42,11 +41,13 @@ use super::keep::{KeeperThread, Leases, RealDoors};
 use super::perform::Performer;
 use super::published::{keep_read, Certificates};
 use super::report::{mode_name, starting, Reporter};
+use super::service::tell_manager;
 use super::stop::{listen, Stopping};
 use super::web::{HuggingFace, Web};
 use crate::admin::{Admin, AdminError, OperatorCall};
 use crate::api::{self, Api, Uploads};
 use crate::config::{Config, GpuUse, WeightsMode};
+use crate::dataset::open_for;
 use crate::exit::ExitReason;
 use crate::failure::Failure;
 use crate::metrics::Metrics;
@@ -75,7 +76,8 @@ pub(crate) async fn live(config: Config, keypair: Keypair) -> Result<ExitReason,
     let (store, loaded) = open_store(&config)?;
     let store = Arc::new(store);
     let (operator, operators) = mpsc::channel(OPERATOR_CALLS_QUEUED_MAX);
-    let faces = Faces::open(&config, &keypair, operator).await?;
+    let (calls, readers) = mpsc::channel(api::CALLS_QUEUED_MAX);
+    let faces = Faces::open(&config, &keypair, operator, calls).await?;
     let prepared = tokio::select! {
         prepared = prepare(&config, &keypair) => prepared.map(Some),
         // Nothing has begun yet that would have to be finished.
@@ -86,7 +88,7 @@ pub(crate) async fn live(config: Config, keypair: Keypair) -> Result<ExitReason,
         Ok(None) => Ok(ExitReason::Done),
         Ok(Some(prepared)) => {
             let parts = Parts { config: &config, prepared, keypair, store, loaded };
-            parts.live(&faces, signals, operators).await
+            parts.live(&faces, signals, operators, readers).await
         }
     };
     faces.close().await;
@@ -100,6 +102,8 @@ pub(crate) async fn live(config: Config, keypair: Keypair) -> Result<ExitReason,
 struct Faces {
     reports: watch::Sender<StatusReport>,
     metrics: Arc<Metrics>,
+    /// To the loop, from whoever only reads.
+    calls: mpsc::Sender<api::Call>,
     stop: CancellationToken,
     admin: tokio::task::JoinHandle<Result<(), AdminError>>,
     snapshot: tokio::task::JoinHandle<()>,
@@ -110,6 +114,7 @@ impl Faces {
         config: &Config,
         keypair: &Keypair,
         operator: mpsc::Sender<OperatorCall>,
+        calls: mpsc::Sender<api::Call>,
     ) -> Result<Self, Failure> {
         let stop = CancellationToken::new();
         let metrics = Arc::new(Metrics::new());
@@ -117,7 +122,8 @@ impl Faces {
             watch::channel(starting(keypair.public(), config.chain.netuid, &config.weights.mode));
         let admin = Admin::bind(config.admin.listen, config.data_dir.admin_address_file())
             .await
-            .map_err(|error| Failure::unavailable(error).hint("set another `admin.listen`"))?;
+            .map_err(|error| Failure::unavailable(error).hint("set another `admin.listen`"))?
+            .asking(calls.clone());
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             hotkey = %keypair.public(),
@@ -127,8 +133,9 @@ impl Faces {
         );
         let served = admin.serve(watched.clone(), Arc::clone(&metrics), operator, stop.clone());
         let admin = tokio::spawn(served);
+        tokio::spawn(tell_manager(watched.clone()));
         let snapshot = tokio::spawn(keep_snapshot(watched, config.data_dir.status_file()));
-        Ok(Self { reports, metrics, stop, admin, snapshot })
+        Ok(Self { reports, metrics, calls, stop, admin, snapshot })
     }
 
     /// Both tasks end by themselves now; a broken one has said so.
@@ -277,17 +284,12 @@ async fn prepare_host(config: &Config, policy: &Policy) -> Result<Host, Failure>
 }
 
 async fn open_dataset(config: &Config, policy: &Policy) -> Result<Dataset, Failure> {
-    let path = config.challenge.nas.dataset.clone();
-    let opened = tokio::task::spawn_blocking(move || Dataset::open(&path)).await;
-    let dataset = opened.map_err(Failure::unexpected)?.map_err(|error| {
-        Failure::unavailable(error)
-            .hint("`assay dataset prepare` makes one; set `challenge.nas.dataset` to its directory")
-    })?;
-    // Found out now and not by every run.
-    MeterPlan::new(&dataset, &policy.meter, &Digest([0; 32])).map_err(|error| {
-        Failure::unavailable(error).hint("prepare a larger data set, from more text")
-    })?;
-    Ok(dataset)
+    let (path, policy) = (config.challenge.nas.dataset.clone(), policy.clone());
+    let opened = tokio::task::spawn_blocking(move || open_for(&path, &policy)).await;
+    opened.map_err(Failure::unexpected)?.map_err(|fault| {
+        let next = fault.next_step();
+        Failure::unavailable(fault).hint(next)
+    })
 }
 
 /// Containers of an earlier life. Those whose label cannot be read are removed at once.
@@ -413,8 +415,9 @@ impl Parts<'_> {
         faces: &Faces,
         signals: mpsc::Receiver<super::stop::StopStep>,
         operator: mpsc::Receiver<OperatorCall>,
+        readers: mpsc::Receiver<api::Call>,
     ) -> Result<ExitReason, Failure> {
-        let assembled = self.assemble(faces, signals, operator).await?;
+        let assembled = self.assemble(faces, signals, operator, readers).await?;
         assembled.live().await.map_err(Failure::unexpected)
     }
 
@@ -423,6 +426,7 @@ impl Parts<'_> {
         faces: &Faces,
         signals: mpsc::Receiver<super::stop::StopStep>,
         operator: mpsc::Receiver<OperatorCall>,
+        readers: mpsc::Receiver<api::Call>,
     ) -> Result<Assembled, Failure> {
         let (events, event_source) = mpsc::channel(EVENTS_QUEUED_MAX);
         let (calls, call_source) = mpsc::channel(PEER_CALLS_QUEUED_MAX);
@@ -465,6 +469,7 @@ impl Parts<'_> {
             store: Arc::clone(&self.store),
             host_reasons: self.prepared.host.reasons.clone(),
             refusals: std::collections::VecDeque::new(),
+            events: std::collections::VecDeque::new(),
             certificate: shown.certificate,
             directory: shown.directory,
             publishes: publisher.is_some(),
@@ -483,7 +488,7 @@ impl Parts<'_> {
             certificates,
             halted: None,
         };
-        let readers = self.serve_public(faces).await?;
+        self.serve_public(faces).await?;
         let sources =
             Sources { events: event_source, peers: call_source, operator, readers, stop: signals };
         let stopping = Stopping::new(self.config.stop.grace);
@@ -583,25 +588,24 @@ impl Parts<'_> {
         Ok(watch::Sender::new(opened.map_err(Failure::unavailable)?))
     }
 
-    /// Starts the public interface, if there is to be one. Nobody asks where there is none.
-    async fn serve_public(&self, faces: &Faces) -> Result<mpsc::Receiver<api::Call>, Failure> {
-        let (calls, readers) = mpsc::channel(api::CALLS_QUEUED_MAX);
+    /// Starts the public interface, if there is to be one.
+    async fn serve_public(&self, faces: &Faces) -> Result<(), Failure> {
         let bound = Api::bind(&self.config.api).await.map_err(|error| {
             Failure::unavailable(error)
                 .hint("set another `api.listen`, or another `api.token_file`")
         })?;
-        let Some(bound) = bound else { return Ok(readers) };
+        let Some(bound) = bound else { return Ok(()) };
         let bytes_max = self.prepared.gates.policy().archive.packed_bytes_max;
         let uploads = Uploads::open(self.uploads(), bytes_max).map_err(Failure::unavailable)?;
         tracing::info!(address = %bound.address(), "the public interface listens");
-        let served =
-            bound.serve(calls, uploads, Arc::clone(&self.prepared.gates), faces.stop.clone());
+        let (calls, gates) = (faces.calls.clone(), Arc::clone(&self.prepared.gates));
+        let served = bound.serve(calls, uploads, gates, faces.stop.clone());
         tokio::spawn(async move {
             if let Err(error) = served.await {
                 tracing::error!(%error, "the public interface ended");
             }
         });
-        Ok(readers)
+        Ok(())
     }
 
     /// Where miners' archives lie that nobody may have committed to yet.

@@ -19,6 +19,7 @@ use node_core::rows::ReceiptStanding;
 use node_core::rows::{Carries, IntentRow, IntentState, RunState};
 use node_core::submission::{Submission, SubmissionState};
 use node_core::unit::{EpochIndex, UnixMs};
+use node_core::vector::digest;
 use node_core::view::ChainView;
 
 use super::certificate::own_key_check;
@@ -26,12 +27,14 @@ use super::device;
 use super::funnel::FunnelStatus;
 use super::gates::gates_check;
 use super::journal::JournalStatus;
+use super::lack::host_check;
 use super::report::{
-    AttemptStatus, ChainStatus, EvaluationStatus, LeaseCounts, MetricsStatus, NodeStatus,
-    PeerStatus, Readiness, ReceiptStatus, RefusalStatus, ReopenedStatus, RevealStatus, RunStatus,
-    StatusReport, SubmissionCounts, SubmissionStage, SubmissionStatus, WeightsIntent,
+    AttemptStatus, ChainStatus, EvaluationStatus, EventStatus, LeaseCounts, MetricsStatus,
+    NodeStatus, PeerStatus, Readiness, ReceiptStatus, RefusalStatus, ReopenedStatus, RevealStatus,
+    RunStatus, StatusReport, SubmissionCounts, SubmissionStage, SubmissionStatus, WeightsIntent,
     WeightsStatus, ROWS_MAX, SCHEMA,
 };
+use super::waits::WaitsFor;
 use super::watch::{checks, endpoints, CheckStatus, WatchStatus};
 use crate::config::hide_credentials;
 
@@ -69,6 +72,8 @@ pub struct HostFacts {
     pub publishes_key: bool,
     /// What the gates before the container found in what ships with the node.
     pub gate_faults: Vec<String>,
+    /// What happened lately.
+    pub events: Vec<EventStatus>,
     /// How often each kind of note was taken.
     pub counters: BTreeMap<String, u64>,
 }
@@ -80,7 +85,7 @@ pub fn describe(machine: &Machine, facts: HostFacts) -> StatusReport {
     let evaluations = evaluations(machine, &submissions);
     let preflight = machine.preflight();
     let journal = JournalStatus::new(facts.journal_bytes);
-    StatusReport {
+    let report = StatusReport {
         schema: SCHEMA,
         as_of: facts.now,
         node: node(machine, &facts),
@@ -104,11 +109,23 @@ pub fn describe(machine: &Machine, facts: HostFacts) -> StatusReport {
         evaluations,
         refusals: facts.refusals.clone(),
         ready: readiness(&facts, preflight.as_ref()),
+        events: facts.events,
         counters: facts.counters,
-    }
+    };
+    with_reasons(report)
 }
 
-/// What the chain says, then of our own key, of the gates, and last what it leads to on the disk.
+/// Adds what each submission waits for, which follows from the rest.
+fn with_reasons(mut report: StatusReport) -> StatusReport {
+    let reason = |row: &SubmissionStatus| WaitsFor::of(&report, row);
+    let reasons: Vec<Option<WaitsFor>> = report.submissions.iter().map(reason).collect();
+    for (row, reason) in report.submissions.iter_mut().zip(reasons) {
+        row.waits_for = reason;
+    }
+    report
+}
+
+/// What the chain says, then of our own key, of the gates, of the host, and last what it leads to on the disk.
 fn all_checks(
     machine: &Machine,
     preflight: &Preflight,
@@ -118,7 +135,8 @@ fn all_checks(
     let own_key = facts.key_standings.get(&machine.config().hotkey);
     let own_key = own_key.map(|standing| own_key_check(*standing, facts.publishes_key));
     let gates = gates_check(&facts.gate_faults, machine.untrained_fault());
-    checks(preflight).into_iter().chain(own_key).chain([gates, journal.check()]).collect()
+    let host = host_check(machine.host_lack());
+    checks(preflight).into_iter().chain(own_key).chain([gates, host, journal.check()]).collect()
 }
 
 /// What the host says, and above it what the chain says: a node whose vectors do not land is not
@@ -218,6 +236,8 @@ fn intent(machine: &Machine, row: &IntentRow) -> WeightsIntent {
         opens_in,
         round,
         revealed_at,
+        vector_hash: Some(digest(&row.vector)),
+        extrinsic_hash: signed.map(|signed| signed.hash),
     }
 }
 
@@ -347,6 +367,7 @@ fn submission_status(
         rule: None,
         ending: evidence.map(|evidence| evidence.ending.name().to_owned()),
         detail: None,
+        waits_for: None,
         place: None,
         units: Vec::new(),
     };
@@ -539,6 +560,7 @@ mod tests {
             progress: BTreeMap::new(),
             journal_bytes: 600 << 20,
             refusals: Vec::new(),
+            events: Vec::new(),
             key_standings: BTreeMap::from([(Hotkey([1; 32]), KeyStanding::New)]),
             publishes_key: true,
             gate_faults: Vec::new(),

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::watch::CheckStatus;
 
+/// The check's public name.
+pub(super) const CHECK: &str = "journal";
+
 /// Hundredths of the limit from which on the operator is warned: some years before it is full.
 const WARN_PERCENT: u64 = 50;
 
@@ -57,7 +60,7 @@ impl JournalStatus {
     /// As a check among the others.
     pub(super) fn check(&self) -> CheckStatus {
         let level = self.level().name().to_owned();
-        CheckStatus { id: "journal".to_owned(), level, text: self.text() }
+        CheckStatus { id: CHECK.to_owned(), level, text: self.text() }
     }
 
     fn percent(&self) -> u64 {

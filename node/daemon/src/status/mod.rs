@@ -17,12 +17,15 @@ mod device;
 mod find;
 mod funnel;
 mod gates;
+mod health;
 mod journal;
+mod lack;
 mod render;
 mod report;
 #[cfg(test)]
 pub(crate) mod sample;
 mod snapshot;
+mod waits;
 mod watch;
 
 pub use age::{clock_time, date_time, grouped, span, unix_now};
@@ -35,14 +38,18 @@ pub use funnel::{
     UnitStatus,
 };
 pub(crate) use gates::GATE_NEXT_STEP;
+pub use health::NodeHealth;
 pub use journal::JournalStatus;
 pub use render::render;
-pub(crate) use render::{blocks, table};
+pub(crate) use render::{
+    blocks, facts, micro, progress, reveal_text, said_of, standing, table, way,
+};
 pub use report::{
-    AttemptPhase, AttemptStatus, ChainStatus, EvaluationStatus, LeaseCounts, MetricsStatus,
-    NodeStatus, PeerStatus, Readiness, ReceiptStatus, RefusalStatus, ReopenedStatus, RevealStatus,
-    RunStatus, StatusReport, SubmissionCounts, SubmissionStage, SubmissionStatus, WeightsIntent,
-    WeightsStatus, ROWS_MAX, SCHEMA, STALE_MS,
+    AttemptPhase, AttemptStatus, ChainStatus, EvaluationStatus, EventStatus, LeaseCounts,
+    MetricsStatus, NodeStatus, PeerStatus, Readiness, ReceiptStatus, RefusalStatus, ReopenedStatus,
+    RevealStatus, RunStatus, StatusReport, SubmissionCounts, SubmissionStage, SubmissionStatus,
+    WeightsIntent, WeightsStatus, ROWS_MAX, SCHEMA, STALE_MS,
 };
 pub use snapshot::{keep_snapshot, SnapshotError};
+pub use waits::WaitsFor;
 pub use watch::{CheckStatus, EndpointStatus, PendingCommitStatus, WatchStatus};

@@ -1,6 +1,11 @@
-//! A report as an operator reads it: what is wrong first, then the parts, a line or a table each.
+//! A report as an operator reads it: how the node stands and what is wrong, then whether its key is
+//! safe, whether it is in time, what runs, what waits and why, devices, peers, and what needs a
+//! person.
+
+use std::iter::{once, repeat};
 
 use comfy_table::{CellAlignment, ContentArrangement, Table};
+use node_core::funnel::TierReport;
 use node_core::id::Hotkey;
 use node_core::preflight::Level;
 use node_core::unit::UnixMs;
@@ -8,10 +13,11 @@ use node_core::unit::UnixMs;
 use super::age::{clock_time, date_time, grouped, span};
 use super::device::DeviceStatus;
 use super::find::{Found, FoundStatus};
+use super::health::NodeHealth;
 use super::report::{
     ChainStatus, PeerStatus, RevealStatus, RunStatus, StatusReport, SubmissionStatus, WeightsIntent,
 };
-use super::watch::{EndpointStatus, WatchStatus};
+use super::watch::{CheckStatus, EndpointStatus, WatchStatus};
 
 /// Rows of one table. Lower: a small subnet is cut off. Higher: what is wrong scrolls away.
 const TABLE_ROWS_MAX: usize = 20;
@@ -30,30 +36,56 @@ const DETAIL_CHARS_MAX: usize = 60;
 pub fn render(status: &FoundStatus, now: UnixMs) -> String {
     let report = &status.report;
     let mut out = headline(status, now);
-    out.push_str(&alarms(report, Level::Alarm, "ALARM"));
-    out.push_str(&alarms(report, Level::Warn, "warning"));
-    out.push_str(&node_line(report));
-    line(
-        &mut out,
-        "chain",
-        &report.chain.as_ref().map_or_else(
-            || "no block seen yet".to_owned(),
-            |chain| chain_line(chain, report.as_of),
-        ),
-    );
-    for endpoint in report.endpoints.iter().filter(|_| report.endpoints.len() > 1) {
-        line(&mut out, "", &endpoint_line(endpoint));
-    }
-    for (name, text) in weights_lines(report) {
+    for (name, text) in facts(report) {
         line(&mut out, name, &text);
     }
-    line(&mut out, "leases", &leases_line(report));
-    line(&mut out, "submissions", &submissions_line(report));
+    out.push_str(&warnings(report));
     out.push_str(&devices_table(report));
     out.push_str(&submissions_table(report));
     out.push_str(&peers_table(report));
     out.push_str(&receipts_table(report));
     out
+}
+
+/// What stands under the headline: a name, or none where the last one goes on, and a line of text.
+pub(crate) fn facts(report: &StatusReport) -> Vec<(&'static str, String)> {
+    let mut facts = vec![("node", node_line(report))];
+    facts.extend(named("safety", report.safety_checks().map(CheckStatus::said)));
+    let not_safe = report.weights.not_safe.iter();
+    facts.extend(not_safe.map(|reason| ("", format!("nothing is signed now: {reason}"))));
+    let chain = report.chain.as_ref().map(|chain| chain_line(chain, report.as_of));
+    facts.push(("chain", chain.unwrap_or_else(|| "no block seen yet".to_owned())));
+    let several = report.endpoints.iter().filter(|_| report.endpoints.len() > 1);
+    facts.extend(several.map(|endpoint| ("", endpoint_line(endpoint))));
+    facts.extend(weights_lines(report));
+    facts.push(("runs", runs_line(report)));
+    facts.push(("leases", leases_line(report)));
+    facts.push(("submissions", submissions_line(report)));
+    facts.push(("waiting", waiting_line(report)));
+    facts.extend(named("funnel", report.funnel.tiers.iter().map(tier_line)));
+    facts.push(("peers", peers_line(report)));
+    facts.extend(needs_lines(report));
+    facts
+}
+
+/// The first of the lines gets the name.
+fn named(
+    name: &'static str,
+    lines: impl Iterator<Item = String>,
+) -> impl Iterator<Item = (&'static str, String)> {
+    once(name).chain(repeat("")).zip(lines)
+}
+
+/// What needs a person; alarms stand at the top and are not said twice.
+fn needs_lines(report: &StatusReport) -> Vec<(&'static str, String)> {
+    let alarms: Vec<String> = alarmed(report).map(CheckStatus::said).collect();
+    let needs = report.needs_person().into_iter().filter(|need| !alarms.contains(need));
+    let lines: Vec<(&str, String)> = named("NEEDS YOU", needs).collect();
+    match (lines.is_empty(), alarms.is_empty()) {
+        (false, _) => lines,
+        (true, true) => vec![("needs you", "nothing".to_owned())],
+        (true, false) => vec![("needs you", "what stands at the top".to_owned())],
+    }
 }
 
 /// Twelve characters of name, then the text.
@@ -68,7 +100,9 @@ fn headline(status: &FoundStatus, now: UnixMs) -> String {
         let age = span(report.age_ms(now));
         format!("snapshot of {}, {age} ago", date_time(report.as_of))
     };
-    let readiness = report.readiness_at(now);
+    // Whether it was ready says nothing about now; what was wrong then may matter.
+    let at = if status.found == Found::Running { now } else { report.as_of };
+    let wrong = report.wrong_at(at);
     match &status.found {
         Found::NotRunning => {
             out.push_str(&format!("NOT RUNNING  {}\n", snapshot()));
@@ -78,22 +112,21 @@ fn headline(status: &FoundStatus, now: UnixMs) -> String {
         }
         Found::Running => {
             let up = span(report.as_of.0.saturating_sub(report.node.started_at.0));
-            let word = match (readiness.ready, report.node.is_stopping) {
-                (_, true) => "STOPPING",
-                (true, false) => "READY",
-                (false, false) => "NOT READY",
+            let health = report.health_at(now);
+            let word = match report.node.is_stopping {
+                true if health < NodeHealth::Unsafe => "STOPPING".to_owned(),
+                true | false => health.name().to_uppercase(),
             };
             let as_of = format!("as of {}, up {up}", clock_time(report.as_of));
-            match readiness.reasons.split_first() {
-                Some((first, _)) => line(&mut out, word, &format!("{first}   {as_of}")),
-                None => line(&mut out, word, &as_of),
+            match wrong.split_first() {
+                Some((first, _)) => line(&mut out, &word, &format!("{first}   {as_of}")),
+                None => line(&mut out, &word, &as_of),
             }
         }
     }
     let more = match status.found {
-        Found::Running => readiness.reasons.get(1..).unwrap_or_default(),
-        // Whether it was ready then says nothing about now; what was wrong then may matter.
-        Found::NotRunning | Found::NotAnswering { .. } => &report.ready.reasons,
+        Found::Running => wrong.get(1..).unwrap_or_default(),
+        Found::NotRunning | Found::NotAnswering { .. } => &wrong,
     };
     for reason in more {
         line(&mut out, "", reason);
@@ -101,24 +134,23 @@ fn headline(status: &FoundStatus, now: UnixMs) -> String {
     out
 }
 
-/// What is wrong with the chain's side, a line each; what the headline says already is left out.
-fn alarms(report: &StatusReport, level: Level, word: &str) -> String {
+fn alarmed(report: &StatusReport) -> impl Iterator<Item = &CheckStatus> {
+    report.checks.iter().filter(|check| check.is(Level::Alarm))
+}
+
+/// What may go wrong soon, a line each.
+fn warnings(report: &StatusReport) -> String {
     let mut out = String::new();
-    let is_said = |text: &String| report.ready.reasons.contains(text);
-    for check in report.checks.iter().filter(|check| check.is(level) && !is_said(&check.text)) {
-        line(&mut out, word, &format!("{}: {}", check.id, check.text));
+    for check in report.checks.iter().filter(|check| check.is(Level::Warn)) {
+        line(&mut out, "warning", &check.said());
     }
     out
 }
 
 fn node_line(report: &StatusReport) -> String {
-    let mut out = String::new();
     let node = &report.node;
     let uid = node.uid.map_or_else(|| "not registered".to_owned(), |uid| format!("uid {uid}"));
-    let text =
-        format!("{}, {uid} on subnet {}, version {}", node.hotkey, node.netuid, node.version);
-    line(&mut out, "node", &text);
-    out
+    format!("{}, {uid} on subnet {}, version {}", node.hotkey, node.netuid, node.version)
 }
 
 fn chain_line(chain: &ChainStatus, as_of: UnixMs) -> String {
@@ -177,9 +209,12 @@ fn weights_lines(report: &StatusReport) -> Vec<(&'static str, String)> {
     let weights = &report.weights;
     let landed = match &weights.last_landed {
         Some(landed) => format!(
-            "epoch {} landed at {}: {}",
+            "epoch {} landed at {}{}: {}",
             grouped(landed.epoch.0),
             landed.block.map_or_else(|| "?".to_owned(), |block| grouped(block.0)),
+            landed
+                .vector_hash
+                .map_or_else(String::new, |hash| format!(", vector {}", hash.short())),
             vector(landed),
         ),
         None => "none has landed".to_owned(),
@@ -204,14 +239,11 @@ fn weights_lines(report: &StatusReport) -> Vec<(&'static str, String)> {
     let form = weights.form.as_ref().map_or_else(String::new, |form| format!(", {form}"));
     lines.push(("", format!("{due}; mode {}{form}; {restart} to restart", weights.mode)));
     lines.extend(weights.reveal_due.as_ref().map(|reveal| ("", reveal_text(reveal))));
-    if let Some(reason) = &weights.not_safe {
-        lines.push(("", format!("nothing is signed now: {reason}")));
-    }
     lines
 }
 
 /// Which hash commit has to be revealed, and until when.
-fn reveal_text(reveal: &RevealStatus) -> String {
+pub(crate) fn reveal_text(reveal: &RevealStatus) -> String {
     let when = match (reveal.is_now, reveal.from, reveal.until) {
         (true, _, Some(until)) => format!("now, before block {}", grouped(until.0)),
         (true, _, None) => "now".to_owned(),
@@ -225,7 +257,7 @@ fn reveal_text(reveal: &RevealStatus) -> String {
 }
 
 /// How far a vector got, and what comes next.
-fn way(intent: &WeightsIntent) -> String {
+pub(crate) fn way(intent: &WeightsIntent) -> String {
     let stage = if intent.stage.is_empty() { &intent.state } else { &intent.stage };
     let mut text = stage.replace('_', " ");
     if let Some(block) = intent.block {
@@ -275,6 +307,39 @@ fn vector(intent: &WeightsIntent) -> String {
     }
 }
 
+/// Runs of this node and how many of its devices could begin another.
+fn runs_line(report: &StatusReport) -> String {
+    let count = |state: &str| report.runs.iter().filter(|run| run.state == state).count();
+    let (running, all) = (count("running"), report.devices.len());
+    let free = report.devices.iter().filter(|device| device.obstacle.is_none()).count();
+    let handed_in = report.runs.len().saturating_sub(running);
+    let devices = if all == 1 { "1 device".to_owned() } else { format!("{all} devices") };
+    let mut text = format!("{running} running; {free} of {devices} free");
+    if handed_in > 0 {
+        text.push_str(&format!("; {handed_in} being handed in"));
+    }
+    text
+}
+
+/// What submissions wait for, most of them first.
+fn waiting_line(report: &StatusReport) -> String {
+    let reason = |(reason, count): (&str, u64)| format!("{count} for {reason}");
+    let reasons: Vec<String> = report.waiting().into_iter().map(reason).collect();
+    if reasons.is_empty() {
+        return "nothing".to_owned();
+    }
+    format!("{}; `assay explain` says more of each", reasons.join(", "))
+}
+
+fn peers_line(report: &StatusReport) -> String {
+    let others: Vec<&PeerStatus> = report.peers.iter().filter(|peer| !peer.is_self).collect();
+    if others.is_empty() {
+        return "there are none".to_owned();
+    }
+    let answering = others.iter().filter(|peer| peer.last_failure.is_none()).count();
+    format!("{answering} of {} answer", others.len())
+}
+
 fn leases_line(report: &StatusReport) -> String {
     let leases = report.leases;
     let mut text =
@@ -308,6 +373,18 @@ fn submissions_line(report: &StatusReport) -> String {
     text
 }
 
+/// How many got how far in a tier of the funnel.
+fn tier_line(tier: &TierReport) -> String {
+    let mut text = format!(
+        "tier {}: {} entered, {} scored, {} passed",
+        tier.tier, tier.entered, tier.scored, tier.passed
+    );
+    if tier.audits > 0 {
+        text.push_str(&format!(" and {} as audits", tier.audits));
+    }
+    text
+}
+
 fn devices_table(report: &StatusReport) -> String {
     let mut table = table(&["device", "what", "memory", "run", "progress"]);
     for device in &report.devices {
@@ -326,12 +403,13 @@ fn devices_table(report: &StatusReport) -> String {
 }
 
 /// Why no run begins on a device; `free` if one may.
-fn standing(device: &DeviceStatus) -> String {
+pub(crate) fn standing(device: &DeviceStatus) -> String {
     let unusable = device.health.as_ref().and_then(|health| health.unusable.clone());
     unusable.unwrap_or_else(|| "free".to_owned())
 }
 
-fn progress(run: &RunStatus, as_of: UnixMs) -> String {
+/// How far a run is.
+pub(crate) fn progress(run: &RunStatus, as_of: UnixMs) -> String {
     let elapsed = span(as_of.0.saturating_sub(run.started_at.0));
     let Some(progress) = run.progress else {
         return format!("{} for {elapsed}", run.state);
@@ -382,8 +460,14 @@ fn submission_row(row: &SubmissionStatus, worker: String) -> [String; 9] {
         row.points.map(grouped).unwrap_or_default(),
         bpb.map(micro).unwrap_or_default(),
         worker,
-        row.detail.as_deref().map(clip).unwrap_or_default(),
+        said_of(row),
     ]
+}
+
+/// What it waits for, or what became of it.
+pub(crate) fn said_of(row: &SubmissionStatus) -> String {
+    let waits = row.waits_for.as_ref().map(|reason| clip(&format!("waits for {reason}")));
+    waits.or_else(|| row.detail.as_deref().map(clip)).unwrap_or_default()
 }
 
 fn peers_table(report: &StatusReport) -> String {
@@ -458,7 +542,7 @@ fn titled(name: &str, all: usize, shown: usize, table: Table) -> String {
 }
 
 /// Bits per byte with four decimals.
-fn micro(value: u64) -> String {
+pub(crate) fn micro(value: u64) -> String {
     let tenths_of_milli = (value + 50) / 100;
     format!("{}.{:04}", tenths_of_milli / 10_000, tenths_of_milli % 10_000)
 }
@@ -481,7 +565,7 @@ mod tests {
     }
 
     #[test]
-    fn a_healthy_node_is_ready_and_shows_what_it_does() {
+    fn a_healthy_node_says_so_and_shows_what_it_does() {
         let status = FoundStatus { report: sample::healthy(), found: Found::Running };
         insta::assert_snapshot!(render(&status, now()));
     }
@@ -501,15 +585,15 @@ mod tests {
             text.lines().next(),
             Some("NOT RUNNING  snapshot of 2026-03-04 12:04:31Z, 14 min 05 s ago"),
         );
-        assert!(!text.contains("READY"), "{text}");
+        assert!(!text.contains("HEALTHY"), "{text}");
     }
 
     #[test]
-    fn a_node_that_hangs_is_not_called_ready() {
+    fn a_node_that_hangs_is_not_called_healthy() {
         let status = FoundStatus { report: sample::healthy(), found: Found::Running };
         let later = UnixMs(sample::healthy().as_of.0 + 120_000);
         let text = render(&status, later);
-        assert!(text.starts_with("NOT READY"), "{text}");
+        assert!(text.starts_with("DEGRADED "), "{text}");
         assert!(text.contains("has not reported for 120 s"), "{text}");
     }
 

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use node_core::id::{
-    AssignmentId, Attempt, BlockHash, ContentDigest, Hotkey, LeaseId, Netuid, RunId, SubmissionId,
-    Uid,
+    AssignmentId, Attempt, BlockHash, ContentDigest, Digest, Hotkey, LeaseId, Netuid, RunId,
+    SubmissionId, Uid,
 };
 use node_core::lease::{Explanation, Reopened};
 use node_core::publish::KeyStanding;
@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::device::DeviceStatus;
 use super::funnel::{FunnelStatus, PlaceStatus, UnitStatus};
 use super::journal::JournalStatus;
+use super::waits::WaitsFor;
 use super::watch::{CheckStatus, EndpointStatus, WatchStatus};
 
 /// Version of the schema.
@@ -80,6 +81,9 @@ pub struct StatusReport {
     /// What this node refused its peers lately, the latest last.
     #[serde(default)]
     pub refusals: Vec<RefusalStatus>,
+    /// What happened lately, the latest last.
+    #[serde(default)]
+    pub events: Vec<EventStatus>,
     /// How often each kind of thing happened since the start, by its name in the log.
     pub counters: BTreeMap<String, u64>,
 }
@@ -195,6 +199,12 @@ pub struct WeightsIntent {
     pub reason: Option<String>,
     /// The vector: uid and weight, ascending by uid.
     pub vector: Vec<(Uid, u16)>,
+    /// Digest of the vector: nodes that computed the same have the same.
+    #[serde(default)]
+    pub vector_hash: Option<Digest>,
+    /// Hash of its last extrinsic, as block explorers know it; `None` before it is signed.
+    #[serde(default)]
+    pub extrinsic_hash: Option<Digest>,
     /// How far it got, finer than `state`: `intended`, `signed`, `sent`, `in_block`, `finalized`,
     /// `landed`, `committed`, `revealed`, `lost` or `abandoned`.
     #[serde(default)]
@@ -398,6 +408,9 @@ pub struct SubmissionStatus {
     pub ending: Option<String>,
     /// One sentence about rule, ending, failed fetch or lost attempts.
     pub detail: Option<String>,
+    /// What it waits for; `None` if all of it is decided.
+    #[serde(default)]
+    pub waits_for: Option<WaitsFor>,
     /// How far it got, under a policy of several tiers.
     #[serde(default)]
     pub place: Option<PlaceStatus>,
@@ -493,6 +506,19 @@ pub struct RefusalStatus {
     pub submission: Option<SubmissionId>,
     /// Why: a refusal's public id.
     pub reason: String,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventStatus {
+    /// When.
+    pub at: UnixMs,
+    /// What: its name in the log and in [`StatusReport::counters`].
+    pub kind: String,
+    /// Whether the log has it as a warning.
+    pub is_warning: bool,
+    /// Whom and what it is about, ids shortened.
+    pub text: String,
 }
 
 /// A receipt that counts.

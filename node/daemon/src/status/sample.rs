@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use node_core::funnel::TierReport;
 use node_core::health::observation::{Reading, Recovery, Sample, Throttle};
 use node_core::health::{Cause, DeviceRow, Failure, Level, Standing};
 use node_core::id::{
@@ -19,6 +20,7 @@ use super::device::{DeviceStatus, HealthStatus, IdleGapStatus};
 use super::funnel::FunnelStatus;
 use super::journal::JournalStatus;
 use super::report::*;
+use super::waits::WaitsFor;
 use super::watch::{CheckStatus, EndpointStatus, PendingCommitStatus, WatchStatus};
 
 /// 2026-03-04 12:04:31 UTC.
@@ -44,6 +46,62 @@ pub(crate) fn machine(references: Vec<ReferenceWork>) -> Machine {
         commit_form: CommitForm::default(),
         review: None,
     })
+}
+
+/// A tier that so many entered, in which so many have a score, passed, and passed as audits.
+fn tier(tier: u8, [entered, scored, passed, audits]: [u64; 4]) -> TierReport {
+    TierReport {
+        tier,
+        entered,
+        scored,
+        passed,
+        audits,
+        pass_rate_ppm: None,
+        device_seconds: 60 * entered,
+        tau_to_next_ppm: None,
+        audits_decided: 0,
+        false_negatives_ppm: None,
+    }
+}
+
+fn event(ago_ms: u64, kind: &str, is_warning: bool, text: &str) -> EventStatus {
+    let (at, kind, text) = (UnixMs(AS_OF - ago_ms), kind.to_owned(), text.to_owned());
+    EventStatus { at, kind, is_warning, text }
+}
+
+fn weights() -> WeightsStatus {
+    let landed = WeightsIntent {
+        epoch: EpochIndex(13_367),
+        state: "landed".to_owned(),
+        block: Some(BlockNumber(4_811_904)),
+        reason: None,
+        vector: (0..10).map(|uid| (Uid(uid), 6553 * (uid + 1))).collect(),
+        stage: "landed".to_owned(),
+        nonce: Some(7),
+        era_end: Some(BlockNumber(4_811_912)),
+        opens_in: None,
+        round: None,
+        revealed_at: None,
+        vector_hash: Some(Digest([0x4e; 32])),
+        extrinsic_hash: Some(Digest([0x5e; 32])),
+    };
+    WeightsStatus {
+        mode: "submit".to_owned(),
+        epoch: Some(EpochIndex(13_368)),
+        next_epoch_block: Some(BlockNumber(4_812_618)),
+        blocks_left: Some(BlockCount(288)),
+        last_landed: Some(landed.clone()),
+        latest: Some(landed),
+        form: Some("plain".to_owned()),
+        not_safe: None,
+        reveal_due: None,
+        safe_to_restart: false,
+    }
+}
+
+fn funnel() -> FunnelStatus {
+    let tiers = vec![tier(1, [12, 9, 3, 1]), tier(2, [4, 2, 1, 0])];
+    FunnelStatus { tiers, ..FunnelStatus::default() }
 }
 
 /// A node that was just started.
@@ -87,25 +145,13 @@ pub(crate) fn starting() -> StatusReport {
         receipts: Vec::new(),
         evaluations: Vec::new(),
         refusals: Vec::new(),
+        events: Vec::new(),
         counters: std::collections::BTreeMap::new(),
     }
 }
 
 /// A node at work.
 pub(crate) fn healthy() -> StatusReport {
-    let landed = WeightsIntent {
-        epoch: EpochIndex(13_367),
-        state: "landed".to_owned(),
-        block: Some(BlockNumber(4_811_904)),
-        reason: None,
-        vector: (0..10).map(|uid| (Uid(uid), 6553 * (uid + 1))).collect(),
-        stage: "landed".to_owned(),
-        nonce: Some(7),
-        era_end: Some(BlockNumber(4_811_912)),
-        opens_in: None,
-        round: None,
-        revealed_at: None,
-    };
     StatusReport {
         node: NodeStatus {
             uid: Some(Uid(4)),
@@ -118,18 +164,7 @@ pub(crate) fn healthy() -> StatusReport {
         checks: vec![check("signer", "ok", "no other signer of this hotkey was seen")],
         watch: Some(watch()),
         journal: Some(JournalStatus::new(100 << 20)),
-        weights: WeightsStatus {
-            mode: "submit".to_owned(),
-            epoch: Some(EpochIndex(13_368)),
-            next_epoch_block: Some(BlockNumber(4_812_618)),
-            blocks_left: Some(BlockCount(288)),
-            last_landed: Some(landed.clone()),
-            latest: Some(landed),
-            form: Some("plain".to_owned()),
-            not_safe: None,
-            reveal_due: None,
-            safe_to_restart: false,
-        },
+        weights: weights(),
         devices: vec![device("cpu-0", Some(RunId([0x7f; 32]))), device("cpu-1", None)],
         runs: vec![run()],
         leases: LeaseCounts { open: 1, granted: 1, sealed: 0, complete: 211, exhausted: 0 },
@@ -140,7 +175,11 @@ pub(crate) fn healthy() -> StatusReport {
             ..Default::default()
         },
         submissions: submissions(),
-        funnel: FunnelStatus::default(),
+        funnel: funnel(),
+        events: vec![
+            event(70_000, "run_started", false, "submission a2a2a2a2, device cpu-0, attempt 2"),
+            event(9_000, "peer_unreachable", true, "peer 5C8ettha, reason connection refused"),
+        ],
         peers: vec![
             PeerStatus { is_self: true, ..peer(1) },
             peer(2),
@@ -181,7 +220,15 @@ fn submissions() -> Vec<SubmissionStatus> {
             }),
             ..submission(0xa1, 4_812_020)
         },
-        submission(0xa2, 4_812_010),
+        SubmissionStatus {
+            waits_for: Some(WaitsFor::Run {
+                required: 2,
+                have: 1,
+                state: "running".to_owned(),
+                coordinator: key(2),
+            }),
+            ..submission(0xa2, 4_812_010)
+        },
         SubmissionStatus {
             stage: SubmissionStage::Rejected,
             rule: Some("archive-traversal".to_owned()),
@@ -216,6 +263,8 @@ pub(crate) fn degraded() -> StatusReport {
         opens_in: Some(EpochIndex(13_369)),
         round: Some(27_412_345),
         revealed_at: None,
+        vector_hash: Some(Digest([0x4e; 32])),
+        extrinsic_hash: Some(Digest([0x5e; 32])),
     });
     report.weights.not_safe = Some("a signature for epoch 13368 is still valid".to_owned());
     report.weights.form = Some("timelocked".to_owned());
@@ -440,6 +489,7 @@ fn submission(byte: u8, block: u64) -> SubmissionStatus {
         rule: None,
         ending: None,
         detail: None,
+        waits_for: None,
         place: None,
         units: Vec::new(),
     }

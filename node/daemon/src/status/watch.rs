@@ -58,6 +58,12 @@ impl CheckStatus {
     pub fn is(&self, level: Level) -> bool {
         self.level == level.name()
     }
+
+    /// What was looked at, and how it stands.
+    #[must_use]
+    pub fn said(&self) -> String {
+        format!("{}: {}", self.id, self.text)
+    }
 }
 
 /// The numbers behind the checks. What needs a uid is `null` without one.

@@ -17,11 +17,12 @@ use axum::routing::{get, post};
 use axum::Router;
 
 use super::{AdminState, INSTANCE_HEADER};
+use crate::page::{self, PageState};
 
 /// Bytes of what the operator sends: an id, and a reason of a sentence or two.
 const BODY_BYTES_MAX: usize = 2048;
 
-pub(super) fn routes(state: AdminState) -> Router {
+pub(super) fn routes(state: AdminState, page: PageState) -> Router {
     let operator = Router::new()
         .route("/leases/reopen", post(reopen::reopen))
         .route("/devices/order", post(order::order))
@@ -34,8 +35,9 @@ pub(super) fn routes(state: AdminState) -> Router {
         .route("/metrics", get(metrics::metrics))
         .route("/status", get(status::status))
         .merge(operator)
-        .layer(from_fn_with_state(state.clone(), name_instance))
-        .with_state(state)
+        .with_state(state.clone())
+        .merge(page::routes(page))
+        .layer(from_fn_with_state(state, name_instance))
 }
 
 /// Puts the instance's name on every answer.

@@ -2,17 +2,16 @@
 
 use std::io;
 
-use node_core::id::{Digest, Hotkey};
+use node_core::id::Hotkey;
 use node_core::policy::Policy;
 use node_core::preflight;
-use node_evaluator::dataset::Dataset;
 use node_evaluator::gates::{GateFault, Gates};
-use node_evaluator::meter::MeterPlan;
 use node_runner::{Engine, EngineConfig};
 use node_store::{read_journal, JournalRead, JOURNAL_FILE};
 
 use super::{Finding, Level};
 use crate::config::{Config, Settings};
+use crate::dataset::open_for;
 use crate::hotkey;
 use crate::status::{find, grouped, unix_now, Found, JournalStatus, StatusReport, GATE_NEXT_STEP};
 
@@ -178,17 +177,14 @@ pub(super) async fn dataset(config: &Config, policy: Option<&Policy>) -> Vec<Fin
     let Some(policy) = policy else { return Vec::new() };
     let path = config.challenge.nas.dataset.clone();
     let shown = path.display().to_string();
-    let rules = policy.meter.clone();
-    let opened = tokio::task::spawn_blocking(move || {
-        let dataset = Dataset::open(&path).map_err(|error| Finding::of_error("dataset", &error))?;
-        MeterPlan::new(&dataset, &rules, &Digest([0; 32]))
-            .map_err(|error| Finding::of_error("dataset", &error))?;
-        Ok(dataset.digest())
-    });
-    let next = "`assay dataset prepare` makes one; set `challenge.nas.dataset` to its directory";
+    let policy = policy.clone();
+    let opened = tokio::task::spawn_blocking(move || open_for(&path, &policy));
     vec![match opened.await {
-        Ok(Ok(digest)) => Finding::ok("dataset", format!("`{shown}`, digest {digest}")),
-        Ok(Err(finding)) => Finding::next(finding, next),
+        Ok(Ok(dataset)) => {
+            let text = format!("`{shown}`, digest {}", dataset.digest());
+            Finding::ok("dataset", text)
+        }
+        Ok(Err(fault)) => Finding::of_error("dataset", &fault).next(fault.next_step()),
         Err(error) => Finding::of_error("dataset", &error),
     }]
 }

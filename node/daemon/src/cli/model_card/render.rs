@@ -125,7 +125,8 @@ fn probe_tasks(units: &[UnitStatus], references: &[ReferenceStatus]) -> String {
     if by_task.is_empty() {
         return String::new();
     }
-    let mut text = "\n## Probe tasks\n\n| task | mean score | worst | loss | floor |".to_owned();
+    let mut text =
+        "\n## Probe tasks\n\n| task | mean score | worst | loss, nats | floor, nats |".to_owned();
     for reference in references {
         text.push_str(&format!(" {} |", reference.name));
     }
@@ -135,18 +136,19 @@ fn probe_tasks(units: &[UnitStatus], references: &[ReferenceStatus]) -> String {
     let suite = Probe::suite();
     for (task, figures) in by_task {
         let worst = figures.iter().map(|figure| figure.score_ppm).min().unwrap_or(0);
-        let name = suite.get(usize::from(task)).map_or_else(|| task.to_string(), Probe::to_string);
+        let probe = suite.get(usize::from(task));
+        let name = probe.map_or_else(|| task.to_string(), Probe::to_string);
         text.push_str(&format!(
             "| {name} | {} | {} | {} | {} |",
-            mean(&figures, |figure| figure.score_ppm),
+            millionths(mean(&figures, |figure| figure.score_ppm)),
             millionths(worst.into()),
-            mean(&figures, |figure| figure.loss_micronats),
-            mean(&figures, |figure| figure.floor_micronats),
+            loss(probe, mean(&figures, |figure| figure.loss_micronats)),
+            loss(probe, mean(&figures, |figure| figure.floor_micronats)),
         ));
         for reference in &references {
             let score = reference.get(&task);
             let score = score.map(|figures| mean(figures, |figure| figure.score_ppm));
-            text.push_str(&format!(" {} |", score.unwrap_or_else(|| "-".to_owned())));
+            text.push_str(&format!(" {} |", score.map_or_else(|| "-".to_owned(), millionths)));
         }
         text.push('\n');
     }
@@ -161,10 +163,26 @@ fn probe_figures(units: &[UnitStatus]) -> BTreeMap<u8, Vec<ProbeFigure>> {
     by_task
 }
 
-fn mean(figures: &[ProbeFigure], of: fn(&ProbeFigure) -> u32) -> String {
+fn mean(figures: &[ProbeFigure], of: fn(&ProbeFigure) -> u32) -> u64 {
     let sum: u64 = figures.iter().map(|figure| u64::from(of(figure))).sum();
-    millionths(sum / u64::try_from(figures.len()).unwrap_or(u64::MAX).max(1))
+    sum / u64::try_from(figures.len()).unwrap_or(u64::MAX).max(1)
 }
+
+/// A loss in nats; where a symbol is a byte of text also in what text is measured in.
+fn loss(probe: Option<&Probe>, micronats: u64) -> String {
+    let nats = millionths(micronats);
+    match probe {
+        Some(Probe::MiniLm) => {
+            let bits = u128::from(micronats).saturating_mul(LOG2_E_MICRO) / 1_000_000;
+            let bits = u64::try_from(bits).unwrap_or(u64::MAX);
+            format!("{nats} ({} bits per byte)", millionths(bits))
+        }
+        Some(Probe::Copy { .. } | Probe::Induction { .. } | Probe::Reasoning) | None => nats,
+    }
+}
+
+/// Bits of a nat, times 1e6.
+const LOG2_E_MICRO: u128 = 1_442_695;
 
 fn millionths(number: u64) -> String {
     thousandths(i64::try_from(number).unwrap_or(i64::MAX).saturating_mul(1_000))

@@ -1,0 +1,91 @@
+//! `assay status --watch` in a terminal: the same report as a live picture.
+//!
+//! - `app`: what is shown and what keys do. Pure.
+//! - `view`: how it is drawn. Pure: a report and a size give a picture.
+//!
+//! Here: the terminal, the keys and the second hand. The terminal is put back whatever happens.
+
+mod app;
+mod view;
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use tokio::sync::mpsc;
+
+use self::app::{App, Next};
+use crate::config::DataDir;
+use crate::exit::ExitReason;
+use crate::failure::Failure;
+use crate::status::{find, unix_now};
+
+/// Time between two looks at the node.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Longest wait for a key before it is seen whether the dashboard is over.
+const KEY_WAIT: Duration = Duration::from_millis(100);
+
+/// Keys that wait to be read; more are not typed faster than they are handled.
+const KEYS_QUEUED_MAX: usize = 16;
+
+/// Whether there is a terminal to draw on and to type in.
+pub(super) fn is_possible() -> bool {
+    std::io::stdout().is_terminal() && std::io::stdin().is_terminal()
+}
+
+/// Shows the node of this data directory until it is left.
+///
+/// # Errors
+///
+/// A [`Failure`] if the terminal cannot be used.
+pub(super) async fn show(data_dir: &DataDir) -> Result<ExitReason, Failure> {
+    let mut terminal = ratatui::try_init().map_err(Failure::unexpected)?;
+    let shown = follow(&mut terminal, data_dir).await;
+    ratatui::restore();
+    shown
+}
+
+async fn follow(
+    terminal: &mut ratatui::DefaultTerminal,
+    data_dir: &DataDir,
+) -> Result<ExitReason, Failure> {
+    let mut keys = read_keys();
+    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    let mut app = App::default();
+    loop {
+        let next = tokio::select! {
+            _ = ticks.tick() => {
+                app.seen(find(data_dir).await);
+                Next::Stay
+            }
+            Some(event) = keys.recv() => match event {
+                Event::Key(key) if key.kind != KeyEventKind::Release => app.pressed(key),
+                _ => Next::Stay,
+            },
+        };
+        if next == Next::Leave {
+            return Ok(ExitReason::Done);
+        }
+        terminal
+            .draw(|frame| view::draw(frame, &mut app, unix_now()))
+            .map_err(Failure::unexpected)?;
+    }
+}
+
+/// What is typed, until the receiver is gone. A thread of its own: reading a terminal blocks.
+fn read_keys() -> mpsc::Receiver<Event> {
+    let (sender, receiver) = mpsc::channel(KEYS_QUEUED_MAX);
+    std::thread::spawn(move || {
+        while !sender.is_closed() {
+            match event::poll(KEY_WAIT).and_then(|is_there| is_there.then(event::read).transpose())
+            {
+                Ok(Some(event)) => drop(sender.blocking_send(event)),
+                Ok(None) => {}
+                // The terminal is gone; who shows it ends by itself.
+                Err(_) => return,
+            }
+        }
+    });
+    receiver
+}

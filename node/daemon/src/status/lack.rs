@@ -1,0 +1,48 @@
+//! What runs found missing on this host, as a check: while it stands, nothing is evaluated here.
+
+use node_core::limits::LACK_RETRY_MS;
+use node_core::machine::HostLack;
+use node_core::preflight::Level;
+
+use super::age::{date_time, span};
+use super::watch::CheckStatus;
+
+/// How the host stands, as far as its runs tell.
+pub(super) fn host_check(lack: Option<&HostLack>) -> CheckStatus {
+    let (level, text) = match lack {
+        None => (Level::Ok, "no run found anything missing here".to_owned()),
+        Some(lack) => {
+            let (since, every) = (date_time(lack.since), span(LACK_RETRY_MS));
+            let (ending, next) = (&lack.ending, lack.ending.consequence());
+            let text = format!(
+                "{ending} (found at {since}): {next}; no work is asked for, but for a try every \
+                 {every}"
+            );
+            (Level::Alarm, text)
+        }
+    };
+    CheckStatus { id: "host".to_owned(), level: level.name().to_owned(), text }
+}
+
+#[cfg(test)]
+mod tests {
+    use node_core::outcome::Ending;
+    use node_core::unit::{MonoMs, UnixMs};
+
+    use super::*;
+
+    #[test]
+    fn what_a_host_lacks_is_an_alarm_with_its_time_and_what_to_do() {
+        assert!(host_check(None).is(Level::Ok));
+        let ending = Ending::DatasetMissing;
+        let (since, again_at) = (UnixMs(1_772_625_871_000), MonoMs(0));
+        let said = host_check(Some(&HostLack { ending, since, again_at }));
+        assert!(said.is(Level::Alarm), "{said:?}");
+        assert_eq!(
+            said.text,
+            "the data set is not on this host, or was altered (found at 2026-03-04 12:04:31Z): \
+             given back and tried elsewhere; this node needs `challenge.nas.dataset`; no work is \
+             asked for, but for a try every 5 min 00 s"
+        );
+    }
+}
