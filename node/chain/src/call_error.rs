@@ -21,6 +21,19 @@ const TEXTS_THROTTLED: [&str; 3] = ["too many requests", "rate limit", "request 
 /// What the transport says when the handshake was answered with "forbidden" or "too many".
 const TEXTS_TURNED_AWAY: [&str; 2] = ["status code: 429", "status code: 403"];
 
+/// What the transport says when something answers that does not speak WebSocket: a web server, or
+/// a server of TLS where none was expected, and the other way round.
+const TEXTS_OTHER_SERVICE: [&str; 8] = [
+    "http version was not 1.1",
+    "http parser error",
+    "invalidcontenttype",
+    "status code: 200",
+    "status code: 400",
+    "status code: 404",
+    "status code: 405",
+    "status code: 426",
+];
+
 fn in_brackets(data: Option<&str>) -> String {
     data.map(|data| format!(" ({data})")).unwrap_or_default()
 }
@@ -154,6 +167,13 @@ pub enum EndpointError {
     /// It cannot be reached, or does not speak JSON-RPC.
     #[error("cannot be reached: {}", root_cause(.0.as_ref()))]
     Unreachable(#[source] BoxedError),
+    /// Something answers, and not as a chain's node does.
+    #[error(
+        "something else than a chain's node answers there ({}); the port of a node's JSON-RPC is \
+         meant",
+        root_cause(.0.as_ref())
+    )]
+    OtherService(#[source] BoxedError),
     /// It limits how much it answers, and does not answer us at present.
     #[error("turns us away for now: {}", root_cause(.0.as_ref()))]
     Throttled(#[source] BoxedError),
@@ -236,15 +256,19 @@ pub(crate) fn call_error(
 /// Why a connection was not made, from what the transport says.
 pub(crate) fn endpoint_error(error: &subxt_rpcs::Error, at: &Endpoint) -> EndpointError {
     let told = at.told(error);
-    let is_throttling = match error {
-        subxt_rpcs::Error::User(user) => is_throttling(user.code, &user.message),
-        other => {
-            let text = with_causes(other).to_lowercase();
-            TEXTS_TURNED_AWAY.iter().any(|status| text.contains(status))
-        }
-    };
-    if is_throttling {
+    if let subxt_rpcs::Error::User(user) = error {
+        return if is_throttling(user.code, &user.message) {
+            EndpointError::Throttled(told)
+        } else {
+            EndpointError::Unreachable(told)
+        };
+    }
+    let text = with_causes(error).to_lowercase();
+    let says = |phrases: &[&str]| phrases.iter().any(|phrase| text.contains(phrase));
+    if says(&TEXTS_TURNED_AWAY) {
         EndpointError::Throttled(told)
+    } else if says(&TEXTS_OTHER_SERVICE) {
+        EndpointError::OtherService(told)
     } else {
         EndpointError::Unreachable(told)
     }
@@ -290,6 +314,27 @@ mod tests {
             assert!(matches!(error, EndpointError::Throttled(_)), "{error}");
         }
         let error = error("Connection rejected with status code: 502");
+        assert!(matches!(error, EndpointError::Unreachable(_)), "{error}");
+    }
+
+    #[test]
+    fn a_web_server_and_a_server_of_tls_are_told_from_a_chain_that_is_away() {
+        let at = Endpoint::new(0, "ws://127.0.0.1:9464".to_owned());
+        let error = |text: &str| {
+            let inner = std::io::Error::other(text.to_owned());
+            endpoint_error(&subxt_rpcs::Error::Client(Box::new(inner)), &at)
+        };
+        for text in [
+            "http version was not 1.1",
+            "http parser error: invalid HTTP version",
+            "Connection rejected with status code: 404",
+            "received corrupt message of type InvalidContentType",
+        ] {
+            let error = error(text);
+            assert!(matches!(error, EndpointError::OtherService(_)), "{error}");
+            assert!(error.to_string().contains("JSON-RPC is meant"), "{error}");
+        }
+        let error = error("Connection refused (os error 111)");
         assert!(matches!(error, EndpointError::Unreachable(_)), "{error}");
     }
 

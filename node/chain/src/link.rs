@@ -458,6 +458,7 @@ fn note_failure(seat: &Seat, error: &EndpointError) {
         | EndpointError::Insecure
         | EndpointError::Deadline { .. }
         | EndpointError::Unreachable(_)
+        | EndpointError::OtherService(_)
         | EndpointError::NoGenesis => health.failed(now, why, dice()),
     });
 }

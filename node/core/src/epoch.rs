@@ -132,6 +132,25 @@ impl EpochClock {
         start.plus(BlockCount(period))
     }
 
+    /// The first block, `from` or a later one, in which an epoch will begin as seen from `now`;
+    /// `None` if none does, or none within as many epochs as a prediction reaches.
+    #[must_use]
+    pub fn first_epoch_from(
+        &self,
+        now: BlockNumber,
+        tempo: BlockCount,
+        from: BlockNumber,
+    ) -> Option<BlockNumber> {
+        let mut start = self.next_epoch_block.or_else(|| self.next_epoch(now, tempo))?;
+        for _ in 0..EPOCHS_AHEAD_MAX {
+            if start >= from {
+                return Some(start);
+            }
+            start = self.epoch_after(start, tempo);
+        }
+        None
+    }
+
     /// When a commit that is included in `included`, a later block than `now`, becomes readable.
     ///
     /// The chain opens it in the first blocks of the epoch `period` after the one it belongs to.

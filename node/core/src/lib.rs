@@ -69,6 +69,8 @@ pub mod placement;
 
 pub mod rows;
 
+pub mod restoration;
+
 pub mod points;
 
 pub mod funnel;

@@ -632,4 +632,28 @@ pub enum JournalStep {
         /// The block.
         block: BlockNumber,
     },
+    /// The lines before this one were put back from a copy: what was signed after that copy was
+    /// made is not known here.
+    Restored {
+        /// The first best block that the node read since, and as many more as finality was behind;
+        /// `None` until it has read one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<BlockNumber>,
+        /// The last epoch that can have been signed for; `None` while it may still grow.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        spent: Option<EpochIndex>,
+    },
+    /// What was signed after the copy can do no harm any more.
+    Settled {
+        /// The finalized block that showed it.
+        block: BlockNumber,
+    },
+}
+
+impl JournalStep {
+    /// Whether it speaks of the journal itself and of no epoch.
+    #[must_use]
+    pub fn is_of_a_copy(&self) -> bool {
+        matches!(self, Self::Restored { .. } | Self::Settled { .. })
+    }
 }

@@ -193,6 +193,17 @@ pub enum NotSafe {
     /// The node has forgotten what it knew, and was not told again yet.
     #[error("the store lost rows; waiting for peers' receipts")]
     CatchingUp,
+    /// The journal came from a copy, and what was signed after it is not known.
+    #[error(
+        "this node was restored from a copy, and what it signed after that is not known; nothing \
+         is signed before the epoch that begins {}",
+        until.map_or("next".to_owned(), |block| format!("in block {block}"))
+    )]
+    Restored {
+        /// The first block of the first epoch for which nothing can have been signed, as the chain
+        /// plans it; `None` if it plans none.
+        until: Option<BlockNumber>,
+    },
     /// The hotkey has a history, and this node does not know it.
     #[error(
         "this hotkey was used elsewhere before; waiting {blocks} blocks for its signatures to die"

@@ -117,6 +117,14 @@ pub enum KeyFileError {
         /// The file.
         path: PathBuf,
     },
+    /// The file holds the coldkey of its own wallet.
+    #[error(
+        "`{path}` holds the wallet's coldkey, as `coldkeypub.txt` says; a node signs with a hotkey"
+    )]
+    Coldkey {
+        /// The file.
+        path: PathBuf,
+    },
     /// The secret belongs to another key than the file names.
     #[error("the secret in `{path}` belongs to {derived}, but `{field}` names {named}")]
     OtherKey {

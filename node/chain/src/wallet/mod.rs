@@ -73,6 +73,11 @@ impl WalletPath {
         Ok(self.wallet()?.join("hotkeys").join(plain_name(&self.hotkey)?))
     }
 
+    /// The file with the coldkey's public half, which wallets write.
+    fn public_coldkey_file(&self) -> Result<PathBuf, KeyFileError> {
+        Ok(self.wallet()?.join("coldkeypub.txt"))
+    }
+
     /// The file with the hotkey's public half, which wallets write beside it.
     fn public_file(&self) -> Result<PathBuf, KeyFileError> {
         Ok(self.wallet()?.join("hotkeys").join(format!("{}pub.txt", plain_name(&self.hotkey)?)))
@@ -122,6 +127,8 @@ pub struct KeyFileFacts {
     /// What its operator should know.
     pub warnings: Vec<KeyFileWarning>,
     public_file: PathBuf,
+    /// The key that the public file of the wallet's coldkey names.
+    coldkey: Option<Hotkey>,
 }
 
 impl std::fmt::Debug for KeyFile {
@@ -147,10 +154,10 @@ impl KeyFile {
         let coldkeys = wallet.coldkeys()?.into_iter();
         warnings.extend(coldkeys.map(|path| KeyFileWarning::ColdkeyPresent { path }));
         let public_file = wallet.public_file()?;
-        let public = read_bounded(&public_file).ok();
-        let named = public.and_then(|(content, _)| fields::parse_public(&content));
+        let named = named_in(&public_file);
+        let coldkey = named_in(&wallet.public_coldkey_file()?);
         let encryption = Encryption::of(&content);
-        let facts = KeyFileFacts { path, mode, encryption, named, warnings, public_file };
+        let facts = KeyFileFacts { path, mode, encryption, named, warnings, public_file, coldkey };
         Ok(Self { content, facts })
     }
 
@@ -182,9 +189,12 @@ impl KeyFile {
                 fields::parse(path, &plain)?
             }
         };
-        let KeyFileFacts { path, mode, encryption, named, mut warnings, public_file } =
+        let KeyFileFacts { path, mode, encryption, named, mut warnings, public_file, coldkey } =
             self.facts.clone();
         let hotkey = keypair.public();
+        if coldkey == Some(hotkey) {
+            return Err(KeyFileError::Coldkey { path });
+        }
         if let Some(named) = named.filter(|named| *named != hotkey) {
             warnings.push(KeyFileWarning::OtherPublicFile { path: public_file, named, hotkey });
         }
@@ -248,6 +258,12 @@ impl HotkeyFile {
     pub fn facts(&self) -> &HotkeyFacts {
         &self.facts
     }
+}
+
+/// The key that a file with a public half names, if it is there and names one.
+fn named_in(path: &Path) -> Option<Hotkey> {
+    let (content, _) = read_bounded(path).ok()?;
+    fields::parse_public(&content)
 }
 
 fn read_bounded(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), KeyFileError> {

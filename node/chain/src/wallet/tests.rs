@@ -288,6 +288,17 @@ fn nothing_that_is_printed_shows_the_secret() {
 }
 
 #[test]
+fn the_coldkey_in_the_hotkeys_place_is_refused_and_another_beside_is_not() {
+    let wallet = Wallet::with(format!(r#"{{"secretSeed":"{SEED}"}}"#).as_bytes());
+    let public = wallet.path.root.join("validator/coldkeypub.txt");
+    fs::write(&public, format!(r#"{{"ss58Address":"{ALICE}"}}"#)).unwrap();
+    assert!(wallet.read().is_ok());
+    fs::write(&public, format!(r#"{{"ss58Address":"{ADDRESS}"}}"#)).unwrap();
+    let error = wallet.read().unwrap_err();
+    assert!(matches!(error, KeyFileError::Coldkey { .. }), "{error}");
+}
+
+#[test]
 fn a_short_memory_is_told_in_numbers_where_there_are_any() {
     let path = PathBuf::from("/w/hotkeys/default");
     let told = |free_mib| KeyFileError::MemoryShort { path: path.clone(), free_mib }.to_string();

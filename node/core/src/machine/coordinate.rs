@@ -33,6 +33,9 @@ impl Machine {
         request: PeerRequest,
         out: &mut Outcome,
     ) {
+        if let Some(state) = self.peers.get_mut(&peer) {
+            state.called(now);
+        }
         let refusal = match &self.view {
             None => Some(LeaseRefusal::NotReady),
             Some(view) => (!view.is_validator(&peer)).then_some(LeaseRefusal::NotAValidator),

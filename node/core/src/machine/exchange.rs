@@ -43,6 +43,8 @@ pub struct PeerState {
     failures: u32,
     last_answer: Option<UnixMs>,
     last_failure: Option<String>,
+    /// When it last asked this node something.
+    last_call: Option<UnixMs>,
 }
 
 impl PeerState {
@@ -65,6 +67,17 @@ impl PeerState {
         self.silent_since.get_or_insert(now.mono);
         self.failures = self.failures.saturating_add(1);
         self.last_failure.replace(reason).is_none()
+    }
+
+    /// Takes down that it asked this node something.
+    pub(super) fn called(&mut self, now: Now) {
+        self.last_call = Some(now.unix);
+    }
+
+    /// When it last asked this node something, by our wall clock: what others can reach.
+    #[must_use]
+    pub fn last_call(&self) -> Option<UnixMs> {
+        self.last_call
     }
 
     /// When it last answered, by our wall clock.

@@ -7,6 +7,7 @@
 
 use crate::limits::LACK_RETRY_MS;
 use crate::machine::effect::{Note, Outcome};
+use crate::machine::work::Run;
 use crate::machine::Machine;
 use crate::outcome::{Ending, Fault};
 use crate::unit::{MonoMs, Now, UnixMs};
@@ -18,7 +19,9 @@ pub struct HostLack {
     pub ending: Ending,
     /// Since when.
     pub since: UnixMs,
-    /// When the next one is tried.
+    /// When that was learnt first: what began before tells nothing of how it is now.
+    pub learnt_at: MonoMs,
+    /// When the next run is tried.
     pub again_at: MonoMs,
 }
 
@@ -29,15 +32,28 @@ impl Machine {
         self.host_lack.as_ref()
     }
 
-    /// Whether no run is tried at present.
-    pub(super) fn is_host_lacking(&self, now: Now) -> bool {
-        self.host_lack.as_ref().is_some_and(|lack| now.mono < lack.again_at)
+    /// How many leases to ask for where there is room for `free`: while the host lacks something,
+    /// one now and then, and none beside a run that may tell.
+    pub(super) fn leases_to_ask(&self, now: Now, free: usize) -> usize {
+        let Some(lack) = &self.host_lack else { return free };
+        let tries = |run: &Run| run.holds_device() && run.leased_at >= lack.learnt_at;
+        if now.mono < lack.again_at || self.runs.values().any(tries) {
+            return 0;
+        }
+        free.min(1)
     }
 
-    /// Takes down what a run's end tells about this host.
-    pub(super) fn learn_lack(&mut self, now: Now, ending: &Ending, out: &mut Outcome) {
+    /// Takes down what the end of a run, leased at `leased_at`, tells about this host.
+    pub(super) fn learn_lack(
+        &mut self,
+        now: Now,
+        leased_at: MonoMs,
+        ending: &Ending,
+        out: &mut Outcome,
+    ) {
         if !ending.is_lack_of_host() {
-            if matches!(ending.fault(), Fault::None | Fault::Submission) {
+            let tells = matches!(ending.fault(), Fault::None | Fault::Submission);
+            if tells && self.host_lack.as_ref().is_some_and(|lack| leased_at >= lack.learnt_at) {
                 self.host_lack = None;
             }
             return;
@@ -47,8 +63,9 @@ impl Machine {
             let (cause, reason) = (ending.name().to_owned(), ending.to_string());
             out.note(Note::HostLacks { cause, reason });
         }
-        let since = known.map_or(now.unix, |lack| lack.since);
+        let (since, learnt_at) =
+            known.map_or((now.unix, now.mono), |lack| (lack.since, lack.learnt_at));
         let again_at = now.mono.plus_ms(LACK_RETRY_MS);
-        self.host_lack = Some(HostLack { ending: ending.clone(), since, again_at });
+        self.host_lack = Some(HostLack { ending: ending.clone(), since, learnt_at, again_at });
     }
 }

@@ -61,6 +61,7 @@ use crate::machine::settle::Pending;
 use crate::placement::HostPlacement;
 use crate::policy::{Policy, RewardBasis};
 use crate::preflight::{self, Preflight, Stage};
+use crate::restoration::Restoration;
 use crate::review::{Review, ReviewKey, ReviewRules};
 use crate::rows::{IntentRow, MeasurementRow, OutcomeRow, ReceiptRow, StrikeCause, StrikeRow};
 use crate::submission::{Submission, SubmissionState};
@@ -201,6 +202,10 @@ pub struct Machine {
     spent: BTreeSet<Digest>,
     sent_at: BTreeMap<IntentId, BlockNumber>,
     signers: Signers,
+    /// The journal came from a copy, and what it may lack is waited for.
+    restoration: Option<Restoration>,
+    /// Before which block nothing is signed, since a copy of the journal had not settled then.
+    settled_at: Option<BlockNumber>,
     said: Said,
     /// The epoch for which it was said that there is nothing to send.
     no_vector_epoch: Option<EpochIndex>,
@@ -281,6 +286,8 @@ impl Machine {
             spent: BTreeSet::new(),
             sent_at: BTreeMap::new(),
             signers: Signers::default(),
+            restoration: None,
+            settled_at: None,
             said: Said::default(),
             no_vector_epoch: None,
             not_safe: None,

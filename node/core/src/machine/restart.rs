@@ -10,6 +10,7 @@ use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::event::Restarted;
 use crate::machine::weights::INTENTS_KEPT;
 use crate::machine::{Machine, Run, WeightsMode};
+use crate::restoration::{settled_at, Restoration};
 use crate::review::model_digest;
 use crate::round::Verdict;
 use crate::rows::{
@@ -173,6 +174,10 @@ impl Machine {
             self.intents.insert(id, journalled);
         }
         self.signers.resume(entries.into_iter(), self.intents.values());
+        // A copy is one of all mechanisms.
+        let (hotkey, netuid) = (self.config.hotkey, self.config.netuid);
+        self.restoration = Restoration::of_journal(journal, hotkey, netuid);
+        self.settled_at = settled_at(journal, hotkey, netuid);
     }
 }
 
@@ -248,7 +253,9 @@ fn replay<'a>(
             | JournalStep::Revealed { .. }
             | JournalStep::Lost { .. }
             | JournalStep::Abandoned { .. }
-            | JournalStep::Adopted { .. }) => {
+            | JournalStep::Adopted { .. }
+            | JournalStep::Restored { .. }
+            | JournalStep::Settled { .. }) => {
                 if let Some(intent) = intents.get_mut(&entry.intent) {
                     replay_step(intent, step);
                 }
@@ -272,7 +279,10 @@ fn learn(known: &mut Vec<SignedExtrinsic>, signed: &SignedExtrinsic) {
 /// What a later line says of an intent.
 fn replay_step(intent: &mut IntentRow, step: &JournalStep) {
     match step {
-        JournalStep::Intended { .. } | JournalStep::Adopted { .. } => {}
+        JournalStep::Intended { .. }
+        | JournalStep::Adopted { .. }
+        | JournalStep::Restored { .. }
+        | JournalStep::Settled { .. } => {}
         JournalStep::Signed { signed } => {
             learn(&mut intent.signings, signed);
             // Lines of another machine's journal may come after the end of the story.

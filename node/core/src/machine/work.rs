@@ -32,7 +32,7 @@ pub struct Run {
     pub row: RunRow,
     pub(super) phase: Phase,
     /// When the lease was asked for: it is held from then on.
-    leased_at: MonoMs,
+    pub(super) leased_at: MonoMs,
     report_at: MonoMs,
     give_up_at: MonoMs,
     /// When the result is shown whatever others do.
@@ -149,10 +149,10 @@ impl Machine {
     pub(super) fn acquire_work(&mut self, now: Now, out: &mut Outcome) {
         let limits = &self.config.policy.run;
         let kind = limits.device;
-        let free = self.placement.room(limits);
+        let wanted = self.leases_to_ask(now, self.placement.room(limits));
         let is_asking = self.peers.values().any(|peer| peer.acquire_asked_at.is_some());
-        let cannot = self.is_stopping || self.is_catching_up() || self.is_host_lacking(now);
-        if cannot || free == 0 || is_asking {
+        let cannot = self.is_stopping || self.is_catching_up();
+        if cannot || wanted == 0 || is_asking {
             return;
         }
         // The one that has waited longest, so that those that never answer delay the others and do
@@ -169,7 +169,7 @@ impl Machine {
         let Some((_, peer)) = due else { return };
         let request = PeerRequest::Acquire(AcquireRequest {
             device: kind,
-            leases_max: u32::try_from(free).unwrap_or(u32::MAX),
+            leases_max: u32::try_from(wanted).unwrap_or(u32::MAX),
             image: self.config.image,
             dataset: self.config.dataset,
             policy: self.policy_digest,
@@ -554,7 +554,7 @@ impl Machine {
 
     pub(super) fn on_run_ended(&mut self, now: Now, ended: EndedRun, out: &mut Outcome) {
         let known = self.runs.get(&ended.run).filter(|run| run.holds_device());
-        let Some(row) = known.map(|run| run.row.clone()) else {
+        let Some((row, leased_at)) = known.map(|run| (run.row.clone(), run.leased_at)) else {
             out.note(Note::RunUnknown { run: ended.run });
             return;
         };
@@ -564,7 +564,7 @@ impl Machine {
             reason: ended.ending.to_string(),
         });
         self.release_devices(now, &row, &ended.ending, out);
-        self.learn_lack(now, &ended.ending, out);
+        self.learn_lack(now, leased_at, &ended.ending, out);
         let result = self.result(&row, ended);
         let Some(run) = self.runs.get_mut(&row.run) else { return };
         match result {

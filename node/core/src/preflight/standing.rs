@@ -35,6 +35,14 @@ pub(super) fn signer(subject: &Subject<'_>) -> Check {
                  blocks; make sure that the other node is stopped"
             ),
         ),
+        Some(restored @ NotSafe::Restored { .. }) => Check::new(
+            CheckId::Signer,
+            Level::Warn,
+            format!(
+                "{restored}; what it was copied from must be stopped for good: an update that \
+                 cannot be from before ends all signing"
+            ),
+        ),
         Some(_) | None => Check::ok(CheckId::Signer, "no other signer of this hotkey was seen"),
     }
 }

@@ -411,6 +411,12 @@ fn another_signer_is_an_alarm_that_makes_the_node_unready() {
     let answer = look(&view(), &[], Some(&settling));
     assert_eq!(answer.check(CheckId::Signer).unwrap().level, Level::Warn);
     assert_eq!(answer.unready().count(), 0);
+    let restored = NotSafe::Restored { until: Some(BlockNumber(1_440)) };
+    let answer = look(&view(), &[], Some(&restored));
+    let signer = answer.check(CheckId::Signer).unwrap();
+    assert_eq!(signer.level, Level::Warn);
+    assert!(signer.text.contains("the epoch that begins in block 1440"), "{}", signer.text);
+    assert_eq!(answer.unready().count(), 0);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::machine::effect::{Note, Outcome, RunSpec};
 use crate::machine::event::Event;
 use crate::machine::{Machine, MachineConfig};
 use crate::outcome::Ending;
-use crate::rows::{JournalEntry, ReceiptRow, Row, Table, Write};
+use crate::rows::{JournalEntry, JournalStep, ReceiptRow, Row, Table, Write};
 use crate::unit::{MonoMs, Now, UnixMs};
 
 /// What the disk holds.
@@ -52,6 +52,15 @@ impl Disk {
     pub(super) fn lose_rows(&mut self) {
         self.rows.clear();
         self.lacks_rows = true;
+    }
+
+    /// As `assay restore` puts a copy back: it lacks what came after it, and says so.
+    pub(super) fn put_back(&mut self, copy: &Self) {
+        self.clone_from(copy);
+        self.lacks_rows = true;
+        let Some(last) = self.journal.last().cloned() else { return };
+        let step = JournalStep::Restored { since: None, spent: None };
+        self.journal.push(JournalEntry { step, ..last });
     }
 
     pub(super) fn lacks_rows(&self) -> bool {

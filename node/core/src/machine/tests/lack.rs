@@ -49,3 +49,30 @@ fn other_failures_of_the_machine_and_of_submissions_keep_nobody_from_asking() {
     world.run_until(LACK_RETRY_MS, "tried again", |world| runs(world) > 1);
     assert_eq!((told(&world), world.hosts[0].machine().host_lack()), (0, None));
 }
+
+#[test]
+fn what_began_before_tells_nothing_and_one_run_is_tried_where_there_is_room_for_two() {
+    let mut world = World::new(43, 1, 3);
+    world.kill(0);
+    world.hosts[0].devices = 2;
+    world.start(0);
+    world.run_ms = 60_000;
+    world.hosts[0].run_fault = Some(Ending::DatasetMissing);
+    let first = world.submit_to(0, miner(0), GOOD);
+    let second = world.submit_to(0, miner(1), GOOD);
+    world.run_until(60_000, "both run", |world| runs(world) == 2);
+    world.run_until(90_000, "one found nothing", |world| told(world) == 1);
+    world.hosts[0].run_fault = None;
+    let is_over = |world: &World| [first, second].iter().any(|id| world.is_settled(0, *id));
+    world.run_until(90_000, "the other one scored", is_over);
+    assert!(world.hosts[0].machine().host_lack().is_some(), "it began before");
+    let third = world.submit_to(0, miner(2), GOOD);
+    world.run_until(LACK_RETRY_MS + 60_000, "a try", |world| runs(world) == 3);
+    let ended = |world: &World| world.notes(0, |note| matches!(note, Note::RunEnded { .. }));
+    world.run_until(90_000, "its end", |world| ended(world) == 3);
+    assert_eq!(runs(&world), 3, "the other one waits for what it tells");
+    world.run_until(180_000, "all", |world| {
+        [first, second, third].iter().all(|id| world.is_settled(0, *id))
+    });
+    assert_eq!((runs(&world), world.hosts[0].machine().host_lack()), (4, None));
+}

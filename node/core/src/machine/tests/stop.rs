@@ -60,6 +60,27 @@ fn a_run_in_progress_finishes_after_the_first_signal_and_counts() {
 }
 
 #[test]
+fn case_30_a_run_of_twenty_minutes_is_kept_and_the_weights_due_in_five_land_before_a_node_leaves() {
+    let mut world = World::new(9, 2, 2);
+    let first = world.submit_to(0, miner(0), GOOD);
+    world.run_until(120_000, "scored", |world| world.is_settled_everywhere(first));
+    world.run_ms = 20 * 60_000;
+    let second = world.submit_to(0, miner(1), GOOD);
+    world.run_until(60_000, "it runs", |world| world.is_running(0) || world.is_running(1));
+    let node = usize::from(world.is_running(1));
+    stop(&mut world, node, Event::StopRequested);
+    let landed = world.landed(node);
+    world.run_until(600_000, "a vector", |world| world.landed(node) > landed);
+    assert!(world.is_running(node) && !world.hosts[node].machine().is_safe_to_restart());
+    world.run_until(1_500_000, "it may leave", |world| {
+        world.hosts[node].machine().is_safe_to_restart()
+    });
+    assert!(world.is_settled(node, second), "{}", world.picture());
+    let runs = world.started.iter().filter(|(_, spec)| spec.assignment.submission == second);
+    assert_eq!(runs.count(), 1, "its lease was never given to somebody else");
+}
+
+#[test]
 fn the_second_signal_stops_the_run_and_gives_its_lease_back() {
     let mut world = World::new(4, 2, 1);
     world.run_ms = 100_000;

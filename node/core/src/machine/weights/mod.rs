@@ -14,10 +14,11 @@
 //!
 //! Files: here what is intended and sent; `landing` (what became of it), `ending` (what can become
 //! nothing any more), `reveal` (commits after they landed), `signers` (is anybody else using our
-//! hotkey?), `said` (what was said already).
+//! hotkey?), `restored` (after the journal came from a copy), `said` (what was said already).
 
 mod ending;
 mod landing;
+mod restored;
 mod reveal;
 mod said;
 mod signers;
@@ -67,6 +68,7 @@ impl Machine {
     /// A new finalized block: what became of what was sent, then what is to be sent.
     pub(super) fn on_finalized_weights(&mut self, out: &mut Outcome) {
         let Some(seen) = self.seen() else { return };
+        self.follow_restored(&seen, out);
         for id in self.intents_where(|intent| !intent.state.is_finished()) {
             if !self.end_stranded(&seen, id, out) {
                 self.follow_landing(&seen, id, out);
@@ -136,6 +138,7 @@ impl Machine {
     /// What the node knows of itself that forbids any signature.
     fn check_self(&self, seen: &Seen) -> Result<(), NotSafe> {
         self.signers.check(seen.head.number)?;
+        self.check_restored(seen)?;
         self.check_head(seen)?;
         if self.is_catching_up() {
             return Err(NotSafe::CatchingUp);

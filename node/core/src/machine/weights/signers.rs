@@ -27,6 +27,11 @@ impl Signers {
         self.vouched_until = self.vouched_until.max(Some(block));
     }
 
+    /// Whether an update in `block` is known to be ours, or was vouched for.
+    pub(super) fn knows(&self, block: BlockNumber) -> bool {
+        Some(block) <= self.vouched_until
+    }
+
     /// Takes in what the journal and the rows tell.
     pub(in crate::machine) fn resume<'a>(
         &mut self,
@@ -91,7 +96,7 @@ impl Machine {
     pub(super) fn check_head(&self, seen: &Seen) -> Result<(), NotSafe> {
         let Some(own) = seen.head.neuron(&self.config.hotkey) else { return Ok(()) };
         let block = own.last_update;
-        let is_known = block <= own.registered_at || Some(block) <= self.signers.vouched_until;
+        let is_known = block <= own.registered_at || self.signers.knows(block);
         if is_known || self.config.weights != WeightsMode::Submit || self.may_be_ours(seen, block) {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! One fault at a time, each with its number in the catalogue of faults.
 
 mod nonces;
+mod restored;
 mod reveals;
 mod rivals;
 mod sending;
