@@ -134,7 +134,9 @@ impl Fate {
             JournalStep::Intended { .. }
             | JournalStep::Signed { .. }
             | JournalStep::RevealSigned { .. }
-            | JournalStep::Adopted { .. } => {}
+            | JournalStep::Adopted { .. }
+            | JournalStep::Restored { .. }
+            | JournalStep::Settled { .. } => {}
         }
     }
 
@@ -171,7 +173,9 @@ fn strip(step: &mut JournalStep) {
         | JournalStep::Revealed { .. }
         | JournalStep::Lost { .. }
         | JournalStep::Abandoned { .. }
-        | JournalStep::Adopted { .. } => {}
+        | JournalStep::Adopted { .. }
+        | JournalStep::Restored { .. }
+        | JournalStep::Settled { .. } => {}
     }
 }
 

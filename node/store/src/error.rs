@@ -68,6 +68,18 @@ pub enum OpenError {
         /// The lock file.
         path: PathBuf,
     },
+    /// There is no store to be read.
+    #[error("there is no store in {}", path.display())]
+    NoStore {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// A copy is being put back here, and not everything has its name yet.
+    #[error("a restore into {} was cut off before its end", path.display())]
+    HalfRestored {
+        /// The data directory.
+        path: PathBuf,
+    },
     /// The lock file cannot be made or locked.
     #[error("cannot lock {}", path.display())]
     LockFile {
@@ -281,14 +293,18 @@ pub enum ReadError {
         source: DamagedRecord,
     },
     /// The copy could not be written.
-    #[error("cannot write {}", path.display())]
+    #[error("cannot write the copy")]
     Write {
-        /// The copy.
-        path: PathBuf,
-        /// What the system said.
+        /// What whoever takes it said.
         #[source]
         source: io::Error,
     },
+    /// Another copy is being made.
+    #[error("another copy of the store is being made")]
+    Busy,
+    /// Commits changed more during the copy than is set aside.
+    #[error("too much changed while the store was copied")]
+    ChangedTooMuch,
     /// The store failed earlier and was not reopened.
     #[error("the store was not reopened after a failure")]
     Closed,

@@ -131,7 +131,7 @@ impl History {
         let mut history = Self::new(owner);
         let is_own =
             |entry: &&JournalEntry| entry.hotkey == owner.hotkey && entry.netuid == owner.netuid;
-        for entry in entries.iter().filter(is_own) {
+        for entry in entries.iter().filter(is_own).filter(|entry| !entry.step.is_of_a_copy()) {
             let mechanism = history.mechanisms.entry(entry.mechanism).or_default();
             mechanism.learn(EpochKey::of_entry(entry), &entry.step);
         }
@@ -257,7 +257,9 @@ impl EpochHistory {
             JournalStep::Revealed { block } => raise(&mut self.revealed, Some(&block)),
             JournalStep::Lost { reason } => raise(&mut self.lost, Some(&reason)),
             JournalStep::Abandoned { reason } => raise(&mut self.abandoned, Some(&reason)),
-            JournalStep::Adopted { .. } => {}
+            JournalStep::Adopted { .. }
+            | JournalStep::Restored { .. }
+            | JournalStep::Settled { .. } => {}
         }
     }
 

@@ -174,18 +174,18 @@ fn is_there(loaded: &Loaded, row: &IntentRow) -> bool {
 }
 
 /// Writes on their way, in commits of a bounded size.
-struct Batch<'a> {
+pub(crate) struct Batch<'a> {
     store: &'a Store,
     writes: Vec<Write>,
     bytes: usize,
 }
 
 impl<'a> Batch<'a> {
-    fn new(store: &'a Store) -> Self {
+    pub(crate) fn new(store: &'a Store) -> Self {
         Self { store, writes: Vec::new(), bytes: 0 }
     }
 
-    fn add(&mut self, writes: Vec<Write>) -> Result<(), ImportError> {
+    pub(crate) fn add(&mut self, writes: Vec<Write>) -> Result<(), ImportError> {
         for write in writes {
             let bytes = encoded_bytes(&write)?;
             if self.bytes.saturating_add(bytes) > COMMIT_BYTES {
@@ -197,7 +197,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn commit(&mut self) -> Result<(), ImportError> {
+    pub(crate) fn commit(&mut self) -> Result<(), ImportError> {
         let writes = std::mem::take(&mut self.writes);
         self.bytes = 0;
         self.store.commit(&writes).map_err(|source| ImportError::Commit { source })

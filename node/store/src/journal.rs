@@ -14,7 +14,7 @@
 //! have signed something that this one would sign again.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use node_core::rows::JournalEntry;
@@ -219,6 +219,11 @@ impl Journal {
         self.len
     }
 
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Appends whole lines and syncs them. Nothing is written for no bytes.
     ///
     /// # Errors
@@ -252,11 +257,47 @@ impl Journal {
     }
 
     /// Reads the file from the start and checks every line.
+    #[cfg(test)]
     pub(crate) fn entries(&self) -> Result<Vec<JournalEntry>, JournalFault> {
         let bytes = read_bounded(&self.path)?.unwrap_or_default();
         let acknowledged = Acknowledged { bytes: self.len, is_exact: false };
         Ok(parse(&self.path, &bytes, acknowledged)?.entries)
     }
+}
+
+/// Reads the first `bytes` of a journal that is open elsewhere and only grows, a line at a time.
+/// Gives the number of lines.
+pub(crate) fn for_each_entry<E>(
+    path: &Path,
+    bytes: u64,
+    wrap: impl Fn(JournalFault) -> E,
+    mut visit: impl FnMut(JournalEntry) -> Result<(), E>,
+) -> Result<usize, E> {
+    let failed = |source| wrap(JournalFault::Io { path: path.to_owned(), source });
+    let mut reader = BufReader::new(File::open(path).map_err(failed)?.take(bytes));
+    let (mut text, mut got_bytes, mut line) = (Vec::new(), 0, 0);
+    loop {
+        text.clear();
+        let read = reader.read_until(b'\n', &mut text).map_err(failed)?;
+        if read == 0 {
+            break;
+        }
+        got_bytes += read as u64;
+        line += 1;
+        let path = || path.to_owned();
+        let entry = decode_line(&text).map_err(|fault| match fault {
+            LineFault::Torn => wrap(JournalFault::Damaged { path: path(), line }),
+            LineFault::Foreign { step, source } => {
+                wrap(JournalFault::Foreign { path: path(), line, step, source })
+            }
+        })?;
+        visit(entry)?;
+    }
+    if got_bytes < bytes {
+        let (path, expected_bytes) = (path.to_owned(), bytes);
+        return Err(wrap(JournalFault::Short { path, expected_bytes, got_bytes }));
+    }
+    Ok(line)
 }
 
 /// The line of an entry, with its line break.
@@ -641,6 +682,9 @@ mod tests {
             JournalStep::Lost { reason: reason.clone() },
             JournalStep::Abandoned { reason },
             JournalStep::Adopted { block },
+            JournalStep::Restored { since: None, spent: None },
+            JournalStep::Restored { since: Some(block), spent: Some(EpochIndex(7)) },
+            JournalStep::Settled { block },
         ];
         let entries = steps.map(|step| JournalEntry { step, ..entry(7) });
         let lines: String = entries.iter().map(|entry| encode_line(entry).unwrap()).collect();

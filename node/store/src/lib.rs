@@ -12,12 +12,15 @@
 //! store claims nothing any more until [`Store::reopen`] succeeded. The interface blocks: call it
 //! from a thread of its own.
 //!
-//! What was signed can leave as a file and be merged into another store: see [`History`].
+//! What was signed can leave as a file and be merged into another store: see [`History`]. All of it
+//! can leave as a copy, also while the node runs, and be put back elsewhere: see [`Store::export`]
+//! and [`Restoring`].
 //!
 //! Not here: what the rows mean (`node/core`), and what to do about a rebuilt store (the daemon).
 
 mod batch;
 mod compact;
+mod copying;
 mod dump;
 mod envelope;
 mod error;
@@ -30,12 +33,16 @@ mod mark;
 mod migration;
 mod packed;
 mod record;
+mod restore;
 mod state;
 mod store;
 mod sync;
 
 pub use compact::Compacted;
-pub use dump::{read_backup, Backup, BackupError};
+pub use dump::{
+    check_backup, unfinished, BackupError, BackupHead, BackupItem, BackupReader, BackupReport,
+    Copied, BACKUP_FORMAT,
+};
 pub use envelope::EnvelopeError;
 pub use error::{CommitError, CompactError, OpenError, ReadError, StateFault};
 pub use history::{EpochHistory, EpochKey, History, Intended, MechanismHistory, Owner};
@@ -49,6 +56,7 @@ pub use journal::{
 };
 pub use migration::MigrationError;
 pub use record::{DamagedRecord, RecordFault, RECORD_BYTES_MAX};
+pub use restore::{Begun, RestoreError, Restoring};
 pub use state::META_TREE;
 pub use store::{Loaded, LostCommits, Rebuilt, Store, VerifyReport};
 

@@ -20,6 +20,7 @@
 use std::any::Any;
 use std::fs::File;
 use std::io;
+use std::ops::Bound;
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -145,6 +146,33 @@ impl State {
         Ok(())
     }
 
+    /// Reads the records of a table behind a key, in order, until `goes_on` says that it was
+    /// enough. Whether there are no more.
+    pub(crate) fn for_each_after(
+        &self,
+        table: Table,
+        after: Option<&[u8]>,
+        mut goes_on: impl FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<bool, StateFault> {
+        let Some(tree) = self.trees.get(position(table)) else { return Ok(true) };
+        guard(|| {
+            let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+            for record in tree.range::<&[u8], _>((from, Bound::Unbounded)) {
+                let (key, record) = record.map_err(fault)?;
+                if !goes_on(&key, &record) {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        })
+    }
+
+    /// One record, if it is there.
+    pub(crate) fn record(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StateFault> {
+        let Some(tree) = self.trees.get(position(table)) else { return Ok(None) };
+        guard(|| Ok(tree.get(key).map_err(fault)?.map(|record| record.to_vec())))
+    }
+
     fn tip(&self) -> Result<Tip, StateFault> {
         let Some(meta) = self.trees.last() else { return Ok(Tip::default()) };
         let Some(bytes) = meta.get(TIP_KEY).map_err(fault)? else { return Ok(Tip::default()) };
@@ -158,7 +186,8 @@ impl State {
     }
 }
 
-fn position(table: Table) -> usize {
+/// A table's place in [`Table::ALL`].
+pub(crate) fn position(table: Table) -> usize {
     Table::ALL.iter().take_while(|other| **other != table).count()
 }
 

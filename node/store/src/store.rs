@@ -1,4 +1,8 @@
 //! The store: opened once, written by one thread, reopened after a failure.
+//!
+//! Here is what writes; `read` looks through all of it and copies it, beside the one who writes.
+
+mod read;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,16 +13,19 @@ use node_core::rows::{JournalEntry, Row, Table, Write};
 
 use crate::batch::Batch;
 use crate::compact::{write_smaller, Compacted, Compaction, Fresh};
-use crate::dump;
-use crate::error::{CommitError, CompactError, OpenError, ReadError, StateFault};
+use crate::copying::Copying;
+use crate::error::{CommitError, CompactError, OpenError, StateFault};
 use crate::instance::Instance;
 use crate::journal::{
     Acknowledged, Journal, JournalContent, JournalFault, TornTail, JOURNAL_BYTES_MAX,
 };
 use crate::mark::{Mark, Tip};
 use crate::record::{self, DamagedRecord, RecordFault};
+use crate::restore::is_half_restored;
 use crate::state::State;
 use crate::sync::{create_private_dir, rewrite_in_place, sync_dir};
+
+pub use read::VerifyReport;
 
 pub(crate) const STATE_DIR: &str = "state";
 
@@ -91,18 +98,6 @@ pub struct LostCommits {
     pub found: u64,
 }
 
-/// What [`Store::verify`] found.
-#[derive(Debug)]
-#[must_use]
-pub struct VerifyReport {
-    /// Readable records per table, in the order of [`Table::ALL`].
-    pub records: Vec<(Table, u64)>,
-    /// Records that cannot be read.
-    pub damaged: Vec<DamagedRecord>,
-    /// Lines of the journal, all of them whole.
-    pub journal_entries: usize,
-}
-
 #[derive(Debug)]
 struct Inner {
     /// `None` while a failed reopening waits for the next one.
@@ -111,6 +106,8 @@ struct Inner {
     mark: Mark,
     tip: Tip,
     first_failure: Option<String>,
+    /// A copy that is under way.
+    copying: Option<Copying>,
 }
 
 impl Store {
@@ -137,6 +134,56 @@ impl Store {
         Self::open_with(dir, OnJournalLoss::Accept, Compaction::default())
     }
 
+    /// Opens the store of a stopped node to be looked through or copied, and reads none of it.
+    /// Every commit is refused, and what is damaged stays where it is.
+    ///
+    /// Two things are changed all the same: the database writes down how far it came, as with every
+    /// opening, and a line of the journal that was never finished is cut off.
+    ///
+    /// # Errors
+    ///
+    /// Every [`OpenError`], also [`OpenError::NoStore`].
+    pub fn open_to_read(dir: &Path) -> Result<Self, OpenError> {
+        let path = dir.join(STATE_DIR);
+        if !path.is_dir() {
+            return Err(OpenError::NoStore { path: dir.to_owned() });
+        }
+        let instance = Instance::lock(dir)?;
+        if is_half_restored(dir) {
+            return Err(OpenError::HalfRestored { path: dir.to_owned() });
+        }
+        let mark_failed = |source| OpenError::Mark { path: dir.to_owned(), source };
+        let (mark, marked) = Mark::open(dir).map_err(mark_failed)?;
+        let (state, tip) = State::open(&path).map_err(|fault| state_failed(&path, fault))?;
+        let is_behind = tip.commits < marked.commits;
+        let acknowledged = Acknowledged {
+            bytes: tip.journal_bytes.max(marked.journal_bytes),
+            is_exact: tip.commits > 0 && !is_behind,
+        };
+        let (journal, _) =
+            Journal::open(dir, acknowledged).map_err(|source| OpenError::Journal { source })?;
+        let lacks_rows = tip.lacks_rows || is_behind;
+        let inner = Inner {
+            state: Some(state),
+            journal,
+            mark,
+            tip: Tip { lacks_rows, ..tip },
+            first_failure: Some("it was opened to be read".to_owned()),
+            copying: None,
+        };
+        Ok(Self { dir: dir.to_owned(), inner: Mutex::new(inner), _instance: instance })
+    }
+
+    /// Writes down that rows are missing, as after a loss: whoever opens the store next is told.
+    pub(crate) fn say_that_rows_are_missing(&self) -> Result<(), StateFault> {
+        let mut inner = self.lock();
+        let tip = Tip { lacks_rows: true, ..inner.tip };
+        let Some(state) = &inner.state else { return Ok(()) };
+        remember_loss(state, tip)?;
+        inner.tip = tip;
+        Ok(())
+    }
+
     fn open_with(
         dir: &Path,
         on_loss: OnJournalLoss,
@@ -145,6 +192,9 @@ impl Store {
         create_private_dir(dir)
             .map_err(|source| OpenError::Directory { path: dir.to_owned(), source })?;
         let instance = Instance::lock(dir)?;
+        if is_half_restored(dir) {
+            return Err(OpenError::HalfRestored { path: dir.to_owned() });
+        }
         let mark_failed = |source| OpenError::Mark { path: dir.to_owned(), source };
         let (mark, marked) = Mark::open(dir).map_err(mark_failed)?;
         let (opened, rebuilt) = open_or_rebuild(dir)?;
@@ -179,7 +229,7 @@ impl Store {
         let commits = tip.commits.max(marked.commits);
         let tip = Tip { commits, journal_bytes, lacks_rows };
         let state = Some(state);
-        let mut inner = Inner { state, journal, mark, tip, first_failure: None };
+        let mut inner = Inner { state, journal, mark, tip, first_failure: None, copying: None };
         if loaded.is_complete() && loaded.journal_loss.is_none() && loaded.torn_tail.is_none() {
             let fresh = write_smaller(dir, &mut loaded.journal, inner.journal.len(), compaction);
             let compacted = fresh.transpose().map(|fresh| match fresh {
@@ -250,49 +300,6 @@ impl Store {
         Ok(())
     }
 
-    /// Reads every record and every journal line. Commits wait meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError::State`] and [`ReadError::Journal`]; a damaged record is no error but part of
-    /// the report.
-    pub fn verify(&self) -> Result<VerifyReport, ReadError> {
-        let inner = self.lock();
-        let state = inner.state.as_ref().ok_or(ReadError::Closed)?;
-        let mut records: Vec<(Table, u64)> = Vec::new();
-        let mut damaged = Vec::new();
-        for table in Table::ALL.iter().copied() {
-            let mut readable = 0;
-            state.for_each(
-                table,
-                |source| ReadError::State { source },
-                |key, bytes| {
-                    match record::decode(table, key, bytes) {
-                        Ok(_) => readable += 1,
-                        Err(record) => damaged.push(record),
-                    }
-                    Ok(())
-                },
-            )?;
-            records.push((table, readable));
-        }
-        let journal = inner.journal.entries().map_err(|source| ReadError::Journal { source })?;
-        Ok(VerifyReport { records, damaged, journal_entries: journal.len() })
-    }
-
-    /// Writes a consistent copy of rows and journal as JSON lines. Commits wait meanwhile. The
-    /// file appears under its name when it is complete and durable.
-    ///
-    /// # Errors
-    ///
-    /// [`ReadError::Damaged`] if a record cannot be read: the copy would be incomplete.
-    pub fn export(&self, path: &Path) -> Result<(), ReadError> {
-        let inner = self.lock();
-        let state = inner.state.as_ref().ok_or(ReadError::Closed)?;
-        let journal = inner.journal.entries().map_err(|source| ReadError::Journal { source })?;
-        dump::write_backup(path, state, &journal)
-    }
-
     /// Bytes of the journal, all of them whole and synced.
     #[must_use]
     pub fn journal_bytes(&self) -> u64 {
@@ -341,6 +348,9 @@ impl Inner {
         let state = self.state.as_ref().ok_or_else(|| CommitError::Poisoned {
             first_failure: "the state is closed".to_owned(),
         })?;
+        if let Some(copying) = &mut self.copying {
+            copying.keep(state, &batch.changes);
+        }
         state.apply(batch, tip).map_err(|source| CommitError::State { source })?;
         state.sync().map_err(|source| CommitError::Sync { source })?;
         self.mark.set(tip).map_err(|source| CommitError::Mark { source })?;

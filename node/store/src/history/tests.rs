@@ -95,7 +95,9 @@ fn replayed(lines: &[JournalEntry]) -> BTreeMap<(u8, EpochKey), &'static str> {
             JournalStep::Abandoned { .. } => "abandoned",
             JournalStep::Intended { .. }
             | JournalStep::RevealSigned { .. }
-            | JournalStep::Adopted { .. } => continue,
+            | JournalStep::Adopted { .. }
+            | JournalStep::Restored { .. }
+            | JournalStep::Settled { .. } => continue,
         };
         states.insert((line.mechanism, EpochKey::of_entry(line)), state);
     }

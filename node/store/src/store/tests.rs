@@ -4,15 +4,21 @@ use node_core::id::{Digest, Hotkey, IntentId, Netuid, Uid};
 use node_core::rows::{
     Carries, CursorRow, JournalEntry, JournalStep, Row, SignedExtrinsic, Table, Write,
 };
-use node_core::unit::{BlockNumber, EpochIndex};
+use node_core::unit::{BlockNumber, EpochIndex, UnixMs};
 
 use super::{OnJournalLoss, Store};
 use crate::batch::{Batch, Change};
 use crate::compact::{write_smaller, Compaction};
+use crate::dump::BackupHead;
 use crate::error::{CommitError, OpenError, ReadError};
 use crate::history::{tests::OWNER, History};
 use crate::record::RecordFault;
 use crate::{envelope, journal};
+
+mod copies;
+mod formats;
+
+const HEAD: BackupHead = BackupHead { owner: OWNER, made_at: UnixMs(1) };
 
 fn cursor(peer: u8, after: u64) -> Row {
     Row::Cursor(CursorRow { peer: Hotkey([peer; 32]), after })
@@ -66,9 +72,13 @@ fn a_damaged_record_is_listed_everywhere_and_the_others_are_read() {
     let report = store.verify().unwrap();
     assert!(matches!(report.damaged[0].fault, RecordFault::Damaged { .. }));
     assert!(report.records.contains(&(Table::Cursors, 1)));
-    let copy = dir.path().join("copy");
-    assert!(matches!(store.export(&copy), Err(ReadError::Damaged { .. })));
-    assert!(!copy.exists(), "an incomplete copy does not get the name of a copy");
+    assert_eq!((report.damaged.len(), report.damaged_count), (1, 1));
+    let error = store.export(&HEAD, &mut Vec::new()).unwrap_err();
+    assert!(matches!(error, ReadError::Damaged { .. }), "{error}");
+    assert!(store.lock().copying.is_none(), "commits set nothing aside any more");
+    drop(store);
+    let store = Store::open_to_read(dir.path()).unwrap();
+    assert_eq!(store.verify().unwrap().damaged_count, 1);
 }
 
 #[test]

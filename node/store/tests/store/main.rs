@@ -11,4 +11,5 @@ mod common;
 mod crash;
 mod damage;
 mod power_cut;
+mod restore;
 mod rows;
