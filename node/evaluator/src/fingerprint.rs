@@ -1,9 +1,9 @@
 //! What a submission's code looks like without its names: the shingles that copies share.
 //!
-//! Each Python file is parsed (`source`), and each function, each class body's statement and each
-//! statement of a module becomes a unit: a sequence of symbols in the order of the syntax tree
-//! (`units`). Every run of [`SYMBOLS`] symbols within a unit is a shingle. So what does not change
-//! a shingle is
+//! Each Python file is parsed (`source`) as Python reads it, with one kind of newline, and each
+//! function, each class body's statement and each statement of a module becomes a unit: a sequence
+//! of symbols in the order of the syntax tree (`units`). Every run of [`SYMBOLS`] symbols within a
+//! unit is a shingle. So what does not change a shingle is
 //!
 //! - names: a name in a shingle is only "the second variable here", "the first attribute here";
 //! - literals, comments, docstrings, annotations, brackets, and how lines are broken;
@@ -30,6 +30,7 @@ use node_core::duplicates::Sketch;
 use sha2::Digest as _;
 
 use crate::archive::{rejection, Archive};
+use crate::source::normalised;
 use units::{Symbol, Units};
 
 /// Symbols of a shingle. Lower: independent works share more. Higher: a small change spoils more
@@ -102,11 +103,12 @@ pub fn shingles(files: &BTreeMap<String, Vec<u8>>) -> Result<BTreeSet<u64>, Reje
     check_length(files)?;
     let mut units = Units::of_project(files);
     for (path, content) in code(files) {
-        let Some(tree) = source::parse(content) else {
+        let text = normalised(content);
+        let Some(tree) = source::parse(text.as_bytes()) else {
             let detail = "the parser takes too much work for so little code".to_owned();
             return Err(rejection(Rule::DuplicateUnreadable, Some(path), detail));
         };
-        units.add(&tree, content);
+        units.add(&tree, text.as_bytes());
     }
     Ok(shingles_of(&units, files))
 }

@@ -23,7 +23,8 @@ use node_core::admission::{Rejection, Rule};
 use node_core::id::sha256;
 use node_core::policy::AdmissionRules;
 
-use self::scan::{normalised, scan};
+pub(crate) use self::scan::normalised;
+use self::scan::scan;
 pub(crate) use self::tree::{Field, Kind, NodeId, Tree};
 use crate::archive::{rejection, Archive};
 

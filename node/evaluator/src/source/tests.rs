@@ -4,7 +4,7 @@ use super::names::text_value;
 use super::*;
 
 fn source(text: &str) -> Result<Source, Rejection> {
-    Source::read("a.py", text.as_bytes(), Instant::now() + PARSE_TIME_MAX)
+    Source::read("a.py", text.as_bytes(), Instant::now() + PARSE_TIME_MAX, &mut |_, _| {})
 }
 
 fn refused(text: &str) -> (Rule, Option<u32>) {

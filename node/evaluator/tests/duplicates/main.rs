@@ -221,8 +221,6 @@ fn one_file(content: impl Into<Vec<u8>>) -> Files {
     Files::from([("architecture.py".to_owned(), content.into())])
 }
 
-/// The sources that take a parser longest; none recurses into the ground, and the ones that would
-/// take for ever are given up on.
 #[test]
 fn what_admission_compares_by_is_the_sketch_of_the_whole_archive() {
     let policy = Policy::dev();
@@ -240,6 +238,19 @@ fn what_admission_compares_by_is_the_sketch_of_the_whole_archive() {
     assert!(compared > 10, "{compared}");
 }
 
+#[test]
+fn another_kind_of_newline_is_the_same_work() {
+    let text = "def f(x):\n    # a note\n    y = x * 2\n    return y + 1\n\n\nprint(f(3))\n";
+    let one = shingles(&one_file(text)).unwrap();
+    assert!(one.len() > 3, "{one:?}");
+    for newline in ["\r\n", "\r"] {
+        let other = text.replace('\n', newline);
+        assert_eq!(shingles(&one_file(other)).unwrap(), one, "{newline:?}");
+    }
+}
+
+/// The sources that take a parser longest; none recurses into the ground, and the ones that would
+/// take for ever are given up on.
 #[test]
 fn hostile_sources_are_read_or_refused_in_bounded_work() {
     let n = 200_000;
