@@ -95,6 +95,14 @@ impl Process {
         Ok(())
     }
 
+    /// Kills it as `kill -9` does, and with it what it started and is in its group. Does not wait.
+    pub fn kill_group(&self) {
+        let Some(pid) = self.child.id() else { return };
+        let group = format!("-{pid}");
+        // What has ended in between cannot be killed.
+        drop(std::process::Command::new("kill").args(["-KILL", "--", &group]).output());
+    }
+
     /// Waits for its end, at most `limit`.
     ///
     /// # Errors

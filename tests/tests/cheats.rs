@@ -225,6 +225,11 @@ async fn run_all(name: &str, policy: Policy, rows: Vec<(String, String)>) -> BTr
     ran
 }
 
+/// Points that are rounding: a part of so many. Two models that are the same function up to the
+/// order of its sums, as `prism-faithful-decay` is its twin on short sequences, are one point of
+/// 256 million apart, either way.
+const ROUNDING: u64 = 10_000_000;
+
 /// All that is computed from predictions, without what the host measured.
 fn computed((ending, metrics): &Ran) -> Metrics {
     assert_eq!(*ending, Ending::Completed);
@@ -278,7 +283,7 @@ async fn case_27_each_fixture_ends_as_the_table_says_and_no_cheat_has_more_point
             eprintln!("{}: {points} points", row.name);
             let Some(twin) = &row.twin else { continue };
             let honest = scored(&dev[twin]).unwrap();
-            if points > honest {
+            if points > honest + honest / ROUNDING {
                 wrong.push(format!("{} gains: {points} points, {twin} {honest}", row.name));
             }
         }

@@ -127,12 +127,18 @@ fn the_unit_runs_what_the_package_installs_with_the_configuration_that_it_instal
     }
 }
 
-/// Programs that stand in for `assay` and `systemctl`. The node is safe to restart from the third
-/// question on; what is asked of systemd is written down.
+/// Programs that stand in for `assay`, `systemctl` and `id`. The node is safe to restart from the
+/// third question on, and one that works has something new to do while it is copied; what is asked
+/// of systemd is written down, and what is copied.
 fn stand_ins(dir: &Path) {
     let assay = format!(
         "#!/bin/sh\n\
-         case \"$*\" in *--json*) ;; *) echo \"status of the node\"; exit 1 ;; esac\n\
+         case \"$*\" in\n\
+         backup*) [ ! -e '{0}/works' ] || rm '{0}/asked'\n\
+         [ ! -e '{0}/full' ] && echo copied >\"$2\"; exit ;;\n\
+         *--json*) ;;\n\
+         *) echo \"status of the node\"; exit 1 ;;\n\
+         esac\n\
          echo asked >>'{0}/asked'\n\
          safe=false\n\
          [ \"$(wc -l <'{0}/asked')\" -lt 3 ] || safe=true\n\
@@ -141,22 +147,41 @@ fn stand_ins(dir: &Path) {
         dir.display()
     );
     let systemctl = format!("#!/bin/sh\necho \"$*\" >>'{}/ordered'\n", dir.display());
-    for (name, text) in [("assay", assay), ("systemctl", systemctl)] {
+    // Root, under the name of whoever runs this: nothing has to be run as somebody else.
+    let id = format!(
+        "#!/bin/sh\n[ \"$1\" = -un ] && echo '{}' && exit\n\
+         if [ -e '{}/plain' ]; then echo 1000; else echo 0; fi\n",
+        own_name(),
+        dir.display()
+    );
+    for (name, text) in [("assay", assay), ("systemctl", systemctl), ("id", id)] {
         std::fs::write(dir.join(name), text).unwrap();
         let runnable = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(dir.join(name), runnable).unwrap();
     }
 }
 
+fn own_name() -> String {
+    let user = Command::new("id").arg("-un").output().unwrap();
+    said(&user).trim().to_owned()
+}
+
 /// `assay-upgrade` with the stand-ins; its exit code, and what was asked of systemd.
 fn upgrade(dir: &Path, arguments: &[&str]) -> (Option<i32>, String) {
-    let user = Command::new("id").arg("-un").output().unwrap();
     let path = format!("{}:{}", dir.display(), std::env::var("PATH").unwrap());
     let mut command = Command::new(deployed("systemd/assay-upgrade"));
-    command.args(["--every", "0", "--user", said(&user).trim()]).args(arguments).env("PATH", path);
-    let output = command.output().unwrap();
+    command.args(["--every", "0", "--user", &own_name()]).arg("--backups").arg(dir.join("backups"));
+    let output = command.args(arguments).env("PATH", path).output().unwrap();
     let ordered = std::fs::read_to_string(dir.join("ordered")).unwrap_or_default();
     (output.status.code(), ordered)
+}
+
+fn backups(dir: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(dir.join("backups")) else { return Vec::new() };
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
 #[test]
@@ -166,9 +191,22 @@ fn an_upgrade_waits_until_a_restart_is_safe_and_gives_up_in_time() {
     let nothing = String::new();
     assert_eq!(upgrade(dir.path(), &["--check"]), (Some(75), nothing.clone()));
     assert_eq!(upgrade(dir.path(), &["--wait", "0"]), (Some(75), nothing));
+    assert!(backups(dir.path()).is_empty(), "nothing was to be done");
     assert_eq!(upgrade(dir.path(), &["--wait", "60"]), (Some(0), "restart assay\n".to_owned()));
     let asked = std::fs::read_to_string(dir.path().join("asked")).unwrap();
-    assert_eq!(asked.lines().count(), 3, "it asked again after it was safe");
+    assert_eq!(asked.lines().count(), 4, "once more after the copy, and not again");
+    let made = backups(dir.path());
+    assert!(made.len() == 1 && made[0].starts_with("upgrade-2"), "{made:?}");
+}
+
+#[test]
+fn what_a_node_began_while_it_was_copied_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    stand_ins(dir.path());
+    std::fs::write(dir.path().join("works"), "").unwrap();
+    assert_eq!(upgrade(dir.path(), &["--wait", "60"]), (Some(0), "restart assay\n".to_owned()));
+    let asked = std::fs::read_to_string(dir.path().join("asked")).unwrap();
+    assert_eq!(asked.lines().count(), 3, "until it was safe after the copy");
 }
 
 #[test]
@@ -178,4 +216,46 @@ fn an_upgrade_restarts_a_busy_node_only_if_it_is_told_to() {
     let ended = upgrade(dir.path(), &["--wait", "0", "--anyway", "--unit", "assay@2"]);
     assert_eq!(ended, (Some(0), "restart assay@2\n".to_owned()));
     assert_eq!(upgrade(dir.path(), &["--wait", "soon"]).0, Some(64));
+}
+
+#[test]
+fn an_upgrade_restarts_no_node_that_it_could_not_copy_unless_it_is_told_to() {
+    let dir = tempfile::tempdir().unwrap();
+    stand_ins(dir.path());
+    std::fs::write(dir.path().join("full"), "").unwrap();
+    let ended = upgrade(dir.path(), &["--wait", "0", "--anyway"]);
+    assert_eq!(ended, (Some(69), String::new()));
+    let ended = upgrade(dir.path(), &["--wait", "0", "--anyway", "--no-backup"]);
+    assert_eq!(ended, (Some(0), "restart assay\n".to_owned()));
+}
+
+#[test]
+fn an_upgrade_keeps_its_newest_copies_and_touches_no_others() {
+    let dir = tempfile::tempdir().unwrap();
+    stand_ins(dir.path());
+    std::fs::create_dir(dir.path().join("backups")).unwrap();
+    for name in ["a.jsonl", "upgrade-notes", "upgrade-20010101T000000Z.jsonl"] {
+        std::fs::write(dir.path().join("backups").join(name), "").unwrap();
+    }
+    for second in 1..=5 {
+        let name = format!("upgrade-20020101T00000{second}Z.jsonl");
+        std::fs::write(dir.path().join("backups").join(name), "").unwrap();
+    }
+    assert_eq!(upgrade(dir.path(), &["--wait", "0", "--anyway"]).0, Some(0));
+    let left = backups(dir.path());
+    assert_eq!(left.len(), 7, "five of its own, and two others: {left:?}");
+    assert!(left.contains(&"a.jsonl".to_owned()) && left.contains(&"upgrade-notes".to_owned()));
+    assert!(!left.iter().any(|name| name.contains("20010101") || name.contains("000001Z")));
+}
+
+#[test]
+fn an_upgrade_is_refused_to_who_is_not_root_before_it_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    stand_ins(dir.path());
+    std::fs::write(dir.path().join("plain"), "").unwrap();
+    assert_eq!(upgrade(dir.path(), &["--wait", "60"]), (Some(64), String::new()));
+    assert!(!dir.path().join("asked").exists(), "the node was asked first");
+    // Whoever is the node's own user may ask.
+    assert_eq!(upgrade(dir.path(), &["--check"]).0, Some(75));
+    assert_eq!(upgrade(dir.path(), &["--check", "--user", "somebody-else"]).0, Some(64));
 }

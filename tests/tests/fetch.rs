@@ -17,9 +17,9 @@ use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::TlsAcceptor;
 
-/// Serves the first of `bodies` over HTTPS to who asks first, the next to who asks next and the last
-/// to all others, under a certificate that it writes to `certificate`; gives the server's URL. A
-/// repository's file is sent on to elsewhere, as Hugging Face does it.
+/// Serves the first of `bodies` over HTTPS to who asks first, the next to who asks next and the
+/// last to all others, under a certificate that it writes to `certificate`; gives the server's URL.
+/// A repository's file is sent on to elsewhere, as Hugging Face does it.
 async fn serve(bodies: Vec<Vec<u8>>, certificate: &Path) -> String {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     std::fs::write(certificate, made.cert.pem()).unwrap();
@@ -62,8 +62,8 @@ async fn serve(bodies: Vec<Vec<u8>>, certificate: &Path) -> String {
     format!("https://localhost:{port}")
 }
 
-/// One validator, one miner whose archive lies on a web server of this machine, which at first gives
-/// what `before` says.
+/// One validator, one miner whose archive lies on a web server of this machine, which at first
+/// gives what `before` says.
 async fn fetched(
     before: &[&[u8]],
     private_locations: bool,

@@ -99,7 +99,7 @@ async fn the_best_of_a_window_passes_every_tier_and_is_paid_for_its_architecture
         "## Scaling",
         "level      slope",
         "## Probe tasks",
-        "| floor | transformer-rope | ssm |",
+        "| floor, nats | transformer-rope | ssm |",
         "induction over 3 pairs",
     ] {
         assert!(card.contains(said), "`{said}` is missing in\n{card}");

@@ -150,6 +150,9 @@ async fn a_validator_moves_and_signs_nothing_again_for_an_epoch_that_was_signed_
     let next_epoch = land(&mut new, Some(landed_epoch)).await;
     assert!(next_epoch > landed_epoch);
     assert_agrees(&new).await;
+    let copy = back_up(&new, dir.path()).await;
+    // What is signed after the copy is not in it.
+    let lost_epoch = land(&mut new, Some(next_epoch)).await;
     new.end().await;
 
     let lines = journal_lines(&new);
@@ -170,6 +173,55 @@ async fn a_validator_moves_and_signs_nothing_again_for_an_epoch_that_was_signed_
     let plan = weights_json(&new, &["plan"]).await;
     assert_eq!((&plan["source"], &plan["signs_now"]), (&json!("not_running"), &json!(false)));
     assert_eq!(plan["vector"][0]["weight"], plan["vector"][0]["on_chain"], "{plan:#?}");
+    goes_on_from_a_copy(&lab, dir.path(), &copy, lost_epoch).await;
+}
+
+/// Copies a running node into a file, and looks whether file and node are sound.
+async fn back_up(node: &Node, dir: &Path) -> String {
+    let copy = dir.join("copy.jsonl").display().to_string();
+    let (said, code) = node.command("backup", &[copy.as_str()]).await.unwrap();
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("from        the running node\n"), "{said}");
+    for arguments in [&[copy.as_str()][..], &[]] {
+        let (said, code) = node.command("verify", arguments).await.unwrap();
+        assert!(code == 0 && said.starts_with("SOUND "), "{said}");
+    }
+    copy
+}
+
+/// A node that is put back from a copy has what the copy has, and signs nothing before an epoch for
+/// which its lost self cannot have signed.
+async fn goes_on_from_a_copy(lab: &Lab, dir: &Path, copy: &str, lost_epoch: u64) {
+    let mut restored = node(lab, &dir.join("restored"));
+    let (said, code) = restored.command("restore", &[copy]).await.unwrap();
+    assert_eq!(code, 0, "{said}");
+    let nonce_before = nonce(lab, &restored).await;
+    let landed_before = epochs_with(&journal_lines(&restored), "landed").len() as u64;
+    assert!(nonce_before > landed_before, "the copy lacks nothing");
+    restored.start(None).unwrap();
+    let waits = |report: &StatusReport| {
+        let reason = report.weights.not_safe.as_deref().unwrap_or_default();
+        reason.contains("restored from a copy")
+    };
+    let report = restored.wait_for("its wait", LAND_MAX, waits).await.unwrap();
+    assert_eq!(report.submission_counts.scored, 1, "{report:#?}");
+    let signer = report.checks.iter().find(|check| check.id == "signer").unwrap();
+    assert_eq!(signer.level, "warn", "{signer:?}");
+    assert!(land(&mut restored, Some(lost_epoch)).await > lost_epoch);
+    restored.end().await;
+    assert_agrees(&restored).await;
+
+    let lines = journal_lines(&restored);
+    let landed = epochs_with(&lines, "landed").len() as u64;
+    assert_eq!(nonce(lab, &restored).await - nonce_before, landed - landed_before);
+    assert!(!epochs_with(&lines, "signed").contains(&lost_epoch), "signed again: {lines:#?}");
+    let at = |step: &str| lines.iter().position(|line| line["step"]["step"] == step).unwrap();
+    let (copied, settled) = (at("restored"), at("settled"));
+    let waited = epochs_with(&lines[copied..settled], "intended");
+    assert!(waited.is_empty(), "it did not wait: {lines:#?}");
+    let since = lines[copied + 1]["step"]["since"].as_u64().unwrap();
+    let block = lines[settled]["step"]["block"].as_u64().unwrap();
+    assert!(block - since >= SETTLING_BLOCKS, "{block} is too soon after {since}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,11 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test states facts; a broken one should stop at once")]
 
+#[path = "../../node/daemon/tests/support/mistake.rs"]
+mod mistake;
+
 use std::path::Path;
 use std::time::Duration;
 
 use assay_tests::binaries::{binary, dataset};
+use assay_tests::chain::{Chain, ChainOptions};
 use assay_tests::process::Process;
+use mistake::{Ground, Needs};
 use tokio::process::Command;
 
 /// A configuration in which everything is right but what a test changes.
@@ -108,4 +113,44 @@ async fn a_missing_data_set_exits_69_and_says_how_to_make_one() {
     let (code, said) = run(dir.path(), &config, None).await;
     assert_eq!(code, 69, "{said}");
     assert!(said.contains("assay dataset prepare"), "{said}");
+}
+
+/// Cases that need a chain, at least: a table that is not read tells nothing.
+const CHAIN_CASES_MIN: usize = 10;
+
+/// A configuration in which everything is right, for a chain and an engine that run.
+fn beside(chain: &Chain) -> Ground {
+    let config = format!(
+        "data_dir = \"data\"\n\
+         [chain]\nnetwork = \"local\"\nnetuid = 1\nendpoints = [{:?}]\n\
+         [wallet]\nname = \"validator0\"\nhotkey = \"default\"\npath = {:?}\n\
+         [peer]\nlisten = \"127.0.0.1:0\"\n[admin]\nlisten = \"127.0.0.1:0\"\n\
+         [devices]\ngpus = \"off\"\n\
+         [challenge.nas]\npolicy = \"quick\"\ndataset = {:?}\n",
+        chain.url(),
+        chain.wallets(),
+        dataset().unwrap(),
+    );
+    // Where an engine of this user listens.
+    let engine = ["DOCKER_HOST", "XDG_RUNTIME_DIR"];
+    let variables =
+        engine.iter().filter_map(|name| Some(((*name).to_owned(), std::env::var(name).ok()?)));
+    Ground { assay: binary("assay").unwrap(), config, key: None, variables: variables.collect() }
+}
+
+/// One chain for all of them. No epoch ends meanwhile: at its end permits are given anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_typed_wrong_beside_a_chain_is_told_with_its_reason_and_the_next_step() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = ChainOptions { miners: 1, tempo: 3600, ..ChainOptions::default() };
+    let chain = Chain::start(dir.path(), &options).await.unwrap();
+    let ground = beside(&chain);
+    let judged = tokio::task::spawn_blocking(move || {
+        let cases = mistake::all();
+        let here: Vec<_> = cases.iter().filter(|case| case.needs == Needs::Chain).collect();
+        assert!(here.len() >= CHAIN_CASES_MIN, "only {} cases", here.len());
+        here.into_iter().filter_map(|case| ground.judge(case)).collect::<Vec<String>>()
+    });
+    let wrong = judged.await.unwrap();
+    assert!(wrong.is_empty(), "{} of them:\n\n{}", wrong.len(), wrong.join("\n\n"));
 }

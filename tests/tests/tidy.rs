@@ -518,7 +518,7 @@ fn names_folder(line: &str, folder: &str) -> bool {
 
 /// Every ending once. A new one does not compile until it has a line here.
 fn endings() -> Vec<Ending> {
-    let detail = String::new;
+    let detail = || "what it said".to_owned();
     let all = vec![
         Ending::Completed,
         Ending::NotCausal { batch: 0 },
@@ -618,6 +618,21 @@ fn every_ending_of_a_run_is_explained_to_operators() {
         .filter(|row| !page.contains(row.as_str()))
         .collect();
     none("docs/operating.md has no row for an ending", &missing);
+}
+
+/// What operators and miners read of each ending; `ASSAY_TEST_WRITE_DOCS=1` writes the list anew.
+#[test]
+fn each_ending_is_told_with_whose_doing_it_is_and_what_follows() {
+    let told = endings().iter().fold(String::new(), |told, ending| {
+        let (name, next) = (ending.name(), ending.consequence());
+        told + &format!("{name}\n  {ending}\n  {:?}: {next}\n", ending.fault())
+    });
+    let path = root().join("tests/golden/endings.txt");
+    if std::env::var_os("ASSAY_TEST_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &told).unwrap();
+    }
+    let golden = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(told == golden, "tests/golden/endings.txt is another one:\n{told}");
 }
 
 /// `package.Service/Method` of each method in a `.proto` file.
