@@ -4,7 +4,7 @@ use std::path::Path;
 
 use node_core::policy::Policy;
 use node_evaluator::dataset::{Dataset, OpenError};
-use node_evaluator::meter::{check_dataset, NotMeasurable};
+use node_evaluator::meter::{check_dataset, NotMeasurable, PlanError};
 
 /// Why a node cannot measure with a data set.
 #[derive(Debug, thiserror::Error)]
@@ -21,16 +21,32 @@ impl DatasetFault {
     /// What to do about it.
     pub(crate) fn next_step(&self) -> &'static str {
         match self {
-            Self::Open(_) => {
+            Self::Open(OpenError::Read { .. }) => {
                 "`assay dataset prepare` makes one; set `challenge.nas.dataset` to its directory"
             }
-            Self::NotMeasurable(_) => "prepare a larger data set, from more text",
+            Self::Open(
+                OpenError::Manifest { .. }
+                | OpenError::Format { .. }
+                | OpenError::ShardName { .. }
+                | OpenError::Altered { .. },
+            ) => {
+                "copy it here once more, or make it anew with `assay dataset prepare`; `assay \
+                 dataset verify` checks it"
+            }
+            Self::NotMeasurable(fault) => match fault.error {
+                PlanError::TooLittleText { .. } => "prepare a larger data set, from more text",
+                PlanError::BatchTooSmall { .. }
+                | PlanError::BatchTooLarge { .. }
+                | PlanError::TooManyBatches { .. } => {
+                    "change the policy's batches: `challenge.nas.policy_file`"
+                }
+            },
         }
     }
 }
 
-/// Opens the data set in a directory, and checks that everything the policy measures can be measured
-/// with it: found out now and not by every run. Reads all of its text.
+/// Opens the data set in a directory, and checks that everything the policy measures can be
+/// measured with it: found out now and not by every run. Reads all of its text.
 ///
 /// # Errors
 ///

@@ -62,8 +62,8 @@ impl fmt::Display for ExitReason {
         f.write_str(match self {
             Self::Done => "done, or stopped as asked",
             Self::Failed => {
-                "unexpected failure; `status`: degraded; `miner`: rejected; \
-                 `dataset verify`: damaged; `doctor`: something fails"
+                "unexpected failure; `status`: degraded; `miner`: rejected; `verify`, \
+                 `dataset verify`: damaged; `doctor`, `init`: something fails"
             }
             Self::Unsafe => "`status`: the node's key or its record of what it signed is not safe",
             Self::NotRunning => "`status`: no node is running here",
@@ -77,7 +77,7 @@ impl fmt::Display for ExitReason {
                 "stopped before everything had ended: the grace ran out, or a second signal came"
             }
             Self::LeftAtOnce => {
-                "left at the third signal; `doctor`, `dataset prepare`: interrupted"
+                "left at the third signal; `doctor`, `init`, `dataset prepare`: interrupted"
             }
         })
     }

@@ -56,23 +56,49 @@ impl Failure {
     pub fn exit(&self) -> ExitReason {
         self.exit
     }
+
+    /// What is wrong, with its causes in one line, and the next step.
+    #[must_use]
+    pub fn in_a_line(&self) -> (String, Option<String>) {
+        let texts = std::iter::once(self.error.to_string()).chain(self.causes());
+        let problem = texts.collect::<Vec<_>>().join(": ");
+        (hide_credentials(&problem), self.hint.clone())
+    }
+
+    /// The causes' texts, down to the first.
+    fn causes(&self) -> impl Iterator<Item = String> + '_ {
+        let causes = std::iter::successors(self.error.source(), |cause| (**cause).source());
+        causes.take(CAUSES_MAX).map(ToString::to_string)
+    }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // An error may name an endpoint, and an endpoint's URL may hold a password.
         write!(f, "error: {}", hide_credentials(&self.error.to_string()))?;
-        let mut cause = self.error.source();
-        for _ in 0..CAUSES_MAX {
-            let Some(error) = cause else { break };
-            write!(f, "\n  cause: {}", hide_credentials(&error.to_string()))?;
-            cause = error.source();
+        for cause in self.causes() {
+            write!(f, "\n  cause: {}", hide_credentials(&cause))?;
         }
         match &self.hint {
             Some(hint) => write!(f, "\n  hint: {hint}"),
             None => Ok(()),
         }
     }
+}
+
+/// Fails a test unless a failure says what is wrong and what to do next, each as a part of a
+/// sentence: it stands behind `error:`, or behind `hint:`.
+#[cfg(test)]
+pub(crate) fn assert_helpful(failure: &Failure) {
+    let (problem, hint) = failure.in_a_line();
+    let hint = hint.unwrap_or_else(|| panic!("no hint: {failure}"));
+    for text in [&problem, &hint] {
+        assert!(text.len() > 10, "it says next to nothing: {failure}");
+        assert!(!text.ends_with('.'), "a full stop at the end: {failure}");
+        let first = text.chars().next().unwrap();
+        assert!(!first.is_uppercase(), "it begins like a sentence: {failure}");
+    }
+    assert_ne!(problem, hint, "the hint says what is wrong once more: {failure}");
 }
 
 #[cfg(test)]
@@ -98,6 +124,9 @@ mod tests {
           hint: copy it there, or set `wallet.path`
         ");
         assert_eq!(failure.exit().code(), 69);
+        let problem = "cannot read the hotkey file `/w/default`: no such file".to_owned();
+        let hint = Some("copy it there, or set `wallet.path`".to_owned());
+        assert_eq!(failure.in_a_line(), (problem, hint));
     }
 
     #[test]

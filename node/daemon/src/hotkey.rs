@@ -1,10 +1,12 @@
 //! From the configured wallet to the hotkey: read the file, find its password, open it; each
 //! failure with its next step.
 
+use std::io;
 use std::path::Path;
 
 use node_chain::{
-    password_variable, Encryption, HotkeyFile, KeyFile, KeyFileError, Password, WalletPath,
+    password_variable, Encryption, HotkeyFile, KeyFile, KeyFileError, KeyFileWarning, Password,
+    WalletPath,
 };
 
 use crate::config::Wallet;
@@ -99,7 +101,8 @@ fn ways(path: &Path) -> String {
     )
 }
 
-fn failure(error: KeyFileError) -> Failure {
+/// A key file that gives no key, with the next step.
+pub(crate) fn failure(error: KeyFileError) -> Failure {
     let hint = hint(&error);
     Failure::unavailable(error).hint(hint)
 }
@@ -107,10 +110,7 @@ fn failure(error: KeyFileError) -> Failure {
 fn hint(error: &KeyFileError) -> &'static str {
     match error {
         KeyFileError::BadName { .. } => "set `wallet.name` and `wallet.hotkey` to plain names",
-        KeyFileError::Unreadable { .. } => {
-            "set `--wallet.name`, `--wallet.hotkey` and `--wallet.path`, or create the hotkey with \
-             `btcli wallet new-hotkey`"
-        }
+        KeyFileError::Unreadable { source, .. } => unreadable_hint(source.kind()),
         KeyFileError::TooLong { .. } | KeyFileError::NotJson { .. } => {
             "`--wallet.path` may lead to something else than a Bittensor wallet"
         }
@@ -124,6 +124,10 @@ fn hint(error: &KeyFileError) -> &'static str {
         }
         KeyFileError::Exported { .. } => "import it with `btcli wallet regen-hotkey --json-path`",
         KeyFileError::OtherScheme { .. } => "create an sr25519 hotkey",
+        KeyFileError::Coldkey { .. } => {
+            "create a hotkey with `btcli wallet new-hotkey`, register it, and take the coldkey off \
+             this machine"
+        }
         KeyFileError::OtherKey { .. } => {
             "the file is damaged, or its key is ed25519 without saying so; restore it from its \
              mnemonic"
@@ -133,6 +137,104 @@ fn hint(error: &KeyFileError) -> &'static str {
         }
         KeyFileError::NoSecret { .. } => {
             "copy the hotkey's own file, not the one ending in `pub.txt`"
+        }
+    }
+}
+
+/// What to do about something that does not keep the key from its use.
+pub(crate) fn warning_hint(warning: &KeyFileWarning) -> &'static str {
+    match warning {
+        KeyFileWarning::Mode { .. } => "`chmod 600` it",
+        KeyFileWarning::ColdkeyPresent { .. } => {
+            "move it to another machine: whoever takes over this one takes the stake with it"
+        }
+        KeyFileWarning::OtherPublicFile { .. } => {
+            "see which of the two is meant; the public file is of an older key, or a copy"
+        }
+    }
+}
+
+/// What to do about a file that does not open, by what the system says.
+fn unreadable_hint(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::PermissionDenied => {
+            "the node's user has to own the file: `chown` it, and `chmod 600` it"
+        }
+        io::ErrorKind::IsADirectory => {
+            "the hotkey is a file: `<wallet.path>/<wallet.name>/hotkeys/<wallet.hotkey>`"
+        }
+        io::ErrorKind::NotADirectory => {
+            "`--wallet.path` is the folder of all wallets, and no file in it"
+        }
+        _ => {
+            "set `--wallet.name`, `--wallet.hotkey` and `--wallet.path`, or create the hotkey with \
+             `btcli wallet new-hotkey`"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use node_core::id::Hotkey;
+
+    use super::*;
+    use crate::failure::assert_helpful;
+
+    /// Every way to get no key. A new one does not compile until it stands here.
+    fn all() -> Vec<KeyFileError> {
+        let path = || PathBuf::from("/w/hotkeys/default");
+        let format = Encryption::Nacl;
+        let unreadable =
+            |kind: io::ErrorKind| KeyFileError::Unreadable { path: path(), source: kind.into() };
+        let (named, derived) = (Hotkey([1; 32]), Hotkey([2; 32]));
+        let all = vec![
+            KeyFileError::BadName { name: "..".to_owned() },
+            unreadable(io::ErrorKind::NotFound),
+            unreadable(io::ErrorKind::PermissionDenied),
+            unreadable(io::ErrorKind::IsADirectory),
+            unreadable(io::ErrorKind::NotADirectory),
+            KeyFileError::TooLong { path: path() },
+            KeyFileError::Encrypted { path: path(), format },
+            KeyFileError::WrongPassword { path: path(), format },
+            KeyFileError::Damaged { path: path(), format, what: "it is too short" },
+            KeyFileError::OtherVault { path: path(), header: "1.3".to_owned() },
+            KeyFileError::MemoryShort { path: path(), free_mib: None },
+            KeyFileError::NotJson { path: path(), line: 1, column: 2 },
+            KeyFileError::Exported { path: path() },
+            KeyFileError::OtherScheme { path: path(), scheme: "ed25519".to_owned() },
+            KeyFileError::BadField { path: path(), field: "secretSeed" },
+            KeyFileError::NoSecret { path: path() },
+            KeyFileError::Coldkey { path: path() },
+            KeyFileError::OtherKey { path: path(), field: "ss58Address", named, derived },
+        ];
+        for error in &all {
+            match error {
+                KeyFileError::BadName { .. }
+                | KeyFileError::Unreadable { .. }
+                | KeyFileError::TooLong { .. }
+                | KeyFileError::Encrypted { .. }
+                | KeyFileError::WrongPassword { .. }
+                | KeyFileError::Damaged { .. }
+                | KeyFileError::OtherVault { .. }
+                | KeyFileError::MemoryShort { .. }
+                | KeyFileError::NotJson { .. }
+                | KeyFileError::Exported { .. }
+                | KeyFileError::OtherScheme { .. }
+                | KeyFileError::BadField { .. }
+                | KeyFileError::NoSecret { .. }
+                | KeyFileError::Coldkey { .. }
+                | KeyFileError::OtherKey { .. } => {}
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn each_way_to_get_no_key_says_what_next() {
+        for error in all() {
+            assert_helpful(&failure(error));
         }
     }
 }

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Err(exit) => return exit.into(),
     };
     let result = match command {
+        Command::Init(init) => init.execute(),
         Command::Run(run) => run.execute(),
         Command::Status(status) => status.execute(),
         Command::Explain(explain) => explain.execute(),
@@ -30,6 +31,9 @@ fn main() -> ExitCode {
         Command::Chain(chain) => chain.execute(),
         Command::Doctor(doctor) => doctor.execute(),
         Command::Weights(weights) => weights.execute(),
+        Command::Backup(backup) => backup.execute(),
+        Command::Verify(verify) => verify.execute(),
+        Command::Restore(restore) => restore.execute(),
         Command::Keys(keys) => keys.execute(),
         Command::Miner(miner) => miner.execute(),
         Command::Dataset(dataset) => dataset.execute(),

@@ -40,6 +40,12 @@ pub fn print_more(text: &str) -> Result<bool, Failure> {
     }
 }
 
+/// Prints a question to stderr, and leaves the cursor behind it.
+pub fn prompt(text: &str) {
+    let mut stderr = io::stderr().lock();
+    drop(write!(stderr, "{text}").and_then(|()| stderr.flush()));
+}
+
 /// Prints to stderr. There is nobody left to tell if that fails.
 pub fn print_error(text: &str) {
     drop(writeln!(io::stderr().lock(), "{text}"));

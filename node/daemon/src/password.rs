@@ -9,7 +9,7 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal as _, Read as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -26,6 +26,11 @@ const PASSWORD_WAIT: Duration = Duration::from_secs(30);
 /// Permission bits that let others read a file.
 const MODE_OF_OTHERS: u32 = 0o077;
 const MODE_BITS: u32 = 0o7777;
+
+/// Mode and owner of a credential that systemd hands over by an access list. The list names the
+/// service's user alone, and shows as the rights of the group.
+const CREDENTIAL_MODE: u32 = 0o440;
+const ROOT: u32 = 0;
 
 /// Room for the longest line, its end, and whitespace around the password.
 const LINE_BYTES_MAX: usize = PASSWORD_BYTES_MAX + 16;
@@ -81,6 +86,12 @@ impl PasswordError {
     pub(crate) fn hint(&self) -> &'static str {
         match self {
             Self::OpenToOthers { .. } => "`chmod 600` it",
+            Self::Unreadable { from: Source::Descriptor(_), .. } => {
+                "whoever starts the node leaves it open, as `3< FILE` behind the command does for 3"
+            }
+            Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "name a file that is there; its first line is the password"
+            }
             Self::Unreadable { .. } => "the node's user has to be able to read it, nobody else",
             Self::Late { .. } => "whoever starts the node writes the password and a line end",
             Self::NotAPassword { .. } => "the password stands alone on the first line",
@@ -95,7 +106,7 @@ impl PasswordError {
 /// [`PasswordError`] if the source that is set gives none.
 pub(crate) fn find(sources: &PasswordSources) -> Result<Option<(Password, Source)>, PasswordError> {
     if let Some(path) = &sources.file {
-        return from_file("wallet.password_file", path).map(Some);
+        return from_file("wallet.password_file", path, sources).map(Some);
     }
     if let Some(number) = sources.descriptor {
         return from_descriptor(number).map(Some);
@@ -105,7 +116,7 @@ pub(crate) fn find(sources: &PasswordSources) -> Result<Option<(Password, Source
         return from_variable(name, value).map(Some);
     }
     if let Some(path) = &sources.bittensor_file {
-        return from_file(PASSWORD_FILE_VARIABLE, path).map(Some);
+        return from_file(PASSWORD_FILE_VARIABLE, path, sources).map(Some);
     }
     Ok(None)
 }
@@ -146,9 +157,23 @@ fn from_variable(
     }
 }
 
-fn from_file(set_by: &'static str, path: &Path) -> Result<(Password, Source), PasswordError> {
+fn from_file(
+    set_by: &'static str,
+    path: &Path,
+    sources: &PasswordSources,
+) -> Result<(Password, Source), PasswordError> {
     let from = Source::File { set_by, path: path.to_owned() };
-    read(from, path.to_owned(), CheckMode::Yes)
+    let is_credential = is_within(path, sources.credentials.as_deref());
+    let check = if is_credential { CheckMode::Credential } else { CheckMode::OwnerOnly };
+    read(from, path.to_owned(), check)
+}
+
+/// Whether a file lies in the directory that systemd made for this service's credentials, whatever
+/// links lead there.
+fn is_within(path: &Path, credentials: Option<&Path>) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    let folder = credentials.and_then(real);
+    folder.is_some() && real(path).and_then(|path| path.parent().map(Path::to_owned)) == folder
 }
 
 /// A descriptor that whoever started the node left open. Linux shows it as a file, so that it is
@@ -160,8 +185,23 @@ fn from_descriptor(number: u32) -> Result<(Password, Source), PasswordError> {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum CheckMode {
-    Yes,
+    /// Only its owner may read it.
+    OwnerOnly,
+    /// Or it is as systemd hands over credentials.
+    Credential,
+    /// It is a descriptor.
     No,
+}
+
+impl CheckMode {
+    fn allows(self, mode: u32, owner: u32) -> bool {
+        let is_owners = mode & MODE_OF_OTHERS == 0;
+        match self {
+            Self::OwnerOnly => is_owners,
+            Self::Credential => is_owners || (mode, owner) == (CREDENTIAL_MODE, ROOT),
+            Self::No => true,
+        }
+    }
 }
 
 /// What came of reading a file.
@@ -199,8 +239,9 @@ fn read(
 /// open.
 fn first_line(path: &Path, check: CheckMode) -> io::Result<Read> {
     let mut file = File::open(path)?;
-    let mode = file.metadata()?.permissions().mode() & MODE_BITS;
-    if check == CheckMode::Yes && mode & MODE_OF_OTHERS != 0 {
+    let metadata = file.metadata()?;
+    let mode = metadata.mode() & MODE_BITS;
+    if !check.allows(mode, metadata.uid()) {
         return Ok(Read::OpenToOthers(mode));
     }
     let mut bytes = Zeroizing::new(vec![0; LINE_BYTES_MAX]);

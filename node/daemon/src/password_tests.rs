@@ -1,6 +1,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 use crate::config::PasswordVariables;
@@ -38,6 +39,7 @@ fn the_first_source_that_is_set_is_taken() {
         own_variables: vec!["BT_PW_OTHER".to_owned(), OWN.to_owned()],
         variables: variables(&[(OWN, HIDDEN), (PASSWORD_VARIABLE, "five")]),
         bittensor_file: Some(bittensors.clone()),
+        credentials: None,
     };
     let found = Source::File { set_by: "wallet.password_file", path: own };
     assert_eq!(source(&sources), Some(found));
@@ -63,6 +65,46 @@ fn a_password_file_that_others_can_read_is_refused() {
         let error = find(&sources).unwrap_err();
         assert!(matches!(error, PasswordError::OpenToOthers { mode: found, .. } if found == mode));
     }
+}
+
+#[test]
+fn a_credential_of_systemd_is_taken_as_root_hands_it_over_and_no_other_way() {
+    assert!(CheckMode::Credential.allows(0o440, ROOT));
+    assert!(CheckMode::Credential.allows(0o400, 1_000));
+    for (mode, owner) in [(0o440, 1_000), (0o444, ROOT), (0o640, ROOT), (0o460, ROOT)] {
+        assert!(!CheckMode::Credential.allows(mode, owner), "{mode:o} of {owner}");
+    }
+    assert!(!CheckMode::OwnerOnly.allows(0o440, ROOT), "elsewhere it is open to a group");
+}
+
+#[test]
+fn a_credential_is_known_by_the_folder_that_systemd_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (own, other) = (dir.path().join("own"), dir.path().join("other"));
+    fs::create_dir(&own).unwrap();
+    fs::create_dir_all(own.join("deeper")).unwrap();
+    fs::create_dir(&other).unwrap();
+    for folder in [&own, &other, &own.join("deeper")] {
+        file(folder, "password", b"one\n", 0o440);
+    }
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink(own.join("password"), &link).unwrap();
+    std::os::unix::fs::symlink(other.join("password"), own.join("out")).unwrap();
+    let is_owned_by_root = fs::metadata(&link).unwrap().uid() == ROOT;
+    let taken = |path: PathBuf, credentials: Option<&PathBuf>| {
+        let credentials = credentials.cloned();
+        let sources =
+            PasswordSources { file: Some(path), credentials, ..PasswordSources::default() };
+        find(&sources).is_ok()
+    };
+    for path in [own.join("password"), link] {
+        assert_eq!(taken(path.clone(), Some(&own)), is_owned_by_root);
+        assert!(!taken(path, None), "no credentials were handed over");
+    }
+    for path in [other.join("password"), own.join("deeper/password"), own.join("out")] {
+        assert!(!taken(path.clone(), Some(&own)), "{}", path.display());
+    }
+    assert!(!taken(own.join("password"), Some(&dir.path().join("gone"))));
 }
 
 #[test]

@@ -229,7 +229,8 @@ async fn alarms_stand_above_the_node_and_checks_in_order_are_not_shown() {
     let node = Node::start(&operator, alarmed).await;
     let said = status(&operator, &[]).await.stdout;
     let at = |part: &str| said.find(part).unwrap_or(usize::MAX);
-    assert!(said.starts_with("DEGRADED    stake: stake is in this state"), "{said}");
+    assert!(said.starts_with("DEGRADED    no finalized block seen yet "), "{said}");
+    assert!(at("\n            stake: stake is in this state\n") < at("node "), "{said}");
     assert!(at("needs you   what stands at the top") < at("warning     beacon:"), "{said}");
     assert!(!said.contains("prune"), "{said}");
     let (_, metrics) = node.get("/metrics").await;
@@ -245,6 +246,24 @@ async fn metrics_are_openmetrics_text() {
     assert_eq!(code, 200);
     assert!(body.contains("\nassay_node_ready 1\n"), "{body}");
     assert!(body.ends_with("# EOF\n"), "{body}");
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_told_to_a_browser_that_came_under_a_foreign_name() {
+    let operator = Operator::new();
+    let node = Node::start(&operator, report(true)).await;
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    for (path, name, code) in [
+        ("/status", "evil.example", 421),
+        ("/metrics", "evil.example", 421),
+        ("/", "evil.example", 421),
+        ("/status", "localhost", 200),
+    ] {
+        let url = format!("http://{}{path}", node.address);
+        let answer = client.get(url).header("host", name).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), code, "{path} as {name}");
+    }
     node.stop().await;
 }
 

@@ -9,20 +9,25 @@
 //! - `POST /leases/reopen`: gives an assignment new attempts; only for the operator.
 //! - `POST /submissions/resolve`: decides about one that is held; only for the operator.
 //! - `POST /devices/order`: cordons, drains, probes or returns a device; only for the operator.
+//! - `POST /store/backup`: a copy of everything that the node knows; only for the operator.
+//! - `POST /store/verify`: reads all of it and says how it looks; only for the operator.
 //!
 //! What only tells has no authentication: loopback by default, and nothing secret in any answer.
-//! What changes something asks for the token in the address file. Not here: what the answers say
-//! (`status`, `metrics`, `page`), and what is changed (the machine).
+//! What changes something, takes long, or holds vectors before they are revealed asks for the token
+//! in the address file. Not here: what the answers say (`status`, `metrics`, `page`), and what is
+//! changed (the machine).
 
 mod address;
 mod operator;
 mod routes;
+mod store;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use node_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +42,9 @@ pub use operator::{
     OperatorCall, OperatorRefusal, OperatorToken, OrderRequest, ReopenRequest, ResolveRequest,
     TOKEN_HEADER,
 };
+pub use store::StoreSummary;
+
+use store::StoreDoor;
 
 /// Header of every answer with the instance's name, see [`AddressFile`].
 pub const INSTANCE_HEADER: &str = "assay-instance";
@@ -49,6 +57,7 @@ pub struct Admin {
     file: AddressFile,
     path: PathBuf,
     calls: Option<mpsc::Sender<api::Call>>,
+    store: Option<StoreDoor>,
 }
 
 /// Why the admin listener is not there.
@@ -79,6 +88,7 @@ struct AdminState {
     instance: Arc<str>,
     operator: mpsc::Sender<OperatorCall>,
     token: Option<OperatorToken>,
+    store: Option<StoreDoor>,
 }
 
 impl Admin {
@@ -97,13 +107,22 @@ impl Admin {
         if !address.ip().is_loopback() {
             tracing::warn!(%address, "admin listener is open to other hosts");
         }
-        Ok(Self { listener, address, file, path, calls: None })
+        Ok(Self { listener, address, file, path, calls: None, store: None })
     }
 
     /// Has pages ask the loop for what no report has.
     #[must_use]
     pub(crate) fn asking(mut self, calls: mpsc::Sender<api::Call>) -> Self {
         self.calls = Some(calls);
+        self
+    }
+
+    /// Has the operator's requests for copies and checks answered from this store.
+    ///
+    /// - `data_dir`: of the store; whose it is stands there.
+    #[must_use]
+    pub fn keeping(mut self, store: Arc<Store>, data_dir: PathBuf) -> Self {
+        self.store = Some(StoreDoor { store, data_dir });
         self
     }
 
@@ -130,7 +149,8 @@ impl Admin {
         let instance = Arc::from(self.file.instance.as_str());
         let token = self.file.token.clone();
         let page = PageState::follow(reports.clone(), self.calls, self.address.ip());
-        let state = AdminState { reports, metrics, instance, operator, token };
+        let store = self.store;
+        let state = AdminState { reports, metrics, instance, operator, token, store };
         let routes = routes::routes(state, page);
         // Connections that are kept open must not delay the exit, so there is no waiting for them.
         let served = tokio::select! {

@@ -1,24 +1,33 @@
 //! `assay doctor`: everything that can be checked before the node runs, and its alarms if it does.
 //!
 //! Each check has a deadline and changes nothing. Files: here the order, the deadlines and the
-//! answer; `host` (configuration, files, engine), `devices`, `chain` (endpoints, runtime, our
-//! hotkey there),
-//! `own` (the state that lies here, against both).
+//! answer; `host` (configuration, files, engine), `storage` (disks), `kernel`, `exposure` (who
+//! reaches the engine and a coldkey), `advisories` (holes in what runs containers), `devices`,
+//! `chain` (endpoints, runtime, our hotkey there), `running` (the node, if it runs), `own` (the
+//! state that lies here, against both), `why` (what depends on each).
 
+mod advisories;
 mod chain;
 mod devices;
+mod exposure;
 mod host;
+mod kernel;
 mod own;
+mod running;
+mod storage;
+mod why;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use node_core::id::Hotkey;
+use node_core::policy::Policy;
 use serde::Serialize;
 
 use super::flags::ConfigFlags;
-use crate::config::{hide_credentials, Config};
+use crate::config::{hide_credentials, Config, Settings};
 use crate::exit::ExitReason;
 use crate::failure::Failure;
 use crate::output;
@@ -29,8 +38,8 @@ Examples:
   assay doctor --config /etc/assay/assay.toml   with the settings of the service
   assay doctor --json | jq '.checks[] | select(.level != \"ok\")'
 
-Nothing is changed, signed or sent, and no password is asked for. An encrypted hotkey is proven to
-open by `assay keys show --check`.
+Nothing is signed, sent or left behind, and no password is asked for. An encrypted hotkey is proven
+to open by `assay keys show --check`.
 
 Exit codes: 0 nothing fails (warnings may stand); 1 something fails; 130 interrupted.";
 
@@ -48,7 +57,8 @@ const LEAVE_TIME_MAX: Duration = Duration::from_millis(200);
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct DoctorCommand {
-    /// Print JSON: `healthy` and `checks` with `id`, `level` (ok, warn, fail), `text` and `next`
+    /// Print JSON: `healthy` and `checks` with `id`, `level` (ok, warn, fail), `text`, `why`
+    /// and `next`
     #[arg(long)]
     json: bool,
 
@@ -57,7 +67,7 @@ pub struct DoctorCommand {
 }
 
 /// How a check ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Level {
     Ok,
@@ -71,6 +81,8 @@ struct Finding {
     id: &'static str,
     level: Level,
     text: String,
+    /// What depends on it.
+    why: &'static str,
     /// What to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
@@ -79,7 +91,8 @@ struct Finding {
 impl Finding {
     fn new(id: &'static str, level: Level, text: impl AsRef<str>) -> Self {
         // A foreign message may name an endpoint, and its URL may hold a password.
-        Self { id, level, text: hide_credentials(text.as_ref()), next: None }
+        let text = hide_credentials(text.as_ref());
+        Self { id, level, text, why: why::why(id), next: None }
     }
 
     fn ok(id: &'static str, text: impl AsRef<str>) -> Self {
@@ -115,11 +128,27 @@ impl Finding {
     }
 }
 
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Answer<'a> {
+/// What all checks found; as JSON what `--json` prints.
+#[derive(Debug, Serialize)]
+pub(super) struct Examined {
     healthy: bool,
-    checks: &'a [Finding],
+    checks: Vec<Finding>,
+}
+
+impl Examined {
+    /// Why the command ends.
+    pub(super) fn exit(&self) -> ExitReason {
+        if self.healthy {
+            ExitReason::Done
+        } else {
+            ExitReason::Failed
+        }
+    }
+
+    /// As people read it.
+    pub(super) fn text(&self) -> String {
+        render(&self.checks)
+    }
 }
 
 impl DoctorCommand {
@@ -129,62 +158,93 @@ impl DoctorCommand {
     ///
     /// A [`Failure`] if the answer cannot be printed.
     pub fn execute(self) -> Result<ExitReason, Failure> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_all()
-            .build()
-            .map_err(Failure::unexpected)?;
-        let found = runtime.block_on(async {
-            tokio::select! {
-                found = self.examine() => Some(found),
-                _ = tokio::signal::ctrl_c() => None,
-            }
-        });
-        // A hanging file system or resolver must not keep the command from ending.
-        runtime.shutdown_timeout(LEAVE_TIME_MAX);
-        let Some(found) = found else { return Ok(ExitReason::LeftAtOnce) };
-        let healthy = found.iter().all(|finding| finding.level != Level::Fail);
+        let Some(examined) = examine(&self.flags.settings())? else {
+            return Ok(ExitReason::LeftAtOnce);
+        };
         let text = if self.json {
-            serde_json::to_string_pretty(&Answer { healthy, checks: &found })
-                .map_err(Failure::unexpected)?
+            serde_json::to_string_pretty(&examined).map_err(Failure::unexpected)?
         } else {
-            render(&found)
+            examined.text()
         };
         output::print(&text)?;
-        Ok(if healthy { ExitReason::Done } else { ExitReason::Failed })
+        Ok(examined.exit())
     }
+}
 
-    async fn examine(&self) -> Vec<Finding> {
-        let settings = self.flags.settings();
-        let config = match settings.config() {
-            Ok(config) => config,
-            Err(error) => {
-                let next = "set what is missing; `assay config show --origin` shows what holds; \
-                            the other checks need a whole configuration";
-                return vec![Finding::of_error("config", &error).next(next)];
-            }
-        };
-        let mut found = vec![host::config(&settings, &config)];
-        found.extend(host::data_dir(&config));
-        found.push(host::journal(&config));
-        let (rules, policy) = host::policy(&config);
-        found.push(rules);
-        found.extend(policy.iter().flat_map(host::gates));
-        let (key, hotkey) = host::key(&config);
-        found.extend(key);
-        let (chain, timelock, dataset, engine, devices, node) = tokio::join!(
-            on_chain(&config, hotkey),
-            within("timelock", host::timelock()),
-            within("dataset", host::dataset(&config, policy.as_ref())),
-            within("engine", host::engine(&config)),
-            within("devices", devices::devices(&config, policy.as_ref())),
-            within("node", host::node(&config)),
-        );
-        for part in [chain, timelock, dataset, engine, devices, node] {
-            found.extend(part);
+/// Checks everything that these settings name, each check within its time; `None` if somebody
+/// pressed Ctrl-C before the end.
+///
+/// # Errors
+///
+/// A [`Failure`] if the system gives no threads.
+pub(super) fn examine(settings: &Settings) -> Result<Option<Examined>, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(Failure::unexpected)?;
+    let checks = runtime.block_on(async {
+        tokio::select! {
+            found = checks(settings) => Some(found),
+            _ = tokio::signal::ctrl_c() => None,
         }
-        found
+    });
+    // A hanging file system or resolver must not keep the command from ending.
+    runtime.shutdown_timeout(LEAVE_TIME_MAX);
+    Ok(checks.map(|checks| {
+        let healthy = checks.iter().all(|finding| finding.level != Level::Fail);
+        Examined { healthy, checks }
+    }))
+}
+
+async fn checks(settings: &Settings) -> Vec<Finding> {
+    let config = match settings.config() {
+        Ok(config) => config,
+        Err(error) => {
+            let next = "set what is missing; `assay config show --origin` shows what holds; the \
+                        other checks need a whole configuration";
+            return vec![Finding::of_error("config", &error).next(next)];
+        }
+    };
+    let mut found = vec![host::config(settings, &config)];
+    let config = Arc::new(config);
+    let files = Arc::clone(&config);
+    let looked = tokio::task::spawn_blocking(move || on_disk(&files));
+    // A file system that hangs keeps nobody from the other checks.
+    let (on_disk, policy, hotkey) = match tokio::time::timeout(CHECK_TIME_MAX, looked).await {
+        Ok(Ok(looked)) => looked,
+        Ok(Err(error)) => (vec![Finding::of_error("data_dir", &error)], None, None),
+        Err(_) => (vec![hangs("data_dir")], None, None),
+    };
+    found.extend(on_disk);
+    let (chain, timelock, dataset, engine, devices, node) = tokio::join!(
+        on_chain(&config, hotkey),
+        within("timelock", host::timelock()),
+        within("dataset", host::dataset(&config, policy.as_ref())),
+        within("engine", host::engine(&config)),
+        within("devices", devices::devices(&config, policy.as_ref())),
+        within("node", running::node(&config)),
+    );
+    for part in [chain, timelock, dataset, engine, devices, node] {
+        found.extend(part);
     }
+    found
+}
+
+/// What lies in files: the findings, the rules, and the hotkey if it can be told.
+fn on_disk(config: &Config) -> (Vec<Finding>, Option<Policy>, Option<Hotkey>) {
+    let mut found = host::data_dir(config);
+    found.push(host::journal(config));
+    found.extend(storage::data(config));
+    found.extend(storage::sync(config));
+    found.extend(kernel::kernel());
+    let (rules, policy) = host::policy(config);
+    found.push(rules);
+    found.extend(policy.iter().flat_map(host::gates));
+    let (key, hotkey) = host::key(config);
+    found.extend(key);
+    found.push(exposure::coldkey(config));
+    (found, policy, hotkey)
 }
 
 /// Endpoints side by side, then the runtime and our hotkey at the first good one.
@@ -198,13 +258,16 @@ async fn on_chain(config: &Config, hotkey: Option<Hotkey>) -> Vec<Finding> {
 
 /// Ends a check that takes too long.
 async fn within(id: &'static str, check: impl Future<Output = Vec<Finding>>) -> Vec<Finding> {
-    tokio::time::timeout(CHECK_TIME_MAX, check).await.unwrap_or_else(|_| {
-        let text = format!("no answer within {} s", CHECK_TIME_MAX.as_secs());
-        vec![Finding::fail(id, text).next("look whether what it asks hangs")]
-    })
+    tokio::time::timeout(CHECK_TIME_MAX, check).await.unwrap_or_else(|_| vec![hangs(id)])
 }
 
-/// A line per finding, in their order; below it what to do, then how many there are of each level.
+fn hangs(id: &'static str) -> Finding {
+    let text = format!("no answer within {} s", CHECK_TIME_MAX.as_secs());
+    Finding::fail(id, text).next("look whether what it asks hangs")
+}
+
+/// A line per finding, in their order; below it why it matters, where it is not in order, and what
+/// to do, then how many there are of each level.
 fn render(found: &[Finding]) -> String {
     let mut out = String::new();
     for finding in found {
@@ -215,6 +278,9 @@ fn render(found: &[Finding]) -> String {
         };
         let text = finding.text.replace('\n', "\n                    ");
         out.push_str(&format!("{word:<5} {:<13} {text}\n", finding.id));
+        if finding.level != Level::Ok {
+            out.push_str(&format!("{:<20}why:  {}\n", "", finding.why));
+        }
         if let Some(next) = &finding.next {
             out.push_str(&format!("{:<20}next: {next}\n", ""));
         }
@@ -223,6 +289,16 @@ fn render(found: &[Finding]) -> String {
     let (ok, warn, fail) = (count(Level::Ok), count(Level::Warn), count(Level::Fail));
     out.push_str(&format!("\n{ok} ok, {warn} to look at, {fail} failed\n"));
     out
+}
+
+/// Findings as their tests have them: level, text, and the next step below.
+#[cfg(test)]
+fn told<'a>(found: impl IntoIterator<Item = &'a Finding>) -> String {
+    let told = found.into_iter().map(|found| {
+        let next = found.next.as_ref().map_or_else(String::new, |next| format!("\n  next: {next}"));
+        format!("{:?}: {}{next}", found.level, found.text)
+    });
+    told.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -239,9 +315,11 @@ mod tests {
         insta::assert_snapshot!(render(&found), @r"
         ok    config        subnet 3
         WARN  key           others can read the hotkey
+                            why:  whoever reads the hotkey sets weights in your name
                             next: chmod 600 it
         FAIL  endpoint 1    `wss://***@h/***` is silent
                             second line
+                            why:  vectors of this node count only as the subnet's terms allow
 
         1 ok, 1 to look at, 1 failed
         ");

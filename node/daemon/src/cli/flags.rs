@@ -15,7 +15,7 @@ pub struct ConfigFlags {
     config: Option<PathBuf>,
 
     /// Subnet
-    #[arg(long, value_name = "NUMBER")]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
     netuid: Option<String>,
 
     /// Chain: finney, test, archive, local, or the URL of an endpoint
@@ -55,14 +55,26 @@ pub struct ConfigFlags {
     set: Vec<(String, String)>,
 }
 
-/// A `--set` without its `=`.
+/// Why a `--set` sets nothing.
 #[derive(Debug, thiserror::Error)]
-#[error("there is no `=` between key and value")]
-struct NoValue;
+pub(super) enum NotASetting {
+    #[error("there is no `=` between key and value")]
+    NoValue,
+    #[error("there is no key before the `=`; `assay config show` lists every key")]
+    NoKey,
+}
 
-fn key_and_value(text: &str) -> Result<(String, String), NoValue> {
-    let (key, value) = text.split_once('=').ok_or(NoValue)?;
-    Ok((key.trim().to_owned(), value.to_owned()))
+/// Reads the text behind a `--set`.
+///
+/// # Errors
+///
+/// [`NotASetting`].
+pub(super) fn key_and_value(text: &str) -> Result<(String, String), NotASetting> {
+    let (key, value) = text.split_once('=').ok_or(NotASetting::NoValue)?;
+    match key.trim() {
+        "" => Err(NotASetting::NoKey),
+        key => Ok((key.to_owned(), value.to_owned())),
+    }
 }
 
 impl ConfigFlags {
@@ -70,6 +82,13 @@ impl ConfigFlags {
     #[must_use]
     pub fn settings(&self) -> Settings {
         Settings::load(self.config.as_deref(), &self.values(), Surroundings::of_process())
+    }
+
+    /// All settings, with what a flag of the command's own says above every other source.
+    #[must_use]
+    pub fn settings_with(&self, own: &[FlagValue]) -> Settings {
+        let values: Vec<FlagValue> = self.values().into_iter().chain(own.iter().cloned()).collect();
+        Settings::load(self.config.as_deref(), &values, Surroundings::of_process())
     }
 
     /// The settings of a command that concerns a whole chain: no subnet has to be given.

@@ -4,6 +4,7 @@
 //! elsewhere. Not here: what is printed while a node runs (`log`), and how failures look
 //! (`failure`).
 
+mod backup;
 mod chain;
 mod completions;
 mod config;
@@ -15,6 +16,7 @@ mod devices;
 mod doctor;
 mod explain;
 mod flags;
+mod init;
 pub mod keys;
 mod leases;
 mod man;
@@ -47,6 +49,7 @@ pub use flags::ConfigFlags;
 /// What `assay --help` ends with.
 const EXAMPLES: &str = "\
 Examples:
+  assay init                                         begin: write a configuration and check it
   assay run --netuid 3 --wallet.name validator       validate subnet 3
   assay status --watch                               follow what the node does
   assay explain 7866e9f2                             where is this submission, and why
@@ -55,6 +58,7 @@ Examples:
   assay config show --origin                         which settings hold, and why
   assay chain check                                  does this node understand the chain?
   assay weights plan                                 what would be signed now, and why not
+  assay backup assay.jsonl                           a copy of everything, also while it runs
   assay miner check my-model/                        would a validator admit this?
 
 Bittensor's flags and BT_* variables work. Every other setting can be given in a file (`--config`),
@@ -75,6 +79,7 @@ struct Cli {
 /// variant would replace it.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Init(init::InitCommand),
     Run(run::RunCommand),
     Status(status::StatusCommand),
     Explain(explain::ExplainCommand),
@@ -88,6 +93,9 @@ pub enum Command {
     Chain(chain::ChainCommand),
     Doctor(doctor::DoctorCommand),
     Weights(weights::WeightsCommand),
+    Backup(backup::BackupCommand),
+    Verify(backup::VerifyCommand),
+    Restore(backup::RestoreCommand),
     Keys(keys::KeysCommand),
     Miner(miner::MinerCommand),
     Dataset(dataset::DatasetCommand),

@@ -3,6 +3,7 @@
 use clap::Args;
 use node_core::id::Hotkey;
 use node_core::publish::KeyStanding;
+use node_core::unit::UnixMs;
 
 use super::report::{ask, Asked};
 use super::ConfigFlags;
@@ -62,19 +63,24 @@ fn render(report: &StatusReport) -> String {
         "state",
         "certificate",
         "last answer",
+        "last call",
         "receipts",
         "strikes",
         "failure",
     ]);
     for peer in report.peers.iter().filter(|peer| !peer.is_self) {
-        let ago = peer.last_answer_at.map(|at| report.as_of.0.saturating_sub(at.0));
+        let ago = |at: Option<UnixMs>| {
+            let ago = at.map(|at| report.as_of.0.saturating_sub(at.0));
+            ago.map_or_else(|| "never".to_owned(), |ago| format!("{} ago", span(ago)))
+        };
         table.add_row([
             Hotkey::short(&peer.hotkey),
             peer.uid.map_or_else(|| "-".to_owned(), |uid| uid.to_string()),
             peer.endpoint.map_or_else(|| "not published".to_owned(), |at| at.to_string()),
             state(peer).to_owned(),
             certificate(peer).to_owned(),
-            ago.map_or_else(|| "never".to_owned(), |ago| format!("{} ago", span(ago))),
+            ago(peer.last_answer_at),
+            ago(peer.last_call_at),
             peer.receipts_until.to_string(),
             peer.strikes.to_string(),
             peer.last_failure.clone().unwrap_or_default(),

@@ -20,9 +20,9 @@ Examples:
   assay status --watch             live: devices, runs, submissions, leases, peers, events
   assay status --json | jq '.report.submissions[] | {id, stage, points}'
 
-Exit codes: 0 healthy; 1 degraded: something keeps it from part of its work; 2 unsafe: another signer
-of its hotkey, another subnet under its number, or a journal that is nearly full; 3 unreachable: not
-running or not answering (the text then is the last snapshot, and says so).";
+Exit codes: 0 healthy; 1 degraded: something keeps it from part of its work; 2 unsafe: another
+signer of its hotkey, another subnet under its number, or a journal that is nearly full; 3
+unreachable: not running or not answering (the text then is the last snapshot, and says so).";
 
 /// Say what the node does and what is wrong.
 ///
@@ -35,7 +35,7 @@ pub struct StatusCommand {
     #[arg(long)]
     json: bool,
 
-    /// Show it live in a terminal, until `q`; elsewhere, and with `--json`, print again every second
+    /// Show it live in a terminal, until `q`; elsewhere, and with `--json`, print it every second
     #[arg(long)]
     watch: bool,
 

@@ -14,7 +14,7 @@ const LISTEN: Key = Key::new("api.listen", Kind::Text, Default::Unset)
     )
     .example("\"0.0.0.0:8000\"");
 
-const TOKEN_FILE: Key = Key::new("api.token_file", Kind::Text, Default::Unset)
+const TOKEN_FILE: Key = Key::new("api.token_file", Kind::Path, Default::Unset)
     .about(
         "File with the token that `GET /internal/v1/get_weights` asks for. Without it that route \
          refuses everybody.",

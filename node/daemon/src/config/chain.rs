@@ -144,13 +144,15 @@ impl Endpoint {
             .filter_map(|scheme| text.strip_prefix(scheme))
             .any(|rest| !rest.is_empty() && !rest.starts_with('/') && !rest.contains(' '));
         if is_url {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(Complaint::new(
-                format!("`{}` is not a WebSocket URL", hide_credentials(text)),
-                "write it like `wss://host:443` or `ws://127.0.0.1:9944`",
-            ))
+            return Ok(Self(text.to_owned()));
         }
+        let hint = if text.starts_with("http://") || text.starts_with("https://") {
+            "chains are asked over WebSockets: `ws://` for `http://`, `wss://` for `https://`"
+        } else {
+            "write it like `wss://host:443` or `ws://127.0.0.1:9944`"
+        };
+        let problem = format!("`{}` is not a WebSocket URL", hide_credentials(text));
+        Err(Complaint::new(problem, hint))
     }
 }
 

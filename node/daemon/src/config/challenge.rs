@@ -21,7 +21,7 @@ const POLICY: Key = Key::new("challenge.nas.policy", Kind::Text, Default::Value(
     )
     .example("\"dev\"");
 
-const POLICY_FILE: Key = Key::new("challenge.nas.policy_file", Kind::Text, Default::Unset)
+const POLICY_FILE: Key = Key::new("challenge.nas.policy_file", Kind::Path, Default::Unset)
     .about(
         "A TOML file that changes numbers of `challenge.nas.policy` and gives what comes out a \
          `name` of its own. `assay policy show` prints all that can be changed, and the digest by \
@@ -31,13 +31,13 @@ const POLICY_FILE: Key = Key::new("challenge.nas.policy_file", Kind::Text, Defau
 
 const DATASET: Key = Key::new(
     "challenge.nas.dataset",
-    Kind::Text,
+    Kind::Path,
     Default::Derived("`datasets/nas` in the data directory"),
 )
 .about("The folder that `assay dataset prepare` wrote.")
 .example("\"/var/lib/assay/datasets/nas\"");
 
-const CONTENT_DIRS: Key = Key::new("challenge.nas.content_dirs", Kind::List, Default::Value(""))
+const CONTENT_DIRS: Key = Key::new("challenge.nas.content_dirs", Kind::Paths, Default::Value(""))
     .about(
         "Folders searched for `<content digest>.zip` before a submission is fetched from its \
          location.",

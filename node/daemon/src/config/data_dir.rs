@@ -8,7 +8,7 @@ use super::Section;
 
 const DATA_DIR: Key = Key::new(
     "data_dir",
-    Kind::Text,
+    Kind::Path,
     Default::Derived("`$XDG_DATA_HOME/assay`, else `~/.local/share/assay`"),
 )
 .about(

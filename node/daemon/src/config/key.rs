@@ -25,14 +25,18 @@ pub struct Key {
 /// What a value looks like; decides how a variable's or a flag's text is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Any text: names, paths, addresses.
+    /// Any text: names, addresses.
     Text,
+    /// A path; what is relative starts at the working directory, `~/` at the home.
+    Path,
     /// A whole number.
     Integer,
     /// `true` or `false`.
     Boolean,
     /// A list of texts; in variables and flags separated by commas.
     List,
+    /// A list of paths, written like one of texts.
+    Paths,
     /// A table from text to text; in variables and flags `name=value,name=value`.
     Map,
 }

@@ -139,15 +139,15 @@ pub(super) fn own_variables(surroundings: &Surroundings) -> Vec<Setting> {
 
 /// Reads `text` as the key's kind wants it. What does not fit stays text, and the section that
 /// owns the key says what is wrong with it.
-fn settings_of(path: &str, text: &str, origin: &Origin) -> Vec<Setting> {
+pub(super) fn settings_of(path: &str, text: &str, origin: &Origin) -> Vec<Setting> {
     let kind = super::keys().find(|key| key.path == path).map_or(Kind::Text, |key| key.kind);
     let parts: Vec<String> = path.split('.').map(str::to_owned).collect();
     let one = |value: Value| vec![Setting { path: parts.clone(), value, origin: origin.clone() }];
     match kind {
-        Kind::Text => one(Value::from(text)),
+        Kind::Text | Kind::Path => one(Value::from(text)),
         Kind::Integer => one(text.parse::<i64>().map_or_else(|_| Value::from(text), Value::from)),
         Kind::Boolean => one(text.parse::<bool>().map_or_else(|_| Value::from(text), Value::from)),
-        Kind::List => one(Value::from(items(text).collect::<Vec<_>>())),
+        Kind::List | Kind::Paths => one(Value::from(items(text).collect::<Vec<_>>())),
         Kind::Map => {
             let entries: Option<Vec<_>> = items(text).map(|item| item.split_once('=')).collect();
             let Some(entries) = entries else { return one(Value::from(text)) };
@@ -176,6 +176,16 @@ pub(super) fn find_file(named: Option<&Path>, surroundings: &Surroundings) -> Op
     [surroundings.working_dir.join(FILE_NAME), surroundings.config_home().join(FILE_NAME)]
         .into_iter()
         .find(|path| path.is_file())
+}
+
+/// Where a new file goes: to the one named by flag or variable, else to the user's.
+#[must_use]
+pub fn file_to_write(named: Option<&Path>, surroundings: &Surroundings) -> PathBuf {
+    let named = named
+        .map(Path::to_path_buf)
+        .or_else(|| surroundings.variable(FILE_VARIABLE).map(PathBuf::from))
+        .unwrap_or_else(|| surroundings.config_home().join(FILE_NAME));
+    surroundings.working_dir.join(named)
 }
 
 /// Settings from a file, each with its line.
@@ -257,7 +267,7 @@ fn collect_lines(
 }
 
 /// What the parser says, with the line.
-fn toml_problem(error: &toml_edit::TomlError, text: &str) -> String {
+pub(super) fn toml_problem(error: &toml_edit::TomlError, text: &str) -> String {
     let before = error.span().and_then(|span| text.get(..span.start));
     let line = before.map_or(1, |before| before.matches('\n').count() + 1);
     format!("line {line}: {}", one_line(error.message()))

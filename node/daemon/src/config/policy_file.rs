@@ -13,6 +13,7 @@ use figment::Figment;
 use node_core::policy::{Policy, PolicyRefused};
 use serde_json::Value;
 
+use super::layer::toml_problem;
 use crate::failure::Failure;
 
 /// Bytes of such a file; all numbers of a policy are a hundredth of that.
@@ -133,6 +134,9 @@ impl Problem {
 }
 
 fn merged(text: &str, base: &Policy, taken: &[&str]) -> Result<Policy, Problem> {
+    // Its message is a drawing of several lines otherwise.
+    toml_edit::ImDocument::parse(text)
+        .map_err(|error| Problem::NotToml(toml_problem(&error, text)))?;
     let changes: Value = Figment::from(Toml::string(text))
         .extract()
         .map_err(|error| Problem::NotToml(error.to_string()))?;
@@ -223,7 +227,9 @@ mod tests {
     #[test]
     fn each_mistake_is_named() {
         let named = |rest: &str| problem(&format!("name = \"mine\"\n{rest}"));
-        assert!(problem("name = ").contains("`p.toml` is no TOML"), "{}", problem("name = "));
+        let no_toml = problem("name = ");
+        assert!(no_toml.contains("`p.toml` is no TOML: line 1: "), "{no_toml}");
+        assert!(!no_toml.contains('\n'), "{no_toml}");
         let unknown = named("[run]\ndevices = 2\n");
         assert!(unknown.contains("sets `run.devices`, which no policy has"), "{unknown}");
         let unknown = named("[[scoring.funnel.tiers]]\nseed = 2\n");

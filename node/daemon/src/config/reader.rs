@@ -147,10 +147,12 @@ pub(super) fn integer(least: u64, most: u64) -> impl Fn(&Value) -> Result<u64, C
         let unsigned = value.to_u128().and_then(|number| u64::try_from(number).ok());
         let number = unsigned.or_else(signed);
         number.filter(|number| (least..=most).contains(number)).ok_or_else(|| {
-            Complaint::new(
-                format!("not a whole number from {least} to {most}"),
-                "write the digits alone, without quotes, unit or separators",
-            )
+            let hint = if matches!(value, Value::Num(..)) {
+                "take one within these limits"
+            } else {
+                "write the digits alone, without quotes, unit or separators"
+            };
+            Complaint::new(format!("not a whole number from {least} to {most}"), hint)
         })
     }
 }
@@ -211,7 +213,12 @@ pub(super) fn texts(value: &Value) -> Result<Vec<String>, Complaint> {
 
 /// A path, made absolute.
 pub(super) fn path(value: &Value, surroundings: &Surroundings) -> Result<PathBuf, Complaint> {
-    Ok(surroundings.absolute(&text(value)?))
+    let given = text(value)?;
+    if given.contains('\0') {
+        let hint = "write the path without it: `\\u0000` stands for one";
+        return Err(Complaint::new("it holds a NUL, which no path can", hint));
+    }
+    Ok(surroundings.absolute(&given))
 }
 
 /// One of some words.
@@ -244,6 +251,8 @@ mod tests {
     fn an_integer_outside_its_range_is_refused_with_the_range() {
         let error = integer(1, 9)(&Value::from(10)).unwrap_err();
         assert_eq!(error.problem, "not a whole number from 1 to 9");
+        assert_eq!(error.hint, "take one within these limits");
+        assert!(integer(1, 9)(&Value::from("ten")).unwrap_err().hint.contains("digits"));
         assert_eq!(integer(1, 9)(&Value::from(9)), Ok(9));
         assert!(integer(0, 9)(&Value::from(-1)).is_err());
     }

@@ -59,19 +59,24 @@ fn key_reference(key: &Key) -> String {
 fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::Text => "text",
+        Kind::Path => "path",
         Kind::Integer => "whole number",
         Kind::Boolean => "`true` or `false`",
         Kind::List => "list of texts",
+        Kind::Paths => "list of paths",
         Kind::Map => "table of texts",
     }
 }
 
-fn default(key: &Key) -> String {
+/// What holds when nobody sets the key, in words.
+pub(super) fn default(key: &Key) -> String {
     match key.default {
         Default::Required => "none; it has to be set".to_owned(),
         Default::Unset => "not set".to_owned(),
-        Default::Value("") if key.kind == Kind::List => "`[]`".to_owned(),
-        Default::Value(text) if key.kind == Kind::Text => format!("`\"{text}\"`"),
+        Default::Value("") if matches!(key.kind, Kind::List | Kind::Paths) => "`[]`".to_owned(),
+        Default::Value(text) if matches!(key.kind, Kind::Text | Kind::Path) => {
+            format!("`\"{text}\"`")
+        }
         Default::Value(text) => format!("`{text}`"),
         Default::Derived(words) => words.to_owned(),
     }

@@ -28,7 +28,7 @@ const MODE: Key = Key::new("review.mode", Kind::Text, Default::Value("advise"))
     )
     .example("\"gate\"");
 
-const API_KEY_FILE: Key = Key::new("review.api_key_file", Kind::Text, Default::Unset)
+const API_KEY_FILE: Key = Key::new("review.api_key_file", Kind::Path, Default::Unset)
     .about("File with the key that is sent as `Authorization: Bearer`.")
     .example("\"/etc/assay/review.key\"");
 

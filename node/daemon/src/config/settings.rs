@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use figment::value::Value;
 use figment::Figment;
 use serde::Serialize;
 
@@ -44,8 +45,18 @@ impl Settings {
     /// Reads all sources. Never fails: what is wrong is kept and comes out of [`Self::config`].
     #[must_use]
     pub fn load(file: Option<&Path>, flags: &[FlagValue], surroundings: Surroundings) -> Self {
-        let mut errors = Vec::new();
         let file = layer::find_file(file, &surroundings);
+        Self::merge(file, flags, surroundings)
+    }
+
+    /// Like [`Self::load`], and no file is read: what holds before one is written.
+    #[must_use]
+    pub fn without_file(flags: &[FlagValue], surroundings: Surroundings) -> Self {
+        Self::merge(None, flags, surroundings)
+    }
+
+    fn merge(file: Option<PathBuf>, flags: &[FlagValue], surroundings: Surroundings) -> Self {
+        let mut errors = Vec::new();
         let from_file = file.as_deref().map(layer::file).transpose();
         let is_file_unread = from_file.is_err();
         let from_file = from_file.unwrap_or_else(|error| {
@@ -152,6 +163,18 @@ impl Settings {
         Shown { key: key.path.to_owned(), value, origin }
     }
 
+    /// What was set for a key, and where; `None` if the default holds.
+    pub(super) fn chosen(&self, key: &Key) -> Option<(Value, Origin)> {
+        let origin = match key.kind {
+            Kind::Map => self.origin_of_entries(key),
+            Kind::Text | Kind::Path | Kind::Integer | Kind::Boolean | Kind::List | Kind::Paths => {
+                self.origins.get(key.path).cloned().unwrap_or(Origin::Default)
+            }
+        };
+        let value = self.figment.find_value(key.path).ok()?;
+        (origin.rank() > 0).then_some((value, origin))
+    }
+
     /// The strongest origin among a table's entries.
     fn origin_of_entries(&self, key: &Key) -> Origin {
         let entries = self.origins.iter().filter(|(path, _)| key.covers(path));
@@ -178,7 +201,9 @@ fn unknown_key(setting: &Setting) -> ConfigError {
     let path = setting.name();
     let hint = match layer::nearest_key(&path) {
         Some(key) => format!("did you mean `{}`?", key.path),
-        None => "`assay config show` lists every key".to_owned(),
+        None => {
+            elsewhere(&path).unwrap_or_else(|| "`assay config show` lists every key".to_owned())
+        }
     };
     ConfigError {
         value: Some(text::show(&path, &setting.value)),
@@ -187,6 +212,27 @@ fn unknown_key(setting: &Setting) -> ConfigError {
         problem: "no such key".to_owned(),
         hint: Some(hint),
     }
+}
+
+/// What a key was probably meant to be that is none, and near none: a section, or the last part of
+/// keys in other sections.
+fn elsewhere(path: &str) -> Option<String> {
+    if let Some(first) = super::keys().find(|key| belongs_to(key, path)) {
+        let hint = format!("it is a section: name a key of it, `{}` for example", first.path);
+        return Some(hint);
+    }
+    let last = path.rsplit('.').next().unwrap_or(path);
+    let has_name = |key: &&Key| key.path.rsplit('.').next() == Some(last);
+    let keys = super::keys().filter(has_name).map(|key| format!("`{}`", key.path));
+    let keys: Vec<String> = keys.take(MEANT_MAX).collect();
+    (!keys.is_empty()).then(|| format!("did you mean {}?", keys.join(" or ")))
+}
+
+/// Keys named at most that one may have been meant to be.
+const MEANT_MAX: usize = 3;
+
+fn belongs_to(key: &Key, section: &str) -> bool {
+    key.path.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'))
 }
 
 /// What is said about a key that has to be set and is not.

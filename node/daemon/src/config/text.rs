@@ -18,8 +18,18 @@ pub(super) fn show(path: &str, value: &Value) -> String {
 }
 
 fn show_value(value: &Value) -> String {
+    written(value, &hide_credentials)
+}
+
+/// `value` as it has to stand in a file to be read again, credentials and all. Not for people.
+pub(super) fn whole(value: &Value) -> String {
+    written(value, &str::to_owned)
+}
+
+/// - `said`: what of a text is written.
+fn written(value: &Value, said: &dyn Fn(&str) -> String) -> String {
     match value {
-        Value::String(_, text) => quote(&hide_credentials(text)),
+        Value::String(_, text) => quote(&said(text)),
         Value::Char(_, letter) => quote(&letter.to_string()),
         Value::Bool(_, truth) => truth.to_string(),
         Value::Num(_, number) => number
@@ -30,15 +40,33 @@ fn show_value(value: &Value) -> String {
             .unwrap_or_default(),
         Value::Empty(..) => "(nothing)".to_owned(),
         Value::Array(_, values) => {
-            format!("[{}]", values.iter().map(show_value).collect::<Vec<_>>().join(", "))
+            let values = values.iter().map(|value| written(value, said));
+            format!("[{}]", values.collect::<Vec<_>>().join(", "))
         }
         Value::Dict(_, entries) => {
             let entries = entries.iter().map(|(name, value)| {
-                let value = show_value(value);
-                format!("{} = {value}", bare_or_quoted(name))
+                format!("{} = {}", bare_or_quoted(name), written(value, said))
             });
             format!("{{ {} }}", entries.collect::<Vec<_>>().join(", "))
         }
+    }
+}
+
+/// Whether a value has a user, a password or a key in one of its URLs, as far as that can be told:
+/// of the chain's endpoints, whose providers put keys into path and query, any of these counts.
+pub(super) fn holds_credentials(path: &str, value: &Value) -> bool {
+    let is_secret = |text: &str| match path {
+        "chain.network" | "chain.endpoints" => hide_credentials(text) != text,
+        _ => text.parse::<reqwest::Url>().is_ok_and(|url| {
+            let has_user = !url.username().is_empty();
+            has_user || url.password().is_some() || url.query().is_some()
+        }),
+    };
+    match value {
+        Value::String(_, text) => is_secret(text),
+        Value::Array(_, values) => values.iter().any(|value| holds_credentials(path, value)),
+        Value::Dict(_, entries) => entries.values().any(|value| holds_credentials(path, value)),
+        Value::Char(..) | Value::Bool(..) | Value::Num(..) | Value::Empty(..) => false,
     }
 }
 
@@ -136,6 +164,20 @@ mod tests {
     fn an_unknown_key_that_sounds_secret_never_shows_its_value() {
         assert_eq!(show("wallet.password", &Value::from("hunter2")), "(hidden)");
         assert_eq!(show("wallet.name", &Value::from("default")), "\"default\"");
+    }
+
+    #[test]
+    fn a_file_gets_values_whole_and_is_told_of_those_that_hold_a_key() {
+        let url = Value::from("https://llm.example/v1/chat");
+        assert_eq!(whole(&url), "\"https://llm.example/v1/chat\"");
+        assert!(!holds_credentials("review.endpoint", &url));
+        for secret in ["https://me:word@llm.example", "https://llm.example/v1?key=0123"] {
+            assert!(holds_credentials("review.endpoint", &Value::from(secret)), "{secret}");
+        }
+        let keyed = Value::from(vec!["ws://127.0.0.1:9944", "wss://node.example/v1/0123abc"]);
+        assert!(holds_credentials("chain.endpoints", &keyed));
+        let plain = Value::from(vec!["ws://127.0.0.1:9944", "wss://node.example:443/"]);
+        assert!(!holds_credentials("chain.endpoints", &plain));
     }
 
     #[test]

@@ -12,6 +12,9 @@ use super::passwords::{PasswordVariables, PASSWORD_FILE_VARIABLE};
 use super::reader::{integer, path, text, Complaint, Reader};
 use super::Section;
 
+/// The variable in which systemd names the folder of a service's credentials.
+const CREDENTIALS_VARIABLE: &str = "CREDENTIALS_DIRECTORY";
+
 const NAME: Key = Key::new("wallet.name", Kind::Text, Default::Value("default"))
     .about("The wallet's folder under `wallet.path`.")
     .example("\"validator\"")
@@ -27,16 +30,17 @@ const HOTKEY: Key = Key::new("wallet.hotkey", Kind::Text, Default::Value("defaul
     .flag("--wallet.hotkey")
     .bittensor("BT_WALLET_HOTKEY");
 
-const PATH: Key = Key::new("wallet.path", Kind::Text, Default::Value("~/.bittensor/wallets"))
+const PATH: Key = Key::new("wallet.path", Kind::Path, Default::Value("~/.bittensor/wallets"))
     .about("The folder of all wallets.")
     .example("\"/etc/assay/wallets\"")
     .flag("--wallet.path")
     .bittensor("BT_WALLET_PATH");
 
-const PASSWORD_FILE: Key = Key::new("wallet.password_file", Kind::Text, Default::Unset)
+const PASSWORD_FILE: Key = Key::new("wallet.password_file", Kind::Path, Default::Unset)
     .about(
         "A file whose first line is the hotkey's password, if the hotkey is encrypted. Only its \
-         owner may read it (mode 600). Without it the password is taken from \
+         owner may read it (mode 600); a credential that systemd hands over (mode 440 of root, in \
+         `$CREDENTIALS_DIRECTORY`) is taken too. Without it the password is taken from \
          `wallet.password_fd`, from Bittensor's variables `BT_PW_<PATH>`, `BT_WALLET_PASSWORD` \
          and `BT_WALLET_PASSWORD_FILE` in this order, and at last from the terminal.",
     )
@@ -82,6 +86,8 @@ pub struct PasswordSources {
     pub variables: PasswordVariables,
     /// The file that Bittensor's variable names.
     pub bittensor_file: Option<PathBuf>,
+    /// Where systemd put the service's credentials.
+    pub credentials: Option<PathBuf>,
 }
 
 impl Wallet {
@@ -107,6 +113,7 @@ impl Wallet {
             own_variables: own_variables.to_vec(),
             variables: surroundings.passwords.clone(),
             bittensor_file: bittensor_file.map(|path| surroundings.absolute(path)),
+            credentials: surroundings.variable(CREDENTIALS_VARIABLE).map(PathBuf::from),
         };
         Some(Self { name, hotkey, path, password })
     }
@@ -139,7 +146,14 @@ fn descriptor(value: &Value) -> Result<u32, Complaint> {
 fn file_name(value: &Value) -> Result<String, Complaint> {
     let name = text(value)?;
     if name.contains(['/', '\0']) || name == "." || name == ".." {
-        return Err(Complaint::new("a path, not a name", "set `wallet.path` to another folder"));
+        return Err(Complaint::new(
+            "a path, not a name",
+            "write the name alone: the file is `<path>/<name>/hotkeys/<hotkey>`",
+        ));
+    }
+    if name.contains(char::is_control) {
+        let hint = "write the name alone, as `btcli wallet list` shows it";
+        return Err(Complaint::new("it holds a control character", hint));
     }
     Ok(name)
 }

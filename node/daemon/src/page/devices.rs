@@ -99,7 +99,7 @@ fn facts(device: &DeviceStatus) -> Vec<Fact> {
     facts.push(Fact::said("Memory", memory));
     facts.extend(device.gone_since.map(|at| Fact::said("Gone since", date_time(at))));
     let obstacle = device.obstacle.clone();
-    facts.extend(obstacle.map(|why| Fact::said("No further run, since", why)));
+    facts.extend(obstacle.map(|why| Fact::said("Why it takes no run", why)));
     if let Some(gap) = device.idle_gap {
         let said = format!(
             "{} the last time, {} in the median, {} at the 95th percentile of {}",

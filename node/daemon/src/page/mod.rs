@@ -52,7 +52,7 @@ use self::history::History;
 use crate::api;
 use crate::status::StatusReport;
 
-pub(crate) use routes::routes;
+pub(crate) use routes::{guarded, routes};
 
 /// What the pages are made of.
 #[derive(Clone, Debug)]

@@ -39,6 +39,12 @@ pub(crate) fn routes(state: PageState) -> Router {
         .with_state(state)
 }
 
+/// Lets requests to any of these routes pass only under this machine's own names, where only this
+/// machine asks: what pages show is in `/status` too.
+pub(crate) fn guarded(routes: Router, state: PageState) -> Router {
+    routes.layer(from_fn_with_state(state, guard::only_by_address))
+}
+
 impl PageState {
     /// The latest report, and the time.
     fn now(&self) -> (StatusReport, UnixMs) {

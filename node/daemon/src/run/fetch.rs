@@ -232,7 +232,7 @@ impl Tried {
     }
 }
 
-/// Who gave bytes: about those that break a rule, and so have no digest, the operator's word counts.
+/// Who gave bytes: about those that break a rule, and have no digest, the operator's word counts.
 #[derive(Clone, Copy, Debug)]
 enum Source {
     /// The operator's directory.

@@ -22,6 +22,7 @@ pub(crate) mod identity;
 mod keep;
 mod perform;
 mod published;
+pub(crate) mod refused;
 mod report;
 mod service;
 mod start;
@@ -44,6 +45,7 @@ pub(crate) use report::{attempt_status, mode_name};
 ///
 /// A [`Failure`] if it cannot start, or if a decision cannot be made durable.
 pub fn run(config: Config) -> Result<ExitReason, Failure> {
+    start::check(&config)?;
     // Before there are signal handlers and other threads: it may ask for a password, and takes
     // seconds and half a gibibyte if the file is encrypted.
     let keypair = start::open_key(&config)?;

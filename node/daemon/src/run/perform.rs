@@ -186,7 +186,7 @@ impl Performer {
                 };
                 tokio::select! {
                     // Another's architecture may have to be fetched, which takes its time.
-                    Ok(ending) = &mut stopped => (ending, None),
+                    asked = &mut stopped => (asked.unwrap_or(Ending::Stopped), None),
                     archives = archives => {
                         evaluator.run(spec, archives, stopped, progress, started).await
                     }

@@ -234,6 +234,7 @@ fn is_standing(not_safe: &NotSafe) -> bool {
         NotSafe::AlreadyIntended { .. }
         | NotSafe::RegisteredAnew { .. }
         | NotSafe::Settling { .. }
+        | NotSafe::Restored { .. }
         | NotSafe::UnexplainedUpdate { .. }
         | NotSafe::OlderSignatureLive { .. }
         | NotSafe::RateLimited { .. }

@@ -1,9 +1,10 @@
 //! Tells the service manager how the node is: that it is ready, that its loop lives, that it stops,
 //! and one line for `systemctl status`. systemd's protocol; nothing where nobody listens.
 //!
-//! A start and a stop take as long as they take: the chain may be away for hours, and a run may need
-//! its grace. So the manager is asked for more time as long as the node is on its way, and may have
-//! short limits for one that hangs.
+//! A start and a stop take as long as they take: the chain may be away for hours, and a run may
+//! need its grace. So the manager is asked for more time as long as the node is on its way, and may
+//! have short limits for one that hangs. It has started once its loop lives and knows a block: what
+//! else keeps it from its work is in the line, and no reason for a start to be waited for.
 
 use std::time::Duration;
 
@@ -13,20 +14,24 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::clock::unix_now;
-use crate::status::{StatusReport, STALE_MS};
+use crate::status::StatusReport;
 
 /// Time between two messages. Lower: messages without news. Higher: a watchdog of a few seconds
 /// takes a living node for a dead one.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
-/// How much more time is asked for with each message. Higher: a node that hangs on its way is
+/// Age of a report at which the loop does not count as alive. It reports every second. Lower: a
+/// slow disk looks like a hanging node. Higher: one that hangs is ended later.
+const ALIVE_MS: u64 = 30_000;
+
+/// How much more time is asked for with each message. Higher: a node that hangs while it stops is
 /// ended later.
 const MORE_TIME: Duration = Duration::from_secs(30);
 
 /// What the manager was told.
 #[derive(Debug, Default)]
 struct Told {
-    ready: bool,
+    started: bool,
     stopping: bool,
     line: String,
 }
@@ -34,8 +39,8 @@ struct Told {
 /// What there is to tell.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct News {
-    /// It does its work for the first time.
-    ready: bool,
+    /// It has started.
+    started: bool,
     /// It was asked to stop.
     stopping: bool,
     /// Its loop lives.
@@ -54,32 +59,33 @@ pub(super) async fn tell_manager(mut reports: watch::Receiver<StatusReport>) {
     let mut ticks = tokio::time::interval(TELL_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told = Told::default();
+    let mut has_failed = false;
     while reports.has_changed().is_ok() {
         ticks.tick().await;
         let news = told.news(&reports.borrow_and_update(), unix_now());
-        if let Err(error) = send(&news) {
+        let sent = send(&news);
+        if let (Err(error), false) = (&sent, has_failed) {
             tracing::warn!(%error, "the service manager cannot be told how the node is");
-            return;
         }
+        has_failed = sent.is_err();
     }
 }
 
 impl Told {
     fn news(&mut self, report: &StatusReport, now: UnixMs) -> News {
-        let is_alive = report.age_ms(now) <= STALE_MS;
-        let is_ready = report.readiness_at(now).ready;
+        let is_alive = report.age_ms(now) <= ALIVE_MS;
+        let has_started = self.started || (is_alive && report.chain.is_some());
         let is_stopping = report.node.is_stopping;
         let line = line(report, now);
         let news = News {
-            ready: is_ready && !self.ready,
+            started: has_started && !self.started,
             stopping: is_stopping && !self.stopping,
-            // Before it is ready nobody watches; what hangs on its way out is not alive either.
-            alive: is_alive && (self.ready || is_ready),
-            more_time: is_stopping && is_alive || !(self.ready || is_ready),
+            // Before it has started nobody watches; what hangs on its way out is not alive either.
+            alive: is_alive && has_started,
+            more_time: is_stopping && is_alive || !has_started,
             line: (line != self.line).then(|| line.clone()),
         };
-        *self =
-            Self { ready: self.ready || is_ready, stopping: self.stopping || is_stopping, line };
+        *self = Self { started: has_started, stopping: self.stopping || is_stopping, line };
         news
     }
 }
@@ -99,7 +105,7 @@ fn line(report: &StatusReport, now: UnixMs) -> String {
 fn send(news: &News) -> std::io::Result<()> {
     let more_us = u32::try_from(MORE_TIME.as_micros()).unwrap_or(u32::MAX);
     let states: Vec<NotifyState<'_>> = [
-        news.ready.then_some(NotifyState::Ready),
+        news.started.then_some(NotifyState::Ready),
         news.stopping.then_some(NotifyState::Stopping),
         news.alive.then_some(NotifyState::Watchdog),
         news.more_time.then_some(NotifyState::ExtendTimeoutUsec(more_us)),
@@ -120,21 +126,21 @@ mod tests {
     use crate::status::sample;
 
     #[test]
-    fn a_manager_is_told_once_that_a_node_is_ready_and_with_every_look_that_it_lives() {
+    fn a_manager_is_told_once_that_a_node_has_started_and_with_every_look_that_it_lives() {
         let mut told = Told::default();
         let starting = sample::starting();
         let news = told.news(&starting, starting.as_of);
-        assert!(news.more_time && !news.ready && !news.alive, "{news:?}");
+        assert!(news.more_time && !news.started && !news.alive, "{news:?}");
         assert!(news.line.is_some_and(|line| line.starts_with("degraded: ")));
         assert_eq!(told.news(&starting, starting.as_of).line, None, "said once");
 
         let mut report = sample::healthy();
         let news = told.news(&report, report.as_of);
-        assert!(news.ready && news.alive && !news.more_time, "{news:?}");
+        assert!(news.started && news.alive && !news.more_time, "{news:?}");
         assert_eq!(news.line.as_deref(), Some("healthy, epoch 13367 landed"));
         let again = told.news(&report, report.as_of);
         assert_eq!(again, News { alive: true, ..News::default() });
-        let hangs = UnixMs(report.as_of.0 + STALE_MS + 1);
+        let hangs = UnixMs(report.as_of.0 + ALIVE_MS + 1);
         assert!(!told.news(&report, hangs).alive, "the watchdog bites");
 
         report.node.is_stopping = true;
@@ -146,13 +152,11 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_was_ready_and_is_not_now_stays_watched() {
+    fn a_node_that_follows_the_chain_has_started_though_something_keeps_it_from_its_work() {
         let mut told = Told::default();
-        let report = sample::healthy();
-        told.news(&report, report.as_of);
         let degraded = sample::degraded();
         let news = told.news(&degraded, degraded.as_of);
-        assert!(news.alive && !news.more_time && !news.ready, "{news:?}");
+        assert!(news.started && news.alive && !news.more_time, "{news:?}");
         assert!(news.line.is_some_and(|line| line.starts_with("degraded: ")));
     }
 }

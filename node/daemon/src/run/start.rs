@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +23,7 @@ use node_peer::{
     PeerDirectory, PeerServer, ServerParts, SystemClock,
 };
 use node_runner::{Engine, EngineConfig, Leftover};
-use node_store::{Loaded, OpenError, Store};
+use node_store::{Loaded, Store};
 use tokio::sync::{mpsc, watch, Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +41,7 @@ use super::identity::{claim, instance, Identity};
 use super::keep::{KeeperThread, Leases, RealDoors};
 use super::perform::Performer;
 use super::published::{keep_read, Certificates};
+use super::refused;
 use super::report::{mode_name, starting, Reporter};
 use super::service::tell_manager;
 use super::stop::{listen, Stopping};
@@ -69,6 +71,26 @@ const RUN_SOCKET_CHARS: usize = 1 + 8 + 11;
 /// How long the last snapshot, and the last answers of the admin listener, may take.
 const FACES_WAIT: Duration = Duration::from_secs(3);
 
+/// Refuses what can be told to be wrong before anything is touched: rules from a file, and a data
+/// directory too deep down for sockets in it.
+pub(crate) fn check(config: &Config) -> Result<(), Failure> {
+    config.challenge.nas.rules()?;
+    runs_dir(config).map(drop)
+}
+
+/// Where runs have their files and sockets.
+fn runs_dir(config: &Config) -> Result<PathBuf, Failure> {
+    let runs_dir = config.data_dir.path().join("runs");
+    // A socket's address has room for 108 bytes, the last one a zero.
+    let room = SOCKET_PATH_MAX.saturating_sub(RUN_SOCKET_CHARS);
+    if runs_dir.as_os_str().len() > room {
+        let problem = format!("the path `{}` is too long for sockets in it", runs_dir.display());
+        return Err(Failure::bad_configuration(problem)
+            .hint(format!("set a `data_dir` that makes it at most {room} bytes long")));
+    }
+    Ok(runs_dir)
+}
+
 /// Starts the node with its key, lives, and tidies up.
 pub(crate) async fn live(config: Config, keypair: Keypair) -> Result<ExitReason, Failure> {
     let mut signals = listen().map_err(Failure::unexpected)?;
@@ -77,7 +99,7 @@ pub(crate) async fn live(config: Config, keypair: Keypair) -> Result<ExitReason,
     let store = Arc::new(store);
     let (operator, operators) = mpsc::channel(OPERATOR_CALLS_QUEUED_MAX);
     let (calls, readers) = mpsc::channel(api::CALLS_QUEUED_MAX);
-    let faces = Faces::open(&config, &keypair, operator, calls).await?;
+    let faces = Faces::open(&config, &keypair, &store, operator, calls).await?;
     let prepared = tokio::select! {
         prepared = prepare(&config, &keypair) => prepared.map(Some),
         // Nothing has begun yet that would have to be finished.
@@ -113,6 +135,7 @@ impl Faces {
     async fn open(
         config: &Config,
         keypair: &Keypair,
+        store: &Arc<Store>,
         operator: mpsc::Sender<OperatorCall>,
         calls: mpsc::Sender<api::Call>,
     ) -> Result<Self, Failure> {
@@ -122,8 +145,9 @@ impl Faces {
             watch::channel(starting(keypair.public(), config.chain.netuid, &config.weights.mode));
         let admin = Admin::bind(config.admin.listen, config.data_dir.admin_address_file())
             .await
-            .map_err(|error| Failure::unavailable(error).hint("set another `admin.listen`"))?
-            .asking(calls.clone());
+            .map_err(refused::admin)?
+            .asking(calls.clone())
+            .keeping(Arc::clone(store), config.data_dir.path().to_owned());
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             hotkey = %keypair.public(),
@@ -169,12 +193,7 @@ async fn prepare(config: &Config, keypair: &Keypair) -> Result<Prepared, Failure
         netuid: config.chain.netuid,
         genesis: client.genesis(),
     };
-    claim(config.data_dir.path(), own).map_err(|error| {
-        Failure::unavailable(error).hint(
-            "set another `data_dir`, one per hotkey, subnet and chain; whose this one is stands \
-             in its `identity.json`",
-        )
-    })?;
+    claim(config.data_dir.path(), own).map_err(refused::identity)?;
     Ok(Prepared { gates: Arc::new(gates), host, client, own })
 }
 
@@ -214,15 +233,7 @@ pub(crate) fn open_key(config: &Config) -> Result<Keypair, Failure> {
 }
 
 fn open_store(config: &Config) -> Result<(Store, Loaded), Failure> {
-    let opened = Store::open(config.data_dir.path());
-    let (store, loaded) = opened.map_err(|error| {
-        let hint = match &error {
-            OpenError::Locked { .. } => "another `assay run` uses this `data_dir`; stop it first",
-            OpenError::Journal { source } => source.next_step(),
-            _ => "`data_dir` must be a directory that this user can write",
-        };
-        Failure::unavailable(error).hint(hint)
-    })?;
+    let (store, loaded) = Store::open(config.data_dir.path()).map_err(refused::store)?;
     if let Some(rebuilt) = &loaded.rebuilt {
         let moved_to = rebuilt.moved_to.display().to_string();
         tracing::error!(reason = rebuilt.reason, moved_to, "the store was damaged: starting anew");
@@ -260,7 +271,7 @@ struct Host {
 
 async fn prepare_host(config: &Config, policy: &Policy) -> Result<Host, Failure> {
     let dataset = open_dataset(config, policy).await?;
-    let node = instance(config.data_dir.path()).map_err(Failure::unavailable)?;
+    let node = instance(config.data_dir.path()).map_err(refused::identity)?;
     let engine = EngineConfig {
         host: config.engine.host.clone(),
         runtime: config.engine.runtime.clone(),
@@ -274,7 +285,7 @@ async fn prepare_host(config: &Config, policy: &Policy) -> Result<Host, Failure>
         tracing::warn!("{warning}");
     }
     let tag = &config.images.evaluator;
-    let image = engine.image(tag).await.map_err(Failure::unavailable)?.ok_or_else(|| {
+    let image = engine.image(tag).await.map_err(refused::image)?.ok_or_else(|| {
         Failure::unavailable(format!("the evaluator image `{tag}` is not on this host"))
             .hint("`scripts/images evaluator` builds and loads it; nothing is ever pulled")
     })?;
@@ -295,12 +306,12 @@ async fn open_dataset(config: &Config, policy: &Policy) -> Result<Dataset, Failu
 /// Containers of an earlier life. Those whose label cannot be read are removed at once.
 async fn find_leftovers(engine: &Engine) -> Result<BTreeMap<RunId, Leftover>, Failure> {
     let mut by_run = BTreeMap::new();
-    for leftover in engine.leftovers().await.map_err(Failure::unavailable)? {
+    for leftover in engine.leftovers().await.map_err(refused::leftovers)? {
         match leftover.run {
             Some(run) => {
                 by_run.insert(run, leftover);
             }
-            None => engine.remove_leftover(&leftover).await.map_err(Failure::unavailable)?,
+            None => engine.remove_leftover(&leftover).await.map_err(refused::leftovers)?,
         }
     }
     Ok(by_run)
@@ -440,6 +451,8 @@ impl Parts<'_> {
             ready: readiness(faces.reports.subscribe()),
         };
         let server = self.serve_peers(calls, &contents, &shown).await?;
+        // Before anything begins that would have to be ended: its address may be taken.
+        self.serve_public(faces).await?;
         let first = Event::Restarted(Box::new(Restarted {
             rows: self.loaded.rows.clone(),
             journal: self.loaded.journal.clone(),
@@ -488,7 +501,6 @@ impl Parts<'_> {
             certificates,
             halted: None,
         };
-        self.serve_public(faces).await?;
         let sources =
             Sources { events: event_source, peers: call_source, operator, readers, stop: signals };
         let stopping = Stopping::new(self.config.stop.grace);
@@ -502,8 +514,11 @@ impl Parts<'_> {
         peers: Arc<PeerClient>,
         leases: &Arc<Leases>,
     ) -> Result<Performer, Failure> {
-        let gpus = Gpus::start(&self.prepared.host.devices, events.clone())
-            .map_err(Failure::unavailable)?;
+        let gpus = Gpus::start(&self.prepared.host.devices, events.clone()).map_err(|error| {
+            let hint = "raise the limit on threads (`TasksMax`, `ulimit -u`), or set \
+                            `devices.gpus = \"off\"`";
+            Failure::unavailable(error).hint(hint)
+        })?;
         Ok(Performer {
             events: events.clone(),
             signer: Arc::clone(&self.keypair) as Arc<dyn HotkeySigner>,
@@ -520,8 +535,12 @@ impl Parts<'_> {
                 limits: self.prepared.gates.policy().archive.clone(),
                 own: self.prepared.own.hotkey,
                 web: Web { private_locations: self.config.challenge.nas.private_locations },
-                hugging_face: HuggingFace::at(&self.config.challenge.nas.hugging_face)
-                    .map_err(Failure::bad_configuration)?,
+                hugging_face: HuggingFace::at(&self.config.challenge.nas.hugging_face).map_err(
+                    |error| {
+                        Failure::bad_configuration(error)
+                            .hint("set another `challenge.nas.hugging_face`, or leave it out")
+                    },
+                )?,
                 at_once: Arc::new(Semaphore::new(FETCHES_MAX)),
             },
             evaluator: Arc::new(self.evaluator()?),
@@ -585,18 +604,15 @@ impl Parts<'_> {
     fn certificate(&self) -> Result<watch::Sender<NodeCertificate>, Failure> {
         let directory = self.config.data_dir.path();
         let opened = certificate::open(directory, &self.node_identity(), &self.keypair);
-        Ok(watch::Sender::new(opened.map_err(Failure::unavailable)?))
+        Ok(watch::Sender::new(opened.map_err(refused::certificate)?))
     }
 
     /// Starts the public interface, if there is to be one.
     async fn serve_public(&self, faces: &Faces) -> Result<(), Failure> {
-        let bound = Api::bind(&self.config.api).await.map_err(|error| {
-            Failure::unavailable(error)
-                .hint("set another `api.listen`, or another `api.token_file`")
-        })?;
+        let bound = Api::bind(&self.config.api).await.map_err(refused::public)?;
         let Some(bound) = bound else { return Ok(()) };
         let bytes_max = self.prepared.gates.policy().archive.packed_bytes_max;
-        let uploads = Uploads::open(self.uploads(), bytes_max).map_err(Failure::unavailable)?;
+        let uploads = Uploads::open(self.uploads(), bytes_max).map_err(refused::data_file)?;
         tracing::info!(address = %bound.address(), "the public interface listens");
         let (calls, gates) = (faces.calls.clone(), Arc::clone(&self.prepared.gates));
         let served = bound.serve(calls, uploads, gates, faces.stop.clone());
@@ -609,7 +625,7 @@ impl Parts<'_> {
     }
 
     /// Where miners' archives lie that nobody may have committed to yet.
-    fn uploads(&self) -> std::path::PathBuf {
+    fn uploads(&self) -> PathBuf {
         self.config.data_dir.path().join("uploads")
     }
 
@@ -620,7 +636,7 @@ impl Parts<'_> {
             dirs.chain([self.uploads()]).collect(),
             self.prepared.gates.policy().archive.packed_bytes_max,
         )
-        .map_err(Failure::unavailable)
+        .map_err(refused::data_file)
     }
 
     async fn serve_peers(
@@ -639,24 +655,14 @@ impl Parts<'_> {
             identity: self.node_identity(),
             clock: Arc::new(SystemClock),
         };
-        PeerServer::bind(self.config.peer.listen, parts)
-            .await
-            .map_err(|error| Failure::unavailable(error).hint("set another `peer.listen`"))
+        PeerServer::bind(self.config.peer.listen, parts).await.map_err(refused::peers)
     }
 
     fn evaluator(&self) -> Result<Evaluator, Failure> {
-        let runs_dir = self.config.data_dir.path().join("runs");
-        // A socket's address has room for 108 bytes, the last one a zero.
-        let room = SOCKET_PATH_MAX.saturating_sub(RUN_SOCKET_CHARS);
-        if runs_dir.as_os_str().len() > room {
-            let path = runs_dir.display();
-            let problem = format!("the path `{path}` is too long for sockets in it");
-            return Err(Failure::bad_configuration(problem)
-                .hint(format!("set a `data_dir` that makes it at most {room} bytes long")));
-        }
+        let runs_dir = runs_dir(self.config)?;
         // What is left in there belongs to runs that are over.
         if runs_dir.exists() {
-            std::fs::remove_dir_all(&runs_dir).map_err(Failure::unavailable)?;
+            std::fs::remove_dir_all(&runs_dir).map_err(refused::data_file)?;
         }
         Ok(Evaluator::new(EvaluatorParts {
             engine: self.prepared.host.engine.clone(),

@@ -125,7 +125,8 @@ fn with_reasons(mut report: StatusReport) -> StatusReport {
     report
 }
 
-/// What the chain says, then of our own key, of the gates, of the host, and last what it leads to on the disk.
+/// What the chain says, then of our own key, of the gates, of the host, and last what it leads to
+/// on the disk.
 fn all_checks(
     machine: &Machine,
     preflight: &Preflight,
@@ -461,6 +462,7 @@ fn peers(machine: &Machine, facts: &HostFacts) -> Vec<PeerStatus> {
                 endpoint: set.or_else(|| neuron.and_then(|neuron| neuron.axon)),
                 last_answer_at: state.last_answer(),
                 last_failure: state.last_failure().map(str::to_owned),
+                last_call_at: state.last_call(),
                 receipts_until: state.receipts_until(),
                 is_gone: machine.gone().any(|gone| gone == hotkey),
                 strikes: strikes(hotkey),

@@ -15,8 +15,8 @@ pub(super) fn host_check(lack: Option<&HostLack>) -> CheckStatus {
             let (since, every) = (date_time(lack.since), span(LACK_RETRY_MS));
             let (ending, next) = (&lack.ending, lack.ending.consequence());
             let text = format!(
-                "{ending} (found at {since}): {next}; no work is asked for, but for a try every \
-                 {every}"
+                "runs here end because {ending} (since {since}): {next}; no work is asked for, \
+                 but for one run every {every}"
             );
             (Level::Alarm, text)
         }
@@ -35,14 +35,14 @@ mod tests {
     fn what_a_host_lacks_is_an_alarm_with_its_time_and_what_to_do() {
         assert!(host_check(None).is(Level::Ok));
         let ending = Ending::DatasetMissing;
-        let (since, again_at) = (UnixMs(1_772_625_871_000), MonoMs(0));
-        let said = host_check(Some(&HostLack { ending, since, again_at }));
+        let (since, learnt_at, again_at) = (UnixMs(1_772_625_871_000), MonoMs(0), MonoMs(0));
+        let said = host_check(Some(&HostLack { ending, since, learnt_at, again_at }));
         assert!(said.is(Level::Alarm), "{said:?}");
         assert_eq!(
             said.text,
-            "the data set is not on this host, or was altered (found at 2026-03-04 12:04:31Z): \
-             given back and tried elsewhere; this node needs `challenge.nas.dataset`; no work is \
-             asked for, but for a try every 5 min 00 s"
+            "runs here end because the data set is not on this host, or was altered (since \
+             2026-03-04 12:04:31Z): given back and tried elsewhere; this node needs \
+             `challenge.nas.dataset`; no work is asked for, but for one run every 5 min 00 s"
         );
     }
 }

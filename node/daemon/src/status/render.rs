@@ -221,7 +221,12 @@ fn weights_lines(report: &StatusReport) -> Vec<(&'static str, String)> {
     };
     let mut lines = vec![("weights", landed)];
     if let Some(latest) = weights.latest.as_ref().filter(|latest| latest.state != "landed") {
-        lines.push(("", format!("epoch {} {}", grouped(latest.epoch.0), way(latest))));
+        let mut text = format!("epoch {} {}", grouped(latest.epoch.0), way(latest));
+        // Of a dry run that is all there is to see.
+        if latest.state == "abandoned" && latest.extrinsic_hash.is_none() {
+            text.push_str(&format!("; it was {}", vector(latest)));
+        }
+        lines.push(("", text));
     }
     if let Some(text) = report.watch.as_ref().and_then(since_update) {
         lines.push(("", text));
@@ -613,6 +618,20 @@ mod tests {
     fn a_node_before_its_first_block_has_no_tables() {
         let status = FoundStatus { report: sample::starting(), found: Found::Running };
         insta::assert_snapshot!(render(&status, now()));
+    }
+
+    #[test]
+    fn a_dry_run_shows_the_vector_that_was_not_signed() {
+        let mut report = sample::healthy();
+        let mut latest = report.weights.last_landed.take().unwrap();
+        latest.state = "abandoned".to_owned();
+        latest.stage = "abandoned".to_owned();
+        latest.reason = Some("dry run: nothing is signed".to_owned());
+        (latest.block, latest.extrinsic_hash) = (None, None);
+        report.weights.latest = Some(latest);
+        let text = render(&FoundStatus { report, found: Found::Running }, now());
+        let told = "abandoned: dry run: nothing is signed; it was 0=6553 1=13106";
+        assert!(text.contains(told), "{text}");
     }
 
     #[test]

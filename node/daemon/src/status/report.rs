@@ -449,6 +449,9 @@ pub struct PeerStatus {
     pub last_answer_at: Option<UnixMs>,
     /// Why it did not answer the last time, if it did not.
     pub last_failure: Option<String>,
+    /// When it last asked this node something: proof that others reach it.
+    #[serde(default)]
+    pub last_call_at: Option<UnixMs>,
     /// Sequence number of its last receipt known here.
     pub receipts_until: u64,
     /// Whether nothing was heard of it for so long that others take its place.

@@ -185,6 +185,7 @@ pub(crate) fn healthy() -> StatusReport {
             peer(2),
             PeerStatus {
                 last_answer_at: None,
+                last_call_at: None,
                 last_failure: Some("connection refused".to_owned()),
                 ..peer(3)
             },
@@ -503,6 +504,7 @@ fn peer(byte: u8) -> PeerStatus {
         endpoint: "10.0.0.7:8091".parse().ok(),
         last_answer_at: Some(UnixMs(AS_OF - 1_400)),
         last_failure: None,
+        last_call_at: Some(UnixMs(AS_OF - 2_100)),
         receipts_until: 7,
         is_gone: false,
         strikes: 0,

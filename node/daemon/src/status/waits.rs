@@ -119,8 +119,12 @@ impl WaitsFor {
             SubmissionStage::Admitted => Some(Self::of_evaluation(report, row)),
             SubmissionStage::Rejected | SubmissionStage::Failed | SubmissionStage::Disputed => None,
             SubmissionStage::Scored => {
-                let place = row.place.filter(|place| place.passage == Passage::Open);
-                place.map(|place| Self::Window { tier: place.tier })
+                let place = row.place.filter(|place| place.passage == Passage::Open)?;
+                // What it got before is not what it has to get now.
+                Some(match place.points {
+                    Some(_) => Self::Window { tier: place.tier },
+                    None => Self::of_evaluation(report, row),
+                })
             }
         }
     }
@@ -288,6 +292,12 @@ mod tests {
         let mut passing = bare(SubmissionStage::Scored);
         let (points, passage) = (Some(7), Passage::Open);
         passing.submissions[0].place = Some(PlaceStatus { tier: 2, points, passage });
+        let mut passed = evaluated(&["granted"]);
+        let row = &mut passed.submissions[0];
+        row.stage = SubmissionStage::Scored;
+        row.place = Some(PlaceStatus { tier: 2, points: None, passage });
+        let mut passed_and_lost = passed.clone();
+        passed_and_lost.evaluations[0].exhausted = vec![AssignmentId([8; 32])];
         let mut alone = bare(SubmissionStage::Admitted);
         alone.submissions[0].coordinator = None;
         vec![
@@ -302,6 +312,8 @@ mod tests {
             evaluated(&[]),
             alone,
             passing,
+            passed,
+            passed_and_lost,
         ]
     }
 

@@ -1,5 +1,6 @@
 //! The routes, a file each.
 
+mod backup;
 mod livez;
 mod metrics;
 mod operator;
@@ -8,6 +9,7 @@ mod readyz;
 mod reopen;
 mod resolve;
 mod status;
+mod verify;
 
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::HeaderValue;
@@ -27,17 +29,19 @@ pub(super) fn routes(state: AdminState, page: PageState) -> Router {
         .route("/leases/reopen", post(reopen::reopen))
         .route("/devices/order", post(order::order))
         .route("/submissions/resolve", post(resolve::resolve))
+        .route("/store/backup", post(backup::backup))
+        .route("/store/verify", post(verify::verify))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .route_layer(from_fn_with_state(state.clone(), operator::only_the_operator));
-    Router::new()
+    let routes = Router::new()
         .route("/livez", get(livez::livez))
         .route("/readyz", get(readyz::readyz))
         .route("/metrics", get(metrics::metrics))
         .route("/status", get(status::status))
         .merge(operator)
         .with_state(state.clone())
-        .merge(page::routes(page))
-        .layer(from_fn_with_state(state, name_instance))
+        .merge(page::routes(page.clone()));
+    page::guarded(routes, page).layer(from_fn_with_state(state, name_instance))
 }
 
 /// Puts the instance's name on every answer.

@@ -12,13 +12,15 @@ use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use tokio::signal::unix::{signal, SignalKind};
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 
 use self::app::{App, Next};
 use crate::config::DataDir;
 use crate::exit::ExitReason;
 use crate::failure::Failure;
-use crate::status::{find, unix_now};
+use crate::status::{find, unix_now, FoundStatus, NotFound};
 
 /// Time between two looks at the node.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -40,8 +42,17 @@ pub(super) fn is_possible() -> bool {
 ///
 /// A [`Failure`] if the terminal cannot be used.
 pub(super) async fn show(data_dir: &DataDir) -> Result<ExitReason, Failure> {
+    // Each ends a process without asking, which would leave the terminal as it is then.
+    let mut terminated = signal(SignalKind::terminate()).map_err(Failure::unexpected)?;
+    let mut hung_up = signal(SignalKind::hangup()).map_err(Failure::unexpected)?;
+    let mut interrupted = signal(SignalKind::interrupt()).map_err(Failure::unexpected)?;
     let mut terminal = ratatui::try_init().map_err(Failure::unexpected)?;
-    let shown = follow(&mut terminal, data_dir).await;
+    let shown = tokio::select! {
+        shown = follow(&mut terminal, data_dir) => shown,
+        _ = terminated.recv() => Ok(ExitReason::LeftAtOnce),
+        _ = hung_up.recv() => Ok(ExitReason::LeftAtOnce),
+        _ = interrupted.recv() => Ok(ExitReason::LeftAtOnce),
+    };
     ratatui::restore();
     shown
 }
@@ -51,12 +62,12 @@ async fn follow(
     data_dir: &DataDir,
 ) -> Result<ExitReason, Failure> {
     let mut keys = read_keys();
-    let mut ticks = tokio::time::interval(LOOK_EVERY);
+    let mut seen = look(data_dir.clone());
     let mut app = App::default();
     loop {
         let next = tokio::select! {
-            _ = ticks.tick() => {
-                app.seen(find(data_dir).await);
+            Some(found) = seen.recv() => {
+                app.seen(found);
                 Next::Stay
             }
             Some(event) = keys.recv() => match event {
@@ -71,6 +82,24 @@ async fn follow(
             .draw(|frame| view::draw(frame, &mut app, unix_now()))
             .map_err(Failure::unexpected)?;
     }
+}
+
+/// What the node says, every so often, until the receiver is gone. A task of its own: a node that
+/// hangs keeps nobody from leaving.
+fn look(data_dir: DataDir) -> mpsc::Receiver<Result<FoundStatus, NotFound>> {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut ticks = tokio::time::interval(LOOK_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let found = find(&data_dir).await;
+            if sender.send(found).await.is_err() {
+                return;
+            }
+        }
+    });
+    receiver
 }
 
 /// What is typed, until the receiver is gone. A thread of its own: reading a terminal blocks.

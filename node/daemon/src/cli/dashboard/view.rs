@@ -65,14 +65,16 @@ fn headline(app: &App, now: UnixMs) -> Paragraph<'static> {
         }
     };
     let first = Line::from(vec![Span::styled(format!(" {word} "), style), Span::raw(as_of)]);
-    let wrong = app.failure.clone().or_else(|| report.wrong_at(now).into_iter().next());
+    // Of a node that is gone: what was wrong then.
+    let at = if found.found == Found::Running { now } else { report.as_of };
+    let wrong = app.failure.clone().or_else(|| report.wrong_at(at).into_iter().next());
     Paragraph::new(vec![first, Line::from(wrong.unwrap_or_default())])
 }
 
 /// The word, and a colour for those who see one.
 fn word(found: &FoundStatus, now: UnixMs) -> (String, Style) {
     let health = found.health(now);
-    let is_stopping = found.found == Found::Running && found.report.node.is_stopping;
+    let is_stopping = found.report.node.is_stopping && health < NodeHealth::Unsafe;
     let word = if is_stopping { "STOPPING".to_owned() } else { health.name().to_uppercase() };
     let colour = match health {
         NodeHealth::Healthy => Color::Green,

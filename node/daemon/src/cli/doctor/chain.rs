@@ -7,7 +7,7 @@ use node_chain::{BlockRef, Capability, ChainClient, ChainConfig, ReadError};
 use node_core::id::{BlockHash, Hotkey};
 use node_core::preflight::{self, preflight, CheckId, Subject};
 use node_core::submit_guard::{Sight, Terms};
-use node_core::unit::BlockNumber;
+use node_core::unit::{BlockNumber, UnixMs};
 use node_core::view::ChainView;
 use node_store::Owner;
 
@@ -181,7 +181,7 @@ pub(super) async fn subnet(config: &Config, hotkey: Option<Hotkey>, best: &Best)
             return vec![Finding::of_error("subnet", &error).next(next)];
         }
     };
-    let mut found = vec![clock(&view)];
+    let mut found = vec![clock(&view, unix_now())];
     match hotkey {
         Some(hotkey) => {
             found.extend(standing(config, hotkey, &view));
@@ -226,8 +226,8 @@ async fn certificate(
     }
 }
 
-fn clock(view: &ChainView) -> Finding {
-    let (now, then) = (unix_now().0, view.timestamp.0);
+fn clock(view: &ChainView, now: UnixMs) -> Finding {
+    let (now, then) = (now.0, view.timestamp.0);
     let ahead = then.saturating_sub(now);
     if ahead > AHEAD_MS_MAX {
         let text = format!("this host's clock is {} s behind the chain", ahead / 1000);
@@ -271,4 +271,37 @@ fn standing(config: &Config, hotkey: Hotkey, view: &ChainView) -> Vec<Finding> {
         Finding::new(check.id.name(), level, &check.text)
     };
     preflight(&subject).checks.iter().filter(is_told).map(finding).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::told;
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_judged_by_its_chain_and_by_how_far_it_is() {
+        let answer = |place: usize, number: u64, genesis: u8| Answered {
+            place,
+            shown: "wss://node".to_owned(),
+            url: "wss://node".to_owned(),
+            number: BlockNumber(number),
+            hash: BlockHash([1; 32]),
+            genesis: BlockHash([genesis; 32]),
+            spec: "node-subtensor 425".to_owned(),
+            latency: Duration::from_millis(12),
+        };
+        let known = Some(BlockHash([7; 32]));
+        let judged = [answer(0, 100, 7), answer(1, 95, 7), answer(2, 94, 7), answer(3, 100, 8)]
+            .map(|answer| judged(&answer, BlockNumber(100), known));
+        insta::assert_snapshot!(told(&judged));
+    }
+
+    #[test]
+    fn the_clock_is_judged_by_the_newest_block() {
+        let at = |then: u64| {
+            let view = ChainView { timestamp: UnixMs(then), ..ChainView::default() };
+            clock(&view, UnixMs(1_000_000))
+        };
+        insta::assert_snapshot!(told(&[at(990_000), at(1_014_000), at(800_000), at(1_020_000)]));
+    }
 }

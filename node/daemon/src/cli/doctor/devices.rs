@@ -1,5 +1,6 @@
 //! What the node would run on.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use node_core::inventory::{Device, GpuAbsence};
@@ -18,6 +19,7 @@ pub(super) async fn devices(config: &Config, policy: Option<&Policy>) -> Vec<Fin
     let slots = usize::try_from(config.devices.cpu_slots).unwrap_or(usize::MAX);
     let mut devices = node_gpu::cpu_slots(slots, config.devices.cpu_memory_mib);
     let mut found = vec![Finding::ok("devices", slots_text(config))];
+    found.extend(crowded(slots, std::thread::available_parallelism().ok()));
     if config.devices.gpus == GpuUse::Auto {
         let asked =
             tokio::task::spawn_blocking(|| node_gpu::inventory_within(DRIVER_STEP_MAX)).await;
@@ -50,6 +52,17 @@ fn slots_text(config: &Config) -> String {
     }
 }
 
+/// Each slot gives its run one core.
+fn crowded(slots: usize, cores: Option<NonZeroUsize>) -> Option<Finding> {
+    let cores = cores.filter(|cores| cores.get() < slots)?;
+    let text = format!(
+        "{slots} CPU slots on {cores} cores: runs share them, and one that meets the wall clock of \
+         its policy is not scored"
+    );
+    let next = format!("set `devices.cpu_slots` to {cores} at most");
+    Some(Finding::warn("devices", text).next(next))
+}
+
 fn gpus(inventory: &GpuInventory) -> Vec<Finding> {
     let driver = inventory.driver_version.as_deref().unwrap_or("of an unknown version");
     let text = |device: &Device| {
@@ -74,5 +87,60 @@ fn no_gpus(absence: &GpuAbsence) -> Finding {
             .next("look at `nvidia-smi`; `devices.gpus = \"off\"` if there is to be none"),
         GpuAbsence::DriverFailed { .. } => Finding::warn("gpu", absence.to_string())
             .next("look at `nvidia-smi` and the kernel's log; the node runs without GPUs"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use node_core::inventory::{DeviceId, DeviceKind};
+    use node_gpu::GpuFault;
+
+    use super::super::told;
+    use super::*;
+
+    #[test]
+    fn what_the_driver_says_of_each_gpu_is_told() {
+        let gpu = |name: &str| {
+            let id = DeviceId(format!("GPU-{name}"));
+            Device::new(id, DeviceKind::Gpu, "NVIDIA H100", 81_559)
+        };
+        let lost = GpuFault {
+            id: Some(DeviceId("GPU-c".to_owned())),
+            ordinal: Some(2),
+            detail: "nvmlDeviceGetMemoryInfo: GPU is lost".to_owned(),
+        };
+        let inventory = GpuInventory {
+            devices: vec![gpu("a")],
+            cut: vec![gpu("b")],
+            faults: vec![lost],
+            driver_version: Some("570.124.06".to_owned()),
+        };
+        let absences = [
+            GpuAbsence::NoDriver { detail: "libcuda.so.1: not found".to_owned() },
+            GpuAbsence::DriverFailed { detail: "driver/library version mismatch".to_owned() },
+            GpuAbsence::NoDevice,
+        ];
+        let found = gpus(&inventory).into_iter().chain(absences.iter().map(no_gpus));
+        insta::assert_snapshot!(told(&found.collect::<Vec<_>>()), @r#"
+        Ok: NVIDIA H100, 81559 MiB, GPU-a; driver 570.124.06
+        Ok: GPU-b is cut into slices, which are used in its place
+        Warn: not used: GPU-c: nvmlDeviceGetMemoryInfo: GPU is lost
+          next: look at `nvidia-smi` and the kernel's log
+        Ok: no GPU driver on this host
+        Warn: the GPU driver did not start: driver/library version mismatch
+          next: look at `nvidia-smi` and the kernel's log; the node runs without GPUs
+        Warn: the GPU driver lists no device
+          next: look at `nvidia-smi`; `devices.gpus = "off"` if there is to be none
+        "#);
+    }
+
+    #[test]
+    fn more_slots_than_cores_are_worth_a_warning() {
+        let two = NonZeroUsize::new(2);
+        assert!(crowded(2, two).is_none() && crowded(0, two).is_none());
+        assert!(crowded(100, None).is_none(), "nobody says how many there are");
+        let finding = crowded(3, two).unwrap();
+        assert!(finding.text.contains("3 CPU slots on 2 cores"), "{finding:?}");
+        assert!(finding.next.unwrap().contains("to 2 at most"));
     }
 }

@@ -2,18 +2,21 @@
 
 use std::io;
 
+use node_chain::KeyFileWarning;
 use node_core::id::Hotkey;
 use node_core::policy::Policy;
 use node_core::preflight;
 use node_evaluator::gates::{GateFault, Gates};
 use node_runner::{Engine, EngineConfig};
 use node_store::{read_journal, JournalRead, JOURNAL_FILE};
+use rustix::fs::{access, Access};
 
-use super::{Finding, Level};
+use super::{advisories, exposure, storage, Finding, Level};
 use crate::config::{Config, Settings};
 use crate::dataset::open_for;
+use crate::failure::Failure;
 use crate::hotkey;
-use crate::status::{find, grouped, unix_now, Found, JournalStatus, StatusReport, GATE_NEXT_STEP};
+use crate::status::{JournalStatus, GATE_NEXT_STEP};
 
 pub(super) fn config(settings: &Settings, config: &Config) -> Finding {
     let file = settings
@@ -34,12 +37,13 @@ pub(super) fn config(settings: &Settings, config: &Config) -> Finding {
 pub(super) fn data_dir(config: &Config) -> Vec<Finding> {
     let path = config.data_dir.path();
     let shown = path.display();
-    let next = "`data_dir` must be a directory that this user can write";
+    let next =
+        "`data_dir` must be a directory that this user can write; run this as the user of the node";
     match std::fs::metadata(path) {
         Ok(found) if !found.is_dir() => {
             vec![Finding::fail("data_dir", format!("`{shown}` is no directory")).next(next)]
         }
-        Ok(found) if found.permissions().readonly() => {
+        Ok(_) if access(path, Access::WRITE_OK).is_err() => {
             vec![Finding::fail("data_dir", format!("`{shown}` cannot be written")).next(next)]
         }
         Ok(_) => vec![Finding::ok("data_dir", format!("`{shown}`"))],
@@ -133,8 +137,7 @@ pub(super) fn key(config: &Config) -> (Vec<Finding>, Option<Hotkey>) {
                 Some(hotkey)
             }
             Err(error) => {
-                let next = "restore it from its mnemonic; `assay keys show` says more";
-                found.push(Finding::of_error("key", &error).next(next));
+                found.push(failed(&hotkey::failure(error)));
                 facts.named
             }
         },
@@ -147,17 +150,20 @@ pub(super) fn key(config: &Config) -> (Vec<Finding>, Option<Hotkey>) {
             facts.named
         }
     };
-    found.extend(facts.warnings.iter().map(|warning| Finding::warn("key", warning.to_string())));
+    let warned = |warning: &KeyFileWarning| {
+        Finding::warn("key", warning.to_string()).next(hotkey::warning_hint(warning))
+    };
+    found.extend(facts.warnings.iter().map(warned));
     (found, hotkey)
 }
 
-/// A failure as a finding: its text without the word `error`, its hint as the next step.
-fn failed(failure: &crate::failure::Failure) -> Finding {
-    let text = failure.to_string();
-    let text = text.strip_prefix("error: ").unwrap_or(&text);
-    match text.split_once("\n  hint: ") {
-        Some((text, hint)) => Finding::fail("key", text).next(hint),
-        None => Finding::fail("key", text),
+/// A failure as a finding; its hint is the next step.
+fn failed(failure: &Failure) -> Finding {
+    let (text, hint) = failure.in_a_line();
+    let finding = Finding::fail("key", text);
+    match hint {
+        Some(hint) => finding.next(hint),
+        None => finding,
     }
 }
 
@@ -207,6 +213,11 @@ pub(super) async fn engine(config: &Config) -> Vec<Finding> {
     let text = format!("version {} at {}, runtime {}", info.version, info.endpoint, info.runtime);
     let mut found = vec![Finding::ok("engine", text)];
     found.extend(info.warnings.iter().map(|warning| Finding::warn("engine", warning)));
+    found.extend(exposure::socket(&info.endpoint));
+    found.extend(advisories::judge(&info.components, &info.runtime));
+    let toolkit = advisories::toolkit().await;
+    found.extend(toolkit.iter().flat_map(|toolkit| advisories::judge_one(toolkit)));
+    found.extend(info.root.as_deref().and_then(|root| storage::engine(config, root)));
     let tag = &config.images.evaluator;
     found.push(match engine.image(tag).await {
         Ok(Some(id)) => Finding::ok("image", format!("`{tag}`, {id}")),
@@ -217,62 +228,27 @@ pub(super) async fn engine(config: &Config) -> Vec<Finding> {
     found
 }
 
-/// The node that runs with this data directory, if one does.
-pub(super) async fn node(config: &Config) -> Vec<Finding> {
-    let Ok(status) = find(&config.data_dir).await else {
-        return vec![Finding::ok("node", "none runs with this data directory, and none has run")];
-    };
-    let report = &status.report;
-    match &status.found {
-        Found::NotRunning => {
-            let mut found = vec![Finding::ok("node", "none runs with this data directory")];
-            found.extend(reveal(report).map(|finding| finding.next("start it before that")));
-            found
-        }
-        Found::NotAnswering { address, reason } => {
-            let text = format!("one seems to run and does not answer at {address}: {reason}");
-            vec![Finding::fail("node", text).next("see its log; restart it if it hangs")]
-        }
-        Found::Running => {
-            let readiness = report.readiness_at(unix_now());
-            let mut found: Vec<Finding> = if readiness.ready {
-                vec![Finding::ok("node", "it runs and is ready")]
-            } else {
-                let next =
-                    "`assay status` says more; docs/operating.md, under \"When something is \
-                            wrong\", what to do";
-                let reasons = readiness.reasons.iter();
-                reasons.map(|reason| Finding::fail("node", reason).next(next)).collect()
-            };
-            found.extend(reveal(report).map(|finding| finding.next("do not stop it before")));
-            let told =
-                |check: &&crate::status::CheckStatus| !readiness.reasons.contains(&check.text);
-            for check in report.checks.iter().filter(told) {
-                let level = if check.is(preflight::Level::Alarm) {
-                    Level::Fail
-                } else if check.is(preflight::Level::Warn) {
-                    Level::Warn
-                } else {
-                    continue;
-                };
-                let text = format!("it says of {}: {}", check.id, check.text);
-                found.push(Finding::new("node", level, text));
-            }
-            found
-        }
-    }
-}
+#[cfg(test)]
+mod tests {
+    use node_store::TornTail;
 
-/// A hash commit that waits to be revealed: without a node it is lost.
-fn reveal(report: &StatusReport) -> Option<Finding> {
-    let due = report.weights.reveal_due.as_ref()?;
-    let when = match (due.from, due.until) {
-        (_, Some(until)) => format!(", before block {}", grouped(until.0)),
-        (Some(from), None) => format!(", from block {} on", grouped(from.0)),
-        (None, None) => String::new(),
-    };
-    let (epoch, opens_in) = (due.epoch, due.opens_in);
-    let text =
-        format!("it says that the commit of epoch {epoch} is revealed in epoch {opens_in}{when}");
-    Some(Finding::warn("node", text))
+    use super::super::told;
+    use super::*;
+
+    #[test]
+    fn a_journal_is_judged_by_its_end_and_by_how_full_it_is() {
+        let judged = |torn_tail: Option<TornTail>, mib: u64| {
+            let read = JournalRead { entries: Vec::new(), torn_tail };
+            journal_finding(&read, JournalStatus::new(mib << 20))
+        };
+        let full = node_store::JOURNAL_BYTES_MAX >> 20;
+        let torn = TornTail { line: 3, bytes: 12 };
+        let found = [
+            judged(None, 1),
+            judged(Some(torn), 1),
+            judged(None, full * 6 / 10),
+            judged(None, full * 95 / 100),
+        ];
+        insta::assert_snapshot!(told(&found));
+    }
 }

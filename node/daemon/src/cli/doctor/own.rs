@@ -5,6 +5,8 @@
 use std::path::Path;
 
 use node_core::preflight;
+use node_core::restoration::Restoration;
+use node_core::submit_guard::NotSafe;
 use node_core::unit::UnixMs;
 use node_core::view::ChainView;
 use node_store::{read_journal, History, Owner};
@@ -46,6 +48,13 @@ fn signer(directory: &Path, mechanism: u8, owner: Owner, view: &ChainView) -> Ve
     let (Ok(read), Some(own)) = (read_journal(directory), view.neuron(&owner.hotkey)) else {
         return Vec::new();
     };
+    if let Some(copy) = Restoration::of_journal(&read.entries, owner.hotkey, owner.netuid) {
+        let waits = NotSafe::Restored { until: copy.seen(view.number, view).until(view) };
+        return vec![Finding::warn("signer", waits.to_string()).next(
+            "stop what it was copied from for good; the node waits by itself, and vouches for what \
+             landed of the time that the copy does not know",
+        )];
+    }
     let history = History::of_journal(owner, &read.entries);
     let known = history.mechanisms.get(&mechanism).filter(|known| {
         let is_empty = known.epochs.is_empty() && known.adopted.is_none();
@@ -169,6 +178,18 @@ mod tests {
     fn an_update_that_the_journal_does_not_explain_fails() {
         let directory = directory(Some(100));
         assert_eq!(found(&directory, OWNER, 100), [("signer".to_owned(), Level::Ok)]);
+        assert_eq!(found(&directory, OWNER, 130), [("signer".to_owned(), Level::Fail)]);
+    }
+
+    #[test]
+    fn a_journal_that_was_put_back_from_a_copy_is_told_with_what_it_waits_for() {
+        let directory = directory(Some(100));
+        let (store, _) = Store::open(directory.path()).unwrap();
+        let line = |step| Write::Journal(History::new(OWNER).entry(0, EpochIndex(0), step));
+        let restored = JournalStep::Restored { since: None, spent: None };
+        store.commit(&[line(restored)]).unwrap();
+        assert_eq!(found(&directory, OWNER, 130), [("signer".to_owned(), Level::Warn)]);
+        store.commit(&[line(JournalStep::Settled { block: BlockNumber(200) })]).unwrap();
         assert_eq!(found(&directory, OWNER, 130), [("signer".to_owned(), Level::Fail)]);
     }
 

@@ -57,7 +57,8 @@ struct NotWritten {
 impl ExportCommand {
     pub(super) fn execute(self) -> Result<ExitReason, Failure> {
         let place = Place::of(&self.flags)?;
-        let history = place.history(place.owner()?)?;
+        let owner = place.owner()?;
+        let history = place.history(owner)?;
         if self.file.as_os_str() == "-" {
             let mut text = Vec::new();
             write_interchange(&history, &mut text).map_err(Failure::unexpected)?;
@@ -71,6 +72,13 @@ impl ExportCommand {
         }
         let (epochs, signatures) = (history.epochs(), history.signatures());
         output::print_error(&format!("exported {epochs} epochs with {signatures} signatures"));
+        if place.is_restored(&owner)? {
+            output::print_error(
+                "warning: this journal was put back from a copy; what was signed after that copy \
+                 is not in there, and who imports it does not know that. Let this node go on until \
+                 it signs again",
+            );
+        }
         if is_running(&place) {
             output::print_error(
                 "warning: the node is running; what it signs from now on is not in there. Stop it \

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use node_chain::{ChainClient, ChainConfig};
 use node_core::id::{BlockHash, Hotkey};
+use node_core::restoration::Restoration;
 use node_core::view::ChainView;
 use node_store::{
     read_journal, History, ImportError, JournalFault, Loaded, MechanismHistory, OpenError, Owner,
@@ -16,6 +17,7 @@ use crate::exit::ExitReason;
 use crate::failure::Failure;
 use crate::hotkey;
 use crate::run::identity::{self, Identity};
+use crate::run::refused;
 
 /// No node has claimed the data directory.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +61,7 @@ impl Place {
 
     /// Whose state lies there, if anybody's.
     pub(super) fn owner_if_claimed(&self) -> Result<Option<Owner>, Failure> {
-        let known = identity::read(self.dir()).map_err(Failure::unavailable)?;
+        let known = identity::read(self.dir()).map_err(refused::identity)?;
         Ok(known.map(|Identity { hotkey, netuid, genesis }| Owner { genesis, netuid, hotkey }))
     }
 
@@ -77,6 +79,12 @@ impl Place {
         Ok(History::of_journal(owner, &read.entries))
     }
 
+    /// Whether the journal was put back from a copy, and what that lacks is still waited for.
+    pub(super) fn is_restored(&self, owner: &Owner) -> Result<bool, Failure> {
+        let read = read_journal(self.dir()).map_err(journal_failure)?;
+        Ok(Restoration::of_journal(&read.entries, owner.hotkey, owner.netuid).is_some())
+    }
+
     /// The part of a history that is about the configured mechanism.
     pub(super) fn mechanism(&self, history: &History) -> MechanismHistory {
         history.mechanisms.get(&self.weights.mechanism).cloned().unwrap_or_default()
@@ -89,8 +97,7 @@ impl Place {
                 OpenError::Locked { .. } => {
                     "a node uses this `data_dir` and would not notice the change; stop it first"
                 }
-                OpenError::Journal { source } => source.next_step(),
-                _ => "`data_dir` must be a directory that this user can write",
+                other => refused::store_hint(other),
             };
             Failure::unavailable(error).hint(hint)
         })
@@ -100,10 +107,7 @@ impl Place {
     pub(super) fn claim(&self, owner: &Owner) -> Result<(), Failure> {
         let Owner { genesis, netuid, hotkey } = *owner;
         let own = Identity { hotkey, netuid, genesis };
-        identity::claim(self.dir(), own).map_err(|error| {
-            Failure::unavailable(error)
-                .hint("set another `data_dir`, one per hotkey, subnet and chain")
-        })
+        identity::claim(self.dir(), own).map_err(refused::identity)
     }
 }
 
@@ -172,8 +176,12 @@ pub(super) fn read_chain(
                  `--subtensor.chain_endpoint`",
             )
         })?;
-        let head = client.finalized_head().await.map_err(Failure::unavailable)?;
-        let head = head.ok_or_else(|| Failure::unavailable(NoHead))?;
+        let no_answer = "try again, or name another endpoint with `--subtensor.chain_endpoint`";
+        let head = client
+            .finalized_head()
+            .await
+            .map_err(|error| Failure::unavailable(error).hint(no_answer))?
+            .ok_or_else(|| Failure::unavailable(NoHead).hint(no_answer))?;
         let view = client.view_at(head.hash).await.map_err(|error| {
             Failure::unavailable(error)
                 .hint("`chain.netuid` names the subnet; `assay chain check` tests the endpoint")

@@ -73,7 +73,7 @@ impl VerifyCommand {
             netuid: owner.netuid.0,
             mechanism,
             agrees: checks.iter().all(|check| check.agrees),
-            next: next(&checks),
+            next: next(&checks, place.is_restored(&owner)?),
             checks,
         };
         let text = if self.json {
@@ -97,9 +97,15 @@ fn checks(view: &ChainView, owner: &Owner, known: &MechanismHistory) -> Vec<Chec
 }
 
 /// What to do about the first thing that is wrong.
-fn next(checks: &[Check]) -> Option<&'static str> {
+///
+/// - `is_restored`: the journal is a copy, and its node has not waited long enough yet.
+fn next(checks: &[Check], is_restored: bool) -> Option<&'static str> {
     let wrong = checks.iter().find(|check| !check.agrees)?;
     Some(match wrong.check {
+        "last_update" | "row" | "commits" if is_restored => {
+            "the journal was put back from a copy, which may lack what was signed since: start the \
+             node, which signs nothing until that is dead, and vouches for what landed of it"
+        }
         "registered" => "register the hotkey, or set the wallet and subnet that are meant",
         "live_signatures" => "let no node start with this hotkey until the next epoch has begun",
         _ => {
@@ -148,7 +154,7 @@ mod tests {
             netuid: 3,
             mechanism: 0,
             agrees: false,
-            next: next(&checks),
+            next: next(&checks, false),
             checks,
         };
         let text = render(&answer);
@@ -166,8 +172,16 @@ mod tests {
     }
 
     #[test]
+    fn what_a_copy_does_not_explain_is_no_reason_to_look_for_another_signer() {
+        let check = |check| Check { check, agrees: false, detail: String::new() };
+        assert!(next(&[check("row")], true).unwrap().contains("put back from a copy"));
+        assert!(next(&[check("row")], false).unwrap().contains("what else signs"));
+        assert!(next(&[check("registered")], true).unwrap().starts_with("register"));
+    }
+
+    #[test]
     fn where_all_agree_nothing_is_to_be_done() {
         let check = Check { check: "row", agrees: true, detail: String::new() };
-        assert_eq!(next(&[check]), None);
+        assert_eq!(next(&[check], false), None);
     }
 }

@@ -30,12 +30,13 @@ pub(super) struct Canvas(String);
 impl Canvas {
     /// An empty drawing.
     ///
-    /// - `class`: how the stylesheet sizes it.
+    /// - `class`: how the stylesheet sizes it; where it does not, a unit is a pixel.
     /// - `label`: what it shows, for who does not see it.
     pub(super) fn new(class: &str, (width, height): Point, label: &str) -> Self {
         let label = escaped(label);
         Self(format!(
-            "<svg class=\"{class}\" viewBox=\"0 0 {width:.0} {height:.0}\" role=\"img\" \
+            "<svg class=\"{class}\" viewBox=\"0 0 {width:.0} {height:.0}\" \
+             width=\"{width:.0}\" height=\"{height:.0}\" role=\"img\" \
              aria-label=\"{label}\"><title>{label}</title>"
         ))
     }

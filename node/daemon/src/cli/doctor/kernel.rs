@@ -1,0 +1,85 @@
+//! What of the kernel's settings the engine does not check.
+
+use super::Finding;
+
+/// What was read below `/proc/sys`.
+#[derive(Clone, Debug, Default)]
+struct Kernel {
+    release: String,
+    core_pattern: String,
+    /// How far the kernel's addresses are hidden: 0 is not by this.
+    pointers_hidden: Option<u32>,
+    /// How little of the processor's counters everybody may see; from 2 on nothing of the kernel.
+    counters_hidden: Option<u32>,
+}
+
+/// Judges this host's kernel.
+pub(super) fn kernel() -> Vec<Finding> {
+    let read = |name: &str| {
+        let text = std::fs::read_to_string(format!("/proc/sys/kernel/{name}"));
+        text.map(|text| text.trim().to_owned()).unwrap_or_default()
+    };
+    judge(&Kernel {
+        release: read("osrelease"),
+        core_pattern: read("core_pattern"),
+        pointers_hidden: read("kptr_restrict").parse().ok(),
+        counters_hidden: read("perf_event_paranoid").parse().ok(),
+    })
+}
+
+fn judge(kernel: &Kernel) -> Vec<Finding> {
+    const ID: &str = "kernel";
+    if kernel.release.is_empty() {
+        let text = "its settings cannot be read here: /proc/sys is hidden";
+        return vec![Finding::warn(ID, text).next("run this on the host, outside of a container")];
+    }
+    let mut found = vec![Finding::ok(ID, format!("Linux {}", kernel.release))];
+    if let Some(program) = kernel.core_pattern.strip_prefix('|') {
+        let program = program.split_whitespace().next().unwrap_or_default();
+        let text = format!("a crash inside a container starts `{program}` on this host, as root");
+        found.push(
+            Finding::warn(ID, text)
+                .next("`sysctl -w kernel.core_pattern=core`, and the same in /etc/sysctl.d"),
+        );
+    }
+    // Either hides them: `/proc/kallsyms` asks for both.
+    let counters_are_open = kernel.counters_hidden.is_some_and(|level| level <= 1);
+    if kernel.pointers_hidden == Some(0) && counters_are_open {
+        let text =
+            "the kernel's addresses can be read by everybody, which helps whoever attacks it";
+        found.push(
+            Finding::warn(ID, text)
+                .next("`sysctl -w kernel.kptr_restrict=1`, and the same in /etc/sysctl.d"),
+        );
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handler_of_crashes_and_open_addresses_are_told() {
+        let release = "6.1.0-9".to_owned();
+        let sound = Kernel {
+            release,
+            core_pattern: "core".to_owned(),
+            pointers_hidden: Some(0),
+            counters_hidden: Some(2),
+        };
+        assert_eq!(judge(&sound).len(), 1);
+        assert_eq!(judge(&Kernel::default()).len(), 1, "nothing is known, and that is said");
+        let open = Kernel {
+            core_pattern: "|/usr/lib/systemd/systemd-coredump %P %u".to_owned(),
+            counters_hidden: Some(1),
+            ..sound
+        };
+        let told: Vec<String> = judge(&open).into_iter().map(|found| found.text).collect();
+        insta::assert_snapshot!(told.join("\n"), @r"
+        Linux 6.1.0-9
+        a crash inside a container starts `/usr/lib/systemd/systemd-coredump` on this host, as root
+        the kernel's addresses can be read by everybody, which helps whoever attacks it
+        ");
+    }
+}
