@@ -277,6 +277,18 @@ pub fn judge(
     sketch: &Sketch,
     priority: Priority,
 ) -> Judgement {
+    judge_beside(index, rules, sketch, priority, |_, _| true)
+}
+
+/// [`judge`], beside those works alone that `counts` says yes of. It is asked last.
+#[must_use]
+pub fn judge_beside(
+    index: &SketchIndex,
+    rules: &DuplicateRules,
+    sketch: &Sketch,
+    priority: Priority,
+    counts: impl Fn(&SubmissionId, &Work) -> bool,
+) -> Judgement {
     let is_enough = |sketch: &Sketch| sketch.shingles >= rules.shingles_min;
     if !is_enough(sketch) {
         return Judgement::Unique;
@@ -291,7 +303,7 @@ pub fn judge(
         .filter(|(_, work)| is_earlier(work))
         .filter(|(_, work)| sketch.similarity_max_ppm(&work.sketch) >= u64::from(rules.held_ppm))
         .map(|(id, work)| (sketch.similarity_ppm(&work.sketch), id, work))
-        .filter(|(ppm, ..)| *ppm >= rules.held_ppm)
+        .filter(|(ppm, id, work)| *ppm >= rules.held_ppm && counts(id, work))
         .max_by(|(ppm, _, work), (other_ppm, _, other)| {
             ppm.cmp(other_ppm).then(other.priority.cmp(&work.priority))
         });

@@ -56,7 +56,8 @@ impl CohortId {
 }
 
 /// How far a member of a cohort got in a tier.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum MemberState {
     /// Not settled here.
     Missing,
@@ -90,6 +91,15 @@ pub enum Passage {
     Out,
     /// Not decided.
     Open,
+}
+
+/// How a tier went for a submission, and what became of it there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TierPlace {
+    /// How far it got.
+    pub state: MemberState,
+    /// What became of it.
+    pub passage: Passage,
 }
 
 impl Passage {

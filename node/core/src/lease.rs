@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 use crate::assignment::Assignment;
 use crate::evidence::{Evidence, Receipt};
 use crate::id::{
-    AssignmentId, Attempt, BlockHash, Digest, DigestBuilder, Hotkey, LeaseId, Netuid, Signature,
-    SubmissionId,
+    AssignmentId, Attempt, BlockHash, Digest, DigestBuilder, Hotkey, LeaseId, Netuid, RunId,
+    Signature, SubmissionId,
 };
 use crate::inventory::DeviceKind;
 use crate::outcome::Ending;
@@ -58,6 +58,15 @@ pub struct Grant {
     pub ttl_ms: u64,
     /// How long the run may take in all, milliseconds.
     pub total_ms: u64,
+}
+
+impl Grant {
+    /// The identity of its execution by this worker.
+    #[must_use]
+    pub fn run_of(&self, worker: &Hotkey) -> RunId {
+        let digest = DigestBuilder::new("assay/run/v1").bytes(&worker.0).bytes(&self.lease.0);
+        RunId(digest.finish())
+    }
 }
 
 /// One lease that its holder wants to keep.

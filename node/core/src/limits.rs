@@ -153,6 +153,18 @@ pub const STRIKES_KEPT_BLOCKS: u64 = 50_400;
 /// chain's view: a day.
 pub const RETENTION_BLOCKS: u64 = 7_200;
 
+/// Blocks between two looks for submissions that nothing rests on any more. Lower: each block costs
+/// more where many places are held. Higher: memory is given back later.
+pub const FORGET_EVERY_BLOCKS: u64 = 25;
+
+/// Rows of one record of the freezer. Higher: a line of a copy takes more memory to be read.
+pub const FROZEN_ROWS_MAX: usize = 1_024;
+
+/// Rows that go to the freezer at one block, but for those of the last submission; the others
+/// follow at the next. Lower: a subnet that changes as a whole takes more blocks. Higher: so does
+/// the commit of that block.
+pub const FROZEN_PER_BLOCK_MAX: usize = 4_096;
+
 /// How long a submission whose bytes could not be fetched waits for the second try; twice as long
 /// before each further one.
 pub const FETCH_RETRY_MS: u64 = 5_000;

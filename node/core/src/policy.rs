@@ -36,6 +36,9 @@ pub struct Policy {
     pub recommit_blocks: u64,
     /// Blocks after which a submission that is held is evaluated although nobody decided about it.
     pub hold_blocks: u64,
+    /// Blocks for which a work is remembered that is neither on the chain nor has a place: others'
+    /// later works are compared with it, and its window stays open.
+    pub memory_blocks: u64,
     /// What an archive may contain.
     pub archive: ArchiveLimits,
     /// What its source may contain.
@@ -174,6 +177,7 @@ impl Policy {
             name: "dev".to_owned(),
             recommit_blocks: 20,
             hold_blocks: 100,
+            memory_blocks: 7_200,
             archive: ArchiveLimits {
                 packed_bytes_max: 4 << 20,
                 unpacked_bytes_max: 2_000_000,
@@ -251,6 +255,7 @@ impl Policy {
             name: "standard".to_owned(),
             recommit_blocks: 7_200,
             hold_blocks: 7_200,
+            memory_blocks: 50_400,
             admission: AdmissionRules { untrained: UntrainedRules::standard(), ..dev.admission },
             meter: MeterRules {
                 train_bytes: 20_000_000,
@@ -305,6 +310,7 @@ impl Policy {
             name,
             recommit_blocks,
             hold_blocks,
+            memory_blocks,
             archive,
             admission,
             meter,
@@ -318,6 +324,7 @@ impl Policy {
             .bytes(name.as_bytes())
             .number(*recommit_blocks)
             .number(*hold_blocks)
+            .number(*memory_blocks)
             .number(u64::from(*replicas))
             .number(u64::from(*tolerance_ppm));
         let digest = run.hash_into(meter.hash_into(archive.hash_into(digest)));

@@ -12,6 +12,9 @@
 //! Nothing is signed until then. An update of the hotkey in the first [`SETTLING_BLOCKS`] blocks is
 //! taken for one of the lost signatures; a later one is somebody else's, as ever.
 //!
+//! That a journal is a copy's stands in the journal, and beside the rows for as long as it has not
+//! settled: one that is begun anew because it was lost meanwhile is a copy's still (`node-store`).
+//!
 //! Epochs are told apart by their number and not by the block in which they began: a new tempo
 //! moves that within an epoch.
 //!

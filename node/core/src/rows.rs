@@ -15,7 +15,7 @@ use crate::id::{ContentDigest, Digest, Hotkey, IntentId, Netuid, RunId, Submissi
 use crate::inventory::DeviceId;
 use crate::lease::{Grant, LeaseRow, Seal};
 use crate::review::{model_digest, Review};
-use crate::reward::Fingerprint;
+use crate::reward::{Family, FamilyId, Fingerprint};
 use crate::round;
 use crate::submission::Submission;
 use crate::trial::Trial;
@@ -30,8 +30,35 @@ pub enum Write {
     Delete(Table, Vec<u8>),
     /// Append to the journal of what was signed; synced before the rows of the same outcome.
     Journal(JournalEntry),
+    /// Keep what was known of a submission where it can be looked up, and where no start reads it.
+    Freeze(Box<Frozen>),
     /// Rows that were lost have been told again: from here on nothing is missing.
     CaughtUp,
+}
+
+/// What was known of a submission when its evaluation was put away.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Frozen {
+    /// Which.
+    pub submission: SubmissionId,
+    /// The finalized block at which it was put away. One that comes back to the chain and leaves
+    /// it again is put away once more.
+    pub at: BlockNumber,
+    /// Which part of it this is, from 0.
+    pub part: u16,
+    /// The submission, what was decided, and the receipts, leases and measurements behind it; at
+    /// most [`crate::limits::FROZEN_ROWS_MAX`].
+    pub rows: Vec<Row>,
+}
+
+impl Frozen {
+    /// The receipts in the order of their trials.
+    pub fn receipts(&self) -> impl Iterator<Item = &ReceiptRow> {
+        self.rows.iter().filter_map(|row| {
+            let Row::Receipt(row) = row else { return None };
+            Some(&**row)
+        })
+    }
 }
 
 /// The tables. Their names are public: they appear in backups.
@@ -62,6 +89,10 @@ pub enum Table {
     Devices,
     /// [`ReviewRow`]s by content, policy and model.
     Reviews,
+    /// [`FamilyRow`]s by family.
+    Families,
+    /// The [`HorizonRow`].
+    Horizon,
 }
 
 impl Table {
@@ -79,6 +110,8 @@ impl Table {
         Self::Strikes,
         Self::Devices,
         Self::Reviews,
+        Self::Families,
+        Self::Horizon,
     ];
 
     /// Its public name.
@@ -97,6 +130,8 @@ impl Table {
             Self::Strikes => "strikes",
             Self::Devices => "devices",
             Self::Reviews => "reviews",
+            Self::Families => "families",
+            Self::Horizon => "horizon",
         }
     }
 
@@ -114,7 +149,9 @@ impl Table {
             | Self::Outcomes
             | Self::Strikes
             | Self::Devices
-            | Self::Reviews => 1,
+            | Self::Reviews
+            | Self::Families
+            | Self::Horizon => 1,
             // 2: a run has devices, where it had one.
             Self::Runs => 2,
         }
@@ -149,6 +186,10 @@ pub enum Row {
     Device(Box<DeviceRow>),
     /// Of [`Table::Reviews`].
     Review(ReviewRow),
+    /// Of [`Table::Families`].
+    Family(Box<FamilyRow>),
+    /// Of [`Table::Horizon`].
+    Horizon(HorizonRow),
 }
 
 impl Row {
@@ -168,6 +209,8 @@ impl Row {
             Self::Strike(_) => Table::Strikes,
             Self::Device(_) => Table::Devices,
             Self::Review(_) => Table::Reviews,
+            Self::Family(_) => Table::Families,
+            Self::Horizon(_) => Table::Horizon,
         }
     }
 
@@ -190,6 +233,8 @@ impl Row {
             }
             Self::Device(row) => row.device.0.as_bytes().to_vec(),
             Self::Review(row) => [row.content.0, row.policy.0, model_digest(&row.model).0].concat(),
+            Self::Family(row) => row.id.0 .0.to_vec(),
+            Self::Horizon(_) => vec![0],
         }
     }
 }
@@ -205,6 +250,25 @@ pub struct ReviewRow {
     pub model: String,
     /// What it said.
     pub review: Review,
+}
+
+/// A family of architectures as the windows left it that are closed for good.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FamilyRow {
+    /// Its name.
+    pub id: FamilyId,
+    /// Who holds its places.
+    pub family: Family,
+}
+
+/// How far the past is settled. There is one such row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HorizonRow {
+    /// The first block after the last window that is closed for good.
+    pub until: BlockNumber,
+    /// The first finalized block that was read into this store: what was committed long before was
+    /// not seen then, and comes late.
+    pub since: BlockNumber,
 }
 
 /// An admission verdict, never computed twice.
@@ -654,6 +718,25 @@ impl JournalStep {
     /// Whether it speaks of the journal itself and of no epoch.
     #[must_use]
     pub fn is_of_a_copy(&self) -> bool {
-        matches!(self, Self::Restored { .. } | Self::Settled { .. })
+        self.says_of_a_copy().is_some()
+    }
+
+    /// Whether the journal is a copy that has not settled, as this line has it; `None` if it says
+    /// nothing about that.
+    #[must_use]
+    pub fn says_of_a_copy(&self) -> Option<bool> {
+        match self {
+            Self::Restored { .. } => Some(true),
+            Self::Settled { .. } => Some(false),
+            Self::Intended { .. }
+            | Self::Signed { .. }
+            | Self::RevealSigned { .. }
+            | Self::Landed { .. }
+            | Self::Committed { .. }
+            | Self::Revealed { .. }
+            | Self::Lost { .. }
+            | Self::Abandoned { .. }
+            | Self::Adopted { .. } => None,
+        }
     }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::admission::Rejection;
 use crate::commitment::Location;
+use crate::funnel::TierPlace;
 use crate::hold::{Doubt, Resolved};
 use crate::id::{BlockHash, ContentDigest, DigestBuilder, Hotkey, SubmissionId};
 use crate::outcome::Ending;
@@ -45,6 +46,10 @@ pub struct Submission {
     /// The hold for want of a review that a person ended.
     #[serde(default)]
     pub unreviewed: Option<Box<Resolved>>,
+    /// Its place in each tier that it entered, the first tier first, once its window is closed for
+    /// good; `None` before.
+    #[serde(default)]
+    pub tiers: Option<Box<[TierPlace]>>,
 }
 
 /// How far a submission got.
@@ -92,6 +97,17 @@ impl SubmissionState {
     #[must_use]
     pub fn is_judged(&self) -> bool {
         !matches!(self, Self::Committed { .. } | Self::Fetched)
+    }
+
+    /// Whether its end is still waited for.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        match self {
+            Self::Committed { .. } | Self::Fetched | Self::Held { .. } | Self::Admitted => true,
+            Self::Rejected { .. } | Self::Scored { .. } | Self::Failed { .. } | Self::Disputed => {
+                false
+            }
+        }
     }
 
     /// Whether admission passed, whatever came of the evaluation.
@@ -147,6 +163,7 @@ impl Submission {
             state,
             resolved: None,
             unreviewed: None,
+            tiers: None,
         }
     }
 

@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use node_core::rows::{JournalEntry, Row, Table, Write};
+use node_core::rows::{Frozen, JournalEntry, Row, Table, Write};
 
 use crate::error::CommitError;
+use crate::freezer::{Frame, FREEZER_DIR};
 use crate::journal;
 use crate::record::{self, RECORD_BYTES_MAX};
 
@@ -32,8 +33,13 @@ pub(crate) struct Batch {
     pub(crate) changes: Vec<Change>,
     /// Whole lines, in order.
     pub(crate) journal_lines: Vec<u8>,
+    /// Records of the freezer; their bytes go to files of their own and count for none here.
+    pub(crate) frozen: Vec<Frame>,
     /// Whether rows that were lost have been told again.
     pub(crate) is_caught_up: bool,
+    /// What its lines say of the journal being a copy, if they do: that it is one, or that it has
+    /// settled.
+    pub(crate) is_of_a_copy: Option<bool>,
     bytes: usize,
 }
 
@@ -59,6 +65,7 @@ impl Batch {
                 (Write::Put(row), Some((_, key))) => batch.put(row, key.clone())?,
                 (Write::Delete(..), Some((table, key))) => batch.delete(*table, key),
                 (Write::Journal(entry), _) => batch.journal(entry)?,
+                (Write::Freeze(frozen), _) => batch.frozen.push(encode_record(frozen)?),
                 (Write::CaughtUp, _) => batch.is_caught_up = true,
                 (Write::Put(_) | Write::Delete(..), None) => {}
             }
@@ -70,7 +77,8 @@ impl Batch {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.journal_lines.is_empty() && !self.is_caught_up
+        let has_rows = !self.changes.is_empty() || !self.frozen.is_empty();
+        !has_rows && self.journal_lines.is_empty() && !self.is_caught_up
     }
 
     fn put(&mut self, row: &Row, key: Vec<u8>) -> Result<(), CommitError> {
@@ -95,8 +103,13 @@ impl Batch {
             .map_err(|source| CommitError::Encode { name: "signed.journal", source })?;
         self.bytes += line.len();
         self.journal_lines.extend_from_slice(line.as_bytes());
+        self.is_of_a_copy = entry.step.says_of_a_copy().or(self.is_of_a_copy);
         Ok(())
     }
+}
+
+fn encode_record(frozen: &Frozen) -> Result<Frame, CommitError> {
+    Frame::encode(frozen).map_err(|source| CommitError::Encode { name: FREEZER_DIR, source })
 }
 
 /// Which row a write changes, if it changes one.
@@ -104,7 +117,7 @@ fn key_of(write: &Write) -> Option<(Table, Vec<u8>)> {
     match write {
         Write::Put(row) => Some((row.table(), row.key())),
         Write::Delete(table, key) => Some((*table, key.clone())),
-        Write::Journal(_) | Write::CaughtUp => None,
+        Write::Journal(_) | Write::Freeze(_) | Write::CaughtUp => None,
     }
 }
 

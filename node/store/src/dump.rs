@@ -3,8 +3,9 @@
 //! ```text
 //! {"begin":{"format":1,"genesis":"...","netuid":3,"hotkey":"5G...","made_at":1,"schemas":{}}}
 //! {"row":{"lease":{...}}}              every row, table by table
+//! {"frozen":{...}}                   every record of the freezer
 //! {"journal":{...}}                    every entry, oldest first
-//! {"end":{"rows":12,"journal":3,"crc32":"0123abcd"}}
+//! {"end":{"rows":12,"frozen":5,"journal":3,"crc32":"0123abcd"}}
 //! ```
 //!
 //! The checksum covers all lines before the last one. `schemas` says by table how rows were
@@ -20,17 +21,18 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 
 use node_core::id::{BlockHash, Hotkey, Netuid};
-use node_core::rows::{JournalEntry, Row, Table};
+use node_core::rows::{Frozen, JournalEntry, Row, Table};
 use node_core::unit::UnixMs;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::history::Owner;
-use crate::migration::{self, MigrationError};
+use crate::migration::{self, MigrationError, NewerRows};
 
-/// The format of the lines; a change that older builds misread raises it.
-pub const BACKUP_FORMAT: u32 = 1;
+/// The format of the lines; a change that older builds misread raises it. 2: there can be records
+/// of the freezer.
+pub const BACKUP_FORMAT: u32 = 2;
 
 /// Bytes of one line at most. Lower: the journal's line about a vector of 4096 uids does not fit.
 /// Higher: a file that is none takes that much memory before it is refused.
@@ -47,7 +49,7 @@ pub struct BackupHead {
 
 /// The first line.
 #[derive(Debug, Serialize, Deserialize)]
-struct Begin {
+pub(crate) struct Begin {
     format: u32,
     genesis: BlockHash,
     netuid: Netuid,
@@ -70,23 +72,35 @@ struct FormatOnly {
 
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Written<'a> {
+pub(crate) enum Written<'a> {
     Begin(Begin),
     Row(&'a Row),
+    Frozen(&'a Frozen),
     Journal(&'a JournalEntry),
-    End { rows: u64, journal: u64, crc32: String },
+    End { rows: u64, frozen: u64, journal: u64, crc32: String },
     Failed { reason: String },
 }
 
 /// - `R`: a row, or the value of one that has to be upgraded.
+/// - `A`: the same of a record of the freezer.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Line<R> {
+enum Line<R, A> {
     Begin(Begin),
     Row(R),
+    Frozen(A),
     Journal(Box<JournalEntry>),
-    End { rows: u64, journal: u64, crc32: String },
-    Failed { reason: String },
+    End {
+        rows: u64,
+        /// Copies of format 1 have none.
+        #[serde(default)]
+        frozen: u64,
+        journal: u64,
+        crc32: String,
+    },
+    Failed {
+        reason: String,
+    },
 }
 
 /// What a copy holds, one after the other.
@@ -94,6 +108,8 @@ enum Line<R> {
 pub enum BackupItem {
     /// A row.
     Row(Box<Row>),
+    /// A record of the freezer.
+    Frozen(Box<Frozen>),
     /// A line of the journal.
     Journal(Box<JournalEntry>),
 }
@@ -103,6 +119,8 @@ pub enum BackupItem {
 pub struct Copied {
     /// Rows of all tables.
     pub rows: u64,
+    /// Records of the freezer.
+    pub frozen: u64,
     /// Lines of the journal.
     pub journal: u64,
     /// Bytes of the copy.
@@ -241,15 +259,20 @@ impl<'a> BackupWriter<'a> {
         self.line(&Written::Row(row))
     }
 
+    pub(crate) fn frozen(&mut self, frozen: &Frozen) -> io::Result<()> {
+        self.copied.frozen += 1;
+        self.line(&Written::Frozen(frozen))
+    }
+
     pub(crate) fn entry(&mut self, entry: &JournalEntry) -> io::Result<()> {
         self.copied.journal += 1;
         self.line(&Written::Journal(entry))
     }
 
     pub(crate) fn end(mut self) -> io::Result<Copied> {
-        let Copied { rows, journal, .. } = self.copied;
+        let Copied { rows, frozen, journal, .. } = self.copied;
         let crc32 = format!("{:08x}", self.crc.clone().finalize());
-        self.line(&Written::End { rows, journal, crc32 })?;
+        self.line(&Written::End { rows, frozen, journal, crc32 })?;
         self.out.flush()?;
         Ok(self.copied)
     }
@@ -265,20 +288,21 @@ impl<'a> BackupWriter<'a> {
 
 /// Reads a copy, a line at a time. What it gives may be relied on once the end was reached.
 #[derive(Debug)]
-pub struct BackupReader {
-    lines: Lines,
+pub struct BackupReader<R = File> {
+    lines: Lines<R>,
     head: BackupHead,
     /// Tables whose rows are of an older version, and which.
     older: BTreeMap<Table, u8>,
     rows: u64,
+    frozen: u64,
     journal: u64,
 }
 
 /// The lines of a file, each with the checksum of those before it.
 #[derive(Debug)]
-struct Lines {
+struct Lines<R> {
     path: PathBuf,
-    reader: BufReader<File>,
+    reader: BufReader<R>,
     /// Of all lines before the present one.
     crc: crc32fast::Hasher,
     text: Vec<u8>,
@@ -287,14 +311,11 @@ struct Lines {
     bytes: u64,
 }
 
-impl Lines {
-    fn open(path: &Path) -> Result<Self, BackupError> {
-        let path = path.to_owned();
+impl<R: Read> Lines<R> {
+    fn of(path: &Path, reader: R) -> Self {
+        let (path, reader) = (path.to_owned(), BufReader::new(reader));
         let (crc, text) = (crc32fast::Hasher::new(), Vec::new());
-        match File::open(&path).map(BufReader::new) {
-            Ok(reader) => Ok(Self { path, reader, crc, text, line: 0, bytes: 0 }),
-            Err(source) => Err(BackupError::Io { path, source }),
-        }
+        Self { path, reader, crc, text, line: 0, bytes: 0 }
     }
 
     /// Reads the next line; whether there was one.
@@ -309,7 +330,11 @@ impl Lines {
         Ok(bytes > 0)
     }
 
-    fn parse<R: DeserializeOwned>(&self) -> Result<Line<R>, BackupError> {
+    fn parse<T, U>(&self) -> Result<Line<T, U>, BackupError>
+    where
+        T: DeserializeOwned,
+        U: DeserializeOwned,
+    {
         serde_json::from_slice(&self.text).map_err(|source| self.unreadable(source))
     }
 
@@ -324,7 +349,7 @@ impl Lines {
     /// Why the first line does not begin a copy: it is something else, or the end of one that was
     /// never begun.
     fn not_begun(&self) -> BackupError {
-        match self.parse::<Value>() {
+        match self.parse::<Value, Value>() {
             Ok(Line::Failed { reason }) => self.failed(reason),
             _ => self.other_format(),
         }
@@ -355,7 +380,7 @@ impl Lines {
             let what = format!("it has format {format}, this build reads {BACKUP_FORMAT}");
             return Err(self.newer(what));
         }
-        let line: Line<Value> = self.parse()?;
+        let line: Line<Value, Value> = self.parse()?;
         let Line::Begin(begin) = line else { return Err(self.other_format()) };
         Ok(begin)
     }
@@ -368,22 +393,26 @@ impl BackupReader {
     ///
     /// [`BackupError`], but for those of later lines.
     pub fn open(path: &Path) -> Result<Self, BackupError> {
-        let mut lines = Lines::open(path)?;
-        let Begin { genesis, netuid, hotkey, made_at, schemas, .. } = lines.begin()?;
-        let mut older = BTreeMap::new();
-        for (name, version) in schemas {
-            let table = Table::ALL.iter().find(|table| table.name() == name);
-            let known = table.map_or(0, |table| table.schema_version());
-            if version > known {
-                let what = format!("rows of `{name}` have version {version}, it knows {known}");
-                return Err(lines.newer(what));
-            }
-            if let Some(table) = table.filter(|_| version < known) {
-                older.insert(*table, version);
-            }
+        match File::open(path) {
+            Ok(file) => Self::of(path, file),
+            Err(source) => Err(BackupError::Io { path: path.to_owned(), source }),
         }
+    }
+}
+
+impl<R: Read> BackupReader<R> {
+    /// As [`BackupReader::open`], of what `reader` gives.
+    ///
+    /// - `path`: how errors call it.
+    pub(crate) fn of(path: &Path, reader: R) -> Result<Self, BackupError> {
+        let mut lines = Lines::of(path, reader);
+        let Begin { genesis, netuid, hotkey, made_at, schemas, .. } = lines.begin()?;
+        let older = migration::older_tables(schemas).map_err(|newer| {
+            let NewerRows { table, version, known } = newer;
+            lines.newer(format!("rows of `{table}` have version {version}, it knows {known}"))
+        })?;
         let head = BackupHead { owner: Owner { genesis, netuid, hotkey }, made_at };
-        Ok(Self { lines, head, older, rows: 0, journal: 0 })
+        Ok(Self { lines, head, older, rows: 0, frozen: 0, journal: 0 })
     }
 
     /// Whose copy it is.
@@ -407,14 +436,18 @@ impl BackupReader {
                 self.rows += 1;
                 Ok(Some(BackupItem::Row(row)))
             }
+            Line::Frozen(frozen) => {
+                self.frozen += 1;
+                Ok(Some(BackupItem::Frozen(frozen)))
+            }
             Line::Journal(entry) => {
                 self.journal += 1;
                 Ok(Some(BackupItem::Journal(entry)))
             }
             Line::Failed { reason } => Err(self.lines.failed(reason)),
-            Line::End { rows, journal, crc32 } => {
+            Line::End { rows, frozen, journal, crc32 } => {
                 let found = format!("{:08x}", self.lines.crc.clone().finalize());
-                let is_whole = (rows, journal) == (self.rows, self.journal)
+                let is_whole = (rows, frozen, journal) == (self.rows, self.frozen, self.journal)
                     && found == crc32
                     && !self.lines.advance()?;
                 if is_whole {
@@ -428,52 +461,45 @@ impl BackupReader {
 
     /// How much was read.
     fn copied(&self) -> Copied {
-        Copied { rows: self.rows, journal: self.journal, bytes: self.lines.bytes }
+        let Self { rows, frozen, journal, .. } = *self;
+        Copied { rows, frozen, journal, bytes: self.lines.bytes }
     }
 
     /// The line as it stands, its row upgraded where an older build wrote it.
-    fn parse(&self) -> Result<Line<Box<Row>>, BackupError> {
+    fn parse(&self) -> Result<Line<Box<Row>, Box<Frozen>>, BackupError> {
         if self.older.is_empty() {
             return self.lines.parse();
         }
-        let line: Line<Value> = self.lines.parse()?;
+        let line: Line<Value, Value> = self.lines.parse()?;
         Ok(match line {
             Line::Row(value) => Line::Row(Box::new(self.upgraded(value)?)),
+            Line::Frozen(value) => Line::Frozen(Box::new(self.upgraded_record(value)?)),
             Line::Begin(begin) => Line::Begin(begin),
             Line::Journal(entry) => Line::Journal(entry),
-            Line::End { rows, journal, crc32 } => Line::End { rows, journal, crc32 },
+            Line::End { rows, frozen, journal, crc32 } => {
+                Line::End { rows, frozen, journal, crc32 }
+            }
             Line::Failed { reason } => Line::Failed { reason },
         })
     }
 
-    /// A row's value is `{"run": {...}}`: its kind, and what its table holds of it.
     fn upgraded(&self, mut value: Value) -> Result<Row, BackupError> {
-        for (table, from) in &self.older {
-            let Some(inner) = value.get_mut(row_name(*table)) else { continue };
-            let versions = *from..table.schema_version();
-            let upgraded = migration::upgrade(migration::STEPS, *table, versions, Ok(inner.take()));
-            let (path, line) = (self.lines.path.clone(), self.lines.line);
-            *inner = upgraded.map_err(|source| BackupError::Migration { path, line, source })?;
-        }
+        self.upgrade(&mut value)?;
         serde_json::from_value(value).map_err(|source| self.lines.unreadable(source))
     }
-}
 
-/// What a row of a table is called in a copy.
-pub(crate) fn row_name(table: Table) -> &'static str {
-    match table {
-        Table::Submissions => "submission",
-        Table::Verdicts => "verdict",
-        Table::Leases => "lease",
-        Table::Receipts => "receipt",
-        Table::Runs => "run",
-        Table::Intents => "intent",
-        Table::Cursors => "cursor",
-        Table::Measurements => "measurement",
-        Table::Outcomes => "outcome",
-        Table::Strikes => "strike",
-        Table::Devices => "device",
-        Table::Reviews => "review",
+    /// A record of the freezer, each of its rows upgraded.
+    fn upgraded_record(&self, mut value: Value) -> Result<Frozen, BackupError> {
+        let rows = value.get_mut("rows").and_then(Value::as_array_mut);
+        rows.into_iter().flatten().try_for_each(|row| self.upgrade(row))?;
+        serde_json::from_value(value).map_err(|source| self.lines.unreadable(source))
+    }
+
+    fn upgrade(&self, row: &mut Value) -> Result<(), BackupError> {
+        migration::upgrade_row(row, &self.older).map_err(|source| {
+            let (path, line) = (self.lines.path.clone(), self.lines.line);
+            BackupError::Migration { path, line, source }
+        })
     }
 }
 
@@ -483,7 +509,11 @@ pub(crate) fn row_name(table: Table) -> &'static str {
 ///
 /// [`BackupError`] for every file that is not exactly what was written.
 pub fn check_backup(path: &Path) -> Result<BackupReport, BackupError> {
-    let mut reader = BackupReader::open(path)?;
+    check(BackupReader::open(path)?)
+}
+
+/// Reads to the end.
+pub(crate) fn check<R: Read>(mut reader: BackupReader<R>) -> Result<BackupReport, BackupError> {
     let mut records: Vec<(Table, u64)> = Table::ALL.iter().map(|table| (*table, 0)).collect();
     while let Some(item) = reader.next_item()? {
         if let BackupItem::Row(row) = item {

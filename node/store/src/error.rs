@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use node_core::rows::Table;
 
+use crate::freezer::FreezerFault;
 use crate::journal::{JournalFault, JOURNAL_BYTES_MAX};
 use crate::record::DamagedRecord;
 
@@ -97,6 +98,15 @@ pub enum OpenError {
         /// Why.
         #[source]
         source: StateFault,
+    },
+    /// What was put away cannot be listed.
+    #[error("cannot look into {}", path.display())]
+    Freezer {
+        /// Its directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
     },
     /// The damaged state could not be moved aside.
     #[error("cannot move the damaged state in {} aside", path.display())]
@@ -203,6 +213,13 @@ pub enum CommitError {
         #[source]
         source: io::Error,
     },
+    /// What was put away could not be written or synced; no row was changed.
+    #[error("cannot write to the freezer")]
+    Freezer {
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// The rows could not be written. Their journal entries are there.
     #[error("cannot write to the state")]
     State {
@@ -249,7 +266,9 @@ impl CommitError {
     #[must_use]
     pub fn is_storage_full(&self) -> bool {
         let kind = match self {
-            Self::Journal { source } | Self::Mark { source } => Some(source.kind()),
+            Self::Journal { source } | Self::Freezer { source } | Self::Mark { source } => {
+                Some(source.kind())
+            }
             Self::State { source } | Self::Sync { source } => source.io_kind(),
             Self::RecordTooLarge { .. }
             | Self::BatchTooLarge { .. }
@@ -284,6 +303,13 @@ pub enum ReadError {
         /// Why.
         #[source]
         source: JournalFault,
+    },
+    /// The freezer failed, or what is in it is damaged.
+    #[error("cannot read the freezer")]
+    Freezer {
+        /// Why.
+        #[from]
+        source: FreezerFault,
     },
     /// A record is damaged, so that the copy would be incomplete.
     #[error("the store has a damaged record")]

@@ -2,7 +2,7 @@
 //! that a node that starts next knows them.
 
 use node_core::rows::{IntentRow, IntentState, JournalEntry, JournalStep, Row, Write};
-use node_core::unit::BlockNumber;
+use node_core::unit::{BlockNumber, EpochIndex};
 
 use crate::batch::BATCH_BYTES_MAX;
 use crate::error::CommitError;
@@ -78,6 +78,11 @@ impl Store {
     ///
     /// The newest epochs are written first: if it is cut off, what could be signed again is known.
     ///
+    /// A journal that is lost beside rows that do not make up for it ([`Loaded`] says so) begins
+    /// with the line of one that was put back from a copy. Else the node would sign for the epoch
+    /// in which a signature was made that nobody here knows: the line about the copy is lost with
+    /// the journal, and vouching for an update does not say for which epoch it was.
+    ///
     /// # Errors
     ///
     /// [`ImportError`].
@@ -92,6 +97,12 @@ impl Store {
         let lines: Vec<JournalEntry> = added.iter().flat_map(|(_, lines)| lines.clone()).collect();
         self.check_room(&lines)?;
         let mut batch = Batch::new(self);
+        if loaded.may_lack_signatures() {
+            // First: cut off after any commit, it is there.
+            let step = JournalStep::Restored { since: None, spent: None };
+            let line = History::new(theirs.owner).entry(0, EpochIndex(0), step);
+            batch.add(vec![Write::Journal(line)])?;
+        }
         // A row says what its lines say: it comes in the commit behind them, or in the same.
         for (epoch, entries) in &added {
             let rows = rows.iter().filter(|row| EpochKey::of_row(row) == *epoch);
@@ -208,6 +219,7 @@ fn encoded_bytes(write: &Write) -> Result<usize, ImportError> {
     let text = match write {
         Write::Journal(entry) => encode_line(entry),
         Write::Put(row) => serde_json::to_string(row),
+        Write::Freeze(frozen) => serde_json::to_string(frozen),
         Write::Delete(..) | Write::CaughtUp => return Ok(0),
     };
     text.map(|text| text.len()).map_err(|source| ImportError::Encode { source })

@@ -4,6 +4,7 @@
 //! <data dir>/
 //!   lock             one process at a time; holds the pid of the holder
 //!   state/           sled: one tree per table, and one record that counts commits
+//!   freezer/         what was put away: read when somebody asks for it, never at a start
 //!   signed.journal   one checksummed JSON line per signing step, append-only
 //!   commit.mark      how many commits were acknowledged; shows when the state lost one
 //! ```
@@ -16,6 +17,8 @@
 //! can leave as a copy, also while the node runs, and be put back elsewhere: see [`Store::export`]
 //! and [`Restoring`].
 //!
+//! What a copy consists of is a function of bytes for the fuzzer: [`fuzzing`]; no node uses it.
+//!
 //! Not here: what the rows mean (`node/core`), and what to do about a rebuilt store (the daemon).
 
 mod batch;
@@ -24,6 +27,8 @@ mod copying;
 mod dump;
 mod envelope;
 mod error;
+mod freezer;
+pub mod fuzzing;
 mod history;
 mod import;
 mod instance;
@@ -45,6 +50,7 @@ pub use dump::{
 };
 pub use envelope::EnvelopeError;
 pub use error::{CommitError, CompactError, OpenError, ReadError, StateFault};
+pub use freezer::FreezerFault;
 pub use history::{EpochHistory, EpochKey, History, Intended, MechanismHistory, Owner};
 pub use import::{known_history, ImportError, Imported};
 pub use interchange::{
@@ -57,7 +63,7 @@ pub use journal::{
 pub use migration::MigrationError;
 pub use record::{DamagedRecord, RecordFault, RECORD_BYTES_MAX};
 pub use restore::{Begun, RestoreError, Restoring};
-pub use state::META_TREE;
+pub use state::{FREEZER_TREE, META_TREE};
 pub use store::{Loaded, LostCommits, Rebuilt, Store, VerifyReport};
 
 pub use batch::BATCH_BYTES_MAX;

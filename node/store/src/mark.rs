@@ -32,6 +32,10 @@ pub(crate) struct Tip {
     /// Rows were lost, and nobody said yet that they were told again. The state alone keeps it.
     #[serde(default)]
     pub(crate) lacks_rows: bool,
+    /// The journal was put back from a copy that has not settled. It says so itself: this is for
+    /// the case that it gets lost. The state alone keeps it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_of_a_copy: bool,
 }
 
 /// The open mark.
@@ -84,7 +88,7 @@ fn parse(bytes: &[u8]) -> Option<Tip> {
     Some(Tip {
         commits: u64::from_le_bytes(commits.try_into().ok()?),
         journal_bytes: u64::from_le_bytes(journal_bytes.try_into().ok()?),
-        lacks_rows: false,
+        ..Tip::default()
     })
 }
 
@@ -95,7 +99,7 @@ mod tests {
     #[test]
     fn a_mark_is_read_back_and_a_damaged_one_says_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let tip = Tip { commits: 7, journal_bytes: 1 << 40, lacks_rows: false };
+        let tip = Tip { commits: 7, journal_bytes: 1 << 40, ..Tip::default() };
         Mark::open(dir.path()).unwrap().0.set(tip).unwrap();
         assert_eq!(Mark::open(dir.path()).unwrap().1, tip);
         assert_eq!(peek(dir.path()).unwrap(), tip);

@@ -5,6 +5,8 @@
 //! the old version here, and a record of the old version to the tests. Ids are text in records that
 //! are JSON, and marked digits of their bytes in those that are packed; either is read.
 
+use std::collections::BTreeMap;
+
 use node_core::rows::Table;
 use serde_json::Value;
 
@@ -85,6 +87,77 @@ pub(crate) fn upgrade(
             .ok_or(MigrationError::NoStep { table, from })?;
         (step.upgrade)(value)
     })
+}
+
+/// Rows of a newer build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NewerRows {
+    /// The name of their table.
+    pub(crate) table: String,
+    /// Their version.
+    pub(crate) version: u8,
+    /// The newest one that this build reads; 0 for a table that it does not know.
+    pub(crate) known: u8,
+}
+
+/// Of the versions that rows were written in, by the names of their tables, those that are older
+/// than the present ones.
+///
+/// # Errors
+///
+/// [`NewerRows`], for the first table whose rows this build cannot read.
+pub(crate) fn older_tables(
+    schemas: BTreeMap<String, u8>,
+) -> Result<BTreeMap<Table, u8>, NewerRows> {
+    let mut older = BTreeMap::new();
+    for (name, version) in schemas {
+        let table = Table::ALL.iter().find(|table| table.name() == name);
+        let known = table.map_or(0, |table| table.schema_version());
+        if version > known {
+            return Err(NewerRows { table: name, version, known });
+        }
+        if let Some(table) = table.filter(|_| version < known) {
+            older.insert(*table, version);
+        }
+    }
+    Ok(older)
+}
+
+/// Upgrades a row that names its kind, `{"run": {...}}`, if its table is among the older ones.
+///
+/// # Errors
+///
+/// As [`upgrade`].
+pub(crate) fn upgrade_row(
+    row: &mut Value,
+    older: &BTreeMap<Table, u8>,
+) -> Result<(), MigrationError> {
+    for (table, from) in older {
+        let Some(inner) = row.get_mut(row_name(*table)) else { continue };
+        let versions = *from..table.schema_version();
+        *inner = upgrade(STEPS, *table, versions, Ok(inner.take()))?;
+    }
+    Ok(())
+}
+
+/// How a row of a table names its kind.
+pub(crate) fn row_name(table: Table) -> &'static str {
+    match table {
+        Table::Submissions => "submission",
+        Table::Verdicts => "verdict",
+        Table::Leases => "lease",
+        Table::Receipts => "receipt",
+        Table::Runs => "run",
+        Table::Intents => "intent",
+        Table::Cursors => "cursor",
+        Table::Measurements => "measurement",
+        Table::Outcomes => "outcome",
+        Table::Strikes => "strike",
+        Table::Devices => "device",
+        Table::Reviews => "review",
+        Table::Families => "family",
+        Table::Horizon => "horizon",
+    }
 }
 
 #[cfg(test)]

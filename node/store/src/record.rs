@@ -94,6 +94,8 @@ pub(crate) fn encode(row: &Row) -> Result<Vec<u8>, serde_json::Error> {
         Row::Strike(inner) => packed::write(inner, &mut record),
         Row::Device(inner) => packed::write(inner, &mut record),
         Row::Review(inner) => packed::write(inner, &mut record),
+        Row::Family(inner) => packed::write(inner, &mut record),
+        Row::Horizon(inner) => packed::write(inner, &mut record),
     }?;
     envelope::close(row.table().schema_version() | PACKED, &mut record);
     Ok(record)
@@ -151,6 +153,8 @@ fn parse(table: Table, payload: &[u8], is_packed: bool) -> Result<Row, serde_jso
         Table::Strikes => Row::Strike(payload.read()?),
         Table::Devices => Row::Device(Box::new(payload.read()?)),
         Table::Reviews => Row::Review(payload.read()?),
+        Table::Families => Row::Family(Box::new(payload.read()?)),
+        Table::Horizon => Row::Horizon(payload.read()?),
     })
 }
 
@@ -170,7 +174,7 @@ impl Payload<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use node_core::assignment::Assignment;
     use node_core::id::{
@@ -186,7 +190,7 @@ mod tests {
         Row::Cursor(CursorRow { peer: Hotkey([7; 32]), after })
     }
 
-    fn run_on(devices: &[&str]) -> Row {
+    pub(crate) fn run_on(devices: &[&str]) -> Row {
         let assignment = Assignment {
             id: AssignmentId([1; 32]),
             submission: SubmissionId([2; 32]),

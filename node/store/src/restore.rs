@@ -4,7 +4,7 @@
 //! <data dir>/
 //!   lock               held from the beginning to the end
 //!   restoring/         everything is made here first
-//!     state/  signed.journal  commit.mark  identity.json      a store like any other
+//!     state/  freezer/  signed.journal  commit.mark  identity.json      a store like any other
 //!     complete         made last: from then on only places change
 //! ```
 //!
@@ -28,6 +28,7 @@ use node_core::unit::EpochIndex;
 
 use crate::dump::{check_backup, BackupError, BackupItem, BackupReader, BackupReport};
 use crate::error::{OpenError, ReadError, StateFault};
+use crate::freezer::FREEZER_DIR;
 use crate::history::History;
 use crate::import::{Batch, ImportError};
 use crate::instance::Instance;
@@ -39,7 +40,7 @@ const COMPLETE_FILE: &str = "complete";
 
 /// What a node leaves that another one's copy must not be put over, in the order in which it gets
 /// its place: with the journal there, whatever else is missing is noticed.
-const PLACES: [&str; 4] = ["signed.journal", "commit.mark", "identity.json", "state"];
+const PLACES: [&str; 5] = ["signed.journal", "commit.mark", "identity.json", "freezer", "state"];
 
 /// Why nothing was put back, or not everything.
 #[derive(Debug, thiserror::Error)]
@@ -176,6 +177,7 @@ impl Restoring {
         while let Some(item) = reader.next_item().map_err(backup)? {
             let item = match item {
                 BackupItem::Row(row) => Write::Put(*row),
+                BackupItem::Frozen(frozen) => Write::Freeze(frozen),
                 BackupItem::Journal(entry) => Write::Journal(*entry),
             };
             batch.add(vec![item]).map_err(write)?;
@@ -243,6 +245,10 @@ fn check(store: &Store, report: &BackupReport) -> Result<(), RestoreError> {
         if got != expected {
             return Err(RestoreError::Differs { table, expected, got });
         }
+    }
+    let (expected, got) = (report.copied.frozen, found.frozen);
+    if got != expected {
+        return Err(RestoreError::Differs { table: FREEZER_DIR, expected, got });
     }
     let (expected, got) = (report.copied.journal + 1, found.journal_entries as u64);
     if got != expected {

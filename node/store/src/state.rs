@@ -25,12 +25,14 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use node_core::id::SubmissionId;
 use node_core::rows::Table;
 use sled::transaction::{ConflictableTransactionError, TransactionError, Transactional};
 
 use crate::batch::{Batch, Change};
 use crate::envelope;
 use crate::error::StateFault;
+use crate::freezer::{Key, Place};
 use crate::mark::Tip;
 use crate::record::RECORD_BYTES_MAX;
 use crate::sync::sync_dir;
@@ -40,6 +42,17 @@ pub const META_TREE: &str = "store_meta";
 const TIP_KEY: &str = "tip";
 const TIP_VERSION: u8 = 1;
 
+/// Name of the tree that says where the records of the freezer are.
+pub const FREEZER_TREE: &str = "freezer";
+const PLACE_VERSION: u8 = 1;
+
+/// Its place among the trees: behind the tables.
+const FREEZER_POSITION: usize = Table::ALL.len();
+
+/// Places that are read at once. Lower: the lock is taken more often. Higher: commits wait longer
+/// for it.
+const PLACES_MAX: usize = 4_096;
+
 /// sled's log segment: the largest it accepts. Changing it makes old stores unreadable.
 const SEGMENT_BYTES: usize = 16 << 20;
 
@@ -48,7 +61,7 @@ const PAGE_RECORDS_MAX: usize = 24;
 const _: () = assert!(PAGE_RECORDS_MAX * RECORD_BYTES_MAX < SEGMENT_BYTES / 4);
 
 /// sled's page cache. Lower: reads go to the disk. Higher: memory that the runs need.
-const CACHE_BYTES: u64 = 64 << 20;
+const CACHE_BYTES: u64 = 16 << 20;
 
 /// How long a closing process may hold the database before opening fails. Lower: a quick restart
 /// fails. Higher: a start that cannot succeed takes that long to say so.
@@ -58,7 +71,7 @@ const BUSY_RETRY_EVERY: Duration = Duration::from_millis(20);
 /// The open database.
 pub(crate) struct State {
     db: sled::Db,
-    /// In the order of [`Table::ALL`], the meta tree last.
+    /// In the order of [`Table::ALL`]; then that of the freezer, the meta tree last.
     trees: Vec<sled::Tree>,
     /// Our own handle of sled's log file.
     log_file: File,
@@ -80,7 +93,8 @@ impl State {
         guard(|| {
             remove_unfinished_snapshots(path).map_err(|source| StateFault::Io { source })?;
             let db = open_when_released(path)?;
-            let names = Table::ALL.iter().map(|table| table.name()).chain([META_TREE]);
+            let names =
+                Table::ALL.iter().map(|table| table.name()).chain([FREEZER_TREE, META_TREE]);
             let trees =
                 names.map(|name| db.open_tree(name)).collect::<Result<_, _>>().map_err(fault)?;
             let log_file =
@@ -93,8 +107,14 @@ impl State {
         })
     }
 
-    /// Applies all changes of a batch and the new tip, or none of them. Not durable yet.
-    pub(crate) fn apply(&self, batch: &Batch, tip: Tip) -> Result<(), StateFault> {
+    /// Applies all changes of a batch, where its records went, and the new tip, or nothing. Not
+    /// durable yet.
+    pub(crate) fn apply(
+        &self,
+        batch: &Batch,
+        places: &[(Key, Place)],
+        tip: Tip,
+    ) -> Result<(), StateFault> {
         let payload = serde_json::to_vec(&tip)
             .map_err(|error| StateFault::Corrupt { detail: error.to_string() })?;
         let tip = envelope::seal(TIP_VERSION, &payload);
@@ -108,6 +128,10 @@ impl State {
                             Some(record) => view.insert(key.as_slice(), record.as_slice())?,
                             None => view.remove(key.as_slice())?,
                         };
+                    }
+                    for (key, place) in places {
+                        let Some(view) = views.get(FREEZER_POSITION) else { continue };
+                        view.insert(key.as_slice(), sealed(*place))?;
                     }
                     if let Some(meta) = views.last() {
                         meta.insert(TIP_KEY, tip.as_slice())?;
@@ -173,6 +197,24 @@ impl State {
         guard(|| Ok(tree.get(key).map_err(fault)?.map(|record| record.to_vec())))
     }
 
+    /// Where the records of a submission are, the oldest first.
+    pub(crate) fn places_of(&self, of: &SubmissionId) -> Result<Vec<(Key, Place)>, StateFault> {
+        let Some(tree) = self.trees.get(FREEZER_POSITION) else { return Ok(Vec::new()) };
+        guard(|| tree.scan_prefix(of.0).map(place_of_record).collect())
+    }
+
+    /// Where records are, behind a key and in the order of the keys, a piece at a time; empty at
+    /// the end.
+    pub(crate) fn places_after(
+        &self,
+        after: Option<&Key>,
+    ) -> Result<Vec<(Key, Place)>, StateFault> {
+        let Some(tree) = self.trees.get(FREEZER_POSITION) else { return Ok(Vec::new()) };
+        let from = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_slice()));
+        let range = || tree.range::<&[u8], _>((from, Bound::Unbounded));
+        guard(|| range().take(PLACES_MAX).map(place_of_record).collect())
+    }
+
     fn tip(&self) -> Result<Tip, StateFault> {
         let Some(meta) = self.trees.last() else { return Ok(Tip::default()) };
         let Some(bytes) = meta.get(TIP_KEY).map_err(fault)? else { return Ok(Tip::default()) };
@@ -184,6 +226,29 @@ impl State {
         }
         serde_json::from_slice(payload).map_err(|error| corrupt(&error.to_string()))
     }
+}
+
+/// `[version, checksum] [segment: u32] [offset: u64]`, little endian.
+fn sealed(Place { segment, offset }: Place) -> Vec<u8> {
+    let payload = [segment.to_le_bytes().as_slice(), &offset.to_le_bytes()].concat();
+    envelope::seal(PLACE_VERSION, &payload)
+}
+
+fn place_of_record(
+    record: sled::Result<(sled::IVec, sled::IVec)>,
+) -> Result<(Key, Place), StateFault> {
+    let (key, record) = record.map_err(fault)?;
+    let damaged = || corrupt("the index of the freezer has a record that is none");
+    let key = key.as_ref().try_into().map_err(|_| damaged())?;
+    let (version, payload) = envelope::unseal(&record).map_err(|_| damaged())?;
+    if version > PLACE_VERSION {
+        let detail = format!("the index of the freezer has version {version}");
+        return Err(StateFault::Foreign { detail });
+    }
+    let (segment, offset) = payload.split_first_chunk().ok_or_else(damaged)?;
+    let offset = offset.try_into().map_err(|_| damaged())?;
+    let segment = u32::from_le_bytes(*segment);
+    Ok((key, Place { segment, offset: u64::from_le_bytes(offset) }))
 }
 
 /// A table's place in [`Table::ALL`].

@@ -15,6 +15,7 @@ use crate::batch::Batch;
 use crate::compact::{write_smaller, Compacted, Compaction, Fresh};
 use crate::copying::Copying;
 use crate::error::{CommitError, CompactError, OpenError, StateFault};
+use crate::freezer::{self, Freezer, Key, Place, FREEZER_DIR};
 use crate::instance::Instance;
 use crate::journal::{
     Acknowledged, Journal, JournalContent, JournalFault, TornTail, JOURNAL_BYTES_MAX,
@@ -28,6 +29,9 @@ use crate::sync::{create_private_dir, rewrite_in_place, sync_dir};
 pub use read::VerifyReport;
 
 pub(crate) const STATE_DIR: &str = "state";
+
+/// Places of the freezer that are written down at once.
+const PLACES_PER_COMMIT: usize = 4_096;
 
 /// Names tried for a damaged state that was moved aside within one second.
 const ASIDE_NAMES_MAX: u32 = 100;
@@ -63,6 +67,8 @@ pub struct Loaded {
     pub compacted: Option<io::Result<Compacted>>,
     /// Lines of the journal are lost; only [`Store::open_to_repair`] opens a store then.
     pub journal_loss: Option<JournalFault>,
+    /// The journal was put back from a copy, and what was signed after that copy can still land.
+    pub is_of_a_copy: bool,
 }
 
 impl Loaded {
@@ -72,6 +78,15 @@ impl Loaded {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         !self.has_lost_rows() && !self.lacks_rows
+    }
+
+    /// Whether something may have been signed that neither journal nor rows tell of: the journal is
+    /// lost, and the rows do not make up for it, because they come from a copy or are lost as well.
+    ///
+    /// Without a copy whole rows do: a signature is sent once its row is durable.
+    #[must_use]
+    pub fn may_lack_signatures(&self) -> bool {
+        self.journal_loss.is_some() && (self.is_of_a_copy || !self.is_complete())
     }
 
     /// Whether a loss was found just now.
@@ -102,6 +117,7 @@ pub struct LostCommits {
 struct Inner {
     /// `None` while a failed reopening waits for the next one.
     state: Option<State>,
+    freezer: Freezer,
     journal: Journal,
     mark: Mark,
     tip: Tip,
@@ -165,6 +181,7 @@ impl Store {
         let lacks_rows = tip.lacks_rows || is_behind;
         let inner = Inner {
             state: Some(state),
+            freezer: open_freezer(dir)?,
             journal,
             mark,
             tip: Tip { lacks_rows, ..tip },
@@ -219,7 +236,15 @@ impl Store {
             torn_tail: content.torn_tail,
             compacted: None,
             journal_loss,
+            is_of_a_copy: false,
         };
+        let freezer = open_freezer(dir)?;
+        if loaded.has_lost_rows() {
+            find_places(&state, freezer.dir(), tip)
+                .map_err(|fault| state_failed(&dir.join(STATE_DIR), fault))?;
+        }
+        let is_of_a_copy = is_of_a_copy(&loaded, tip);
+        loaded.is_of_a_copy = is_of_a_copy;
         let lacks_rows = !loaded.is_complete();
         if lacks_rows && !tip.lacks_rows {
             // Now, and not with the first commit: the node may die before that.
@@ -227,9 +252,10 @@ impl Store {
                 .map_err(|fault| state_failed(&dir.join(STATE_DIR), fault))?;
         }
         let commits = tip.commits.max(marked.commits);
-        let tip = Tip { commits, journal_bytes, lacks_rows };
+        let tip = Tip { commits, journal_bytes, lacks_rows, is_of_a_copy };
         let state = Some(state);
-        let mut inner = Inner { state, journal, mark, tip, first_failure: None, copying: None };
+        let (first_failure, copying) = (None, None);
+        let mut inner = Inner { state, freezer, journal, mark, tip, first_failure, copying };
         if loaded.is_complete() && loaded.journal_loss.is_none() && loaded.torn_tail.is_none() {
             let fresh = write_smaller(dir, &mut loaded.journal, inner.journal.len(), compaction);
             let compacted = fresh.transpose().map(|fresh| match fresh {
@@ -242,7 +268,8 @@ impl Store {
         Ok((Self { dir: dir.to_owned(), inner: Mutex::new(inner), _instance: instance }, loaded))
     }
 
-    /// Makes writes durable: journal entries first, then all rows at once.
+    /// Makes writes durable: journal entries first, then what goes to the freezer, then all rows at
+    /// once.
     ///
     /// When it returns, a power cut loses nothing of it. If the process dies before, the journal
     /// may have entries whose rows are missing, and of the rows there are all or none. Writes
@@ -295,6 +322,7 @@ impl Store {
         // A commit that failed after it was applied was counted and not acknowledged.
         inner.tip.commits = found.commits;
         inner.tip.lacks_rows = found.lacks_rows;
+        inner.tip.is_of_a_copy = found.is_of_a_copy;
         inner.state = Some(state);
         inner.first_failure = None;
         Ok(())
@@ -340,10 +368,15 @@ impl Inner {
         self.journal
             .append(&batch.journal_lines)
             .map_err(|source| CommitError::Journal { source })?;
+        let placed = self.freezer.append(&batch.frozen);
+        let placed = placed.map_err(|source| CommitError::Freezer { source })?;
+        let keys = batch.frozen.iter().map(|frame| frame.key);
+        let places: Vec<(Key, Place)> = keys.zip(placed).collect();
         let tip = Tip {
             commits: self.tip.commits + 1,
             journal_bytes: self.journal.len(),
             lacks_rows: self.tip.lacks_rows && !batch.is_caught_up,
+            is_of_a_copy: batch.is_of_a_copy.unwrap_or(self.tip.is_of_a_copy),
         };
         let state = self.state.as_ref().ok_or_else(|| CommitError::Poisoned {
             first_failure: "the state is closed".to_owned(),
@@ -351,7 +384,7 @@ impl Inner {
         if let Some(copying) = &mut self.copying {
             copying.keep(state, &batch.changes);
         }
-        state.apply(batch, tip).map_err(|source| CommitError::State { source })?;
+        state.apply(batch, &places, tip).map_err(|source| CommitError::State { source })?;
         state.sync().map_err(|source| CommitError::Sync { source })?;
         self.mark.set(tip).map_err(|source| CommitError::Mark { source })?;
         if self.tip.journal_bytes == 0 && tip.journal_bytes > 0 {
@@ -375,7 +408,7 @@ impl Inner {
     fn remember_length(&mut self, journal_bytes: u64) -> Result<(), CompactError> {
         let tip = Tip { journal_bytes, ..self.tip };
         if let Some(state) = &self.state {
-            state.apply(&Batch::default(), tip)?;
+            state.apply(&Batch::default(), &[], tip)?;
             state.sync()?;
         }
         self.mark.set(tip)?;
@@ -418,9 +451,42 @@ fn open_journal(
     }
 }
 
+/// Whether the journal is a copy that has not settled.
+fn is_of_a_copy(loaded: &Loaded, tip: Tip) -> bool {
+    let said = loaded.journal.iter().rev().find_map(|line| line.step.says_of_a_copy());
+    match &loaded.journal_loss {
+        // A journal that is whole knows best.
+        None => said == Some(true),
+        // Of one that is not, the last word may be lost.
+        Some(_) => tip.is_of_a_copy || said == Some(true),
+    }
+}
+
 /// Writes down in the state, and nothing else there, that rows were lost.
 fn remember_loss(state: &State, found: Tip) -> Result<(), StateFault> {
-    state.apply(&Batch::default(), Tip { lacks_rows: true, ..found })?;
+    state.apply(&Batch::default(), &[], Tip { lacks_rows: true, ..found })?;
+    state.sync()
+}
+
+fn open_freezer(dir: &Path) -> Result<Freezer, OpenError> {
+    Freezer::open(dir).map_err(|source| OpenError::Freezer { path: dir.join(FREEZER_DIR), source })
+}
+
+/// Writes down again where the records of the freezer are: a state that lost rows may have lost
+/// that as well. What cannot be read is not found again, and stays where it is.
+fn find_places(state: &State, freezer: &Path, tip: Tip) -> Result<(), StateFault> {
+    let mut places = Vec::new();
+    let apply = |places: &mut Vec<(Key, Place)>| {
+        state.apply(&Batch::default(), &std::mem::take(places), tip)
+    };
+    freezer::for_each_place(freezer, |key, place| {
+        places.push((key, place));
+        if places.len() < PLACES_PER_COMMIT {
+            return Ok(());
+        }
+        apply(&mut places)
+    })?;
+    apply(&mut places)?;
     state.sync()
 }
 

@@ -3,7 +3,7 @@
 //! Not here: extrinsics and epochs. What becomes of vectors has a simulator of its own in
 //! `node/core/src/machine/tests`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use node_core::commitment::{Commitment, Location};
 use node_core::id::{BlockHash, ContentDigest, DigestBuilder, Hotkey, Netuid, Uid};
@@ -107,6 +107,20 @@ impl Chain {
         self.best += 1;
         self.finalized = self.finalized.max(self.best.saturating_sub(self.finality_lag));
         self.keep();
+    }
+
+    /// Blocks go by that nobody reads, all of them final.
+    pub(crate) fn leap(&mut self, blocks: u64) {
+        self.best += blocks;
+        self.finalized = self.best;
+        self.kept.clear();
+        self.keep();
+    }
+
+    /// Miners leave the subnet, with their commitments, from the next block on.
+    pub(crate) fn remove_miners(&mut self, leaving: &BTreeSet<Hotkey>) {
+        self.neurons.retain(|neuron| !leaving.contains(&neuron.hotkey));
+        self.commitments.retain(|hotkey, _| !leaving.contains(hotkey));
     }
 
     fn keep(&mut self) {

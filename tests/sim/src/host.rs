@@ -54,7 +54,8 @@ impl Disk {
                     self.rows.remove(&(table, key));
                 }
                 Write::CaughtUp => self.is_incomplete = false,
-                Write::Journal(_) => {}
+                // Nothing reads it back into the machine.
+                Write::Journal(_) | Write::Freeze(_) => {}
             }
         }
     }

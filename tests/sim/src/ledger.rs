@@ -278,7 +278,9 @@ impl Ledger {
             | Row::Measurement(_)
             | Row::Cursor(_)
             | Row::Device(_)
-            | Row::Review(_) => {}
+            | Row::Review(_)
+            | Row::Family(_)
+            | Row::Horizon(_) => {}
         }
     }
 

@@ -5,6 +5,7 @@
 //! [`record`] does the same and writes a journal, which [`history::Replay`] steps through;
 //! [`shrink::shrink`] looks for a smaller history that breaks the same invariant.
 
+mod age;
 mod broken;
 mod chain;
 pub mod fault;

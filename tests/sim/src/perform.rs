@@ -71,6 +71,8 @@ impl World {
                 let ending = Some(ending);
                 self.after(STOP_MS, Happening::ContainerExited { node, run, ending });
             }
+            // Miners offer theirs for ever here.
+            Effect::DropContent { .. } => {}
             Effect::RemoveLeftover { run } => {
                 self.hosts[node].containers.remove(&run);
             }

@@ -1,6 +1,7 @@
 //! The works that a submission is compared with, and the search among them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::Sketch;
 use crate::id::SubmissionId;
@@ -12,7 +13,7 @@ pub struct Work {
     /// Since when it counts, and whose it is.
     pub priority: Priority,
     /// Its structure.
-    pub sketch: Sketch,
+    pub sketch: Arc<Sketch>,
 }
 
 /// Accepted works by the keys of their sketches (locality-sensitive hashing).

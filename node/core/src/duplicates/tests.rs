@@ -45,7 +45,7 @@ fn at(block: u64, owner: u8) -> Priority {
 }
 
 fn work(shingles: &BTreeSet<u64>, owner: u8, block: u64) -> Work {
-    Work { priority: at(block, owner), sketch: Sketch::of(shingles) }
+    Work { priority: at(block, owner), sketch: Sketch::of(shingles).into() }
 }
 
 /// The expected numbers come from another implementation of the same hashes.

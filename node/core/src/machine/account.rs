@@ -11,7 +11,7 @@ use crate::machine::funnel::Entrant;
 use crate::machine::Machine;
 use crate::priority::Priority;
 use crate::review::Review;
-use crate::rows::{OutcomeRow, ReceiptRow};
+use crate::rows::{OutcomeRow, ReceiptRow, ReceiptStanding};
 use crate::submission::{Submission, SubmissionState};
 use crate::trial::Trial;
 use crate::unit::{BlockCount, BlockNumber, EpochIndex};
@@ -74,6 +74,30 @@ pub struct EpochAccount {
     pub length: BlockCount,
 }
 
+impl Account {
+    /// Takes in receipts that were put away, where none were at hand.
+    pub fn recall<'a>(&mut self, receipts: impl Iterator<Item = &'a ReceiptRow>) {
+        if self.metrics.is_none() {
+            self.metrics = decisive_metrics(self.merit, &self.outcomes, receipts);
+        }
+    }
+}
+
+/// What was measured by the worker whose result decided the first trial in the tier of the merit.
+pub(super) fn decisive_metrics<'a>(
+    merit: Option<Merit>,
+    outcomes: &[OutcomeRow],
+    receipts: impl Iterator<Item = &'a ReceiptRow>,
+) -> Option<Metrics> {
+    let tier = merit.map_or(1, |merit| merit.tier);
+    let decided = outcomes.iter().find(|row| row.trial.tier == tier)?;
+    let counting = receipts.filter(|row| row.standing == ReceiptStanding::Counts);
+    let is_decisive = |evidence: &&Evidence| {
+        evidence.trial() == decided.trial && Some(evidence.worker) == decided.worker
+    };
+    counting.map(|row| &row.receipt.evidence).find(is_decisive)?.metrics.clone()
+}
+
 impl Machine {
     /// What is known of a submission; `None` if it is unknown here.
     #[must_use]
@@ -82,13 +106,7 @@ impl Machine {
         let outcomes: Vec<OutcomeRow> =
             self.outcomes.range(Trial::all_of(*id)).map(|(_, row)| row.clone()).collect();
         let merit = self.merit(id);
-        let tier = merit.map_or(1, |merit| merit.tier);
-        let decided = outcomes.iter().find(|row| row.trial.tier == tier);
-        let mut evidence = decided.into_iter().flat_map(|row| {
-            let theirs = |evidence: &&Evidence| Some(evidence.worker) == row.worker;
-            self.receipts.counting(&row.trial).map(|receipt| &receipt.evidence).filter(theirs)
-        });
-        let metrics = evidence.next().and_then(|evidence| evidence.metrics.clone());
+        let metrics = decisive_metrics(merit, &outcomes, self.receipts.of_submission(*id));
         let model = self.config.review.as_ref().map(|rules| rules.model.clone());
         let review = model.zip(self.review_of(submission.content).cloned());
         Some(Account {

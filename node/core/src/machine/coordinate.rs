@@ -546,7 +546,7 @@ impl Machine {
     }
 }
 
-fn replica_standing(record: &LeaseRecord) -> ReplicaStanding {
+pub(super) fn replica_standing(record: &LeaseRecord) -> ReplicaStanding {
     let row = record.row();
     let state = match &row.state {
         LeaseState::Open => "open",

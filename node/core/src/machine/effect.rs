@@ -55,6 +55,12 @@ pub enum Effect {
         /// Validators that may have them.
         peers: Vec<PeerAddress>,
     },
+    /// Remove the bytes of a content that no submission has any more. Without it they are left
+    /// behind, and fetched again if somebody commits to them anew.
+    DropContent {
+        /// Which bytes.
+        content: ContentDigest,
+    },
     /// Judge a submission whose bytes are here.
     Admit {
         /// Which.

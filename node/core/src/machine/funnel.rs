@@ -7,15 +7,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::admission::{Brings, Verdict};
 use crate::commitment::Location;
-use crate::evidence::Metrics;
+use crate::evidence::{Evidence, Metrics};
 use crate::funnel::{
     promote, report, tier_state, CohortId, Member, MemberState, Passage, ProjectKind, Task,
-    TierMember, TierReport, UnitPlan,
+    TierMember, TierPlace, TierReport, UnitPlan,
 };
 use crate::id::{BlockHash, ContentDigest, Digest, DigestBuilder, Hotkey, SubmissionId};
 use crate::machine::Machine;
-use crate::policy::{RewardBasis, TierRules};
+use crate::policy::{FunnelRules, RewardBasis, TierRules};
 use crate::priority::Priority;
+use crate::rows::OutcomeRow;
 use crate::submission::{Submission, SubmissionState};
 use crate::trial::Trial;
 use crate::unit::BlockNumber;
@@ -73,6 +74,23 @@ impl Entering<'_> {
     }
 }
 
+/// What was decided in a trial, with the numbers that decided; `None` if a project of this kind has
+/// no such unit.
+///
+/// - `evidence`: of the trial, as far as it counts.
+pub(super) fn unit_result<'a>(
+    rules: &FunnelRules,
+    kind: ProjectKind,
+    row: &'a OutcomeRow,
+    mut evidence: impl Iterator<Item = &'a Evidence>,
+) -> Option<UnitResult<'a>> {
+    let Trial { tier, unit, .. } = row.trial;
+    let plan = rules.tier(tier)?.unit(kind, unit)?;
+    let decisive = evidence.find(|evidence| Some(evidence.worker) == row.worker);
+    let metrics = decisive.and_then(|evidence| evidence.metrics.as_ref());
+    Some(UnitResult { tier, plan, verdict: &row.verdict, metrics })
+}
+
 /// Nobody's: no seed is known whose public key this is.
 const NOBODY: Hotkey = Hotkey([0; 32]);
 
@@ -84,6 +102,17 @@ pub(super) fn reference_submission(work: &ReferenceWork, policy: &Digest) -> Sub
         Submission::committed(NOBODY, block, work.content, location, BlockHash(seed));
     submission.state = SubmissionState::Admitted;
     submission
+}
+
+/// Its places in the tiers, as its window was closed with them; none for one that was not seen
+/// until then.
+fn enter_as_settled(submission: &Submission, tiers: &mut Tiers) {
+    let priority = Priority::of(submission);
+    for (place, entrants) in submission.tiers.iter().flatten().zip(tiers) {
+        let TierPlace { state, passage } = *place;
+        let entrant = Entrant { member: Member { priority, state }, passage };
+        entrants.insert(submission.id, entrant);
+    }
 }
 
 impl Machine {
@@ -209,14 +238,16 @@ impl Machine {
 
     fn compute_tiers(&self) -> Tiers {
         let rules = &self.config.policy.scoring.funnel;
+        let mut tiers = vec![BTreeMap::new(); rules.tiers.len()];
         let mut cohorts: BTreeMap<CohortId, Vec<&Submission>> = BTreeMap::new();
-        for submission in self.submissions.values() {
-            if !self.is_reference(&submission.id) {
+        for submission in self.submissions() {
+            if self.is_in_closed_window(submission) {
+                enter_as_settled(submission, &mut tiers);
+            } else {
                 let cohort = CohortId::of(rules, submission.committed_at);
                 cohorts.entry(cohort).or_default().push(submission);
             }
         }
-        let mut tiers = vec![BTreeMap::new(); rules.tiers.len()];
         for (cohort, submissions) in cohorts {
             self.pass_cohort(cohort, &submissions, &mut tiers);
         }
@@ -304,12 +335,8 @@ impl Machine {
         let rules = &self.config.policy.scoring.funnel;
         let trials = self.trials_of(submission).into_iter();
         let result = |trial: Trial| {
-            let row = self.outcomes.get(&trial)?;
-            let plan = rules.tier(trial.tier)?.unit(kind, trial.unit)?;
-            let mut evidence = self.receipts.counting(&trial).map(|receipt| &receipt.evidence);
-            let decisive = evidence.find(|evidence| Some(evidence.worker) == row.worker);
-            let metrics = decisive.and_then(|evidence| evidence.metrics.as_ref());
-            Some(UnitResult { tier: trial.tier, plan, verdict: &row.verdict, metrics })
+            let evidence = self.receipts.counting(&trial).map(|receipt| &receipt.evidence);
+            unit_result(rules, kind, self.outcomes.get(&trial)?, evidence)
         };
         trials.filter_map(result).collect()
     }

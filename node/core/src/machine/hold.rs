@@ -5,8 +5,10 @@
 //! is admitted is compared in both directions: with the earlier ones, and the later ones with it,
 //! also if those were admitted already.
 
+use std::sync::Arc;
+
 use crate::admission::{Rejection, Rule};
-use crate::duplicates::{judge, Judgement, Work};
+use crate::duplicates::{judge_beside, Judgement, Work};
 use crate::hold::{Doubt, NotResolved, Resolution, Resolved};
 use crate::id::SubmissionId;
 use crate::machine::effect::{Note, Outcome};
@@ -54,7 +56,10 @@ impl Machine {
         }
         let Some(sketch) = self.sketches.get(&submission.content) else { return Judgement::Unique };
         let rules = &self.config.policy.duplicates;
-        judge(&self.works, rules, sketch, Priority::of(submission))
+        let counts = |id: &SubmissionId, work: &Work| {
+            self.is_remembered(*id, work.priority.block, submission.committed_at)
+        };
+        judge_beside(&self.works, rules, sketch, Priority::of(submission), counts)
     }
 
     /// Accepted works of others that came later and may be copies of this one.
@@ -96,7 +101,7 @@ impl Machine {
         let Some(submission) = self.submissions.get(&id) else { return };
         let Some(sketch) = self.sketches.get(&submission.content) else { return };
         let priority = Priority::of(submission);
-        self.works.insert(id, Work { priority, sketch: sketch.clone() });
+        self.works.insert(id, Work { priority, sketch: Arc::clone(sketch) });
     }
 
     pub(super) fn hold(

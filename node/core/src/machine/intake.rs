@@ -1,6 +1,7 @@
 //! From a commitment on chain to a verdict: seen, fetched, admitted or rejected.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::admission::{Rejection, Rule, Verdict};
 use crate::commitment::Commitment;
@@ -201,6 +202,7 @@ impl Machine {
                 && other.hotkey != submission.hotkey
                 && Priority::of(other) < priority
                 && !matches!(other.state, SubmissionState::Rejected { .. })
+                && self.is_remembered(other.id, other.committed_at, submission.committed_at)
         })
     }
 
@@ -282,7 +284,7 @@ impl Machine {
         let row = VerdictRow { content, policy, verdict: verdict.clone(), sketch: sketch.clone() };
         out.put(Row::Verdict(row));
         if let Some(sketch) = sketch {
-            self.sketches.insert(content, sketch);
+            self.sketches.insert(content, Arc::new(sketch));
         }
         self.verdicts.insert((content, policy), verdict.clone());
         for id in self.fetched(content) {

@@ -7,7 +7,8 @@
 //! (from commitment to verdict), `trained` (whose architecture a recipe trains), `devices` (what
 //! may be given runs), `duty` (who coordinates what), `coordinate` (leases granted), `operator`
 //! (what a person asks for), `work` (leases held), `exchange` (receipts), `settle` (from receipts
-//! to results), `weights` (from points to the chain).
+//! to results), `horizon` (what is settled for good, and forgotten), `weights` (from points to the
+//! chain).
 
 pub mod account;
 mod catch_up;
@@ -20,10 +21,12 @@ mod exchange;
 mod funnel;
 mod gone;
 mod hold;
+mod horizon;
 mod intake;
 mod lack;
 mod lease_queue;
 pub mod operator;
+pub mod past;
 pub mod places;
 mod receipts;
 mod restart;
@@ -39,6 +42,7 @@ mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::admission::Verdict;
 use crate::duplicates::{Sketch, SketchIndex};
@@ -55,6 +59,7 @@ use crate::machine::duty::Duties;
 use crate::machine::effect::{Outcome, PeerAddress};
 use crate::machine::event::Event;
 use crate::machine::funnel::{reference_submission, Tiers};
+use crate::machine::horizon::Horizon;
 use crate::machine::lease_queue::{LeaseQueue, ReplicaKey};
 use crate::machine::receipts::Receipts;
 use crate::machine::settle::Pending;
@@ -62,8 +67,10 @@ use crate::placement::HostPlacement;
 use crate::policy::{Policy, RewardBasis};
 use crate::preflight::{self, Preflight, Stage};
 use crate::restoration::Restoration;
-use crate::review::{Review, ReviewKey, ReviewRules};
-use crate::rows::{IntentRow, MeasurementRow, OutcomeRow, ReceiptRow, StrikeCause, StrikeRow};
+use crate::review::{ReviewKey, ReviewRules};
+use crate::rows::{
+    IntentRow, MeasurementRow, OutcomeRow, ReceiptRow, ReviewRow, StrikeCause, StrikeRow,
+};
 use crate::submission::{Submission, SubmissionState};
 use crate::submit_guard::{CommitForm, NotSafe, Sight};
 use crate::trial::Trial;
@@ -136,13 +143,13 @@ pub struct Machine {
     submissions: BTreeMap<SubmissionId, Submission>,
     verdicts: BTreeMap<(ContentDigest, Digest), Verdict>,
     /// By what admitted contents are compared.
-    sketches: BTreeMap<ContentDigest, Sketch>,
+    sketches: BTreeMap<ContentDigest, Arc<Sketch>>,
     /// The submissions that were accepted, to compare others with.
     works: SketchIndex,
     /// Contents whose verdict was asked for in this life.
     judging: BTreeSet<ContentDigest>,
     /// What language models said.
-    reviews: BTreeMap<ReviewKey, Review>,
+    reviews: BTreeMap<ReviewKey, ReviewRow>,
     /// Contents of which one was asked for its opinion in this life and has not given it.
     reviewing: BTreeMap<ContentDigest, FetchClock>,
     fetching: BTreeMap<SubmissionId, FetchClock>,
@@ -178,8 +185,10 @@ pub struct Machine {
     current: BTreeSet<SubmissionId>,
     /// Since when the view does not show the others.
     left_at: BTreeMap<SubmissionId, BlockNumber>,
-    /// Those of which nothing is kept any more.
+    /// Those whose evaluation was put away.
     retired: BTreeSet<SubmissionId>,
+    /// What is settled for good.
+    horizon: Horizon,
     strikes: BTreeMap<(Hotkey, SubmissionId, StrikeCause), StrikeRow>,
     /// How many of them counted at the latest block.
     strikes_counted: usize,
@@ -271,6 +280,7 @@ impl Machine {
             current: BTreeSet::new(),
             left_at: BTreeMap::new(),
             retired: BTreeSet::new(),
+            horizon: Horizon::default(),
             strikes: BTreeMap::new(),
             strikes_counted: 0,
             runs: BTreeMap::new(),
@@ -390,6 +400,8 @@ impl Machine {
         self.take_over_stuck();
         self.asked_for_work = None;
         self.settle_touched(now, out);
+        self.close_windows(out);
+        self.forget_past(out);
         self.check_caught_up(now, out);
         self.on_finalized_weights(out);
     }
@@ -586,13 +598,7 @@ impl Machine {
     pub fn unsettled(&self) -> impl Iterator<Item = &Submission> {
         self.submissions().filter(|submission| {
             self.pending.range(Trial::all_of(submission.id)).next().is_some()
-                || matches!(
-                    submission.state,
-                    SubmissionState::Committed { .. }
-                        | SubmissionState::Fetched
-                        | SubmissionState::Held { .. }
-                        | SubmissionState::Admitted
-                )
+                || submission.state.is_open()
         })
     }
 }

@@ -1,11 +1,11 @@
 //! Which architectures and which recipes are in the running, as a node tells anybody.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::id::{ContentDigest, Hotkey, SubmissionId};
 use crate::machine::Machine;
 use crate::priority::Priority;
-use crate::reward::{Champion, FamilyId, Quality, Table};
+use crate::reward::{pay_ppb, Champion, FamilyId, Quality, Table};
 use crate::unit::BlockNumber;
 
 /// What an architecture or a recipe is worth.
@@ -73,11 +73,28 @@ impl Places {
 impl Machine {
     /// The submissions that hold a place in a family, where families are told apart.
     pub(super) fn champions(&self) -> BTreeSet<SubmissionId> {
-        if !self.pays_standings() {
-            return BTreeSet::new();
-        }
-        let Places { architectures, recipes } = self.places();
-        architectures.into_iter().chain(recipes).filter_map(|place| place.submission).collect()
+        self.priorities_of_places().map(|priority| priority.submission()).collect()
+    }
+
+    /// Those of them that are still paid for it.
+    pub(super) fn paid_champions(&self) -> BTreeSet<SubmissionId> {
+        let (rules, number) = (&self.config.policy.scoring.pools, self.number());
+        let is_paid = |one: &Priority| pay_ppb(rules, number.since(one.block)) > 0;
+        self.priorities_of_places().filter(is_paid).map(|priority| priority.submission()).collect()
+    }
+
+    fn priorities_of_places(&self) -> impl Iterator<Item = Priority> {
+        let at = self.view().map(|view| view.epoch.last_epoch_block).unwrap_or_default();
+        let families = if self.pays_standings() {
+            // Those that nothing measures now were measured once.
+            let table = self.table(at).map(|table| table.families);
+            table.unwrap_or_else(|| self.horizon.families.clone())
+        } else {
+            BTreeMap::new()
+        };
+        let champions =
+            families.into_values().flat_map(|family| [Some(family.architecture), family.recipe]);
+        champions.flatten().filter_map(|champion| champion.priority)
     }
 
     /// What is in the running here: the best of each family as of the present epoch, none of them
@@ -87,11 +104,8 @@ impl Machine {
     pub fn places(&self) -> Places {
         if self.pays_standings() {
             let at = self.view().map(|view| view.epoch.last_epoch_block).unwrap_or_default();
-            let known = |one: &Priority| {
-                let id = one.submission();
-                self.submissions.contains_key(&id).then_some(id)
-            };
-            return self.table(at).map(|table| Places::of_table(&table, known)).unwrap_or_default();
+            let id = |one: &Priority| Some(one.submission());
+            return self.table(at).map(|table| Places::of_table(&table, id)).unwrap_or_default();
         }
         let scored = self.ranking().into_iter().map(|(merit, one)| Place {
             family: None,

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::evidence::Receipt;
 use crate::id::{Digest, Hotkey, SubmissionId};
 use crate::limits::{LATE_RECEIPTS_MAX, RECEIPTS_PER_PAGE_MAX, RECEIPTS_PER_SUBMISSION_MAX};
+use crate::reward::Fingerprint;
 use crate::rows::{ReceiptRow, ReceiptStanding};
 use crate::trial::Trial;
 
@@ -26,13 +27,26 @@ impl Receipts {
     }
 
     /// The same, where the digest of its evidence is known.
-    pub(super) fn put_as(&mut self, digest: Digest, row: ReceiptRow) {
+    pub(super) fn put_as(&mut self, digest: Digest, mut row: ReceiptRow) {
+        let submission = row.receipt.evidence.submission;
+        if let Some(traced) = traced_mut(&mut row) {
+            traced.share(self.architectures(submission));
+        }
         let evidence = &row.receipt.evidence;
         let place = (evidence.trial(), digest);
         if let Some(sequence) = row.sequence {
             self.by_sequence.insert((evidence.coordinator, sequence), place);
         }
         self.by_trial.entry(place.0).or_default().insert(place.1, row);
+    }
+
+    /// The architectures that containers traced in runs of a submission.
+    pub(super) fn architectures(
+        &self,
+        submission: SubmissionId,
+    ) -> impl Iterator<Item = &Fingerprint> {
+        let metrics = self.of_submission(submission).map(|row| &row.receipt.evidence.metrics);
+        metrics.flatten().filter_map(|metrics| metrics.conduct.architecture.as_ref())
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &ReceiptRow> {
@@ -148,4 +162,8 @@ impl Receipts {
         }
         rows
     }
+}
+
+fn traced_mut(row: &mut ReceiptRow) -> Option<&mut Fingerprint> {
+    row.receipt.evidence.metrics.as_mut()?.conduct.architecture.as_mut()
 }

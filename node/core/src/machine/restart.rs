@@ -2,6 +2,7 @@
 //! difference decide.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::evaluation::Evaluation;
 use crate::id::{Digest, IntentId, Netuid};
@@ -49,6 +50,9 @@ impl Machine {
         }
         let admitted = self.submissions.values().filter(|s| s.state.is_admitted());
         self.to_settle = admitted.flat_map(|submission| self.trials_of(submission)).collect();
+        if !found.has_lost_rows {
+            self.remember_put_away();
+        }
         self.reconcile_journal(&found.journal, out);
         for run in found.leftovers {
             out.note(Note::LeftoverFound { run });
@@ -85,13 +89,13 @@ impl Machine {
             }
             Row::Verdict(row) => {
                 if let Some(sketch) = row.sketch {
-                    self.sketches.insert(row.content, sketch);
+                    self.sketches.insert(row.content, Arc::new(sketch));
                 }
                 self.verdicts.insert((row.content, row.policy), row.verdict);
             }
             Row::Review(row) => {
                 let key = (row.content, row.policy, model_digest(&row.model));
-                self.reviews.insert(key, row.review);
+                self.reviews.insert(key, row);
             }
             // Under other rules it was another assignment.
             Row::Lease(row) if row.assignment.policy != self.policy_digest => {}
@@ -132,7 +136,12 @@ impl Machine {
             Row::Measurement(row) => {
                 self.measurements.insert(row.trial(), *row);
             }
-            Row::Outcome(row) => {
+            Row::Outcome(mut row) => {
+                if let Some(traced) = &mut row.architecture {
+                    let decided = self.outcomes.range(Trial::all_of(row.trial.submission));
+                    let decided = decided.filter_map(|(_, row)| row.architecture.as_ref());
+                    traced.share(self.receipts.architectures(row.trial.submission).chain(decided));
+                }
                 self.outcomes.insert(row.trial, row);
             }
             // Met with the devices.
@@ -140,6 +149,10 @@ impl Machine {
             Row::Strike(row) => {
                 self.strikes.insert((row.validator, row.submission, row.cause), row);
             }
+            Row::Family(row) => {
+                self.horizon.families.insert(row.id, row.family);
+            }
+            Row::Horizon(row) => self.horizon.row = Some(row),
         }
     }
 

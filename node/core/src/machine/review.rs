@@ -34,7 +34,7 @@ impl Machine {
             return true;
         }
         let content = submission.content;
-        let known = self.reviews.get(&self.review_key(content, &rules)).cloned();
+        let known = self.review_of(content).cloned();
         match (known, rules.mode) {
             (Some(review), ReviewMode::Gate) if review.opinion == Opinion::Reject => {
                 self.withdraw(id, out);
@@ -61,7 +61,7 @@ impl Machine {
     #[must_use]
     pub fn review_of(&self, content: ContentDigest) -> Option<&Review> {
         let rules = self.config.review.as_ref()?;
-        self.reviews.get(&self.review_key(content, rules))
+        self.reviews.get(&self.review_key(content, rules)).map(|row| &row.review)
     }
 
     fn review_key(&self, content: ContentDigest, rules: &ReviewRules) -> ReviewKey {
@@ -105,9 +105,9 @@ impl Machine {
                 let (opinion, reason) = (review.opinion.name(), review.reason.clone());
                 out.note(Note::ContentReviewed { content, opinion, reason });
                 let (policy, model) = (self.policy_digest, rules.model.clone());
-                let row = ReviewRow { content, policy, model, review: review.clone() };
-                out.put(Row::Review(row));
-                self.reviews.insert(self.review_key(content, &rules), review);
+                let row = ReviewRow { content, policy, model, review };
+                out.put(Row::Review(row.clone()));
+                self.reviews.insert(self.review_key(content, &rules), row);
                 for id in self.unreviewed(content) {
                     self.compare(id, out);
                 }

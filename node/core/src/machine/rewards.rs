@@ -44,13 +44,18 @@ impl Machine {
         Some(shares(&self.config.policy.scoring.pools, &self.table(at)?, at))
     }
 
-    fn standings(&self) -> Option<Standings> {
+    /// What closed windows came to, and the results of the others.
+    pub(super) fn standings(&self) -> Option<Standings> {
         let (tier, rules) = self.paying_tier().filter(|_| self.pays_standings())?;
         let measured = self.measured(tier, rules)?;
         let mut standings =
-            Standings::new(self.config.policy.scoring.clone(), measured.references.clone());
+            Standings::new(self.config.policy.scoring.clone(), measured.references.clone())
+                .from_families(self.horizon.families.clone());
         for id in self.tiers.get(usize::from(tier.saturating_sub(1)))?.keys() {
             let submission = self.submissions.get(id)?;
+            if self.is_in_closed_window(submission) {
+                continue;
+            }
             if let Some(settled) = self.settled(submission, tier, rules, &measured) {
                 standings.apply(settled);
             }
@@ -151,10 +156,10 @@ impl Machine {
             .map_err(|error| VectorError::NobodyBurns { burned: error.burned })
     }
 
-    /// Whether somebody entered the tier that parts are paid by.
+    /// Whether somebody entered the tier that parts are paid by, or holds a place since long ago.
     fn has_entrants(&self) -> bool {
         let Some((tier, _)) = self.paying_tier() else { return false };
         let entrants = self.tiers.get(usize::from(tier.saturating_sub(1)));
-        entrants.is_some_and(|entrants| !entrants.is_empty())
+        !self.horizon.families.is_empty() || entrants.is_some_and(|entrants| !entrants.is_empty())
     }
 }

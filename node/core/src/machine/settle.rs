@@ -6,14 +6,17 @@ use std::collections::BTreeSet;
 use crate::assignment::Assignment;
 use crate::evidence::{Evidence, Receipt};
 use crate::id::{AssignmentId, Digest, Hotkey, SubmissionId};
-use crate::limits::{REPLICA_NUMBERS_MAX, RETENTION_BLOCKS, STRIKES_KEPT_BLOCKS, STRIKES_MAX};
+use crate::limits::{
+    FROZEN_PER_BLOCK_MAX, FROZEN_ROWS_MAX, REPLICA_NUMBERS_MAX, RETENTION_BLOCKS,
+    STRIKES_KEPT_BLOCKS, STRIKES_MAX,
+};
 use crate::machine::effect::{Note, Outcome};
 use crate::machine::Machine;
 use crate::reward::Fingerprint;
 use crate::round::{
     check_evidence, settle, Decision, EvidenceRejected, Expected, Jury, Standing, Verdict,
 };
-use crate::rows::{CursorRow, OutcomeRow, Row, StrikeCause, StrikeRow, Table, Write};
+use crate::rows::{CursorRow, Frozen, OutcomeRow, Row, StrikeCause, StrikeRow, Table, Write};
 use crate::submission::{Submission, SubmissionState};
 use crate::trial::Trial;
 use crate::unit::{BlockCount, BlockNumber, Now};
@@ -354,13 +357,17 @@ impl Machine {
         self.left_at.retain(|id, _| !self.current.contains(id));
         if !over.is_empty() {
             // What is paid stays explained.
-            let paid = self.champions();
+            let paid = self.paid_champions();
             for id in over.extract_if(.., |id| paid.contains(id)) {
                 // Looked at again when it would have been forgotten next.
                 self.left_at.insert(id, number);
             }
         }
+        let writes_before = out.writes.len();
         for id in over {
+            if out.writes.len().saturating_sub(writes_before) > FROZEN_PER_BLOCK_MAX {
+                break;
+            }
             self.forget_evaluation(id, out);
         }
         let receipts = &self.receipts;
@@ -386,17 +393,15 @@ impl Machine {
         let own = self.config.hotkey;
         let trials = Trial::all_of(id);
         self.pending.retain(|trial, _| trial.submission != id);
-        let rows = self.receipts.remove(id);
-        if rows.iter().any(|row| row.receipt.evidence.coordinator == own) {
+        let receipts = self.receipts.remove(id);
+        if receipts.iter().any(|row| row.receipt.evidence.coordinator == own) {
             // Or their numbers would be given again after the next start, and nobody would read
             // what has them.
             let after = self.next_sequence.saturating_sub(1);
             out.put(Row::Cursor(CursorRow { peer: own, after }));
         }
-        let mut delete = |row: Row| out.writes.push(Write::Delete(row.table(), row.key()));
-        for row in rows {
-            delete(Row::Receipt(Box::new(row)));
-        }
+        let mut rows: Vec<Row> =
+            receipts.into_iter().map(|row| Row::Receipt(Box::new(row))).collect();
         let evaluated: Vec<Trial> =
             self.evaluations.range(trials.clone()).map(|(trial, _)| *trial).collect();
         for trial in evaluated {
@@ -405,13 +410,35 @@ impl Machine {
                 let assignment = &record.row().assignment;
                 self.queue.remove(&(trial, assignment.replica));
                 self.replica_of.remove(&assignment.id);
-                delete(Row::Lease(Box::new(record.row().clone())));
+                rows.push(Row::Lease(Box::new(record.row().clone())));
             }
         }
         let measured: Vec<Trial> =
             self.measurements.range(trials).map(|(trial, _)| *trial).collect();
-        for row in measured.iter().filter_map(|trial| self.measurements.remove(trial)) {
-            delete(Row::Measurement(Box::new(row)));
+        let measured = measured.iter().filter_map(|trial| self.measurements.remove(trial));
+        rows.extend(measured.map(|row| Row::Measurement(Box::new(row))));
+        self.put_away(id, rows, out);
+    }
+
+    /// Takes rows of a submission out of what a start reads, and keeps them in the freezer.
+    pub(super) fn put_away(&self, id: SubmissionId, rows: Vec<Row>, out: &mut Outcome) {
+        if rows.is_empty() {
+            return;
+        }
+        let delete = |row: &Row| Write::Delete(row.table(), row.key());
+        out.writes.extend(rows.iter().map(delete));
+        // With what explains them, which stays for longer.
+        let submission = self.submissions.get(&id).cloned().map(Row::Submission);
+        let decided = self.outcomes.range(Trial::all_of(id)).map(|(_, row)| row.clone());
+        let mut rows = submission.into_iter().chain(decided.map(Row::Outcome)).chain(rows);
+        let at = self.view.as_ref().map(|view| view.number).unwrap_or_default();
+        for part in 0_u16.. {
+            let rows: Vec<Row> = rows.by_ref().take(FROZEN_ROWS_MAX).collect();
+            if rows.is_empty() {
+                return;
+            }
+            let frozen = Frozen { submission: id, at, part, rows };
+            out.writes.push(Write::Freeze(Box::new(frozen)));
         }
     }
 }

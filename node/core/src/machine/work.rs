@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::evidence::{Evidence, Metrics, Receipt};
-use crate::id::{Digest, DigestBuilder, Hotkey, RunId, Salt, Signature};
+use crate::id::{Digest, Hotkey, RunId, Salt, Signature};
 use crate::inventory::Device;
 use crate::keeper::{Kept, Lapse};
 use crate::lease::{
@@ -133,11 +133,6 @@ fn held(grant: &Grant) -> HeldLease {
     HeldLease { assignment: grant.assignment.id, lease: grant.lease, attempt: grant.attempt }
 }
 
-/// The identity of a run: the worker's execution of one grant.
-fn run_id(worker: &Hotkey, grant: &Grant) -> RunId {
-    RunId(DigestBuilder::new("assay/run/v1").bytes(&worker.0).bytes(&grant.lease.0).finish())
-}
-
 impl Machine {
     /// Longest time from the grant of a run of this tier to its end, and then from its seal to when
     /// it is shown.
@@ -254,7 +249,7 @@ impl Machine {
         {
             return Err("this node derives another assignment");
         }
-        if self.runs.contains_key(&run_id(&self.config.hotkey, grant)) {
+        if self.runs.contains_key(&grant.run_of(&self.config.hotkey)) {
             return Err("the grant is already known");
         }
         // A result that waits at another coordinator may be handed in here too: that one may be
@@ -276,7 +271,7 @@ impl Machine {
     /// Gives back at once what is not taken, so that others need not wait for its end. Said once:
     /// if it is not heard, the lease ends by itself. What is being run is kept.
     fn decline(&self, peer: &Hotkey, grant: &Grant, out: &mut Outcome) {
-        let run = run_id(&self.config.hotkey, grant);
+        let run = grant.run_of(&self.config.hotkey);
         if grant.coordinator != *peer || self.runs.contains_key(&run) {
             return;
         }
@@ -287,7 +282,7 @@ impl Machine {
     }
 
     fn begin(&mut self, now: Now, asked_at: MonoMs, grant: Grant, out: &mut Outcome) {
-        let run = run_id(&self.config.hotkey, &grant);
+        let run = grant.run_of(&self.config.hotkey);
         if let Some(evidence) = self.known_result(run, &grant) {
             self.hand_in_again(asked_at, grant, evidence, out);
             return;

@@ -119,6 +119,7 @@ impl Policy {
         if meter != tier {
             return Err(PolicyRefused::FirstTier { meter, tier });
         }
+        self.check_memory()?;
         self.check_pay()
     }
 
@@ -150,6 +151,17 @@ impl Policy {
         }
         let (lower, upper) = ("duplicates.held_ppm", "duplicates.rejected_ppm");
         in_order((lower, duplicates.held_ppm), (upper, duplicates.rejected_ppm))
+    }
+
+    /// A window closes for good only when its results are in, nothing of it is held any more, and
+    /// no commitment of then makes another one come too soon.
+    fn check_memory(&self) -> Result<(), PolicyRefused> {
+        let funnel = &self.scoring.funnel;
+        let late = funnel.late_blocks.saturating_mul(funnel.tiers.len() as u64);
+        let least = [self.recommit_blocks, self.hold_blocks, self.scoring.families.hold_blocks]
+            .into_iter()
+            .fold(late, u64::max);
+        within("memory_blocks", self.memory_blocks, least.max(1), u64::from(u32::MAX))
     }
 
     fn check_runs(&self) -> Result<(), PolicyRefused> {
@@ -293,7 +305,7 @@ mod tests {
             change(&mut policy);
             policy.check().unwrap_err().to_string()
         };
-        let cases: [(Change, &str); 14] = [
+        let cases: [(Change, &str); 15] = [
             (|p| p.name = "My policy".to_owned(), "`name` has 1 to 64 small letters"),
             (|p| p.agreement.replicas = 0, "`agreement.replicas` is 0; it may be 1 to"),
             (|p| p.run.device_count = 9, "`run.device_count` is 9; it may be 1 to 8"),
@@ -313,6 +325,7 @@ mod tests {
             (|p| p.scoring.funnel.tiers[1].seeds = 1, "too few `seeds` to know a spread"),
             (|p| p.meter.batch_sequences = 2_048, "the predictions of a batch"),
             (|p| p.duplicates.held_ppm = 970_000, "`duplicates.held_ppm` is above"),
+            (|p| p.memory_blocks = 99, "`memory_blocks` is 99; it may be 120 to"),
             (|p| p.scoring.pools.recipes_ppm = 400_001, "pays 1000001 of 1,000,000 parts"),
         ];
         for (change, told) in cases {

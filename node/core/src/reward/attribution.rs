@@ -42,7 +42,23 @@ pub struct Quality {
     pub mean_nano: i64,
     /// The square of the spread (the sample's standard deviation), rounded up: exact where a
     /// square root would not be.
+    #[serde(with = "decimal")]
     pub variance_nano2: u128,
+}
+
+/// A number as its decimal digits: those of JSON end at 64 bits for many who read it.
+mod decimal {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(number: &u128, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(number)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u128, D::Error> {
+        let digits = String::deserialize(from)?;
+        digits.parse().map_err(D::Error::custom)
+    }
 }
 
 /// What a submission is paid for.

@@ -10,6 +10,7 @@
 //! Names, sizes and the order of operators or inputs are not part of a label at all.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -38,10 +39,10 @@ pub enum FingerprintError {
     Order,
 }
 
-/// What makes an architecture, as a set of labels.
+/// What makes an architecture, as a set of labels. Clones share it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<u64>", into = "Vec<u64>")]
-pub struct Fingerprint(Vec<u64>);
+pub struct Fingerprint(Arc<[u64]>);
 
 impl TryFrom<Vec<u64>> for Fingerprint {
     type Error = FingerprintError;
@@ -54,13 +55,13 @@ impl TryFrom<Vec<u64>> for Fingerprint {
         if !ascend {
             return Err(FingerprintError::Order);
         }
-        Ok(Self(labels))
+        Ok(Self(labels.into()))
     }
 }
 
 impl From<Fingerprint> for Vec<u64> {
     fn from(fingerprint: Fingerprint) -> Self {
-        fingerprint.0
+        fingerprint.0.to_vec()
     }
 }
 
@@ -95,6 +96,13 @@ impl Fingerprint {
         &self.0
     }
 
+    /// Shares the labels of one of `known` that is equal, so that both take the memory of one.
+    pub fn share<'a>(&mut self, mut known: impl Iterator<Item = &'a Self>) {
+        if let Some(known) = known.find(|known| *known == self) {
+            *self = known.clone();
+        }
+    }
+
     /// How alike two architectures are, in parts per million: the share of labels that both have
     /// of those that either has; symmetric, and 1,000,000 for the same set.
     ///
@@ -102,7 +110,7 @@ impl Fingerprint {
     /// the smallest ones.
     #[must_use]
     pub fn similarity_ppm(&self, other: &Self) -> u32 {
-        let union: BTreeSet<u64> = self.0.iter().chain(&other.0).copied().collect();
+        let union: BTreeSet<u64> = self.0.iter().chain(&*other.0).copied().collect();
         let mut seen = 0_u64;
         let mut both = 0_u64;
         for label in union.iter().take(SKETCH_MAX) {

@@ -3,7 +3,8 @@
 //! Results settle in any order, at another time on each validator. So the standings keep the
 //! results and replay them in the order of their priority: what comes out depends on which results
 //! are settled and on the block, and on nothing else. A result that settles late can take a family
-//! from who was thought to have found it first, as it should.
+//! from who was thought to have found it first, as it should: until it is so old that what came of
+//! its like is settled for good ([`Standings::settled`]), and is not replayed any more.
 
 use std::collections::BTreeMap;
 
@@ -100,6 +101,7 @@ pub struct Table {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standings {
     rules: ScoringRules,
+    base: BTreeMap<FamilyId, Family>,
     references: Vec<Reference>,
     results: BTreeMap<Priority, Settled>,
 }
@@ -110,7 +112,21 @@ impl Standings {
     /// - `references`: the challenge's own submissions, in the order of the policy.
     #[must_use]
     pub fn new(rules: ScoringRules, references: Vec<Reference>) -> Self {
-        Self { rules, references, results: BTreeMap::new() }
+        Self { rules, base: BTreeMap::new(), references, results: BTreeMap::new() }
+    }
+
+    /// Goes on from families that are settled for good: what made them is not to be applied again.
+    #[must_use]
+    pub fn from_families(self, base: BTreeMap<FamilyId, Family>) -> Self {
+        Self { base, ..self }
+    }
+
+    /// The families that all results of an earlier block than `until` come to. From a block on at
+    /// which none of those is held any more, [`Self::from_families`] with the later results alone
+    /// gives the same tables as all of them do.
+    #[must_use]
+    pub fn settled(&self, until: BlockNumber, at: BlockNumber) -> BTreeMap<FamilyId, Family> {
+        self.replay(|result| result.priority.block < until, at).families
     }
 
     /// Takes a settled result, whenever it settled. The same one again changes nothing; another one
@@ -122,12 +138,16 @@ impl Standings {
     /// Who holds which place at a block. Results of later priority do not count.
     #[must_use]
     pub fn table(&self, at: BlockNumber) -> Table {
-        let mut table = Table::default();
+        self.replay(|result| result.priority.block <= at, at)
+    }
+
+    fn replay(&self, counts: impl Fn(&Settled) -> bool, at: BlockNumber) -> Table {
+        let mut table = Table { families: self.base.clone(), held: Vec::new() };
         for reference in &self.references {
             let champion = Champion { priority: None, quality: reference.quality };
             table.found(reference.fingerprint.clone(), None, champion);
         }
-        let known = self.results.values().take_while(|result| result.priority.block <= at);
+        let known = self.results.values().take_while(|result| counts(result));
         for result in known {
             table.step(&self.rules, result, at);
         }
@@ -381,6 +401,22 @@ pub(crate) mod tests {
             prop_assert_eq!(one.table(BlockNumber(at)), other.table(BlockNumber(at)));
             shuffled.iter().for_each(|again| other.apply(again.clone()));
             prop_assert_eq!(one.table(BlockNumber(at)), other.table(BlockNumber(at)));
+        }
+
+        #[test]
+        fn what_is_settled_for_good_stands_for_the_results_that_made_it(
+            all in results(),
+            until in 0u64..9_000,
+            later in 0u64..20_000,
+        ) {
+            let whole = standings(&all);
+            let until = BlockNumber(until);
+            // A window of 7,200 blocks and as long a hold: nothing before `until` is held then.
+            let at = BlockNumber(14_400 * 2 + later);
+            let since: Vec<Settled> =
+                all.into_iter().filter(|result| result.priority.block >= until).collect();
+            let rest = standings(&since).from_families(whole.settled(until, at));
+            prop_assert_eq!(rest.table(at), whole.table(at));
         }
     }
 }

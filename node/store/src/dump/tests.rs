@@ -1,14 +1,10 @@
-use node_core::assignment::Assignment;
-use node_core::id::{
-    AssignmentId, Attempt, ContentDigest, Digest, IntentId, LeaseId, RunId, SubmissionId,
-};
-use node_core::inventory::DeviceId;
-use node_core::lease::Grant;
-use node_core::rows::{CursorRow, JournalStep, RunRow, RunState};
+use node_core::id::{IntentId, SubmissionId};
+use node_core::rows::{CursorRow, JournalStep};
 use node_core::unit::{BlockNumber, EpochIndex};
 
 use super::*;
 use crate::history::tests::OWNER;
+use crate::record::tests::run_on;
 
 const HEAD: BackupHead = BackupHead { owner: OWNER, made_at: UnixMs(1_700_000_000_000) };
 
@@ -17,31 +13,7 @@ fn cursor(peer: u8) -> Row {
 }
 
 fn run() -> Row {
-    let assignment = Assignment {
-        id: AssignmentId([1; 32]),
-        submission: SubmissionId([2; 32]),
-        content: ContentDigest([3; 32]),
-        tier: 1,
-        unit: 0,
-        replica: 0,
-        seed: Digest([4; 32]),
-        policy: Digest([5; 32]),
-    };
-    let grant = Grant {
-        lease: LeaseId([6; 32]),
-        assignment,
-        attempt: Attempt(7),
-        coordinator: Hotkey([8; 32]),
-        ttl_ms: 9,
-        total_ms: 10,
-    };
-    Row::Run(Box::new(RunRow {
-        run: RunId([11; 32]),
-        grant,
-        devices: vec![DeviceId("GPU-1".to_owned())],
-        state: RunState::Started,
-        started_at: UnixMs(12),
-    }))
+    run_on(&["GPU-1"])
 }
 
 fn entry() -> JournalEntry {
@@ -71,7 +43,7 @@ fn copy_of(rows: &[Row]) -> String {
 fn sealed(lines: &[&str], rows: u64) -> String {
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     let crc32 = format!("{:08x}", crc32fast::hash(text.as_bytes()));
-    let end = serde_json::to_string(&Written::End { rows, journal: 1, crc32 }).unwrap();
+    let end = serde_json::to_string(&Written::End { rows, frozen: 0, journal: 1, crc32 }).unwrap();
     format!("{text}{end}\n")
 }
 
@@ -104,7 +76,7 @@ fn a_copy_is_read_as_it_was_written_and_says_whose_and_how_much_it_is() {
     assert_eq!(report.head, HEAD);
     let count = |table| report.records.iter().find(|(of, _)| *of == table).unwrap().1;
     assert_eq!([count(Table::Cursors), count(Table::Runs), count(Table::Leases)], [2, 1, 0]);
-    let copied = Copied { rows: 3, journal: 1, bytes: text.len() as u64 };
+    let copied = Copied { rows: 3, frozen: 0, journal: 1, bytes: text.len() as u64 };
     assert_eq!(report.copied, copied);
 }
 
@@ -134,6 +106,25 @@ fn what_was_changed_cut_or_joined_is_no_copy() {
 }
 
 #[test]
+fn a_line_without_an_end_is_refused_after_as_many_bytes_as_a_line_may_have() {
+    let endless = || io::repeat(b'x');
+    let named = Path::new("copy");
+    let begin = copy_of(&[]).lines().next().unwrap().to_owned();
+    let open = |text: &str| {
+        let begun = io::Cursor::new(text.as_bytes().to_vec());
+        BackupReader::of(named, begun.chain(endless()))
+    };
+    let error = open("").unwrap_err();
+    assert!(matches!(error, BackupError::Format { .. }), "{error}");
+    for start in ["", "{\"row\":{\"cursor\":{\"peer\":\"", "{\"end\":{\"rows\":1"] {
+        let mut reader = open(&format!("{begin}\n{start}")).unwrap();
+        let error = reader.next_item().unwrap_err();
+        assert!(matches!(error, BackupError::Line { line: 2, .. }), "{error}");
+        assert!(reader.lines.text.len() as u64 <= LINE_BYTES_MAX);
+    }
+}
+
+#[test]
 fn a_copy_that_was_not_finished_says_why() {
     let text = copy_of(&[cursor(1)]);
     let reason = "the store has a damaged record";
@@ -150,7 +141,7 @@ fn a_copy_that_was_not_finished_says_why() {
 fn a_copy_of_a_newer_build_is_refused_and_not_half_read() {
     let text = copy_of(&[cursor(1)]);
     for (old, new) in [
-        ("\"format\":1", "\"format\":2"),
+        ("\"format\":2", "\"format\":3"),
         ("\"cursors\":1", "\"cursors\":2"),
         ("\"cursors\":1", "\"cursors\":1,\"dreams\":1"),
     ] {
@@ -176,4 +167,53 @@ fn rows_of_a_build_with_one_device_per_run_are_upgraded() {
     let lines: Vec<&str> = bad.lines().collect();
     let error = read(&sealed(&lines[..lines.len() - 1], 2)).unwrap_err();
     assert!(matches!(error, BackupError::Migration { line: 2, .. }), "{error}");
+}
+
+/// The text of a copy with a record of the freezer, which has these rows.
+fn copy_with_frozen(rows: Vec<Row>) -> String {
+    let mut bytes = Vec::new();
+    let mut writer = BackupWriter::begin(&mut bytes, &HEAD).unwrap();
+    writer.frozen(&frozen(rows)).unwrap();
+    writer.end().unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+fn frozen(rows: Vec<Row>) -> Frozen {
+    Frozen { submission: SubmissionId([5; 32]), at: BlockNumber(6), part: 7, rows }
+}
+
+#[test]
+fn what_was_put_away_is_in_a_copy_and_counted() {
+    let text = copy_with_frozen(vec![run(), cursor(1)]);
+    let expected = BackupItem::Frozen(Box::new(frozen(vec![run(), cursor(1)])));
+    assert_eq!(read(&text).unwrap(), [expected]);
+    let (_dir, path) = file(&text);
+    assert_eq!(check_backup(&path).unwrap().copied.frozen, 1);
+    let lines: Vec<&str> = text.lines().collect();
+    let without = sealed(&lines[..1], 0).replacen("\"frozen\":0", "\"frozen\":1", 1);
+    let without = without.replacen("\"journal\":1", "\"journal\":0", 1);
+    assert!(matches!(read(&without).unwrap_err(), BackupError::Incomplete { .. }));
+}
+
+#[test]
+fn rows_that_an_older_build_had_put_away_are_upgraded_in_a_copy() {
+    let text = copy_with_frozen(vec![cursor(1), run()]);
+    let old = text.replacen("\"devices\":[\"GPU-1\"]", "\"device\":\"GPU-1\"", 1);
+    let old = old.replacen("\"runs\":2", "\"runs\":1", 1);
+    let crc32 = |text: &str| {
+        let last = text.trim_end().rfind('\n').unwrap() + 1;
+        format!("{:08x}", crc32fast::hash(&text.as_bytes()[..last]))
+    };
+    let old = old.replacen(&crc32(&text), &crc32(&old), 1);
+    let expected = BackupItem::Frozen(Box::new(frozen(vec![cursor(1), run()])));
+    assert_eq!(read(&old).unwrap(), [expected]);
+}
+
+#[test]
+fn a_copy_of_a_build_without_a_freezer_is_read() {
+    let text = copy_of(&[cursor(1)]).replacen("\"format\":2", "\"format\":1", 1);
+    let lines: Vec<&str> = text.lines().collect();
+    let old = sealed(&lines[..lines.len() - 1], 1).replacen("\"frozen\":0,", "", 1);
+    assert_ne!(old, text);
+    assert_eq!(read(&old).unwrap().len(), 2);
 }

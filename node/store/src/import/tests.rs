@@ -1,6 +1,6 @@
 use node_core::id::{BlockHash, Digest, Hotkey, Netuid, Uid};
+use node_core::restoration::Restoration;
 use node_core::rows::{Carries, IntentState, SignedExtrinsic};
-use node_core::unit::EpochIndex;
 
 use super::*;
 use crate::{JournalFault, OpenError};
@@ -158,6 +158,98 @@ fn a_node_that_starts_after_a_repair_still_learns_that_rows_were_lost() {
     let (_, loaded) = Store::open(dir.path()).unwrap();
     assert!(loaded.lacks_rows, "it has to catch up before it signs");
     assert_eq!(known_history(OWNER, &loaded), history(3));
+}
+
+/// Whether a node that starts with this directory waits for what was signed after a copy.
+fn waits(dir: &std::path::Path) -> bool {
+    let (_, loaded) = Store::open(dir).unwrap();
+    Restoration::of_journal(&loaded.journal, OWNER.hotkey, OWNER.netuid).is_some()
+}
+
+/// A directory that was put back from a copy, and whose node has caught up with its peers since.
+fn restored(settled: Option<BlockNumber>) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, loaded) = Store::open(dir.path()).unwrap();
+    store.import(&loaded, &history(3)).unwrap();
+    let line = |step| Write::Journal(History::new(OWNER).entry(0, EpochIndex(0), step));
+    store.commit(&[line(JournalStep::Restored { since: None, spent: None })]).unwrap();
+    store.commit(&[Write::CaughtUp]).unwrap();
+    if let Some(block) = settled {
+        store.commit(&[line(JournalStep::Settled { block })]).unwrap();
+    }
+    dir
+}
+
+#[test]
+fn a_copys_journal_that_is_lost_before_it_settled_is_begun_anew_as_a_copys() {
+    for is_imported in [true, false] {
+        let dir = restored(None);
+        assert!(waits(dir.path()));
+        std::fs::remove_file(dir.path().join("signed.journal")).unwrap();
+        let (store, loaded) = Store::open_to_repair(dir.path()).unwrap();
+        assert!(loaded.is_complete() && loaded.may_lack_signatures());
+        // Neither says for which epoch the last signature was made.
+        if is_imported {
+            store.import(&loaded, &history(2)).unwrap();
+        } else {
+            store.adopt(&loaded, OWNER, 0, BlockNumber(99)).unwrap();
+        }
+        drop(store);
+        assert!(waits(dir.path()), "imported: {is_imported}");
+        // Lost once more: what was begun anew is a copy's still.
+        std::fs::remove_file(dir.path().join("signed.journal")).unwrap();
+        let (store, loaded) = Store::open_to_repair(dir.path()).unwrap();
+        store.import(&loaded, &History::new(OWNER)).unwrap();
+        drop(store);
+        assert!(waits(dir.path()), "imported: {is_imported}");
+    }
+}
+
+#[test]
+fn a_copys_journal_that_is_shortened_before_its_line_about_that_is_a_copys_still() {
+    let dir = restored(None);
+    let path = dir.path().join("signed.journal");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let first: String = text.lines().take(2).map(|line| format!("{line}\n")).collect();
+    std::fs::write(&path, first).unwrap();
+    let (store, loaded) = Store::open_to_repair(dir.path()).unwrap();
+    store.import(&loaded, &history(3)).unwrap();
+    drop(store);
+    assert!(waits(dir.path()));
+}
+
+#[test]
+fn a_journal_that_is_lost_after_its_copy_settled_or_without_a_copy_makes_nobody_wait() {
+    let settled = restored(Some(BlockNumber(70)));
+    let never_copied = tempfile::tempdir().unwrap();
+    let (store, loaded) = Store::open(never_copied.path()).unwrap();
+    store.import(&loaded, &history(3)).unwrap();
+    drop(store);
+    for dir in [settled, never_copied] {
+        std::fs::remove_file(dir.path().join("signed.journal")).unwrap();
+        let (store, loaded) = Store::open_to_repair(dir.path()).unwrap();
+        assert!(!loaded.may_lack_signatures());
+        store.import(&loaded, &history(3)).unwrap();
+        drop(store);
+        assert!(!waits(dir.path()));
+        let (_, loaded) = Store::open(dir.path()).unwrap();
+        assert_eq!(known_history(OWNER, &loaded), history(3));
+    }
+}
+
+#[test]
+fn a_journal_that_is_lost_with_the_rows_is_begun_anew_as_a_copys() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, loaded) = Store::open(dir.path()).unwrap();
+    store.import(&loaded, &history(3)).unwrap();
+    drop(store);
+    std::fs::remove_dir_all(dir.path().join("state")).unwrap();
+    std::fs::remove_file(dir.path().join("signed.journal")).unwrap();
+    let (store, loaded) = Store::open_to_repair(dir.path()).unwrap();
+    // The file is older than what was lost.
+    store.import(&loaded, &history(2)).unwrap();
+    drop(store);
+    assert!(waits(dir.path()));
 }
 
 #[test]

@@ -6,12 +6,14 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use node_core::rows::Table;
+use node_core::id::SubmissionId;
+use node_core::rows::{Frozen, Table};
 
 use super::{Inner, Store};
 use crate::copying::{read_piece, Copying, Records};
 use crate::dump::{BackupHead, BackupWriter, Copied};
 use crate::error::ReadError;
+use crate::freezer::{self, FreezerFault, Key, Place};
 use crate::journal::{self, JournalFault};
 use crate::record::{self, DamagedRecord};
 
@@ -27,8 +29,12 @@ pub struct VerifyReport {
     pub records: Vec<(Table, u64)>,
     /// Records that cannot be read, the first thousand.
     pub damaged: Vec<DamagedRecord>,
-    /// All of them.
+    /// All of them, and those of the freezer.
     pub damaged_count: u64,
+    /// Readable records of the freezer.
+    pub frozen: u64,
+    /// Records of the freezer that cannot be read, the first thousand.
+    pub damaged_frozen: Vec<FreezerFault>,
     /// Lines of the journal, all of them whole.
     pub journal_entries: usize,
     /// Rows were lost, or come from a copy, and peers have not told them again yet.
@@ -47,6 +53,8 @@ impl Store {
             records: Vec::new(),
             damaged: Vec::new(),
             damaged_count: 0,
+            frozen: 0,
+            damaged_frozen: Vec::new(),
             journal_entries: 0,
             lacks_rows: self.lock().tip.lacks_rows,
         };
@@ -54,6 +62,7 @@ impl Store {
             let readable = self.verify_table(table, &mut report)?;
             report.records.push((table, readable));
         }
+        self.verify_freezer(&mut report)?;
         let (path, bytes) = self.journal_now();
         let wrap = |source: JournalFault| ReadError::Journal { source };
         report.journal_entries = journal::for_each_entry(&path, bytes, wrap, |_| Ok(()))?;
@@ -84,8 +93,47 @@ impl Store {
         }
     }
 
-    /// Writes a copy of rows and journal as JSON lines, as they are when this is called. Commits go
-    /// on meanwhile, and are not in it; whatever `out` does, no lock is held while it does it.
+    fn verify_freezer(&self, report: &mut VerifyReport) -> Result<(), ReadError> {
+        let dir = self.lock().freezer.dir().to_owned();
+        let mut after = None;
+        loop {
+            let places = self.places_after(after.as_ref())?;
+            for (key, place) in &places {
+                match freezer::read(&dir, key, *place) {
+                    Ok(_) => report.frozen += 1,
+                    Err(fault) => {
+                        report.damaged_count += 1;
+                        if report.damaged_frozen.len() < DAMAGED_LISTED_MAX {
+                            report.damaged_frozen.push(fault);
+                        }
+                    }
+                }
+            }
+            let Some((last, _)) = places.last() else { return Ok(()) };
+            after = Some(*last);
+        }
+    }
+
+    /// What was put away of a submission, the oldest first; nothing for most.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Freezer`], [`ReadError::State`] and [`ReadError::Closed`].
+    pub fn frozen(&self, submission: &SubmissionId) -> Result<Vec<Frozen>, ReadError> {
+        let (dir, places) = {
+            let inner = self.lock();
+            let state = inner.state.as_ref().ok_or(ReadError::Closed)?;
+            let places = state.places_of(submission);
+            let places = places.map_err(|source| ReadError::State { source })?;
+            (inner.freezer.dir().to_owned(), places)
+        };
+        let read = |(key, place): &(Key, Place)| freezer::read(&dir, key, *place);
+        Ok(places.iter().map(read).collect::<Result<_, _>>()?)
+    }
+
+    /// Writes a copy of rows, freezer and journal as JSON lines, as they are when this is called.
+    /// Commits go on meanwhile, and are not in it; whatever `out` does, no lock is held while it
+    /// does it.
     ///
     /// # Errors
     ///
@@ -104,10 +152,32 @@ impl Store {
                 writer.row(&row).map_err(written)?;
             }
         }
+        self.export_freezer(copy.freezer_end, &mut writer)?;
         let wrap = |source: JournalFault| ReadError::Journal { source };
         let (path, bytes) = &copy.journal;
         journal::for_each_entry(path, *bytes, wrap, |entry| writer.entry(&entry).map_err(written))?;
         writer.end().map_err(written)
+    }
+
+    /// Copies what was put away before `end`. Such records change no more.
+    fn export_freezer(&self, end: Place, writer: &mut BackupWriter<'_>) -> Result<(), ReadError> {
+        let dir = self.lock().freezer.dir().to_owned();
+        let mut after = None;
+        loop {
+            let places = self.places_after(after.as_ref())?;
+            for (key, place) in places.iter().filter(|(_, place)| *place < end) {
+                let frozen = freezer::read(&dir, key, *place)?;
+                writer.frozen(&frozen).map_err(|source| ReadError::Write { source })?;
+            }
+            let Some((last, _)) = places.last() else { return Ok(()) };
+            after = Some(*last);
+        }
+    }
+
+    fn places_after(&self, after: Option<&Key>) -> Result<Vec<(Key, Place)>, ReadError> {
+        let inner = self.lock();
+        let state = inner.state.as_ref().ok_or(ReadError::Closed)?;
+        state.places_after(after).map_err(|source| ReadError::State { source })
     }
 
     fn piece_after(
@@ -132,6 +202,8 @@ struct UnderWay<'a> {
     store: &'a Store,
     /// The journal, up to where it was at the beginning. It only grows.
     journal: (PathBuf, u64),
+    /// Behind what was put away before the beginning.
+    freezer_end: Place,
 }
 
 impl<'a> UnderWay<'a> {
@@ -145,7 +217,8 @@ impl<'a> UnderWay<'a> {
         }
         inner.copying = Some(Copying::begin());
         let journal = (inner.journal.path().to_owned(), inner.journal.len());
-        Ok(Self { store, journal })
+        let freezer_end = inner.freezer.end();
+        Ok(Self { store, journal, freezer_end })
     }
 
     fn next_piece(&self) -> Result<Option<(Table, Records)>, ReadError> {

@@ -6,6 +6,7 @@ use node_core::assignment::Assignment;
 use node_core::commitment::Location;
 use node_core::duplicates::{Likeness, Sketch};
 use node_core::evidence::{Conduct, Evidence, Flag, Hook, Metrics, ProbeFigure, Receipt};
+use node_core::funnel::{MemberState, Passage, TierPlace};
 use node_core::health::observation::{ProbeFigures, ProbeStep};
 use node_core::health::{Blamed, Cause, DeviceRow, Failure, Order, Seen, Standing};
 use node_core::hold::{Doubt, Resolution, Resolved};
@@ -16,12 +17,13 @@ use node_core::id::{
 use node_core::inventory::{DeviceId, DeviceKind};
 use node_core::lease::{Grant, LeaseRow, LeaseState, Seal, Spent};
 use node_core::outcome::Ending;
+use node_core::priority::Priority;
 use node_core::review::{Opinion, Review};
-use node_core::reward::Fingerprint;
+use node_core::reward::{Champion, Family, FamilyId, Fingerprint, Quality};
 use node_core::rows::{
-    Carries, CursorRow, IntentRow, IntentState, JournalEntry, JournalStep, MeasurementRow,
-    OutcomeRow, ReceiptRow, ReceiptStanding, ReviewRow, Row, RunRow, RunState, SignedExtrinsic,
-    StrikeCause, StrikeRow, Table, VerdictRow, Write,
+    Carries, CursorRow, FamilyRow, Frozen, HorizonRow, IntentRow, IntentState, JournalEntry,
+    JournalStep, MeasurementRow, OutcomeRow, ReceiptRow, ReceiptStanding, ReviewRow, Row, RunRow,
+    RunState, SignedExtrinsic, StrikeCause, StrikeRow, Table, VerdictRow, Write,
 };
 use node_core::submission::{Submission, SubmissionState};
 use node_core::trial::Trial;
@@ -267,6 +269,10 @@ pub fn one_of_each() -> Vec<Row> {
         state: SubmissionState::Scored { points: u64::MAX },
         resolved: Some(resolved()),
         unreviewed: None,
+        tiers: Some(Box::new([
+            TierPlace { state: MemberState::Scored { points: u64::MAX }, passage: Passage::Audit },
+            TierPlace { state: MemberState::Failed, passage: Passage::Out },
+        ])),
     };
     let rejection = admission::Rejection {
         rule: admission::Rule::ArchiveTraversal,
@@ -305,7 +311,24 @@ pub fn one_of_each() -> Vec<Row> {
                 snippet: Some(Digest(hash(3))),
             },
         }),
+        Row::Family(Box::new(FamilyRow { id: FamilyId(Digest(hash(1))), family: family() })),
+        Row::Horizon(HorizonRow { until: BlockNumber(u64::MAX), since: BlockNumber(1) }),
     ]
+}
+
+fn family() -> Family {
+    let quality = |mean_nano| Quality { mean_nano, variance_nano2: u128::MAX };
+    let priority = Priority {
+        block: BlockNumber(3),
+        content: ContentDigest(hash(4)),
+        author: Hotkey(hash(2)),
+    };
+    Family {
+        founder: Fingerprint::try_from(vec![1, u64::MAX]).unwrap(),
+        owner: Some(Hotkey(hash(2))),
+        architecture: Champion { priority: None, quality: quality(i64::MAX) },
+        recipe: Some(Champion { priority: Some(priority), quality: quality(i64::MIN) }),
+    }
 }
 
 pub fn entry(epoch: u64) -> JournalEntry {
@@ -331,7 +354,14 @@ pub fn history(n: u64) -> Vec<Write> {
         Write::Put(intent(slot, n, u16::try_from(n * 37 % 4000).unwrap())),
         Write::Put(run(n)),
         Write::Delete(Table::Runs, hash(n - 1).to_vec()),
+        Write::Freeze(Box::new(put_away(n))),
     ]
+}
+
+/// What the n-th commit of the history puts away.
+pub fn put_away(n: u64) -> Frozen {
+    let (submission, rows) = (SubmissionId(hash(n)), vec![run(n)]);
+    Frozen { submission, at: BlockNumber(n), part: 0, rows }
 }
 
 /// Every row there should be after commits `1..=n` of the history, by table and key.
@@ -342,7 +372,7 @@ pub fn state_after(n: u64) -> BTreeMap<(Table, Vec<u8>), Row> {
         match write {
             Write::Put(row) => drop(state.insert((row.table(), row.key()), row)),
             Write::Delete(table, key) => drop(state.remove(&(table, key))),
-            Write::Journal(_) | Write::CaughtUp => {}
+            Write::Journal(_) | Write::Freeze(_) | Write::CaughtUp => {}
         }
     }
     state

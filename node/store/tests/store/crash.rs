@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use node_store::{OpenError, Store};
 
-use crate::common;
+use crate::{common, freezer};
 
 const DIR_VARIABLE: &str = "ASSAY_STORE_TEST_DIR";
 const KILL_ROUNDS: u64 = 25;
@@ -115,6 +115,7 @@ fn case_01_no_acknowledged_write_is_lost_to_kill_9() {
         signed.dedup();
         assert!(signed.starts_with(&(1..=found).collect::<Vec<_>>()), "round {round}");
         assert!(signed.len() as u64 <= found + 1, "round {round}");
+        freezer::assert_freezer_is_whole(&store, found);
         acknowledged = found;
         drop(store);
     }

@@ -10,6 +10,7 @@
 mod common;
 mod crash;
 mod damage;
+mod freezer;
 mod power_cut;
 mod restore;
 mod rows;

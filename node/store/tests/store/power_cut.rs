@@ -1,8 +1,8 @@
 //! A model of a disk that loses power: what was synced is there, of everything written since then
 //! each block is old, new, or (where the file grew) empty, in any mixture.
 //!
-//! The journal is synced before the rows are written. So the power goes either while the journal
-//! is written, and the rows are old; or while the rows are written, and the journal is new.
+//! The journal is synced before what goes to the freezer is written, and that before the rows. So
+//! the power goes while one of the three is written: those before it are new, those behind it old.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use node_store::Store;
 use proptest::prelude::RngExt as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
-use crate::common;
+use crate::{common, freezer};
 
 const BLOCK_BYTES: usize = 4096;
 const ROUNDS: u64 = 6;
@@ -70,21 +70,21 @@ fn case_02_after_a_power_cut_the_state_is_a_prefix_with_every_acknowledged_write
         for _ in 0..IMAGES_PER_ROUND {
             fs::remove_dir_all(&image).ok();
             copy_files(&synced, &image);
-            let [torn, other] = ["state/db", "signed.journal"];
-            let is_journal_torn = rng.random();
-            let (torn, other) = if is_journal_torn { (other, torn) } else { (torn, other) };
-            let old = fs::read(synced.join(torn)).unwrap();
-            let new = fs::read(after.join(torn)).unwrap();
-            fs::write(image.join(torn), cut(&old, &new, &mut rng)).unwrap();
-            if !is_journal_torn {
-                fs::copy(after.join(other), image.join(other)).unwrap();
+            let files = ["signed.journal", "freezer/00000001.seg", "state/db"];
+            let torn = rng.random_range(0..files.len());
+            for before in &files[..torn] {
+                fs::copy(after.join(before), image.join(before)).unwrap();
             }
-            let (_, loaded) = Store::open(&image).unwrap();
+            let old = fs::read(synced.join(files[torn])).unwrap();
+            let new = fs::read(after.join(files[torn])).unwrap();
+            fs::write(image.join(files[torn]), cut(&old, &new, &mut rng)).unwrap();
+            let (store, loaded) = Store::open(&image).unwrap();
             assert!(loaded.is_complete(), "round {round}: {:?}", loaded.rebuilt);
             assert!(loaded.journal.len() as u64 >= acknowledged);
             let found = common::assert_is_a_prefix(loaded.rows);
-            let newest = if is_journal_torn { acknowledged } else { n };
+            let newest = if files[torn] == "state/db" { n } else { acknowledged };
             assert!((acknowledged..=newest).contains(&found), "{acknowledged} {found} {newest}");
+            freezer::assert_freezer_is_whole(&store, found);
         }
     }
 }

@@ -11,6 +11,7 @@ use node_store::{
 };
 
 use crate::common;
+use crate::freezer::assert_freezer_is_whole;
 
 const OWNER: Owner =
     Owner { genesis: BlockHash([1; 32]), netuid: Netuid(1), hotkey: Hotkey([7; 32]) };
@@ -55,9 +56,11 @@ fn what_is_put_back_is_what_was_copied_and_says_that_it_is_a_copy() {
     let report = restoring.fill(&copy).unwrap();
     assert_eq!(names(&new), ["lock", "restoring"], "nothing has its place yet");
     assert_eq!((report.copied.rows, report.copied.journal), (rows.len() as u64, 20));
+    assert_eq!(report.copied.frozen, 20);
     std::fs::write(restoring.inside().join("identity.json"), "{}").unwrap();
     restoring.finish().unwrap();
-    assert_eq!(names(&new), ["commit.mark", "identity.json", "lock", "signed.journal", "state"]);
+    let places = ["commit.mark", "freezer", "identity.json", "lock", "signed.journal", "state"];
+    assert_eq!(names(&new), places);
     for life in 0..2 {
         let (store, loaded) = Store::open(&new).unwrap();
         assert_eq!(loaded.rows, rows);
@@ -71,6 +74,7 @@ fn what_is_put_back_is_what_was_copied_and_says_that_it_is_a_copy() {
     }
     let (store, _) = Store::open(&new).unwrap();
     store.commit(&[Write::CaughtUp]).unwrap();
+    assert_freezer_is_whole(&store, 20);
     assert!(!store.verify().unwrap().lacks_rows);
 }
 
@@ -142,7 +146,7 @@ fn a_restore_that_was_cut_off_begins_anew_or_is_finished_by_the_next_one() {
         assert!(matches!(error, OpenError::HalfRestored { .. }), "{error}");
     }
     assert!(matches!(Restoring::begin(&new).unwrap(), Begun::Finished));
-    assert_eq!(names(&new), ["commit.mark", "lock", "signed.journal", "state"]);
+    assert_eq!(names(&new), ["commit.mark", "freezer", "lock", "signed.journal", "state"]);
     let (_, loaded) = Store::open(&new).unwrap();
     assert_eq!((loaded.rows, loaded.journal.len()), (rows, 21));
 }

@@ -198,6 +198,12 @@ invariants! {
 /// Everything is settled, a bounded time after everything healed.
 pub const EVERYTHING_SETTLES: &str = "everything_settles";
 
+/// Long after the end no node remembers what nothing rests on.
+pub const THE_PAST_IS_FORGOTTEN: &str = "the_past_is_forgotten";
+
+/// Long after the end every node pays what it paid.
+pub const PAY_STAYS: &str = "pay_stays";
+
 /// No event makes a machine panic.
 pub const NOTHING_PANICS: &str = "nothing_panics";
 

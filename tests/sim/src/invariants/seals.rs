@@ -51,7 +51,11 @@ pub(super) fn results_are_shown_after_enough_seals(
             }
             RunState::Started | RunState::Sealing { .. } | RunState::Releasing { .. } => Ok(()),
         },
-        Write::Put(_) | Write::Delete(..) | Write::Journal(_) | Write::CaughtUp => Ok(()),
+        Write::Put(_)
+        | Write::Delete(..)
+        | Write::Journal(_)
+        | Write::Freeze(_)
+        | Write::CaughtUp => Ok(()),
     })
 }
 

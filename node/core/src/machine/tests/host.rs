@@ -11,7 +11,7 @@ use crate::machine::effect::{Note, Outcome, RunSpec};
 use crate::machine::event::Event;
 use crate::machine::{Machine, MachineConfig};
 use crate::outcome::Ending;
-use crate::rows::{JournalEntry, JournalStep, ReceiptRow, Row, Table, Write};
+use crate::rows::{Frozen, JournalEntry, JournalStep, ReceiptRow, Row, Table, Write};
 use crate::unit::{MonoMs, Now, UnixMs};
 
 /// What the disk holds.
@@ -21,9 +21,15 @@ pub(super) struct Disk {
     journal: Vec<JournalEntry>,
     /// Rows were lost, and nobody said yet that they were told again.
     lacks_rows: bool,
+    freezer: Vec<Frozen>,
 }
 
 impl Disk {
+    /// What was put away, oldest first.
+    pub(super) fn freezer(&self) -> &[Frozen] {
+        &self.freezer
+    }
+
     /// Journal lines are synced before the rows of the same outcome.
     pub(super) fn commit_journal(&mut self, writes: &[Write]) {
         for write in writes {
@@ -42,6 +48,7 @@ impl Disk {
                 Write::Delete(table, key) => {
                     self.rows.remove(&(*table, key.clone()));
                 }
+                Write::Freeze(frozen) => self.freezer.push((**frozen).clone()),
                 Write::Journal(_) => {}
                 Write::CaughtUp => self.lacks_rows = false,
             }

@@ -33,6 +33,7 @@ impl World {
             Effect::FetchContent { submission, content, .. } => {
                 self.fetch(node, submission, content);
             }
+            Effect::DropContent { content } => self.dropped.push((node, content)),
             Effect::Admit { submission, content } => self.admit(node, submission, content),
             Effect::Review { content } => {
                 self.reviews_asked.push((self.now_ms, node, content));

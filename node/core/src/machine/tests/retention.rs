@@ -1,12 +1,17 @@
 //! Claims about what is kept and for how long, and about what a node that forgot does not repeat.
 
+use std::collections::BTreeSet;
+
 use super::world::{miner, validator, Fate, World, BLOCK_MS};
-use crate::id::{Attempt, Hotkey, SubmissionId};
+use crate::id::{Attempt, Digest, Hotkey, SubmissionId};
 use crate::lease::{LeaseAnswer, LeaseRefusal};
-use crate::limits::{ENDPOINT_LAG_BLOCKS_MAX, RETENTION_BLOCKS};
-use crate::machine::effect::Note;
+use crate::limits::{
+    ENDPOINT_LAG_BLOCKS_MAX, FROZEN_PER_BLOCK_MAX, FROZEN_ROWS_MAX, RETENTION_BLOCKS,
+};
+use crate::machine::effect::{Note, Outcome};
 use crate::machine::event::Event;
-use crate::rows::Table;
+use crate::machine::Machine;
+use crate::rows::{ReceiptRow, Row, Table, Write};
 use crate::submission::SubmissionState;
 use crate::unit::BlockNumber;
 
@@ -45,6 +50,82 @@ fn what_left_the_chain_is_forgotten_after_a_while_and_its_score_is_not() {
         }
         assert!(matches!(world.state(node, id), Some(SubmissionState::Scored { .. })));
         assert_eq!(world.hosts[node].machine().receipts().count(), 0);
+    }
+}
+
+#[test]
+fn what_is_forgotten_is_in_the_freezer_with_everything_that_explains_it() {
+    let mut world = World::new(15, 2, 2);
+    let id = forgotten(&mut world);
+    for (node, has_lease) in [(0, true), (1, false)] {
+        let [frozen] = world.hosts[node].disk.freezer() else { panic!("one record each") };
+        assert_eq!((frozen.submission, frozen.part), (id, 0));
+        let receipts: Vec<_> = frozen.receipts().collect();
+        let [receipt] = receipts.as_slice() else { panic!("one receipt") };
+        assert_eq!(receipt.receipt.evidence.submission, id);
+        let count = |table| frozen.rows.iter().filter(|row| row.table() == table).count();
+        let explaining = [Table::Submissions, Table::Outcomes].map(count);
+        assert_eq!(explaining, [1, 1], "node {node}");
+        assert_eq!(count(Table::Leases), usize::from(has_lease), "node {node}");
+    }
+}
+
+#[test]
+fn what_is_put_away_comes_in_parts_that_can_be_read() {
+    let mut world = World::new(16, 1, 1);
+    let id = world.submit(miner(0), GOOD);
+    world.run_until(120_000, "settled", |world| world.is_settled_everywhere(id));
+    let machine = world.hosts[0].machine();
+    let receipt = machine.receipts().next().unwrap().clone();
+    let rows = vec![Row::Receipt(Box::new(receipt)); FROZEN_ROWS_MAX];
+    let mut out = Outcome::default();
+    machine.put_away(id, rows, &mut out);
+    let parts: Vec<_> = out
+        .writes
+        .iter()
+        .filter_map(|write| {
+            let Write::Freeze(frozen) = write else { return None };
+            Some((frozen.part, frozen.rows.len()))
+        })
+        .collect();
+    // The submission and its outcome come first.
+    assert_eq!(parts, [(0, FROZEN_ROWS_MAX), (1, 2)]);
+}
+
+#[test]
+fn a_subnet_that_changes_as_a_whole_is_put_away_over_several_blocks() {
+    let mut world = World::new(17, 1, 3);
+    let ids = [0, 1, 2].map(|n| world.submit(miner(n), GOOD));
+    world.run_until(240_000, "settled", |world| {
+        ids.iter().all(|id| world.is_settled_everywhere(*id))
+    });
+    world.run_for(10_000);
+    world.tick_ms = 30_000;
+    for (n, other) in [250, 251, 252].into_iter().enumerate() {
+        world.chain.replace(&miner(n), Hotkey([other; 32]));
+    }
+    world.run_for((RETENTION_BLOCKS - 10) * BLOCK_MS);
+    forgive(&mut world);
+    for id in &ids {
+        fill_with_receipts(world.hosts[0].machine_mut(), id);
+    }
+    let put_away = |world: &World| {
+        let freezer = world.hosts[0].disk.freezer().iter();
+        freezer.map(|one| one.submission).collect::<BTreeSet<_>>().len()
+    };
+    for expected in 1..=ids.len() {
+        world.run_until(60 * BLOCK_MS, "one more", |world| put_away(world) >= expected);
+        assert_eq!(put_away(&world), expected);
+    }
+}
+
+/// As many receipts as go to the freezer at one block.
+fn fill_with_receipts(machine: &mut Machine, id: &SubmissionId) {
+    let receipt = machine.receipts_of(id).next().unwrap().clone();
+    for n in 0..u32::try_from(FROZEN_PER_BLOCK_MAX).unwrap() {
+        let mut digest = Digest([0; 32]);
+        digest.0[..4].copy_from_slice(&n.to_be_bytes());
+        machine.receipts.put_as(digest, ReceiptRow { sequence: None, ..receipt.clone() });
     }
 }
 

@@ -108,6 +108,8 @@ pub(super) struct World {
     /// Runs that were started, by node.
     pub(super) started: Vec<(usize, RunSpec)>,
     pub(super) unreachable_contents: BTreeSet<ContentDigest>,
+    /// Contents whose bytes were removed, by node.
+    pub(super) dropped: Vec<(usize, ContentDigest)>,
     /// Over whose admission every node fails.
     pub(super) crashing_contents: BTreeSet<ContentDigest>,
     /// By what contents are compared, if they are.
@@ -220,6 +222,7 @@ impl World {
             unsound: BTreeSet::new(),
             started: Vec::new(),
             unreachable_contents: BTreeSet::new(),
+            dropped: Vec::new(),
             crashing_contents: BTreeSet::new(),
             sketches: BTreeMap::new(),
             brings: BTreeMap::new(),

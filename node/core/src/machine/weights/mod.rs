@@ -23,12 +23,14 @@ mod reveal;
 mod said;
 mod signers;
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use crate::id::{Hotkey, IntentId, Uid};
+use crate::id::{Hotkey, IntentId, SubmissionId, Uid};
 use crate::limits::clip_detail;
 use crate::machine::effect::{Effect, Note, Outcome, WeightsToSign};
 use crate::machine::{Machine, WeightsMode};
+use crate::priority::Priority;
 use crate::rows::{
     Carries, IntentRow, IntentState, JournalEntry, JournalStep, Row, SignedExtrinsic, Table, Write,
 };
@@ -50,6 +52,14 @@ const RESEND_AFTER_BLOCKS: u64 = 1;
 
 /// Intents kept for `status`; older finished ones are dropped (the journal keeps them).
 pub(super) const INTENTS_KEPT: usize = 64;
+
+/// What a hotkey is paid for where points are paid; the larger one is better.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::machine) struct Best {
+    points: u64,
+    since: Reverse<Priority>,
+    pub(in crate::machine) submission: SubmissionId,
+}
 
 /// The chain as the node sees it, owned, so that the machine can change while it is looked at.
 #[derive(Clone, Debug)]
@@ -303,15 +313,22 @@ impl Machine {
 
     /// Best points per hotkey that held its uid when it committed.
     pub(in crate::machine) fn points_by_hotkey(&self, view: &ChainView) -> BTreeMap<Hotkey, u64> {
-        let mut best: BTreeMap<Hotkey, u64> = BTreeMap::new();
+        let best = self.best_by_hotkey(view).into_iter();
+        best.map(|(hotkey, best)| (hotkey, best.points)).collect()
+    }
+
+    /// The best submission of each hotkey since it was registered; of equal ones the first.
+    pub(in crate::machine) fn best_by_hotkey(&self, view: &ChainView) -> BTreeMap<Hotkey, Best> {
+        let mut best: BTreeMap<Hotkey, Best> = BTreeMap::new();
         for submission in self.submissions.values() {
             let SubmissionState::Scored { points } = submission.state else { continue };
             let held_uid = view
                 .neuron(&submission.hotkey)
                 .is_some_and(|neuron| neuron.registered_at <= submission.committed_at);
-            if held_uid {
-                let entry = best.entry(submission.hotkey).or_default();
-                *entry = points.max(*entry);
+            let since = Reverse(Priority::of(submission));
+            let one = Best { points, since, submission: submission.id };
+            if held_uid && best.get(&submission.hotkey).is_none_or(|known| *known < one) {
+                best.insert(submission.hotkey, one);
             }
         }
         best

@@ -2,8 +2,9 @@
 
 use std::io;
 
-use node_core::id::Hotkey;
-use node_core::rows::{CursorRow, JournalEntry, Row, StrikeCause, StrikeRow, Table, Write};
+use node_core::id::{Hotkey, SubmissionId};
+use node_core::rows::{CursorRow, Frozen, JournalEntry, Row, StrikeCause, StrikeRow, Table, Write};
+use node_core::unit::BlockNumber;
 
 use super::{entry, HEAD};
 use crate::dump::{BackupItem, BackupReader};
@@ -27,11 +28,17 @@ fn cursor(number: u64, after: u64) -> Row {
 fn strike(number: u64) -> Row {
     Row::Strike(StrikeRow {
         validator: Hotkey(key(number)),
-        submission: node_core::id::SubmissionId([1; 32]),
+        submission: SubmissionId([1; 32]),
         cause: StrikeCause::BrokeSeal,
         evidence: Vec::new(),
-        block: node_core::unit::BlockNumber(1),
+        block: BlockNumber(1),
     })
+}
+
+fn put_away(n: u64) -> Write {
+    let rows = vec![cursor(n, n)];
+    let (submission, at) = (SubmissionId([1; 32]), BlockNumber(n));
+    Write::Freeze(Box::new(Frozen { submission, at, part: 0, rows }))
 }
 
 fn delete(row: &Row) -> Write {
@@ -44,7 +51,7 @@ fn store(dir: &std::path::Path) -> Store {
     let cursors = (0..CURSORS).step_by(2).map(|number| cursor(number, number));
     let rows = cursors.chain((0..4).map(strike)).map(Write::Put);
     let lines = [entry(1), entry(2)].map(Write::Journal);
-    store.commit(&rows.chain(lines).collect::<Vec<_>>()).unwrap();
+    store.commit(&rows.chain(lines).chain([put_away(0)]).collect::<Vec<_>>()).unwrap();
     store
 }
 
@@ -80,6 +87,8 @@ fn items(copy: &[u8]) -> (Vec<Row>, Vec<JournalEntry>) {
     while let Some(item) = reader.next_item().unwrap() {
         match item {
             BackupItem::Row(row) => rows.push(*row),
+            // Records have tests of their own; here it matters how many there are.
+            BackupItem::Frozen(_) => {}
             BackupItem::Journal(entry) => lines.push(*entry),
         }
     }
@@ -102,18 +111,19 @@ fn a_copy_is_of_the_moment_at_which_it_was_begun_whatever_is_committed_meanwhile
             Write::Put(strike(n % 9)),
             delete(&strike(n * 5 % 9)),
             Write::Journal(entry(100 + n)),
+            put_away(n),
         ];
         store.commit(&writes).map_err(io::Error::other)
     });
     let copied = store.export(&HEAD, &mut out).unwrap();
-    assert_eq!((copied.rows, copied.journal), (CURSORS / 2 + 4, 2));
+    assert_eq!((copied.rows, copied.frozen, copied.journal), (CURSORS / 2 + 4, 1, 2));
     let taken = std::mem::take(&mut out.taken);
     assert_eq!(items(&taken), items(&before));
     assert!(taken == before, "the same to the byte");
     let mut after = Vec::new();
-    store.export(&HEAD, &mut after).unwrap();
+    let copied = store.export(&HEAD, &mut after).unwrap();
     let (rows, lines) = items(&after);
-    assert!(lines.len() > 300, "there was something to keep out");
+    assert!(lines.len() > 300 && copied.frozen > 300, "there was something to keep out");
     drop(store);
     let (_, loaded) = Store::open(dir.path()).unwrap();
     assert_eq!((loaded.rows, loaded.journal), (rows, lines), "the commits are all there");

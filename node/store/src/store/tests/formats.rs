@@ -13,9 +13,9 @@ use serde_json::Value;
 mod common;
 
 use crate::batch::{Batch, Change};
-use crate::dump::row_name;
 use crate::envelope;
 use crate::error::OpenError;
+use crate::migration::row_name;
 use crate::record::{self, RecordFault};
 use crate::store::Store;
 

@@ -459,6 +459,7 @@ impl Life {
             | Effect::AskPeer { .. }
             | Effect::StartRun(_)
             | Effect::StopRun { .. }
+            | Effect::DropContent { .. }
             | Effect::RemoveLeftover { .. }
             | Effect::SignSeal { .. }
             | Effect::SignReceipt { .. } => None,
