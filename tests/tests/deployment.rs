@@ -1,7 +1,8 @@
 //! The unit, the package, the compose file and the shipped configuration fit the node and each
 //! other.
 //!
-//! Not here: alert rules and dashboard (`monitoring.rs`).
+//! Not here: alert rules and dashboard (`monitoring.rs`), and what happens when the package is
+//! installed and its unit started (`package.rs`).
 
 #![allow(clippy::unwrap_used, reason = "a test states facts; a broken one should stop at once")]
 
