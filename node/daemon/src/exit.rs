@@ -77,7 +77,8 @@ impl fmt::Display for ExitReason {
                 "stopped before everything had ended: the grace ran out, or a second signal came"
             }
             Self::LeftAtOnce => {
-                "left at the third signal; `doctor`, `init`, `dataset prepare`: interrupted"
+                "left at the third signal; `backup`, `doctor`, `init`, `dataset prepare`: \
+                 interrupted"
             }
         })
     }

@@ -6,6 +6,7 @@
 //! - [`run`]: the node itself.
 //! - `review`: the door to language models that review submissions.
 //! - [`status`], [`admin`], [`metrics`], [`notes`], [`log`]: what a running node tells.
+//! - `traces`: the way of each submission, for an OpenTelemetry collector.
 //! - `page`: the same as pages for a browser.
 //! - [`failure`], [`exit`], [`output`]: how a command ends.
 
@@ -16,6 +17,7 @@ pub mod config;
 mod dataset;
 pub mod exit;
 pub mod failure;
+mod freezer;
 pub mod hotkey;
 pub mod log;
 pub mod metrics;
@@ -26,3 +28,4 @@ mod password;
 mod review;
 pub mod run;
 pub mod status;
+mod traces;

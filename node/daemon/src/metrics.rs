@@ -1,8 +1,8 @@
 //! Every metric of the node, declared once: name, unit, labels, help.
 //!
-//! Counters count notes, and what the keeper of the leases counts. Gauges are set from the latest
-//! status report when somebody asks, so that metrics and status never disagree. Labels are names
-//! from enums, or ids of this host's devices: their number is bounded.
+//! Counters count notes, and what the keeper of the leases and the sender of traces count. Gauges
+//! are set from the latest status report when somebody asks, so that metrics and status never
+//! disagree. Labels are names from enums, or ids of this host's devices: their number is bounded.
 
 mod attempt;
 mod device;
@@ -114,6 +114,40 @@ const IDLE_GAP: Declared = Declared {
         "Time from the removal of a run's container to the first instruction of the next run that \
            waited for the device; percentiles of the last 100; not from the report",
 };
+
+const SPANS: Declared = labelled(
+    "assay_spans",
+    "fate",
+    SpanFate::NAMES,
+    "Spans of traces by what became of them: sent; given up, as their collector did not take them; \
+     dropped, as too many waited for it; displaced, as too many were open at once",
+);
+
+/// What became of spans of traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SpanFate {
+    /// The collector has them.
+    Sent,
+    /// The collector did not take them, again and again.
+    GivenUp,
+    /// Too many waited for the collector.
+    QueueFull,
+    /// They had not ended, and too many had not.
+    Displaced,
+}
+
+impl SpanFate {
+    const NAMES: &'static [&'static str] = &["sent", "given_up", "dropped", "displaced"];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::GivenUp => "given_up",
+            Self::QueueFull => "dropped",
+            Self::Displaced => "displaced",
+        }
+    }
+}
 
 /// How a gauge is read from a report.
 type Read = fn(&StatusReport, UnixMs) -> Vec<(&'static str, u64)>;
@@ -451,6 +485,12 @@ struct RenewalLabel {
     what: &'static str,
 }
 
+/// What became of a span.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SpanLabel {
+    fate: &'static str,
+}
+
 /// Why something that a peer sent is not believed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefusedLabel {
@@ -505,6 +545,7 @@ pub struct Metrics {
     notes: Family<NoteLabel, Counter>,
     renewals: Family<RenewalLabel, Counter>,
     lapsed: Counter,
+    spans: Family<SpanLabel, Counter>,
     renewal_age: Gauge,
     renewal_age_max: Gauge<f64, AtomicU64>,
     idle_gap: IdleFamily,
@@ -539,6 +580,11 @@ impl Metrics {
         let (renewals, lapsed) = (Family::<RenewalLabel, Counter>::default(), Counter::default());
         registry.register(RENEWALS.name, RENEWALS.help, renewals.clone());
         registry.register(LAPSED.name, LAPSED.help, lapsed.clone());
+        let spans = Family::<SpanLabel, Counter>::default();
+        for fate in SpanFate::NAMES {
+            drop(spans.get_or_create(&SpanLabel { fate }));
+        }
+        registry.register(SPANS.name, SPANS.help, spans.clone());
         let [seals_refused, receipts_refused] = [SEALS_REFUSED, RECEIPTS_REFUSED].map(|declared| {
             let family = RefusedFamily::default();
             raise_refused(&family, std::iter::empty());
@@ -560,6 +606,7 @@ impl Metrics {
             notes,
             renewals,
             lapsed,
+            spans,
             renewal_age,
             renewal_age_max,
             idle_gap,
@@ -647,6 +694,11 @@ impl Metrics {
         self.notes.get_or_create(&NoteLabel { kind: notes::kind(note) }).inc();
     }
 
+    /// Counts spans of traces.
+    pub(crate) fn count_spans(&self, fate: SpanFate, count: u64) {
+        self.spans.get_or_create(&SpanLabel { fate: fate.name() }).inc_by(count);
+    }
+
     /// How often each kind of note was counted, for the status report; those that never were are
     /// left out.
     #[must_use]
@@ -702,7 +754,7 @@ its id, beside the one that stands here.
 #[must_use]
 pub fn reference() -> String {
     let mut out = REFERENCE_HEAD.to_owned();
-    let counters = [&NOTES, &RENEWALS, &LAPSED, &SEALS_REFUSED, &RECEIPTS_REFUSED];
+    let counters = [&NOTES, &RENEWALS, &LAPSED, &SPANS, &SEALS_REFUSED, &RECEIPTS_REFUSED];
     let counters = counters.map(|declared| (declared, "counter", "_total"));
     let live = [&RENEWAL_AGE, &RENEWAL_AGE_MAX, &IDLE_GAP].map(|declared| (declared, "gauge", ""));
     let gauges = GAUGES.iter().map(|(declared, _)| (declared, "gauge", ""));

@@ -7,9 +7,12 @@ mod support;
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use node_core::id::{BlockHash, Hotkey, Netuid};
+use node_core::policy::Policy;
 use node_core::rows::{CursorRow, JournalStep, Row, Write};
 use node_core::unit::{BlockNumber, EpochIndex};
 use node_daemon::admin::Admin;
@@ -17,7 +20,9 @@ use node_daemon::config::DataDir;
 use node_daemon::metrics::Metrics;
 use node_daemon::status::{unix_now, Readiness, StatusReport};
 use node_store::{History, Owner, Store};
+use rustix::process::{kill_process, Pid, Signal};
 use support::{Operator, Said};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -84,7 +89,7 @@ impl Node {
         let any = "127.0.0.1:0".parse().unwrap();
         let admin = Admin::bind(any, data_dir.admin_address_file()).await.unwrap();
         let admin = match store {
-            Some(store) => admin.keeping(store, data_dir.path().to_owned()),
+            Some(store) => admin.keeping(store, data_dir.path().to_owned(), Policy::dev()),
             None => admin,
         };
         let (reports, watched) = watch::channel(report());
@@ -110,6 +115,96 @@ async fn run(operator: &Operator, arguments: &[&str]) -> Said {
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
     }
+}
+
+/// What answers as a node does, begins a copy, and never ends it.
+struct Stalling {
+    serving: tokio::task::JoinHandle<()>,
+}
+
+impl Stalling {
+    async fn start(operator: &Operator) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let data_dir = DataDir::at(operator.path("data"));
+        std::fs::create_dir_all(data_dir.path()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let file = format!("{address}\n1-2\ntoken\n");
+        std::fs::write(data_dir.admin_address_file(), file).unwrap();
+        let serving = tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                tokio::spawn(Self::answer(stream));
+            }
+        });
+        Self { serving }
+    }
+
+    async fn answer(mut stream: tokio::net::TcpStream) {
+        let mut asked = Vec::new();
+        while !asked.windows(4).any(|end| end == b"\r\n\r\n") {
+            if stream.read_buf(&mut asked).await.unwrap() == 0 {
+                return;
+            }
+        }
+        let head = "HTTP/1.1 200 OK\r\nassay-instance: 1-2\r\n";
+        if asked.starts_with(b"GET /status") {
+            let body = serde_json::to_string(&report()).unwrap();
+            let length = body.len();
+            let answer =
+                format!("{head}connection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            return;
+        }
+        assert!(asked.starts_with(b"POST /store/backup"), "{}", String::from_utf8_lossy(&asked));
+        // More than is kept back before it is written.
+        let part = "x".repeat(1 << 16);
+        let begun = format!("{head}transfer-encoding: chunked\r\n\r\n10000\r\n{part}\r\n");
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        // The end does not come; the other side hangs up.
+        drop(stream.read_buf(&mut asked).await);
+    }
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+    names.sort_unstable();
+    names
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_is_interrupted_says_so_and_leaves_nothing() {
+    let operator = Operator::new();
+    let node = Stalling::start(&operator).await;
+    // Of a process that is not there any more.
+    std::fs::write(operator.path("copy.jsonl.partial-4194999"), "part").unwrap();
+    std::fs::write(operator.path("copy.jsonl"), "the copy of yesterday").unwrap();
+    for signal in [Signal::INT, Signal::TERM] {
+        let arguments = ["backup", "copy.jsonl", "--force", "--data-dir", "data"];
+        let mut command = operator.command(&arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().unwrap();
+        let partial = operator.path(&format!("copy.jsonl.partial-{}", child.id()));
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !partial.metadata().is_ok_and(|part| part.len() > 0) {
+            assert!(Instant::now() < deadline, "nothing is copied: {:?}", names(operator.dir()));
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
+        let ended = tokio::task::spawn_blocking(move || child.wait_with_output());
+        let output = ended.await.unwrap().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(130), "{said}");
+        assert!(said.contains("interrupted while the store was copied"), "{said}");
+        assert!(output.stdout.is_empty(), "{output:?}", output = output.stdout);
+        let is_first = signal == Signal::INT;
+        assert_eq!(said.contains("removed `copy.jsonl.partial-4194999`"), is_first, "{said}");
+        assert_eq!(names(operator.dir()), ["copy.jsonl", "data"]);
+    }
+    let kept = std::fs::read_to_string(operator.path("copy.jsonl")).unwrap();
+    assert_eq!(kept, "the copy of yesterday");
+    node.serving.abort();
 }
 
 /// The lines of a copy but for the first and the last: those say when it was made.

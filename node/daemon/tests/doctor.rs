@@ -4,6 +4,7 @@
 
 mod support;
 
+use fake_driver::{FakeDriver, Script};
 use serde_json::{json, Value};
 use support::{Operator, Said};
 
@@ -65,6 +66,35 @@ fn what_is_missing_fails_with_its_next_step_and_what_is_there_is_ok() {
     }
     assert!(!said.stdout.contains(SEED.trim_start_matches("0x")), "{}", said.stdout);
     assert!(!said.stdout.contains("secret-key"), "{}", said.stdout);
+}
+
+fn texts_of(said: &Said, id: &str) -> Vec<String> {
+    let checks = checks(said);
+    let meant = checks.iter().filter(|check| check["id"] == id);
+    meant.map(|check| check["text"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn each_gpu_is_tried_without_an_engine_and_a_slot_says_why_it_is_not() {
+    let mut script = Script::with_gpus(2);
+    script.devices[1].wrong_kernels = vec!["probe_known".to_owned()];
+    let driver = FakeDriver::install(&script).unwrap();
+    let libraries = driver.folder().display().to_string();
+    let said = operator().with_variable("LD_LIBRARY_PATH", &libraries).run(&["doctor", "--json"]);
+    assert_eq!(level_of(&said, "probe"), ["warn", "ok", "fail"], "{}", said.stdout);
+    let told = texts_of(&said, "probe");
+    assert!(told[0].starts_with("cpu-0: not tried: there is no engine"), "{told:?}");
+    let [good, bad] = [0, 1].map(|at: usize| script.devices[at].uuid.clone());
+    assert!(told[1].starts_with(&format!("{good}: right in ")), "{told:?}");
+    assert!(told[2].starts_with(&format!("{bad}: wrong in step `kernel`: ")), "{told:?}");
+
+    let without = operator().with_variable("LD_LIBRARY_PATH", &libraries);
+    let said = without.run(&["doctor", "--json", "--no-probe"]);
+    assert_eq!(texts_of(&said, "probe"), ["no device was tried (`--no-probe`)"]);
+    assert_eq!(level_of(&said, "gpu"), ["ok", "ok"], "they are listed all the same");
+    let off = operator().with_variable("LD_LIBRARY_PATH", &libraries);
+    let said = off.run(&["doctor", "--json", "--set", "devices.gpus=off"]);
+    assert_eq!(level_of(&said, "probe"), ["warn"], "a GPU that is not to be used is not touched");
 }
 
 #[test]

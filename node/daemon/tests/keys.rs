@@ -65,6 +65,32 @@ fn a_checked_hotkey_is_shown_with_its_secret_proven_and_not_printed() {
 }
 
 #[test]
+fn as_json_a_sealed_hotkey_is_what_its_public_file_says_and_an_opened_one_is_checked() {
+    let json = |operator: &Operator, arguments: &[&str]| -> serde_json::Value {
+        let said = operator.run(&[arguments, &["--json"]].concat());
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        assert!(!said.stdout.contains("fac7959d") && !said.stdout.contains(PASSWORD), "{said:?}");
+        serde_json::from_str(&said.stdout).unwrap()
+    };
+    let nameless = json(&with_vault(), &["keys", "show"]);
+    assert!(nameless.get("hotkey").is_none() && nameless.get("public").is_none(), "{nameless}");
+    assert_eq!((&nameless["checked"], &nameless["mode"]), (&false.into(), &"600".into()));
+    assert_eq!(nameless["file"], format!("$DIR/{HOTKEY}"));
+    assert!(nameless["encryption"].is_string(), "{nameless}");
+
+    let public = format!("{{\"ss58Address\":\"{ADDRESS}\",\"cryptoType\":1}}");
+    let operator = with_vault().with_file(".bittensor/wallets/w/hotkeys/hpub.txt", &public);
+    let named = json(&operator, &["keys", "show"]);
+    assert_eq!((&named["hotkey"], &named["checked"]), (&ADDRESS.into(), &false.into()));
+
+    let operator = with_vault().with_variable("BT_WALLET_PASSWORD", PASSWORD);
+    let opened = json(&operator, CHECK);
+    assert_eq!((&opened["hotkey"], &opened["checked"]), (&ADDRESS.into(), &true.into()));
+    assert_eq!((&opened["public"], &opened["scheme"]), (&named["public"], &"sr25519".into()));
+    assert_eq!(opened["warnings"], serde_json::json!([]));
+}
+
+#[test]
 fn the_password_comes_from_a_file_of_the_configuration_or_of_bittensors_variable() {
     let operator = with_vault().with_file("password", &format!("{PASSWORD}\n"));
     set_mode(&operator, "password", 0o600);

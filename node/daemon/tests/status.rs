@@ -5,6 +5,7 @@
 mod support;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use node_core::admission::{Rejection, Rule};
@@ -14,12 +15,15 @@ use node_core::id::{AssignmentId, Attempt, ContentDigest, Hotkey, SubmissionId};
 use node_core::inventory::DeviceId;
 use node_core::lease::{NotReopened, Reopened, Reopening, Spent};
 use node_core::machine::operator::{DeviceOrder, OperatorAnswer, OperatorRequest, OrderRefused};
+use node_core::policy::Policy;
+use node_core::rows::{Frozen, Row, Write};
 use node_core::submission::{Submission, SubmissionState};
 use node_core::unit::{BlockNumber, UnixMs};
 use node_daemon::admin::{Admin, OperatorCall};
 use node_daemon::config::DataDir;
 use node_daemon::metrics::Metrics;
 use node_daemon::status::{keep_snapshot, unix_now, CheckStatus, Readiness, StatusReport};
+use node_store::Store;
 use support::Operator;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -142,11 +146,19 @@ struct Node {
 
 impl Node {
     async fn start(operator: &Operator, report: StatusReport) -> Self {
+        Self::keeping(operator, report, None).await
+    }
+
+    async fn keeping(operator: &Operator, report: StatusReport, store: Option<Arc<Store>>) -> Self {
         let data_dir = DataDir::at(operator.path("data"));
         std::fs::create_dir_all(data_dir.path()).unwrap();
         let (reports, receiver) = watch::channel(report);
         let any = "127.0.0.1:0".parse().unwrap();
         let admin = Admin::bind(any, data_dir.admin_address_file()).await.unwrap();
+        let admin = match store {
+            Some(store) => admin.keeping(store, data_dir.path().to_owned(), Policy::dev()),
+            None => admin,
+        };
         let address = admin.address();
         let stop = CancellationToken::new();
         let metrics = Arc::new(Metrics::new());
@@ -188,6 +200,28 @@ async fn ask(operator: &Operator, arguments: &[&str]) -> support::Said {
         stdout: String::from_utf8(output.stdout).unwrap(),
         stderr: String::from_utf8(output.stderr).unwrap(),
     }
+}
+
+/// A store in which one submission was put away, and which.
+fn put_away(dir: &Path) -> (Arc<Store>, SubmissionId) {
+    let (store, _) = Store::open(dir).unwrap();
+    let mut submission = Submission::committed(
+        Hotkey([1; 32]),
+        BlockNumber(7),
+        ContentDigest([2; 32]),
+        node_core::commitment::Location::Peers,
+        node_core::id::BlockHash([3; 32]),
+    );
+    submission.state = SubmissionState::Scored { points: 412_233_901 };
+    let (id, at) = (submission.id, BlockNumber(7_200));
+    let rows = vec![Row::Submission(submission)];
+    let frozen = Frozen { submission: id, at, part: 0, rows };
+    store.commit(&[Write::Freeze(Box::new(frozen))]).unwrap();
+    (Arc::new(store), id)
+}
+
+async fn explain(operator: &Operator, id: &str) -> support::Said {
+    ask(operator, &["explain", "--data-dir", "data", id]).await
 }
 
 #[tokio::test]
@@ -451,5 +485,49 @@ async fn nobody_reopens_who_cannot_read_the_address_file() {
     assert_eq!(post(Some(&"0".repeat(64))).await, 403);
     let text = std::fs::read_to_string(operator.path("data/admin.addr")).unwrap();
     assert_eq!(post(text.lines().nth(2)).await, 200);
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_put_away_is_explained_by_its_whole_id_while_the_node_runs() {
+    let operator = Operator::new();
+    let (store, id) = put_away(&operator.path("data"));
+    let node = Node::keeping(&operator, report(true), Some(store)).await;
+    let told = explain(&operator, &id.to_string()).await;
+    assert_eq!(told.code, 0, "{told:?}");
+    for part in [
+        "scored, 412 233 901 points",
+        &id.to_string(),
+        "nothing: it left the chain long ago",
+        "at block 7 200",
+    ] {
+        assert!(told.stdout.contains(part), "{part}: {told:?}");
+    }
+    let short = explain(&operator, &id.short()).await;
+    assert_eq!(short.code, 1, "{short:?}");
+    assert!(short.stderr.contains("is found by its whole id"), "{short:?}");
+    let other = explain(&operator, &SubmissionId([0xee; 32]).to_string()).await;
+    assert_eq!(other.code, 1, "{other:?}");
+    assert!(other.stderr.contains("put nothing of that away"), "{other:?}");
+    node.stop().await;
+    let stopped = explain(&operator, &id.to_string()).await;
+    assert_eq!(stopped.code, 3, "{stopped:?}");
+    assert!(stopped.stderr.contains("cause: no node is running"), "{stopped:?}");
+}
+
+#[tokio::test]
+async fn what_was_put_away_and_cannot_be_read_is_said_so() {
+    let operator = Operator::new();
+    let (store, id) = put_away(&operator.path("data"));
+    let node = Node::keeping(&operator, report(true), Some(store)).await;
+    let mut segments = std::fs::read_dir(operator.path("data").join("freezer")).unwrap();
+    let segment = segments.next().unwrap().unwrap().path();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[40] ^= 1;
+    std::fs::write(&segment, bytes).unwrap();
+    let told = explain(&operator, &id.to_string()).await;
+    assert_eq!(told.code, 1, "{told:?}");
+    assert!(told.stderr.contains("cannot read the freezer"), "{told:?}");
+    assert!(told.stderr.contains("hint: `assay verify`"), "{told:?}");
     node.stop().await;
 }

@@ -118,6 +118,12 @@ fn an_export_is_imported_into_another_directory_once_and_holds_what_it_should() 
     insta::assert_snapshot!("import", imported.stdout);
     let again = weights(&operator, "other", &import);
     assert!(again.stdout.starts_with("merged      0 epochs with 0 signatures"), "{again:?}");
+    let told = weights(&operator, "other", &["import", "history.json", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&told.stdout).unwrap();
+    assert_eq!((&told["epochs"], &told["epochs_known"]), (&0.into(), &2.into()), "{told}");
+    assert_eq!((&told["netuid"], &told["begun_anew"]), (&3.into(), &false.into()), "{told}");
+    assert_eq!(told["hotkey"], OWNER.hotkey.to_string());
+    assert_eq!((&told["waits"], &told["lacks_rows"]), (&false.into(), &false.into()), "{told}");
     assert_eq!(weights(&operator, "other", &["export"]).stdout, file);
     let history = |data: &str| weights(&operator, data, &["history"]).stdout;
     assert_eq!(history("other"), history("data"));
@@ -178,9 +184,11 @@ fn case_04_commands_name_a_missing_journal_and_import_writes_it_anew() {
         assert!(said.stderr.contains("signed.journal is missing"), "{}", said.stderr);
         assert!(said.stderr.contains("assay weights import FILE"), "{}", said.stderr);
     }
-    let imported = weights(&operator, "data", &["import", "own.json"]);
+    let imported = weights(&operator, "data", &["import", "own.json", "--json"]);
     assert_eq!(imported.code, 0, "{}", imported.stderr);
     assert!(imported.stderr.contains("it was written anew"), "{}", imported.stderr);
+    let told: serde_json::Value = serde_json::from_str(&imported.stdout).unwrap();
+    assert_eq!(told["begun_anew"], true, "{told}");
     assert_eq!(weights(&operator, "data", &["history"]).code, 0);
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use node_core::duplicates::{judge, Judgement, Sketch, SketchIndex, Work};
@@ -90,7 +91,10 @@ fn main() {
     for number in 0..WORKS {
         let hotkey = Hotkey(id(number % 5_000));
         let sketch = Sketch::of(&work_of(number));
-        index.insert(SubmissionId(id(number)), Work { priority: priority(1, hotkey), sketch });
+        index.insert(
+            SubmissionId(id(number)),
+            Work { priority: priority(1, hotkey), sketch: sketch.into() },
+        );
     }
     let seconds = start.elapsed().as_secs_f64();
     println!("{WORKS} works of {SHINGLES} shingles sketched and inserted in {seconds:.0} s");
@@ -120,7 +124,7 @@ fn main() {
 
 /// What there would be without keys.
 fn one_by_one(index: &SketchIndex) {
-    let all: Vec<Sketch> = (0..WORKS)
+    let all: Vec<Arc<Sketch>> = (0..WORKS)
         .filter_map(|number| {
             let own = Sketch::of(&work_of(number));
             let mut found = index.candidates(&own).filter(|(found, _)| found.0 == id(number));

@@ -4,13 +4,15 @@
 //! - `/readyz`: 200 when the node does its work, else 503; the reasons as JSON.
 //! - `/metrics`: OpenMetrics text, see `docs/metrics.md`.
 //! - `/status`: the latest [`StatusReport`](crate::status::StatusReport) as JSON.
+//! - `/frozen/{submission}`: what was put away of one that left the chain.
 //! - `/`, `/submissions`, `/submissions/{id}`, `/leaderboard`, `/devices`, `/epochs`, `/peers`: the
 //!   same for a browser, with `/events` and `/assets/{name}`; see `page`.
 //! - `POST /leases/reopen`: gives an assignment new attempts; only for the operator.
 //! - `POST /submissions/resolve`: decides about one that is held; only for the operator.
 //! - `POST /devices/order`: cordons, drains, probes or returns a device; only for the operator.
 //! - `POST /store/backup`: a copy of everything that the node knows; only for the operator.
-//! - `POST /store/verify`: reads all of it and says how it looks; only for the operator.
+//! - `POST /store/verify`: reads all of it and says how it looks; only for the operator, and one at
+//!   a time.
 //!
 //! What only tells has no authentication: loopback by default, and nothing secret in any answer.
 //! What changes something, takes long, or holds vectors before they are revealed asks for the token
@@ -27,6 +29,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use node_core::policy::Policy;
 use node_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -120,9 +123,10 @@ impl Admin {
     /// Has the operator's requests for copies and checks answered from this store.
     ///
     /// - `data_dir`: of the store; whose it is stands there.
+    /// - `policy`: the rules that hold, by which what was put away is read.
     #[must_use]
-    pub fn keeping(mut self, store: Arc<Store>, data_dir: PathBuf) -> Self {
-        self.store = Some(StoreDoor { store, data_dir });
+    pub fn keeping(mut self, store: Arc<Store>, data_dir: PathBuf, policy: Policy) -> Self {
+        self.store = Some(StoreDoor::new(store, data_dir, Arc::new(policy)));
         self
     }
 
@@ -148,8 +152,10 @@ impl Admin {
     ) -> Result<(), AdminError> {
         let instance = Arc::from(self.file.instance.as_str());
         let token = self.file.token.clone();
-        let page = PageState::follow(reports.clone(), self.calls, self.address.ip());
         let store = self.store;
+        let freezer = store.as_ref().map(StoreDoor::freezer);
+        let ip = self.address.ip();
+        let page = PageState::follow(reports.clone(), self.calls, freezer, ip);
         let state = AdminState { reports, metrics, instance, operator, token, store };
         let routes = routes::routes(state, page);
         // Connections that are kept open must not delay the exit, so there is no waiting for them.

@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
+use node_core::policy::Policy;
 use node_store::{unfinished, BackupHead, Copied, Owner, ReadError, Store, VerifyReport};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, OwnedSemaphorePermit, Semaphore};
 
+use crate::freezer::FreezerDoor;
 use crate::run::identity::{self, Identity, IdentityError};
 use crate::run::{describe, unix_now};
 
@@ -34,11 +36,14 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(30);
 pub struct StoreSummary {
     /// Readable rows by table.
     pub rows: BTreeMap<String, u64>,
+    /// Readable records of what was put away.
+    #[serde(default)]
+    pub frozen: u64,
     /// Lines of the journal, all of them whole.
     pub journal: u64,
     /// Rows were lost, or come from a copy, and peers have not told them again yet.
     pub lacks_rows: bool,
-    /// Rows that cannot be read.
+    /// Rows and records that cannot be read.
     pub damaged_count: u64,
     /// The first of them, and why not.
     pub damaged: Vec<String>,
@@ -47,24 +52,48 @@ pub struct StoreSummary {
 impl From<&VerifyReport> for StoreSummary {
     fn from(report: &VerifyReport) -> Self {
         let rows = report.records.iter().map(|(table, count)| (table.name().to_owned(), *count));
+        let rows_damaged = report.damaged.iter().map(|record| describe(record));
+        let frozen_damaged = report.damaged_frozen.iter().map(|fault| describe(fault));
         Self {
             rows: rows.collect(),
+            frozen: report.frozen,
             journal: u64::try_from(report.journal_entries).unwrap_or(u64::MAX),
             lacks_rows: report.lacks_rows,
             damaged_count: report.damaged_count,
-            damaged: report.damaged.iter().map(|record| describe(record)).collect(),
+            damaged: rows_damaged.chain(frozen_damaged).collect(),
         }
     }
 }
 
+/// Looks through all of the store at a time. Higher: whoever holds the token takes as many threads
+/// and as much of the disk as he likes, and commits wait behind that.
+const LOOKS_MAX: usize = 1;
+
 /// The running node's store.
 #[derive(Clone, Debug)]
 pub(super) struct StoreDoor {
-    pub(super) store: Arc<Store>,
-    pub(super) data_dir: PathBuf,
+    store: Arc<Store>,
+    data_dir: PathBuf,
+    policy: Arc<Policy>,
+    looks: Arc<Semaphore>,
 }
 
 impl StoreDoor {
+    pub(super) fn new(store: Arc<Store>, data_dir: PathBuf, policy: Arc<Policy>) -> Self {
+        Self { store, data_dir, policy, looks: Arc::new(Semaphore::new(LOOKS_MAX)) }
+    }
+
+    /// To what was put away.
+    pub(super) fn freezer(&self) -> FreezerDoor {
+        FreezerDoor::new(Arc::clone(&self.store), Arc::clone(&self.policy))
+    }
+
+    /// Claims a look through the store for as long as the permit lives; `None` while another one is
+    /// under way.
+    pub(super) fn claim_look(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.looks).try_acquire_owned().ok()
+    }
+
     /// Whose store it is, and the present; `None` while the node has not claimed it yet.
     pub(super) fn head(&self) -> Result<Option<BackupHead>, IdentityError> {
         let known = identity::read(&self.data_dir)?;
@@ -78,8 +107,14 @@ impl StoreDoor {
     /// Blocks until the other end has taken all of it.
     pub(super) fn copy(&self, head: &BackupHead, mut pipe: Pipe) {
         match self.store.export(head, &mut pipe) {
-            Ok(Copied { rows, journal, bytes }) => {
-                tracing::info!(rows, journal, bytes, "the store was copied for the operator");
+            Ok(Copied { rows, frozen, journal, bytes }) => {
+                tracing::info!(
+                    rows,
+                    frozen,
+                    journal,
+                    bytes,
+                    "the store was copied for the operator"
+                );
             }
             Err(error) => {
                 let reason = describe(&error);
@@ -91,9 +126,14 @@ impl StoreDoor {
         }
     }
 
-    /// Reads all of it. Blocks for as long as that takes.
-    pub(super) fn look_through(&self) -> Result<StoreSummary, ReadError> {
-        self.store.verify().map(|report| StoreSummary::from(&report))
+    /// Reads all of it, and gives the claim back. Blocks for as long as that takes.
+    pub(super) fn look_through(
+        &self,
+        claim: OwnedSemaphorePermit,
+    ) -> Result<StoreSummary, ReadError> {
+        let looked = self.store.verify().map(|report| StoreSummary::from(&report));
+        drop(claim);
+        looked
     }
 }
 

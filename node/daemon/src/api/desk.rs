@@ -83,6 +83,13 @@ pub(crate) struct Known {
     pub(crate) runs: Vec<LiveRun>,
 }
 
+impl Known {
+    /// Of one that was put away: it waits for nothing, and nothing of it runs.
+    pub(crate) fn past(account: Account) -> Self {
+        Self { account, place: None, runs: Vec::new() }
+    }
+}
+
 /// A run of this node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LiveRun {

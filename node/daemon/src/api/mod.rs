@@ -29,6 +29,7 @@ pub(crate) use desk::{Answer, Call, Desk, Known, LiveRun, Question};
 pub(crate) use uploads::Uploads;
 
 use crate::config;
+use crate::freezer::FreezerDoor;
 
 /// Questions that wait for the loop. Lower: a burst of readers is refused. Higher: the loop answers
 /// readers for longer at a time.
@@ -85,6 +86,7 @@ struct ApiState {
     uploads: Uploads,
     archive: ArchiveLimits,
     gates: Arc<Gates>,
+    freezer: FreezerDoor,
     token: Option<Arc<str>>,
     limit: Arc<limit::RateLimit>,
     behind_proxy: bool,
@@ -120,6 +122,7 @@ impl Api {
         calls: mpsc::Sender<Call>,
         uploads: Uploads,
         gates: Arc<Gates>,
+        freezer: FreezerDoor,
         stop: CancellationToken,
     ) -> Result<(), ApiError> {
         let state = ApiState {
@@ -127,6 +130,7 @@ impl Api {
             uploads,
             archive: gates.policy().archive.clone(),
             gates,
+            freezer,
             token: self.token.map(Arc::from),
             limit: Arc::new(limit::RateLimit::new(self.settings.requests_per_minute)),
             behind_proxy: self.settings.behind_proxy,
@@ -156,6 +160,20 @@ impl ApiState {
         let (answer, answered) = oneshot::channel();
         self.calls.try_send(Call { question, answer }).ok()?;
         answered.await.ok()
+    }
+}
+
+impl ApiState {
+    /// Brings back what was measured of one that was put away.
+    async fn recall(&self, known: &mut Known) {
+        let is_decided = !known.account.outcomes.is_empty();
+        if known.account.metrics.is_some() || !is_decided {
+            return;
+        }
+        match self.freezer.of(known.account.submission.id).await {
+            Ok(thawed) => known.account.recall(thawed.receipts.iter()),
+            Err(reason) => tracing::warn!(reason, "what was put away cannot be read"),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use node_core::queue_place::{Cause, Place};
 use node_core::round::Verdict;
 use node_core::rows::OutcomeRow;
 use node_core::submission::{Submission, SubmissionState};
+use node_core::unit::BlockNumber;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -109,6 +110,9 @@ pub(super) struct SubmissionAnswer {
     pub(super) evaluated_by: Vec<String>,
     /// How many results are needed.
     pub(super) results_required: u32,
+    /// The finalized block at which this validator put away all that it knew of it: it left the
+    /// chain long before, and is told as it was then. Null of one that it still keeps.
+    pub(super) put_away_at: Option<u64>,
 }
 
 /// Submissions of one hotkey.
@@ -409,7 +413,13 @@ pub(super) fn submission(known: Known) -> SubmissionAnswer {
         metrics: metrics.as_ref().map(measured),
         evaluated_by: explanation.claims.iter().map(ToString::to_string).collect(),
         results_required: explanation.required,
+        put_away_at: None,
     }
+}
+
+/// - `at`: the finalized block at which it was put away.
+pub(super) fn past(account: Account, at: BlockNumber) -> SubmissionAnswer {
+    SubmissionAnswer { put_away_at: Some(at.0), ..submission(Known::past(account)) }
 }
 
 /// The stage that it entered last, or the latest of which anything is known here.

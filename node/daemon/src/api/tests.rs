@@ -18,6 +18,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::*;
+use crate::freezer::sample as past;
 use crate::status::{AttemptPhase, AttemptStatus};
 
 const TOKEN: &str = "sixteen or more characters";
@@ -156,7 +157,9 @@ async fn service(requests_per_minute: u32) -> Service {
     let uploads = Uploads::open(directory.path().join("uploads"), 1 << 20).unwrap();
     let stop = CancellationToken::new();
     let gates = Arc::new(Gates::check(&Policy::dev()));
-    tokio::spawn(bound.serve(calls, uploads, gates, stop.clone()));
+    let store = Arc::new(past::store(&directory.path().join("data")));
+    let freezer = FreezerDoor::new(store, Arc::new(Policy::dev()));
+    tokio::spawn(bound.serve(calls, uploads, gates, freezer, stop.clone()));
     Service { url, directory, stop }
 }
 
@@ -296,6 +299,36 @@ async fn a_submission_says_where_it_stands_and_why_it_moved() {
     let unknown = service.get(&format!("/v1/submissions/{}", SubmissionId([8; 32]))).await;
     assert_eq!((unknown.0, &unknown.1["error"]), (404, &"unknown".into()));
     assert_eq!(service.get("/v1/submissions/x").await.0, 400);
+}
+
+#[tokio::test]
+async fn a_submission_that_was_put_away_is_told_as_it_was_then() {
+    let service = service(1_000).await;
+    let path = format!("/v1/submissions/{}", past::submission().id);
+    let (status, told) = service.get(&path).await;
+    assert_eq!(status, 200, "{told}");
+    assert_eq!((&told["status"], &told["put_away_at"]), (&"scored".into(), &7_200.into()));
+    assert_eq!((&told["final_score"], &told["score_tier"]), (&0.25.into(), &1.into()));
+    assert_eq!((&told["queue"], &told["passage"]), (&Value::Null, &Value::Null));
+    assert_eq!(told["runs"].as_array().unwrap().len(), 0);
+    assert_eq!(told["trials"][0]["score"], 0.25);
+    assert_eq!(told["flags"][0]["rule"], "source-import");
+    let curve = serde_json::json!([8.0, 4.0, 2.0]);
+    assert_eq!(told["metrics"]["loss_curve"], curve);
+    assert_eq!(told["results_required"], 0, "nobody waits for one");
+    let (_, kept) = service.get(&format!("/v1/submissions/{}", submission(0).id)).await;
+    assert_eq!(kept["put_away_at"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_an_error_and_tells_nothing_of_the_disk() {
+    let service = service(1_000).await;
+    past::damage(&service.directory.path().join("data"));
+    let path = format!("/v1/submissions/{}", past::submission().id);
+    let (status, told) = service.get(&path).await;
+    assert_eq!((status, &told["error"]), (500, &"unreadable".into()));
+    let directory = service.directory.path().display().to_string();
+    assert!(!told.to_string().contains(&directory), "{told}");
 }
 
 #[tokio::test]

@@ -2,9 +2,10 @@
 //!
 //! Each check has a deadline and changes nothing. Files: here the order, the deadlines and the
 //! answer; `host` (configuration, files, engine), `storage` (disks), `kernel`, `exposure` (who
-//! reaches the engine and a coldkey), `advisories` (holes in what runs containers), `devices`,
-//! `chain` (endpoints, runtime, our hotkey there), `running` (the node, if it runs), `own` (the
-//! state that lies here, against both), `why` (what depends on each).
+//! reaches the engine and a coldkey), `advisories` (holes in what runs containers), `devices`
+//! (which there are), `probe` (whether they compute), `chain` (endpoints, runtime, our hotkey
+//! there), `running` (the node, if it runs), `own` (the state that lies here, against both), `why`
+//! (what depends on each).
 
 mod advisories;
 mod chain;
@@ -13,6 +14,7 @@ mod exposure;
 mod host;
 mod kernel;
 mod own;
+mod probe;
 mod running;
 mod storage;
 mod why;
@@ -27,25 +29,34 @@ use node_core::policy::Policy;
 use serde::Serialize;
 
 use super::flags::ConfigFlags;
+use super::signals::Signals;
 use crate::config::{hide_credentials, Config, Settings};
 use crate::exit::ExitReason;
 use crate::failure::Failure;
 use crate::output;
+use probe::{Probes, Tried};
 
 const EXAMPLES: &str = "\
 Examples:
   assay doctor                                  what is wrong, and what to do about it
   assay doctor --config /etc/assay/assay.toml   with the settings of the service
   assay doctor --json | jq '.checks[] | select(.level != \"ok\")'
+  assay doctor --no-probe                       without trying the devices, which takes seconds
 
 Nothing is signed, sent or left behind, and no password is asked for. An encrypted hotkey is proven
 to open by `assay keys show --check`.
+
+Devices are tried as runs use them: each GPU by the node's probe, CPU slots by a container of the
+evaluator image that computes a known number. Of a node that runs its last probes are told instead.
 
 Exit codes: 0 nothing fails (warnings may stand); 1 something fails; 130 interrupted.";
 
 /// How long one check may take. Lower: a slow public endpoint fails for nothing. Higher: whoever
 /// waits for an answer waits longer; a dead endpoint always takes all of it.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// What the findings about tried devices are called.
+const ID_OF_PROBES: &str = "probe";
 
 /// How long checks that cannot be cancelled may go on behind a finished command.
 const LEAVE_TIME_MAX: Duration = Duration::from_millis(200);
@@ -62,8 +73,19 @@ pub struct DoctorCommand {
     #[arg(long)]
     json: bool,
 
+    /// Do not try the devices: of each it is only told that it is there
+    #[arg(long)]
+    no_probe: bool,
+
     #[command(flatten)]
     flags: ConfigFlags,
+}
+
+/// Whether devices are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TryDevices {
+    Yes,
+    No,
 }
 
 /// How a check ended.
@@ -158,7 +180,8 @@ impl DoctorCommand {
     ///
     /// A [`Failure`] if the answer cannot be printed.
     pub fn execute(self) -> Result<ExitReason, Failure> {
-        let Some(examined) = examine(&self.flags.settings())? else {
+        let try_devices = if self.no_probe { TryDevices::No } else { TryDevices::Yes };
+        let Some(examined) = examine(&self.flags.settings(), try_devices)? else {
             return Ok(ExitReason::LeftAtOnce);
         };
         let text = if self.json {
@@ -171,33 +194,42 @@ impl DoctorCommand {
     }
 }
 
-/// Checks everything that these settings name, each check within its time; `None` if somebody
-/// pressed Ctrl-C before the end.
+/// Checks everything that these settings name, each check within its time; `None` if a signal came
+/// before the end.
 ///
 /// # Errors
 ///
-/// A [`Failure`] if the system gives no threads.
-pub(super) fn examine(settings: &Settings) -> Result<Option<Examined>, Failure> {
+/// A [`Failure`] if the system gives no threads or no signals.
+pub(super) fn examine(
+    settings: &Settings,
+    try_devices: TryDevices,
+) -> Result<Option<Examined>, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(Failure::unexpected)?;
+    let probes = Probes::default();
     let checks = runtime.block_on(async {
-        tokio::select! {
-            found = checks(settings) => Some(found),
-            _ = tokio::signal::ctrl_c() => None,
+        let mut signals = Signals::listen().map_err(Failure::unexpected)?;
+        let found = tokio::select! {
+            found = checks(settings, try_devices, &probes) => Some(found),
+            _ = signals.next() => None,
+        };
+        if found.is_none() {
+            probes.end().await;
         }
+        Ok::<_, Failure>(found)
     });
     // A hanging file system or resolver must not keep the command from ending.
     runtime.shutdown_timeout(LEAVE_TIME_MAX);
-    Ok(checks.map(|checks| {
+    Ok(checks?.map(|checks| {
         let healthy = checks.iter().all(|finding| finding.level != Level::Fail);
         Examined { healthy, checks }
     }))
 }
 
-async fn checks(settings: &Settings) -> Vec<Finding> {
+async fn checks(settings: &Settings, try_devices: TryDevices, probes: &Probes) -> Vec<Finding> {
     let config = match settings.config() {
         Ok(config) => config,
         Err(error) => {
@@ -221,11 +253,19 @@ async fn checks(settings: &Settings) -> Vec<Finding> {
         on_chain(&config, hotkey),
         within("timelock", host::timelock()),
         within("dataset", host::dataset(&config, policy.as_ref())),
-        within("engine", host::engine(&config)),
-        within("devices", devices::devices(&config, policy.as_ref())),
-        within("node", running::node(&config)),
+        telling("engine", host::engine(&config)),
+        telling("devices", devices::devices(&config, policy.as_ref())),
+        telling("node", running::node(&config)),
     );
-    for part in [chain, timelock, dataset, engine, devices, node] {
+    let tried = match try_devices {
+        TryDevices::No => vec![probe::left_out()],
+        TryDevices::Yes => {
+            let (gpus, bench, holder) = (devices.1, engine.1, node.1);
+            let config = &config.devices;
+            probes.of(Tried { config, policy: policy.as_ref(), gpus, bench, holder }).await
+        }
+    };
+    for part in [chain, timelock, dataset, engine.0, devices.0, tried, node.0] {
         found.extend(part);
     }
     found
@@ -258,7 +298,18 @@ async fn on_chain(config: &Config, hotkey: Option<Hotkey>) -> Vec<Finding> {
 
 /// Ends a check that takes too long.
 async fn within(id: &'static str, check: impl Future<Output = Vec<Finding>>) -> Vec<Finding> {
-    tokio::time::timeout(CHECK_TIME_MAX, check).await.unwrap_or_else(|_| vec![hangs(id)])
+    telling(id, async { (check.await, ()) }).await.0
+}
+
+/// The same for a check that tells more than its findings, which another one needs.
+async fn telling<T>(
+    id: &'static str,
+    check: impl Future<Output = (Vec<Finding>, T)>,
+) -> (Vec<Finding>, Option<T>) {
+    match tokio::time::timeout(CHECK_TIME_MAX, check).await {
+        Ok((found, told)) => (found, Some(told)),
+        Err(_) => (vec![hangs(id)], None),
+    }
 }
 
 fn hangs(id: &'static str) -> Finding {

@@ -1,19 +1,22 @@
 //! `assay explain`.
 
 use clap::Args;
-use node_core::id::{Attempt, Hotkey, LeaseId};
+use node_core::id::{Attempt, Hotkey, LeaseId, SubmissionId};
 use node_core::inventory::DeviceId;
 use node_core::lease::{lease_id, Reopened, ReplicaStanding};
 use serde::Serialize;
 
 use super::report::{ask, Asked};
+use super::runtime::block_on;
 use super::ConfigFlags;
+use crate::config::DataDir;
 use crate::exit::ExitReason;
 use crate::failure::Failure;
 use crate::output;
 use crate::status::{
-    clock_time, grouped, DeviceStatus, EvaluationStatus, ReceiptStatus, RefusalStatus,
-    StatusReport, SubmissionStage, SubmissionStatus, WaitsFor,
+    clock_time, frozen, grouped, DeviceStatus, EvaluationStatus, FrozenStatus, NotTold,
+    OutcomeStatus, ReceiptStatus, RefusalStatus, StatusReport, SubmissionStage, SubmissionStatus,
+    WaitsFor,
 };
 
 const EXAMPLES: &str = "\
@@ -23,7 +26,8 @@ Examples:
   assay explain --json 7866e9f2 | jq .waits_for
 
 Ids of submissions, contents, assignments, leases and runs are understood, as `assay status`, `assay
-leases` and the log print them.
+leases` and the log print them. A submission that was put away, long after it left the chain, is
+found by its whole id, as long as the node runs.
 
 Exit codes: 0 explained; 1 nothing has that id; 3 not running or not answering.";
 
@@ -35,7 +39,8 @@ pub struct ExplainCommand {
     #[arg(value_name = "ID")]
     id: String,
 
-    /// Print JSON: `submission`, `evaluation`, `receipts`, `refused`, `waits_for` and `devices`
+    /// Print JSON: `submission`, `evaluation`, `receipts`, `refused`, `put_away`, `waits_for` and
+    /// `devices`
     #[arg(long)]
     json: bool,
 
@@ -50,6 +55,32 @@ enum NotFound {
     Nothing(String),
     #[error("`{0}` is the beginning of {1} submissions")]
     Several(String, usize),
+    #[error("nothing that this node reports begins with `{0}`, and it put nothing of that away")]
+    NotPutAway(SubmissionId),
+    #[error("nothing that this node reports begins with `{id}`, and what it put away is not told")]
+    NotTold {
+        id: SubmissionId,
+        #[source]
+        source: NotTold,
+    },
+}
+
+impl NotFound {
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::Nothing(_) => {
+                "`assay status` lists submissions; one that was put away is found by its whole id"
+            }
+            Self::Several(..) => "give more digits; `assay status` lists submissions",
+            Self::NotPutAway(_) => "is it the id of a submission? `assay status` lists them",
+            Self::NotTold { source: NotTold::NotRunning, .. } => {
+                "start the node with `assay run`: it tells what it put away"
+            }
+            Self::NotTold { source: NotTold::NotSaid { .. }, .. } => {
+                "`assay verify` looks through the store"
+            }
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -58,6 +89,11 @@ struct Answer<'a> {
     evaluation: Option<&'a EvaluationStatus>,
     receipts: Vec<&'a ReceiptStatus>,
     refused: Vec<&'a RefusalStatus>,
+    /// What was put away; none of one whose commitment is on the chain.
+    put_away: Option<&'a FrozenStatus>,
+    /// Whether `submission` is of it as well: no report has it any more.
+    #[serde(skip)]
+    is_past: bool,
     waits_for: String,
     /// Why it is not begun here: each device, and what keeps it from it. Empty if a device is free,
     /// or if it is not to be begun.
@@ -78,13 +114,27 @@ impl ExplainCommand {
     /// A [`Failure`] if there is nothing with that id, or several.
     pub fn execute(self) -> Result<ExitReason, Failure> {
         let Asked { report, headline, exit } = ask(&self.flags)?;
-        let answer = find(&report, &self.id).map_err(|error| {
-            let hint = match error {
-                NotFound::Nothing(_) => "`assay status` lists submissions",
-                NotFound::Several(..) => "give more digits; `assay status` lists submissions",
-            };
-            Failure::unexpected(error).hint(hint)
-        })?;
+        let data_dir = self.flags.settings().section(DataDir::read);
+        let data_dir = data_dir.map_err(Failure::bad_configuration)?;
+        let look = |id: &SubmissionId| block_on(frozen(&data_dir, id)).map_err(Failure::unexpected);
+        let told: FrozenStatus;
+        let answer = match find(&report, &self.id) {
+            Ok(answer) if answer.receipts.is_empty() => match look(&answer.submission.id)? {
+                Ok(frozen) if frozen.at.is_some() => {
+                    told = frozen;
+                    Answer { put_away: Some(&told), ..answer }
+                }
+                // Everything else about it is known.
+                Ok(_) | Err(_) => answer,
+            },
+            Ok(answer) => answer,
+            Err(not_found) => {
+                let id = whole_id(not_found).map_err(failure)?;
+                let frozen = look(&id)?.map_err(|source| NotFound::NotTold { id, source });
+                told = frozen.map_err(failure)?;
+                explain_past(&report, &told).map_err(failure)?
+            }
+        };
         let text = if self.json {
             serde_json::to_string_pretty(&answer).map_err(Failure::unexpected)?
         } else {
@@ -92,6 +142,28 @@ impl ExplainCommand {
         };
         output::print(&text)?;
         Ok(exit)
+    }
+}
+
+fn failure(error: NotFound) -> Failure {
+    let exit = match &error {
+        NotFound::NotTold { source: NotTold::NotRunning, .. } => ExitReason::NotRunning,
+        NotFound::NotTold { source: NotTold::NotSaid { .. }, .. }
+        | NotFound::Nothing(_)
+        | NotFound::Several(..)
+        | NotFound::NotPutAway(_) => ExitReason::Failed,
+    };
+    let hint = error.hint();
+    Failure::new(exit, error).hint(hint)
+}
+
+/// The id of a submission that is in no report, if a whole one was asked for.
+fn whole_id(not_found: NotFound) -> Result<SubmissionId, NotFound> {
+    match not_found {
+        NotFound::Nothing(id) => id.parse().map_err(|_| NotFound::Nothing(id)),
+        other @ (NotFound::Several(..) | NotFound::NotPutAway(_) | NotFound::NotTold { .. }) => {
+            Err(other)
+        }
     }
 }
 
@@ -164,7 +236,28 @@ fn explain<'a>(report: &'a StatusReport, row: &'a SubmissionStatus) -> Answer<'a
         .as_ref()
         .map_or_else(|| "nothing: it is decided".to_owned(), WaitsFor::to_string);
     let devices = obstacles(report, row);
-    Answer { submission: row, evaluation, receipts, refused: refused.collect(), waits_for, devices }
+    let (submission, refused) = (row, refused.collect());
+    let (put_away, is_past) = (None, false);
+    Answer { submission, evaluation, receipts, refused, put_away, is_past, waits_for, devices }
+}
+
+/// Of one that no report has any more.
+fn explain_past<'a>(
+    report: &'a StatusReport,
+    frozen: &'a FrozenStatus,
+) -> Result<Answer<'a>, NotFound> {
+    let submission = frozen.known.as_ref().ok_or(NotFound::NotPutAway(frozen.submission))?;
+    let refused = report.refusals.iter().filter(|one| one.submission == Some(submission.id));
+    Ok(Answer {
+        submission,
+        evaluation: None,
+        receipts: Vec::new(),
+        refused: refused.collect(),
+        put_away: Some(frozen),
+        is_past: true,
+        waits_for: "nothing: it left the chain long ago, and was put away".to_owned(),
+        devices: Vec::new(),
+    })
 }
 
 fn obstacles<'a>(report: &'a StatusReport, row: &SubmissionStatus) -> Vec<DeviceObstacle<'a>> {
@@ -189,8 +282,7 @@ fn render(answer: &Answer<'_>) -> String {
     let mut out = String::new();
     let mut line = |name: &str, text: &str| out.push_str(&format!("{name:<12}{text}\n"));
     line("submission", &row.id.to_string());
-    let uid = row.uid.map_or_else(|| "not registered".to_owned(), |uid| format!("uid {uid}"));
-    line("miner", &format!("{}, {uid}", row.hotkey));
+    line("miner", &miner(answer));
     line("content", &row.content.to_string());
     line("committed", &format!("in block {}", grouped(row.committed_at.0)));
     let detail = row.detail.as_deref().map(|detail| format!(": {detail}")).unwrap_or_default();
@@ -203,8 +295,7 @@ fn render(answer: &Answer<'_>) -> String {
     for DeviceObstacle { device, obstacle } in &answer.devices {
         line("not here", &format!("{device}: {obstacle}"));
     }
-    let replicas = answer.evaluation.map(|evaluation| &evaluation.explanation.replicas);
-    for replica in replicas.into_iter().flatten() {
+    for replica in replicas(answer) {
         let holder = replica.holder.map(|holder| format!(" by {holder}")).unwrap_or_default();
         let attempt = replica.attempt;
         let text =
@@ -226,7 +317,15 @@ fn render(answer: &Answer<'_>) -> String {
         let id = exhausted.short();
         line("next step", &format!("mend what failed, then `assay leases reopen {id}`"));
     }
-    for receipt in &answer.receipts {
+    let put_away = answer.put_away;
+    for outcome in put_away.filter(|_| answer.is_past).into_iter().flat_map(|one| &one.outcomes) {
+        line("decided", &decided(outcome));
+    }
+    if let Some(block) = put_away.and_then(|frozen| frozen.at) {
+        line("put away", &format!("at block {}, with these results", grouped(block.0)));
+    }
+    let put_away = put_away.into_iter().flat_map(|frozen| &frozen.receipts);
+    for receipt in answer.receipts.iter().copied().chain(put_away) {
         let points = receipt.points.map(|points| format!(", {} points", grouped(points)));
         let late = if receipt.is_late { ", late: not counted" } else { "" };
         let points = points.unwrap_or_default();
@@ -238,12 +337,38 @@ fn render(answer: &Answer<'_>) -> String {
     out
 }
 
+/// Who submitted it; whether that is registered now is not known of one that was put away.
+fn miner(answer: &Answer<'_>) -> String {
+    let hotkey = answer.submission.hotkey;
+    match answer.submission.uid {
+        Some(uid) => format!("{hotkey}, uid {uid}"),
+        None if answer.is_past => hotkey.to_string(),
+        None => format!("{hotkey}, not registered"),
+    }
+}
+
+fn replicas<'a>(answer: &Answer<'a>) -> impl Iterator<Item = &'a ReplicaStanding> {
+    let of_report = answer.evaluation.map(|evaluation| &evaluation.explanation);
+    let of_past = answer.put_away.filter(|_| answer.is_past);
+    let explanation = of_report.or(of_past.and_then(|frozen| frozen.explanation.as_ref()));
+    explanation.into_iter().flat_map(|explanation| &explanation.replicas)
+}
+
+fn decided(outcome: &OutcomeStatus) -> String {
+    let OutcomeStatus { tier, unit, verdict, worker, decided_at, .. } = outcome;
+    let worker = worker.map(|worker| format!(" by {worker}")).unwrap_or_default();
+    let block = grouped(decided_at.0);
+    format!("tier {tier} unit {unit}, {verdict}{worker}, at block {block}")
+}
+
 #[cfg(test)]
 mod tests {
     use node_core::id::AssignmentId;
-    use node_core::unit::UnixMs;
+    use node_core::unit::{BlockNumber, UnixMs};
 
     use super::*;
+    use crate::failure::assert_helpful;
+    use crate::freezer::{sample as past, Thawed};
     use crate::status::sample;
 
     #[test]
@@ -319,6 +444,63 @@ mod tests {
         let text = render(&answer);
         assert!(text.contains("refused     complete of "), "{text}");
         assert!(text.contains(": seal_mismatch"), "{text}");
+    }
+
+    #[test]
+    fn results_that_were_put_away_are_told_with_the_block_at_which_they_were() {
+        let mut report = sample::healthy();
+        let receipt = report.receipts[0].clone();
+        report.receipts.clear();
+        let row = report.submissions.iter().find(|row| row.id == receipt.submission).unwrap();
+        let mut answer = explain(&report, row);
+        assert!(!render(&answer).contains("result"), "{}", render(&answer));
+        let worker = receipt.worker;
+        let frozen = FrozenStatus {
+            submission: receipt.submission,
+            at: Some(BlockNumber(7_200)),
+            receipts: vec![receipt],
+            known: None,
+            explanation: None,
+            outcomes: Vec::new(),
+        };
+        answer.put_away = Some(&frozen);
+        let text = render(&answer);
+        assert!(text.contains("put away    at block 7 200, with these results\n"), "{text}");
+        assert!(text.contains(&format!(" by {worker}")), "{text}");
+    }
+
+    #[test]
+    fn a_submission_that_no_report_has_is_explained_from_what_was_put_away() {
+        let report = sample::healthy();
+        let frozen = FrozenStatus::of(past::submission().id, &past::thawed());
+        let answer = explain_past(&report, &frozen).unwrap();
+        insta::assert_snapshot!("put_away", render(&answer));
+        let json = serde_json::to_value(&answer).unwrap();
+        assert_eq!(json["submission"]["id"], past::submission().id.to_string());
+        assert_eq!(json["put_away"]["at"], 7_200);
+    }
+
+    #[test]
+    fn what_is_nowhere_says_how_what_was_put_away_is_found() {
+        let report = sample::healthy();
+        let short = whole_id(NotFound::Nothing("77aa".to_owned())).unwrap_err();
+        assert!(matches!(&short, NotFound::Nothing(id) if id == "77aa"));
+        let id = past::submission().id;
+        let whole = whole_id(NotFound::Nothing(id.to_string()));
+        assert_eq!(whole.unwrap(), id);
+        let nothing = FrozenStatus::of(id, &Thawed::default());
+        let Err(unknown) = explain_past(&report, &nothing) else { panic!("nobody knows it") };
+        assert!(matches!(unknown, NotFound::NotPutAway(named) if named == id));
+        let silent = NotFound::NotTold { id, source: NotTold::NotRunning };
+        for (error, exit) in [
+            (short, ExitReason::Failed),
+            (unknown, ExitReason::Failed),
+            (silent, ExitReason::NotRunning),
+        ] {
+            let failure = failure(error);
+            assert_helpful(&failure);
+            assert_eq!(failure.exit(), exit);
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use self::answers::{Answers, Question, QUESTIONS};
 use self::ask::{Dialogue, NotAnswered};
-use super::doctor::{self, Examined};
+use super::doctor::{self, Examined, TryDevices};
 use crate::config::{
     file_to_write, template, withheld, Config, ConfigError, ConfigErrors, FlagValue, Origin,
     Settings, Shown, Surroundings, WeightsMode,
@@ -148,7 +148,8 @@ impl InitCommand {
             return Ok(Checked::Left);
         }
         let settings = Settings::load(Some(path), &[], surroundings.clone());
-        Ok(doctor::examine(&settings)?.map_or(Checked::Interrupted, Checked::Done))
+        let examined = doctor::examine(&settings, TryDevices::Yes)?;
+        Ok(examined.map_or(Checked::Interrupted, Checked::Done))
     }
 
     /// Settings in which every question has its answer, or the default that is as good.

@@ -1,9 +1,11 @@
 //! `assay keys show`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use node_chain::{Encryption, HotkeyFacts, HotkeyFile, KeyFileFacts, KeyFileWarning};
+use node_core::id::Hotkey;
+use serde::Serialize;
 
 use super::flags::ConfigFlags;
 use crate::config::Wallet;
@@ -15,7 +17,8 @@ const EXAMPLES: &str = "\
 Examples:
   assay keys show
   assay keys show --wallet.name validator --wallet.hotkey default
-  assay keys show --check --set wallet.password_file=/etc/assay/hotkey-password";
+  assay keys show --check --set wallet.password_file=/etc/assay/hotkey-password
+  assay keys show --json | jq -r .hotkey";
 
 /// Show facts about the node's key.
 #[derive(Debug, Args)]
@@ -39,6 +42,12 @@ struct ShowCommand {
     #[arg(long)]
     check: bool,
 
+    /// Print JSON: `hotkey` and `public`, missing where no file tells them; `scheme` of an opened
+    /// key; `encryption`, missing where there is none; `file`, `mode`, `checked` if the secret was
+    /// opened and belongs to the hotkey, and `warnings`. Never the secret
+    #[arg(long)]
+    json: bool,
+
     #[command(flatten)]
     flags: ConfigFlags,
 }
@@ -56,13 +65,74 @@ impl KeysCommand {
         let file = hotkey::read(&wallet)?;
         let text = if show.check || file.facts().encryption.is_none() {
             let opened = hotkey::open_file(&file, &wallet, &announce)?;
-            opened_text(opened.facts(), show.check)
+            let facts = opened.facts();
+            if show.json {
+                json(&KeyAnswer::of_opened(facts))?
+            } else {
+                opened_text(facts, show.check)
+            }
+        } else if show.json {
+            json(&KeyAnswer::of_sealed(file.facts()))?
         } else {
             sealed_text(file.facts())
         };
         output::print(&text)?;
         Ok(ExitReason::Done)
     }
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct KeyAnswer {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hotkey: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scheme: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encryption: Option<String>,
+    file: PathBuf,
+    mode: String,
+    checked: bool,
+    warnings: Vec<String>,
+}
+
+impl KeyAnswer {
+    fn of_opened(facts: &HotkeyFacts) -> Self {
+        Self {
+            hotkey: Some(facts.hotkey.to_string()),
+            public: Some(public(&facts.hotkey)),
+            scheme: Some(facts.scheme),
+            encryption: facts.encryption.map(|format| format.to_string()),
+            file: facts.path.clone(),
+            mode: format!("{:o}", facts.mode),
+            checked: true,
+            warnings: facts.warnings.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// The hotkey is what the public file beside it says; nothing proves it.
+    fn of_sealed(facts: &KeyFileFacts) -> Self {
+        Self {
+            hotkey: facts.named.map(|named| named.to_string()),
+            public: facts.named.as_ref().map(public),
+            scheme: None,
+            encryption: facts.encryption.map(|format| format.to_string()),
+            file: facts.path.clone(),
+            mode: format!("{:o}", facts.mode),
+            checked: false,
+            warnings: facts.warnings.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+fn public(hotkey: &Hotkey) -> String {
+    format!("0x{}", hex::encode(hotkey.0))
+}
+
+fn json(answer: &KeyAnswer) -> Result<String, Failure> {
+    serde_json::to_string_pretty(answer).map_err(Failure::unexpected)
 }
 
 /// Opens the wallet's hotkey for a command; says on stderr when that takes a while.
@@ -85,9 +155,9 @@ fn announce(path: &Path, format: Encryption) {
 /// What an opened file tells.
 fn opened_text(facts: &HotkeyFacts, is_checked: bool) -> String {
     let mut text = format!(
-        "hotkey    {}\npublic    0x{}\nscheme    {}\n",
+        "hotkey    {}\npublic    {}\nscheme    {}\n",
         facts.hotkey,
-        hex::encode(facts.hotkey.0),
+        public(&facts.hotkey),
         facts.scheme,
     );
     text.push_str(&file_text(facts.encryption, &facts.path, facts.mode));

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use crate::exit::ExitReason;
 use crate::failure::Failure;
-use crate::{config, metrics, output};
+use crate::{config, metrics, output, status};
 
 /// Print a generated page of the documentation.
 #[derive(Debug, Args)]
@@ -24,6 +24,8 @@ enum Page {
     Commands,
     /// `docs/metrics.md`
     Metrics,
+    /// `docs/status.md`
+    Status,
 }
 
 impl ReferenceCommand {
@@ -37,6 +39,7 @@ impl ReferenceCommand {
             Page::Configuration => config::reference(),
             Page::Commands => commands(),
             Page::Metrics => metrics::reference(),
+            Page::Status => status::schema_page(),
         };
         output::print(&page)?;
         Ok(ExitReason::Done)

@@ -1,7 +1,7 @@
 //! `assay status`.
 
 use clap::Args;
-use serde::Serialize;
+use node_core::unit::UnixMs;
 
 use super::dashboard;
 use super::flags::ConfigFlags;
@@ -12,17 +12,19 @@ use crate::config::DataDir;
 use crate::exit::ExitReason;
 use crate::failure::Failure;
 use crate::output;
-use crate::status::{find, render, unix_now, Found, FoundStatus, NodeHealth, StatusReport};
+use crate::status::{find, render, schema_text, unix_now, FoundStatus, NodeHealth, StatusAnswer};
 
 const EXAMPLES: &str = "\
 Examples:
   assay status                     what the node does, what is wrong first
   assay status --watch             live: devices, runs, submissions, leases, peers, events
   assay status --json | jq '.report.submissions[] | {id, stage, points}'
+  assay status --schema            what --json prints, as JSON Schema; docs/status.md explains it
 
 Exit codes: 0 healthy; 1 degraded: something keeps it from part of its work; 2 unsafe: another
 signer of its hotkey, another subnet under its number, or a journal that is nearly full; 3
-unreachable: not running or not answering (the text then is the last snapshot, and says so).";
+unreachable: not running or not answering (the text then is the last snapshot, and says so). With
+--watch in a terminal: 0 when it was left with q, Esc or Ctrl-C; 130 when a signal ended it.";
 
 /// Say what the node does and what is wrong.
 ///
@@ -35,21 +37,16 @@ pub struct StatusCommand {
     #[arg(long)]
     json: bool,
 
+    /// Print the JSON Schema of what `--json` prints; asks no node
+    #[arg(long, conflicts_with_all = ["json", "watch"])]
+    schema: bool,
+
     /// Show it live in a terminal, until `q`; elsewhere, and with `--json`, print it every second
     #[arg(long)]
     watch: bool,
 
     #[command(flatten)]
     flags: ConfigFlags,
-}
-
-/// What `--json` prints.
-#[derive(Serialize)]
-struct Answer<'a> {
-    health: NodeHealth,
-    needs_person: Vec<String>,
-    source: &'static str,
-    report: &'a StatusReport,
 }
 
 impl StatusCommand {
@@ -59,6 +56,10 @@ impl StatusCommand {
     ///
     /// A [`Failure`] if there is nothing to show.
     pub fn execute(self) -> Result<ExitReason, Failure> {
+        if self.schema {
+            output::print(&schema_text())?;
+            return Ok(ExitReason::Done);
+        }
         let settings = self.flags.settings();
         let data_dir = settings.section(DataDir::read).map_err(Failure::bad_configuration)?;
         block_on(async {
@@ -86,19 +87,11 @@ impl StatusCommand {
             NodeHealth::Unsafe => ExitReason::Unsafe,
             NodeHealth::Unreachable => ExitReason::NotRunning,
         };
-        let text = if self.json { json(&status, health)? } else { render(&status, now) };
+        let text = if self.json { json(status, now)? } else { render(&status, now) };
         Ok((text, exit))
     }
 }
 
-fn json(status: &FoundStatus, health: NodeHealth) -> Result<String, Failure> {
-    let source = match status.found {
-        Found::Running => "running",
-        Found::NotRunning => "not_running",
-        Found::NotAnswering { .. } => "not_answering",
-    };
-    let report = &status.report;
-    let needs_person = report.needs_person();
-    serde_json::to_string_pretty(&Answer { health, needs_person, source, report })
-        .map_err(Failure::unexpected)
+fn json(status: FoundStatus, now: UnixMs) -> Result<String, Failure> {
+    serde_json::to_string_pretty(&StatusAnswer::of(status, now)).map_err(Failure::unexpected)
 }

@@ -38,6 +38,7 @@ mod stop;
 mod surroundings;
 mod template;
 mod text;
+mod traces;
 mod wallet;
 mod weights;
 
@@ -66,6 +67,7 @@ pub use stop::Stop;
 pub use surroundings::Surroundings;
 pub use template::{template, withheld, wrapped};
 pub use text::hide_credentials;
+pub use traces::Traces;
 pub use wallet::{PasswordSources, Wallet};
 pub use weights::{Weights, WeightsMode};
 
@@ -100,6 +102,8 @@ pub struct Config {
     pub stop: Stop,
     /// What it logs.
     pub log: Log,
+    /// Where traces go.
+    pub traces: Traces,
     /// What a miner's commands use.
     pub miner: Miner,
 }
@@ -121,6 +125,7 @@ impl Config {
         let review = Review::read(reader);
         let stop = Stop::read(reader);
         let log = Log::read(reader);
+        let traces = Traces::read(reader);
         let miner = Miner::read(reader);
         Some(Self {
             chain: chain?,
@@ -137,6 +142,7 @@ impl Config {
             review: review?,
             stop: stop?,
             log: log?,
+            traces: traces?,
             miner: miner?,
         })
     }
@@ -169,6 +175,7 @@ pub const SECTIONS: &[Section] = &[
     review::SECTION,
     stop::SECTION,
     log::SECTION,
+    traces::SECTION,
     miner::SECTION,
 ];
 

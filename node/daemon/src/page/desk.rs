@@ -10,17 +10,30 @@ use tokio::sync::oneshot;
 
 use super::PageState;
 use crate::api::{Answer, Call, Known, Question};
+use crate::freezer::Thawed;
 
 /// How long the loop may take. Lower: a busy disk leaves pages without their curve. Higher: who
 /// looks at a node that hangs looks at nothing for longer.
 const LOOP_ANSWERS_WITHIN: Duration = Duration::from_millis(1_500);
 
+/// What the loop says of a submission.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// All that it knows.
+    Known(Box<Known>),
+    /// That it knows nothing of it.
+    Unknown,
+    /// Nothing: it starts, stops, or has too much to do.
+    Nothing,
+}
+
 impl PageState {
-    /// All about a submission; `None` if it is unknown, or if nobody answers.
-    pub(super) async fn known(&self, id: SubmissionId) -> Option<Known> {
-        match self.ask(Question::Submission(id)).await? {
-            Answer::Submission(known) => known.map(|known| *known),
-            _ => None,
+    /// All about a submission.
+    pub(super) async fn heard(&self, id: SubmissionId) -> Heard {
+        match self.ask(Question::Submission(id)).await {
+            Some(Answer::Submission(Some(known))) => Heard::Known(known),
+            Some(Answer::Submission(None)) => Heard::Unknown,
+            _ => Heard::Nothing,
         }
     }
 
@@ -29,6 +42,14 @@ impl PageState {
         match self.ask(Question::Receipts(id)).await {
             Some(Answer::Receipts(receipts)) => receipts,
             _ => Vec::new(),
+        }
+    }
+
+    /// What was put away of it, where there is a store to ask.
+    pub(super) async fn thawed(&self, id: SubmissionId) -> Result<Thawed, String> {
+        match &self.freezer {
+            Some(freezer) => freezer.of(id).await,
+            None => Ok(Thawed::default()),
         }
     }
 

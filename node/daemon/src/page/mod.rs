@@ -16,7 +16,7 @@
 //! written by the template of the same name. Templates escape what they are given; drawings
 //! (`charts`) escape for themselves. What a report does not have, the curve and the evidence of
 //! one submission, is asked of the loop as the public interface asks it, and left out if the loop
-//! does not answer in time.
+//! does not answer in time. What the loop has put away is read from the store.
 //!
 //! Not here: anything that changes something (`admin`), and the words of reasons (`status`).
 
@@ -27,6 +27,7 @@ mod devices;
 mod epochs;
 mod events;
 mod evidence;
+mod found;
 mod frame;
 mod guard;
 mod history;
@@ -50,6 +51,7 @@ use tokio::sync::{mpsc, watch, Semaphore};
 use self::events::LISTENERS_MAX;
 use self::history::History;
 use crate::api;
+use crate::freezer::FreezerDoor;
 use crate::status::StatusReport;
 
 pub(crate) use routes::{guarded, routes};
@@ -61,6 +63,8 @@ pub(crate) struct PageState {
     history: watch::Receiver<History>,
     /// To the loop; `None` where there is none to ask.
     calls: Option<mpsc::Sender<api::Call>>,
+    /// What was put away; `None` where there is no store to ask.
+    freezer: Option<FreezerDoor>,
     listeners: Arc<Semaphore>,
     /// Whether only this machine reaches the listener.
     is_loopback: bool,
@@ -70,15 +74,18 @@ impl PageState {
     /// Begins to follow `reports`; that ends when nobody writes them any more.
     ///
     /// - `calls`: to the loop, for what no report has.
+    /// - `freezer`: for what the loop has put away.
     /// - `address`: of the listener.
     pub(crate) fn follow(
         reports: watch::Receiver<StatusReport>,
         calls: Option<mpsc::Sender<api::Call>>,
+        freezer: Option<FreezerDoor>,
         address: IpAddr,
     ) -> Self {
         let (seen, history) = watch::channel(History::default());
         tokio::spawn(history::follow(reports.clone(), seen));
         let listeners = Arc::new(Semaphore::new(LISTENERS_MAX));
-        Self { reports, history, calls, listeners, is_loopback: address.is_loopback() }
+        let is_loopback = address.is_loopback();
+        Self { reports, history, calls, freezer, listeners, is_loopback }
     }
 }

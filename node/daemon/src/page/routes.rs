@@ -16,7 +16,7 @@ use super::leaderboard::Leaderboard;
 use super::missing::Missing;
 use super::overview::Overview;
 use super::peers::Peers;
-use super::submission::{OneSubmission, Told};
+use super::submission::OneSubmission;
 use super::submissions::{Chosen, Submissions};
 use super::{assets, events, guard, PageState};
 use crate::status::{unix_now, StatusReport};
@@ -68,13 +68,17 @@ async fn submission(State(state): State<PageState>, Path(id): Path<String>) -> R
         let (report, now) = state.now();
         return missing(&Missing::of(&report, now, &id));
     };
-    let known = state.known(id).await;
-    let receipts = if known.is_some() { state.receipts(id).await } else { Vec::new() };
+    let found = state.find(id).await;
     let (report, now) = state.now();
-    let told = Told { known: known.as_ref(), receipts: &receipts };
-    match OneSubmission::of(&report, now, id, told) {
+    match OneSubmission::of(&report, now, id, found.told()) {
         Some(page) => written(&page),
-        None => missing(&Missing::of(&report, now, &id.to_string())),
+        None => match found.unreadable() {
+            Some(reason) => {
+                let page = Missing::unreadable(&report, now, id, reason);
+                (StatusCode::INTERNAL_SERVER_ERROR, written(&page)).into_response()
+            }
+            None => missing(&Missing::of(&report, now, &id.to_string())),
+        },
     }
 }
 

@@ -4,9 +4,8 @@ use askama::Template;
 use node_core::evidence::ProbeFigure;
 use node_core::funnel::{Scale, Task, Trainer, UnitPlan};
 use node_core::id::SubmissionId;
-use node_core::round::Verdict;
 use node_core::rows::{OutcomeRow, ReceiptRow};
-use node_core::unit::UnixMs;
+use node_core::unit::{BlockNumber, UnixMs};
 
 use super::charts::{loss, share, Svg};
 use super::evidence::{measured, Receipt};
@@ -19,15 +18,52 @@ use super::standing::{
 use super::submissions;
 use super::words::{Badge, Fact, Facts, Name, When};
 use crate::api::Known;
-use crate::status::{grouped, micro, MetricsStatus, RunStatus, StatusReport, UnitStatus};
+use crate::status::{
+    decided, grouped, micro, MetricsStatus, RunStatus, StatusReport, SubmissionStatus, UnitStatus,
+};
 
 /// What the loop told beside the report.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Told<'a> {
     /// All that it can tell.
     pub(super) known: Option<&'a Known>,
+    /// What a report would say, of one that was put away.
+    pub(super) row: Option<&'a SubmissionStatus>,
     /// What runs left behind.
     pub(super) receipts: &'a [ReceiptRow],
+    /// Whether that had been put away.
+    pub(super) put_away: Option<&'a PutAway>,
+}
+
+/// What became of what was put away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum PutAway {
+    /// What was measured is shown, and was put away at this block.
+    At(BlockNumber),
+    /// So was the submission itself.
+    Whole(BlockNumber),
+    /// It cannot be read, and why.
+    Unreadable(String),
+}
+
+impl PutAway {
+    fn words(&self) -> String {
+        match self {
+            Self::At(block) => format!(
+                "Not on the chain any more: what was measured was put away at block {}.",
+                grouped(block.0)
+            ),
+            Self::Whole(block) => format!(
+                "Long gone from the chain: all that was known of it was put away at block {}, and \
+                 is shown as it was then.",
+                grouped(block.0)
+            ),
+            Self::Unreadable(reason) => format!(
+                "What was measured was put away and cannot be read: {reason}. `assay verify` looks \
+                 through the store."
+            ),
+        }
+    }
 }
 
 /// The page.
@@ -50,6 +86,8 @@ pub(super) struct OneSubmission {
     units: Vec<Unit>,
     probes: Vec<Probe>,
     receipts: Vec<Receipt>,
+    /// What is to be said of what was put away.
+    put_away: Option<String>,
     /// Whether the loop did not answer, and something may be missing.
     is_partial: bool,
 }
@@ -106,8 +144,8 @@ impl OneSubmission {
         id: SubmissionId,
         told: Told<'_>,
     ) -> Option<Self> {
-        let Told { known, receipts } = told;
-        let row = report.submissions.iter().find(|row| row.id == id);
+        let Told { known, row, receipts, put_away } = told;
+        let row = row.or_else(|| report.submissions.iter().find(|row| row.id == id));
         let stage = row.map(|row| row.stage);
         let stage = stage.or_else(|| known.map(|known| stage_of(&known.account.submission)))?;
         let evaluation = report.evaluations.iter().find(|one| one.submission == id);
@@ -135,6 +173,7 @@ impl OneSubmission {
             units: units.iter().map(unit).collect(),
             probes: units.iter().flat_map(probes).collect(),
             receipts: receipts_of(report, id, known, receipts),
+            put_away: put_away.map(PutAway::words),
             is_partial: known.is_none(),
         })
     }
@@ -186,14 +225,9 @@ fn run(run: &RunStatus, as_of: UnixMs) -> Run {
 }
 
 fn outcome(row: &OutcomeRow) -> Outcome {
-    let verdict = match &row.verdict {
-        Verdict::Scored { points } => format!("scored: {} points", grouped(*points)),
-        Verdict::Failed { ending } => format!("failed: {ending}"),
-        Verdict::Disputed => "disputed".to_owned(),
-    };
     Outcome {
         trial: format!("tier {}, unit {}", row.trial.tier, row.trial.unit),
-        verdict,
+        verdict: decided(&row.verdict),
         worker: row.worker.as_ref().map(Name::hotkey),
         block: grouped(row.decided_at.0),
     }

@@ -3,6 +3,7 @@
 //!
 //! Not here: getting bytes from elsewhere (`fetch`).
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,6 +48,38 @@ impl Contents {
         None
     }
 
+    /// Removes what was stored for `content`, if anything was.
+    ///
+    /// # Errors
+    ///
+    /// If the directory cannot be written.
+    pub(crate) async fn drop_stored(&self, content: &ContentDigest) -> io::Result<()> {
+        match tokio::fs::remove_file(self.own.join(file_name(content))).await {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Removes what was stored for contents that are not `known`: of a process that died between
+    /// forgetting one and removing its bytes. Returns how many there were.
+    ///
+    /// # Errors
+    ///
+    /// If the directory cannot be read or written.
+    pub(crate) fn drop_unknown(&self, known: &BTreeSet<ContentDigest>) -> io::Result<usize> {
+        let mut dropped = 0;
+        for entry in std::fs::read_dir(&self.own)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let content = name.to_str().and_then(|name| name.strip_suffix(".zip")?.parse().ok());
+            if content.is_some_and(|content: ContentDigest| !known.contains(&content)) {
+                std::fs::remove_file(entry.path())?;
+                dropped += 1;
+            }
+        }
+        Ok(dropped)
+    }
+
     async fn read_from(&self, directory: &Path, content: &ContentDigest) -> Option<Vec<u8>> {
         let file = tokio::fs::File::open(directory.join(file_name(content))).await.ok()?;
         let mut bytes = Vec::new();
@@ -79,4 +112,43 @@ impl Contents {
 /// The name under which an archive lies in any of the directories.
 pub(crate) fn file_name(content: &ContentDigest) -> String {
     format!("{content}.zip")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KNOWN: ContentDigest = ContentDigest([1; 32]);
+    const UNKNOWN: ContentDigest = ContentDigest([2; 32]);
+
+    async fn with_two(dir: &Path) -> Contents {
+        let contents = Contents::open(dir.to_owned(), Vec::new(), 1_024).unwrap();
+        for content in [KNOWN, UNKNOWN] {
+            contents.store(&content, b"an archive".to_vec()).await.unwrap();
+        }
+        contents
+    }
+
+    #[tokio::test]
+    async fn an_archive_that_is_dropped_is_gone_and_may_be_stored_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let contents = with_two(dir.path()).await;
+        contents.drop_stored(&UNKNOWN).await.unwrap();
+        assert_eq!(contents.read(&UNKNOWN).await, None);
+        assert!(contents.read(&KNOWN).await.is_some());
+        contents.drop_stored(&UNKNOWN).await.unwrap();
+        contents.store(&UNKNOWN, b"again".to_vec()).await.unwrap();
+        assert_eq!(contents.read(&UNKNOWN).await.as_deref(), Some(b"again".as_slice()));
+    }
+
+    #[tokio::test]
+    async fn archives_that_no_submission_has_go_at_the_start_and_nothing_else_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let contents = with_two(dir.path()).await;
+        let other = dir.path().join("notes.zip");
+        std::fs::write(&other, "an operator's").unwrap();
+        assert_eq!(contents.drop_unknown(&[KNOWN].into()).unwrap(), 1);
+        assert_eq!(contents.read(&UNKNOWN).await, None);
+        assert!(contents.read(&KNOWN).await.is_some() && other.exists());
+    }
 }

@@ -21,11 +21,11 @@ const _: () = assert!(
 );
 
 /// How long a probe may take. A healthy device needs seconds, the first time after boot included.
-const PROBE_MAX: Duration = Duration::from_secs(60);
+pub(crate) const PROBE_MAX: Duration = Duration::from_secs(60);
 const _: () = assert!(PROBE_MAX.as_millis() + 10_000 < PROBE_AGAIN_MS as u128);
 
 /// What this process runs, also after the file was replaced by another version of it.
-const THIS_PROGRAM: &str = "/proc/self/exe";
+pub(crate) const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// Reads and probes GPUs, and tells the loop what was seen.
 #[derive(Debug)]

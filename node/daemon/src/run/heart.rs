@@ -21,6 +21,7 @@ use crate::admin::OperatorCall;
 use crate::api;
 use crate::exit::ExitReason;
 use crate::metrics::Metrics;
+use crate::traces::Traces;
 
 /// Why the loop ended before it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,7 @@ pub(crate) struct Heart {
     pub(crate) leases: Arc<Leases>,
     pub(crate) keeper: KeeperThread,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) traces: Traces,
     pub(crate) reporter: Reporter,
     /// What it tells anybody who asks.
     pub(crate) desk: api::Desk,
@@ -76,6 +78,7 @@ impl Heart {
         let lived = self.beat_until_stopped(first, sources, stopping).await;
         // Nobody would hold the limits of a run any more.
         self.performer.stop_all().await;
+        self.traces.finish().await;
         lived
     }
 
@@ -144,16 +147,19 @@ impl Heart {
             if let Event::BlockFinalized(view) = event {
                 self.directory.send_replace(self.directory_of(view));
             }
+            self.traces.saw(event);
         }
         let Outcome { writes, effects, notes } = self.durable.decide(events);
         for note in &notes {
             crate::notes::log(note);
             self.metrics.count(note);
+            self.traces.heard(note);
             self.reporter.heard(note);
         }
         self.leases.hold(self.durable.machine());
         self.durable.commit(writes).await?;
         for effect in effects {
+            self.traces.performs(&effect);
             self.perform(effect);
         }
         Ok(())

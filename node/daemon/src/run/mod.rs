@@ -16,7 +16,7 @@ mod durable;
 mod evaluate;
 mod failpoint;
 mod fetch;
-mod gpus;
+pub(crate) mod gpus;
 mod heart;
 pub(crate) mod identity;
 mod keep;

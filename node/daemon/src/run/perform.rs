@@ -77,6 +77,14 @@ impl Performer {
                     }
                 });
             }
+            Effect::DropContent { content } => {
+                let contents = self.fetcher.contents.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = contents.drop_stored(&content).await {
+                        tracing::warn!(%content, %error, "an archive is left behind");
+                    }
+                });
+            }
             Effect::Admit { submission, content } => self.admit(submission, content),
             Effect::Review { content } => self.review(content),
             Effect::AskPeer { peer, question, request } => self.ask(peer, question, request),

@@ -39,6 +39,7 @@ pub(crate) fn store_hint(error: &OpenError) -> &'static str {
     match error {
         OpenError::Directory { .. }
         | OpenError::LockFile { .. }
+        | OpenError::Freezer { .. }
         | OpenError::MoveAside { .. }
         | OpenError::Mark { .. } => WRITABLE,
         OpenError::Locked { .. } => "another `assay run` uses this `data_dir`; stop it first",
@@ -79,6 +80,7 @@ fn io_kind(error: &OpenError) -> Option<io::ErrorKind> {
     match error {
         OpenError::Directory { source, .. }
         | OpenError::LockFile { source, .. }
+        | OpenError::Freezer { source, .. }
         | OpenError::MoveAside { source, .. }
         | OpenError::Mark { source, .. } => Some(source.kind()),
         OpenError::State { source, .. } => of_state(source),
@@ -269,6 +271,7 @@ mod tests {
             state(StateFault::Corrupt { detail: detail() }),
             state(StateFault::Foreign { detail: detail() }),
             state(StateFault::Busy),
+            OpenError::Freezer { path: path(), source: io(DENIED) },
             OpenError::MoveAside { path: path(), source: io(DENIED) },
             OpenError::NewerSchema { source: newer },
             OpenError::Journal { source: gone() },

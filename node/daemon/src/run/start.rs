@@ -1,20 +1,21 @@
 //! Everything the node needs before its first decision, in order; each missing part is named with
 //! what to do about it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use node_chain::{ChainClient, ChainConfig, Keypair, ReadError};
-use node_core::id::{Digest, Hotkey, HotkeySigner, RunId};
+use node_core::id::{ContentDigest, Digest, Hotkey, HotkeySigner, RunId};
 use node_core::inventory::Device;
 use node_core::limits::EVENTS_QUEUED_MAX;
 use node_core::machine::event::{Event, Restarted};
 use node_core::machine::{self, Machine, MachineConfig, ReferenceWork};
 use node_core::placement::HostPlacement;
 use node_core::policy::Policy;
+use node_core::rows::Row;
 use node_evaluator::dataset::Dataset;
 use node_evaluator::gates::Gates;
 use node_evaluator::reference::{references, Reference};
@@ -52,9 +53,11 @@ use crate::config::{Config, GpuUse, WeightsMode};
 use crate::dataset::open_for;
 use crate::exit::ExitReason;
 use crate::failure::Failure;
+use crate::freezer::FreezerDoor;
 use crate::metrics::Metrics;
 use crate::review::Reviewer;
 use crate::status::{keep_snapshot, StatusReport};
+use crate::traces::{self, Tracer, Traces};
 
 /// Pause between two tries to read the subnet at the start.
 const SUBNET_READ_PAUSE: Duration = Duration::from_secs(3);
@@ -141,13 +144,14 @@ impl Faces {
     ) -> Result<Self, Failure> {
         let stop = CancellationToken::new();
         let metrics = Arc::new(Metrics::new());
+        let policy = config.challenge.nas.rules()?;
         let (reports, watched) =
             watch::channel(starting(keypair.public(), config.chain.netuid, &config.weights.mode));
         let admin = Admin::bind(config.admin.listen, config.data_dir.admin_address_file())
             .await
             .map_err(refused::admin)?
             .asking(calls.clone())
-            .keeping(Arc::clone(store), config.data_dir.path().to_owned());
+            .keeping(Arc::clone(store), config.data_dir.path().to_owned(), policy);
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             hotkey = %keypair.public(),
@@ -433,7 +437,7 @@ impl Parts<'_> {
     }
 
     async fn assemble(
-        self,
+        mut self,
         faces: &Faces,
         signals: mpsc::Receiver<super::stop::StopStep>,
         operator: mpsc::Receiver<OperatorCall>,
@@ -454,8 +458,9 @@ impl Parts<'_> {
         // Before anything begins that would have to be ended: its address may be taken.
         self.serve_public(faces).await?;
         let first = Event::Restarted(Box::new(Restarted {
-            rows: self.loaded.rows.clone(),
-            journal: self.loaded.journal.clone(),
+            // Not both there and in the machine.
+            rows: std::mem::take(&mut self.loaded.rows),
+            journal: std::mem::take(&mut self.loaded.journal),
             devices: self.prepared.host.devices.clone(),
             leftovers: self.prepared.host.leftovers.keys().copied().collect(),
             has_lost_rows: !self.loaded.is_complete(),
@@ -490,6 +495,7 @@ impl Parts<'_> {
         };
         let follower = tokio::spawn(follow(self.prepared.client.clone(), events, facts));
         let heart = Heart {
+            traces: self.traces(&machine, &faces.metrics)?,
             durable: DurableMachine::with_clock(machine, clock, Arc::clone(&self.store)),
             performer,
             leases,
@@ -505,6 +511,17 @@ impl Parts<'_> {
             Sources { events: event_source, peers: call_source, operator, readers, stop: signals };
         let stopping = Stopping::new(self.config.stop.grace);
         Ok(Assembled { heart, first, sources, stopping, server, follower, publisher, evaluator })
+    }
+
+    /// Traces of submissions, if there are to be any.
+    fn traces(&self, machine: &Machine, metrics: &Arc<Metrics>) -> Result<Traces, Failure> {
+        let Identity { hotkey, netuid, .. } = self.prepared.own;
+        let policy = self.prepared.gates.policy().digest();
+        let references = machine.references().map(|(id, name)| (id, name.to_owned())).collect();
+        let tracer = Tracer { hotkey, netuid, policy, references };
+        traces::start(&self.config.traces, &tracer, metrics).map_err(|error| {
+            Failure::bad_configuration(error).hint("set another `traces.endpoint`, or leave it out")
+        })
     }
 
     fn performer(
@@ -615,7 +632,9 @@ impl Parts<'_> {
         let uploads = Uploads::open(self.uploads(), bytes_max).map_err(refused::data_file)?;
         tracing::info!(address = %bound.address(), "the public interface listens");
         let (calls, gates) = (faces.calls.clone(), Arc::clone(&self.prepared.gates));
-        let served = bound.serve(calls, uploads, gates, faces.stop.clone());
+        let policy = Arc::new(gates.policy().clone());
+        let freezer = FreezerDoor::new(Arc::clone(&self.store), policy);
+        let served = bound.serve(calls, uploads, gates, freezer, faces.stop.clone());
         tokio::spawn(async move {
             if let Err(error) = served.await {
                 tracing::error!(%error, "the public interface ended");
@@ -631,12 +650,29 @@ impl Parts<'_> {
 
     fn open_contents(&self) -> Result<Contents, Failure> {
         let dirs = self.config.challenge.nas.content_dirs.iter().cloned();
-        Contents::open(
+        let contents = Contents::open(
             self.config.data_dir.path().join("content"),
             dirs.chain([self.uploads()]).collect(),
             self.prepared.gates.policy().archive.packed_bytes_max,
         )
-        .map_err(refused::data_file)
+        .map_err(refused::data_file)?;
+        // Where rows were lost, nothing says whose an archive is.
+        if self.loaded.is_complete() {
+            match contents.drop_unknown(&self.known_contents()) {
+                Ok(0) => {}
+                Ok(dropped) => tracing::info!(dropped, "archives of what is forgotten removed"),
+                Err(error) => tracing::warn!(%error, "archives of what is forgotten are kept"),
+            }
+        }
+        Ok(contents)
+    }
+
+    fn known_contents(&self) -> BTreeSet<ContentDigest> {
+        let submitted = self.loaded.rows.iter().filter_map(|row| {
+            let Row::Submission(row) = row else { return None };
+            Some(row.content)
+        });
+        submitted.chain(references().iter().map(|one| reference_work(one).content)).collect()
     }
 
     async fn serve_peers(

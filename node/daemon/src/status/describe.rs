@@ -15,8 +15,7 @@ use node_core::machine::Machine;
 use node_core::points::{bits_per_byte, points};
 use node_core::preflight::Preflight;
 use node_core::publish::KeyStanding;
-use node_core::rows::ReceiptStanding;
-use node_core::rows::{Carries, IntentRow, IntentState, RunState};
+use node_core::rows::{Carries, IntentRow, IntentState, ReceiptRow, ReceiptStanding, RunState};
 use node_core::submission::{Submission, SubmissionState};
 use node_core::unit::{EpochIndex, UnixMs};
 use node_core::vector::digest;
@@ -310,7 +309,7 @@ fn submissions(machine: &Machine) -> (SubmissionCounts, Vec<SubmissionStatus>) {
         machine.runs().map(|run| run.row.grant.assignment.submission).collect();
     let mut counts = SubmissionCounts::default();
     let mut rows: Vec<SubmissionStatus> = machine
-        .submissions()
+        .listed()
         .map(|submission| {
             let evidence = evidence.get(&submission.id).copied();
             let mut status = submission_status(submission, evidence, machine.view());
@@ -349,7 +348,7 @@ fn submissions(machine: &Machine) -> (SubmissionCounts, Vec<SubmissionStatus>) {
     (counts, rows)
 }
 
-fn submission_status(
+pub(super) fn submission_status(
     submission: &Submission,
     evidence: Option<&Evidence>,
     view: Option<&ChainView>,
@@ -512,24 +511,26 @@ fn reopened(row: &LeaseRow) -> impl Iterator<Item = ReopenedStatus> + '_ {
     row.reopened.iter().map(told)
 }
 
+impl ReceiptStatus {
+    /// What is told of a receipt.
+    pub(crate) fn of(row: &ReceiptRow) -> Self {
+        let evidence = &row.receipt.evidence;
+        Self {
+            assignment: evidence.assignment,
+            submission: evidence.submission,
+            lease: evidence.lease,
+            worker: evidence.worker,
+            coordinator: evidence.coordinator,
+            ending: evidence.ending.name().to_owned(),
+            points: evidence.metrics.as_ref().and_then(|metrics| points(metrics).ok()),
+            ended_at: evidence.ended_at,
+            is_late: row.standing == ReceiptStanding::Late,
+        }
+    }
+}
+
 fn receipts(machine: &Machine) -> Vec<ReceiptStatus> {
-    let mut rows: Vec<ReceiptStatus> = machine
-        .receipts()
-        .map(|row| {
-            let evidence = &row.receipt.evidence;
-            ReceiptStatus {
-                assignment: evidence.assignment,
-                submission: evidence.submission,
-                lease: evidence.lease,
-                worker: evidence.worker,
-                coordinator: evidence.coordinator,
-                ending: evidence.ending.name().to_owned(),
-                points: evidence.metrics.as_ref().and_then(|metrics| points(metrics).ok()),
-                ended_at: evidence.ended_at,
-                is_late: row.standing == ReceiptStanding::Late,
-            }
-        })
-        .collect();
+    let mut rows: Vec<ReceiptStatus> = machine.receipts().map(ReceiptStatus::of).collect();
     rows.sort_by_key(|row| -> (std::cmp::Reverse<UnixMs>, AssignmentId) {
         (std::cmp::Reverse(row.ended_at), row.assignment)
     });

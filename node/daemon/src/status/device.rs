@@ -11,15 +11,21 @@ use node_core::inventory::{Device, DeviceId, Place, SliceFacts};
 use node_core::machine::Machine;
 use node_core::placement::Obstacle;
 use node_core::unit::UnixMs;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::age::date_time;
+use super::schema::{
+    CauseSchema, FailureSchema, FindingSchema, HexText, LevelSchema, OrderSchema, PlaceSchema,
+    ProbeFiguresSchema, ProbeResultSchema, SampleSchema, SliceFactsSchema, StandingSchema, TimeMs,
+};
 use crate::run::IdleGap;
 
 /// A device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceStatus {
     /// Its name.
+    #[schemars(with = "String")]
     pub id: DeviceId,
     /// What a person calls it.
     pub label: String,
@@ -29,10 +35,12 @@ pub struct DeviceStatus {
     /// Since when this host does not have it any more; `null` while it has. The other fields then
     /// are what was known last.
     #[serde(default)]
+    #[schemars(with = "Option<TimeMs>")]
     pub gone_since: Option<UnixMs>,
     /// Memory a run may use on it, MiB.
     pub memory_mib: u64,
     /// The run on it.
+    #[schemars(with = "Option<HexText>")]
     pub run: Option<RunId>,
     /// What its driver says of it; `null` for CPU slots.
     #[serde(default)]
@@ -49,7 +57,7 @@ pub struct DeviceStatus {
 }
 
 /// The latest times from the end of a run to the first instruction of the next, at most 100.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct IdleGapStatus {
     /// The latest, in milliseconds.
     pub last_ms: u64,
@@ -70,45 +78,57 @@ impl From<IdleGap> for IdleGapStatus {
 }
 
 /// What a driver says of a GPU or a slice of one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GpuStatus {
     /// Where it sits, and how near others are.
+    #[schemars(with = "PlaceSchema")]
     pub place: Place,
     /// For example `9.0`.
     pub compute_capability: String,
     /// The driver's version.
     pub driver_version: Option<String>,
     /// Which part of which GPU it is.
+    #[schemars(with = "Option<SliceFactsSchema>")]
     pub slice: Option<SliceFacts>,
 }
 
 /// How a device stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HealthStatus {
     /// How it stands.
+    #[schemars(with = "StandingSchema")]
     pub standing: Standing,
     /// Since when.
+    #[schemars(with = "TimeMs")]
     pub since: UnixMs,
     /// Why it stands so; `null` if it is healthy.
     #[serde(default)]
+    #[schemars(with = "Option<CauseSchema>")]
     pub cause: Option<Cause>,
     /// Why it is given no run now; `null` if it may be.
     pub unusable: Option<String>,
     /// What an operator ordered.
+    #[schemars(with = "Option<OrderSchema>")]
     pub order: Option<Order>,
     /// The most serious of the findings.
+    #[schemars(with = "LevelSchema")]
     pub level: Level,
     /// What is known against and for it, the most serious first.
+    #[schemars(with = "Vec<FindingSchema>")]
     pub findings: Vec<Finding>,
     /// The newest readings.
+    #[schemars(with = "Option<SampleSchema>")]
     pub sample: Option<Sample>,
     /// The failures of the last day; three leave it to a person.
+    #[schemars(with = "Vec<FailureSchema>")]
     pub failures: Vec<Failure>,
     /// What the newest probe found.
+    #[schemars(with = "Option<ProbeResultSchema>")]
     pub probe: Option<ProbeResult>,
     /// Probes that ended since the start.
     pub probes: u64,
     /// The best that probes reached.
+    #[schemars(with = "Option<ProbeFiguresSchema>")]
     pub baseline: Option<ProbeFigures>,
 }
 

@@ -8,8 +8,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use node_core::id::SubmissionId;
+use serde::de::DeserializeOwned;
+
+use super::past::FrozenStatus;
 use super::report::StatusReport;
-use crate::admin::{AddressFile, INSTANCE_HEADER};
+use crate::admin::{AddressFile, OperatorRefusal, INSTANCE_HEADER};
 use crate::config::DataDir;
 
 /// How long a node may take to answer. It only copies memory; longer means that it hangs.
@@ -72,6 +76,22 @@ pub enum NotFound {
     },
 }
 
+/// Why nobody says what was put away.
+#[derive(Debug, thiserror::Error)]
+pub enum NotTold {
+    /// What was put away is told by a running node alone.
+    #[error("no node is running with this data directory")]
+    NotRunning,
+    /// It did not answer, or it cannot read its records.
+    #[error("the node at {address} does not say what it put away: {reason}")]
+    NotSaid {
+        /// Where it was asked.
+        address: SocketAddr,
+        /// Why.
+        reason: String,
+    },
+}
+
 /// Why the running node gave no report.
 #[derive(Debug, thiserror::Error)]
 enum AskError {
@@ -82,7 +102,7 @@ enum AskError {
     #[error("{0}")]
     Transport(String),
     #[error("it answered with {0}")]
-    Refusal(reqwest::StatusCode),
+    Refusal(String),
     #[error("its answer is longer than {REPORT_BYTES_MAX} bytes")]
     TooLong,
     #[error("its answer is no report of this version: {0}")]
@@ -96,7 +116,7 @@ enum AskError {
 /// [`NotFound`] if there is neither.
 pub async fn find(data_dir: &DataDir) -> Result<FoundStatus, NotFound> {
     let found = match AddressFile::read(&data_dir.admin_address_file()) {
-        Ok(file) => match ask(&file).await {
+        Ok(file) => match ask(&file, "/status").await {
             Ok(report) => return Ok(FoundStatus { report, found: Found::Running }),
             Err(AskError::Refused | AskError::OtherInstance) => Found::NotRunning,
             Err(error) => Found::NotAnswering { address: file.address, reason: error.to_string() },
@@ -108,7 +128,30 @@ pub async fn find(data_dir: &DataDir) -> Result<FoundStatus, NotFound> {
     Ok(FoundStatus { report, found })
 }
 
-async fn ask(file: &AddressFile) -> Result<StatusReport, AskError> {
+/// Asks the node of this data directory what it put away of a submission.
+///
+/// # Errors
+///
+/// [`NotTold`] if none runs there, or it cannot say.
+pub async fn frozen(
+    data_dir: &DataDir,
+    submission: &SubmissionId,
+) -> Result<FrozenStatus, NotTold> {
+    let file = AddressFile::read(&data_dir.admin_address_file());
+    let file = file.map_err(|_| NotTold::NotRunning)?;
+    let asked = ask(&file, &format!("/frozen/{submission}")).await;
+    asked.map_err(|error| match error {
+        AskError::Refused | AskError::OtherInstance => NotTold::NotRunning,
+        AskError::Transport(_)
+        | AskError::Refusal(_)
+        | AskError::TooLong
+        | AskError::Malformed(_) => {
+            NotTold::NotSaid { address: file.address, reason: error.to_string() }
+        }
+    })
+}
+
+async fn ask<T: DeserializeOwned>(file: &AddressFile, route: &str) -> Result<T, AskError> {
     let transport = |error: reqwest::Error| {
         if error.is_connect() {
             AskError::Refused
@@ -123,21 +166,25 @@ async fn ask(file: &AddressFile) -> Result<StatusReport, AskError> {
         .no_proxy()
         .build()
         .map_err(|error| AskError::Transport(error.to_string()))?;
-    let url = format!("http://{}/status", file.address);
+    let url = format!("http://{}{route}", file.address);
     let mut response = client.get(url).send().await.map_err(transport)?;
     let instance = response.headers().get(INSTANCE_HEADER);
     if instance.is_none_or(|instance| instance.as_bytes() != file.instance.as_bytes()) {
         return Err(AskError::OtherInstance);
     }
-    if !response.status().is_success() {
-        return Err(AskError::Refusal(response.status()));
-    }
+    let status = response.status();
     let mut bytes = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(transport)? {
         if bytes.len() + chunk.len() > REPORT_BYTES_MAX {
             return Err(AskError::TooLong);
         }
         bytes.extend_from_slice(&chunk);
+    }
+    if !status.is_success() {
+        let said = serde_json::from_slice::<OperatorRefusal>(&bytes);
+        let text =
+            said.map_or_else(|_| status.to_string(), |said| format!("{status}: {}", said.message));
+        return Err(AskError::Refusal(text));
     }
     serde_json::from_slice(&bytes).map_err(AskError::Malformed)
 }

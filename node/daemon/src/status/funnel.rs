@@ -3,19 +3,25 @@
 use node_core::evidence::{Metrics, ProbeFigure};
 use node_core::funnel::{MemberState, Passage, Task, TierReport, UnitPlan};
 use node_core::id::{Hotkey, SubmissionId};
-use node_core::machine::Machine;
+use node_core::machine::{Machine, UnitResult};
 use node_core::points::bits_per_byte;
 use node_core::reward::{Champion, Family, FamilyId};
 use node_core::round::Verdict;
 use node_core::unit::BlockNumber;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schema::{
+    AddressText, HexText, PassageSchema, ProbeFigureSchema, TierReportSchema, UnitPlanSchema,
+};
+
 /// The funnel as this node knows it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FunnelStatus {
     /// Its tiers in figures, the first tier first; empty under a policy of one tier.
+    #[schemars(with = "Vec<TierReportSchema>")]
     pub tiers: Vec<TierReport>,
-    /// Families and their best, at the start of the present epoch; `None` while nothing is paid by
+    /// Families and their best, at the start of the present epoch; `null` while nothing is paid by
     /// places: the policy pays points, or the references are not measured.
     pub families: Option<Vec<FamilyStatus>>,
     /// Architectures that are neither clearly of a family nor clearly none of it: not paid before
@@ -28,7 +34,7 @@ pub struct FunnelStatus {
 }
 
 /// A submission that ships with the node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReferenceStatus {
     /// Its name.
     pub name: String,
@@ -37,22 +43,27 @@ pub struct ReferenceStatus {
 }
 
 /// An architecture whose family is not clear.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HeldStatus {
     /// The submission.
+    #[schemars(with = "HexText")]
     pub submission: SubmissionId,
     /// The family that it is most like.
+    #[schemars(with = "HexText")]
     pub nearest: FamilyId,
     /// From this block on it is a variant of that one.
+    #[schemars(with = "u64")]
     pub until: BlockNumber,
 }
 
 /// A family of architectures.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FamilyStatus {
     /// Its name.
+    #[schemars(with = "HexText")]
     pub id: FamilyId,
     /// Who is paid for it; nobody for a reference's.
+    #[schemars(with = "Option<AddressText>")]
     pub owner: Option<Hotkey>,
     /// Its best architecture.
     pub architecture: ChampionStatus,
@@ -61,35 +72,40 @@ pub struct FamilyStatus {
 }
 
 /// The best of its kind.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChampionStatus {
-    /// Whose; `None` for a reference.
+    /// Whose; `null` for a reference.
+    #[schemars(with = "Option<AddressText>")]
     pub author: Option<Hotkey>,
-    /// The submission; `None` for a reference.
+    /// The submission; `null` for a reference.
+    #[schemars(with = "Option<HexText>")]
     pub submission: Option<SubmissionId>,
     /// Since which block it is paid.
+    #[schemars(with = "Option<u64>")]
     pub since: Option<BlockNumber>,
     /// How good it is, in 1e-9 of the reference.
     pub quality_nano: i64,
 }
 
 /// How far a submission got in the funnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PlaceStatus {
     /// The last tier that it entered.
     pub tier: u8,
     /// Its points there, if it has a score.
     pub points: Option<u64>,
     /// What becomes of it there.
+    #[schemars(with = "PassageSchema")]
     pub passage: Passage,
 }
 
 /// What a unit of a tier measured.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct UnitStatus {
     /// Stage of the funnel.
     pub tier: u8,
     /// What was measured.
+    #[schemars(with = "UnitPlanSchema")]
     pub plan: UnitPlan,
     /// The score, if it has one.
     pub points: Option<u64>,
@@ -106,6 +122,7 @@ pub struct UnitStatus {
     pub tokens: Option<u64>,
     /// What the probe tasks came to, in a unit that runs them; it has no points.
     #[serde(default)]
+    #[schemars(with = "Vec<ProbeFigureSchema>")]
     pub probes: Vec<ProbeFigure>,
 }
 
@@ -164,31 +181,30 @@ pub(super) fn place(machine: &Machine, id: &SubmissionId) -> Option<PlaceStatus>
 
 /// What was decided in a submission's units, tier by tier.
 pub(super) fn units(machine: &Machine, id: &SubmissionId) -> Vec<UnitStatus> {
-    let results = machine.unit_results(id).into_iter();
-    results
-        .map(|result| {
-            let (points, ending) = match result.verdict {
-                Verdict::Scored { points } => (Some(*points), None),
-                Verdict::Failed { ending } => (None, Some(ending.name().to_owned())),
-                Verdict::Disputed => (None, Some("disputed".to_owned())),
-            };
-            let is_text = matches!(result.plan.task, Task::Text { .. });
-            let metrics = result.metrics;
-            let of_text = metrics.filter(|_| is_text);
-            UnitStatus {
-                tier: result.tier,
-                plan: result.plan,
-                points: points.filter(|_| is_text),
-                ending,
-                nanobpb: of_text.and_then(nanobpb),
-                parameters: of_text.map(|metrics| metrics.parameters),
-                embedding_parameters: of_text
-                    .and_then(|metrics| metrics.conduct.embedding_parameters),
-                tokens: of_text.map(|metrics| metrics.tokens),
-                probes: metrics.map_or_else(Vec::new, |metrics| metrics.conduct.probes.clone()),
-            }
-        })
-        .collect()
+    machine.unit_results(id).into_iter().map(unit_status).collect()
+}
+
+/// What was decided in a unit.
+pub(super) fn unit_status(result: UnitResult<'_>) -> UnitStatus {
+    let (points, ending) = match result.verdict {
+        Verdict::Scored { points } => (Some(*points), None),
+        Verdict::Failed { ending } => (None, Some(ending.name().to_owned())),
+        Verdict::Disputed => (None, Some("disputed".to_owned())),
+    };
+    let is_text = matches!(result.plan.task, Task::Text { .. });
+    let metrics = result.metrics;
+    let of_text = metrics.filter(|_| is_text);
+    UnitStatus {
+        tier: result.tier,
+        plan: result.plan,
+        points: points.filter(|_| is_text),
+        ending,
+        nanobpb: of_text.and_then(nanobpb),
+        parameters: of_text.map(|metrics| metrics.parameters),
+        embedding_parameters: of_text.and_then(|metrics| metrics.conduct.embedding_parameters),
+        tokens: of_text.map(|metrics| metrics.tokens),
+        probes: metrics.map_or_else(Vec::new, |metrics| metrics.conduct.probes.clone()),
+    }
 }
 
 #[expect(

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use node_core::health::Standing;
 use node_core::preflight::{CheckId, Level};
 use node_core::unit::UnixMs;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::device::HealthStatus;
@@ -15,7 +16,7 @@ use super::report::StatusReport;
 use super::watch::CheckStatus;
 
 /// How a node stands, the best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NodeHealth {
     /// It does its work.

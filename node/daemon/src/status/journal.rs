@@ -2,6 +2,7 @@
 
 use node_core::preflight::Level;
 use node_store::JOURNAL_BYTES_MAX;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::watch::CheckStatus;
@@ -16,7 +17,7 @@ const WARN_PERCENT: u64 = 50;
 const ALARM_PERCENT: u64 = 90;
 
 /// How full the journal of what was signed is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct JournalStatus {
     /// Bytes there are.
     pub bytes: u64,

@@ -11,6 +11,7 @@
 //! Status never lies: it says whose view it is, as of when, and what is wrong first.
 
 mod age;
+mod answer;
 mod certificate;
 mod describe;
 mod device;
@@ -20,19 +21,22 @@ mod gates;
 mod health;
 mod journal;
 mod lack;
+mod past;
 mod render;
 mod report;
 #[cfg(test)]
 pub(crate) mod sample;
+mod schema;
 mod snapshot;
 mod waits;
 mod watch;
 
 pub use age::{clock_time, date_time, grouped, span, unix_now};
+pub use answer::{ReportSource, StatusAnswer};
 pub use certificate::own_key;
 pub use describe::{describe, HostFacts};
 pub use device::{DeviceStatus, GpuStatus, HealthStatus, IdleGapStatus};
-pub use find::{find, Found, FoundStatus, NotFound};
+pub use find::{find, frozen, Found, FoundStatus, NotFound, NotTold};
 pub use funnel::{
     ChampionStatus, FamilyStatus, FunnelStatus, HeldStatus, PlaceStatus, ReferenceStatus,
     UnitStatus,
@@ -40,6 +44,8 @@ pub use funnel::{
 pub(crate) use gates::GATE_NEXT_STEP;
 pub use health::NodeHealth;
 pub use journal::JournalStatus;
+pub(crate) use past::decided;
+pub use past::{FrozenStatus, OutcomeStatus};
 pub use render::render;
 pub(crate) use render::{
     blocks, facts, micro, progress, reveal_text, said_of, standing, table, way,
@@ -50,6 +56,7 @@ pub use report::{
     RevealStatus, RunStatus, StatusReport, SubmissionCounts, SubmissionStage, SubmissionStatus,
     WeightsIntent, WeightsStatus, ROWS_MAX, SCHEMA, STALE_MS,
 };
+pub use schema::{page as schema_page, text as schema_text};
 pub use snapshot::{keep_snapshot, SnapshotError};
 pub use waits::WaitsFor;
 pub use watch::{CheckStatus, EndpointStatus, PendingCommitStatus, WatchStatus};

@@ -13,11 +13,15 @@ use node_core::id::{
 use node_core::lease::{Explanation, Reopened};
 use node_core::publish::KeyStanding;
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::device::DeviceStatus;
 use super::funnel::{FunnelStatus, PlaceStatus, UnitStatus};
 use super::journal::JournalStatus;
+use super::schema::{
+    AddressText, ExplanationSchema, HexText, KeyStandingSchema, ReopenedSchema, TimeMs,
+};
 use super::waits::WaitsFor;
 use super::watch::{CheckStatus, EndpointStatus, WatchStatus};
 
@@ -27,22 +31,25 @@ pub const SCHEMA: u32 = 1;
 /// Rows of one kind in a report. Lower: a busy subnet's submissions are cut off. Higher: every
 /// request makes the node write that much more.
 pub const ROWS_MAX: usize = 1024;
+// The docs of the fields, which become the schema's, name the number.
+const _: () = assert!(ROWS_MAX == 1024);
 
 /// Age at which a report no longer counts as the present: the loop that writes it hangs.
 pub const STALE_MS: u64 = 60_000;
 
 /// What a node says about itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct StatusReport {
-    /// [`SCHEMA`] of the writer.
+    /// Version of the schema that the writer follows.
     pub schema: u32,
     /// When it was written.
+    #[schemars(with = "TimeMs")]
     pub as_of: UnixMs,
     /// Who writes.
     pub node: NodeStatus,
     /// Whether the node does its work.
     pub ready: Readiness,
-    /// The chain as last seen; `None` before the first block.
+    /// The chain as last seen; `null` before the first block.
     pub chain: Option<ChainStatus>,
     /// The chain's endpoints, the active one first.
     #[serde(default)]
@@ -52,10 +59,10 @@ pub struct StatusReport {
     /// What was looked at and how it stands; empty before the first block.
     #[serde(default)]
     pub checks: Vec<CheckStatus>,
-    /// The numbers behind the checks; `None` before the first block.
+    /// The numbers behind the checks; `null` before the first block.
     #[serde(default)]
     pub watch: Option<WatchStatus>,
-    /// How full the journal of what was signed is; `None` before the first block.
+    /// How full the journal of what was signed is; `null` before the first block.
     #[serde(default)]
     pub journal: Option<JournalStatus>,
     /// What this host can run on.
@@ -66,14 +73,14 @@ pub struct StatusReport {
     pub leases: LeaseCounts,
     /// All submissions, by stage.
     pub submission_counts: SubmissionCounts,
-    /// Submissions, the latest commitment first, at most [`ROWS_MAX`].
+    /// Submissions, the latest commitment first, at most 1024.
     pub submissions: Vec<SubmissionStatus>,
     /// How far they get, and who holds which place.
     #[serde(default)]
     pub funnel: FunnelStatus,
     /// Other validators, by hotkey.
     pub peers: Vec<PeerStatus>,
-    /// Receipts, the latest first, at most [`ROWS_MAX`].
+    /// Receipts, the latest first, at most 1024.
     pub receipts: Vec<ReceiptStatus>,
     /// How the evaluations of the submissions above stand here.
     #[serde(default)]
@@ -89,24 +96,28 @@ pub struct StatusReport {
 }
 
 /// Who writes the report.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeStatus {
     /// The node's hotkey.
+    #[schemars(with = "AddressText")]
     pub hotkey: Hotkey,
     /// The subnet it validates.
+    #[schemars(with = "u16")]
     pub netuid: Netuid,
     /// Its uid there, if it is registered.
+    #[schemars(with = "Option<u16>")]
     pub uid: Option<Uid>,
     /// Version of the program.
     pub version: String,
     /// When the process started.
+    #[schemars(with = "TimeMs")]
     pub started_at: UnixMs,
     /// Whether it was asked to stop.
     pub is_stopping: bool,
 }
 
 /// Whether the node does its work.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Readiness {
     /// Whether it does.
     pub ready: bool,
@@ -116,7 +127,7 @@ pub struct Readiness {
 }
 
 /// The chain as last seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChainStatus {
     /// The endpoint in use, without credentials; empty while connecting.
     pub endpoint: String,
@@ -125,39 +136,48 @@ pub struct ChainStatus {
     /// How many there are.
     pub endpoints: u32,
     /// Height of the latest finalized block.
+    #[schemars(with = "u64")]
     pub finalized_number: BlockNumber,
     /// Its hash.
+    #[schemars(with = "HexText")]
     pub finalized_hash: BlockHash,
     /// When this node saw it.
+    #[schemars(with = "TimeMs")]
     pub finalized_seen_at: UnixMs,
     /// Version of the chain's runtime.
     pub spec_version: u32,
     /// Hash of block 0.
+    #[schemars(with = "HexText")]
     pub genesis: BlockHash,
     /// Height of the newest block, which may not be final.
     #[serde(default)]
+    #[schemars(with = "u64")]
     pub best_number: BlockNumber,
     /// Blocks by which the finalized one is behind it.
     #[serde(default)]
+    #[schemars(with = "u64")]
     pub finality_lag: BlockCount,
 }
 
 /// The way of the weights.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WeightsStatus {
     /// `submit`, `dry_run` or `off`.
     pub mode: String,
     /// The chain's present epoch.
+    #[schemars(with = "Option<u64>")]
     pub epoch: Option<EpochIndex>,
     /// When it ends.
+    #[schemars(with = "Option<u64>")]
     pub next_epoch_block: Option<BlockNumber>,
     /// Blocks until then.
+    #[schemars(with = "Option<u64>")]
     pub blocks_left: Option<BlockCount>,
     /// The latest vector found on the finalized chain.
     pub last_landed: Option<WeightsIntent>,
     /// The latest vector of all.
     pub latest: Option<WeightsIntent>,
-    /// In which form the subnet takes weights: `plain`, `timelocked` or `hash`; `None` if it is
+    /// In which form the subnet takes weights: `plain`, `timelocked` or `hash`; `null` if it is
     /// not known, or this build does not know it.
     #[serde(default)]
     pub form: Option<String>,
@@ -172,38 +192,47 @@ pub struct WeightsStatus {
 }
 
 /// A hash commit that this node has to reveal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RevealStatus {
     /// The epoch that the vector is for.
+    #[schemars(with = "u64")]
     pub epoch: EpochIndex,
     /// The epoch in which alone the chain takes the reveal.
+    #[schemars(with = "u64")]
     pub opens_in: EpochIndex,
     /// Whether that is the present one.
     pub is_now: bool,
     /// The first block of that epoch, where it is known.
+    #[schemars(with = "Option<u64>")]
     pub from: Option<BlockNumber>,
     /// The first block after that epoch, if it is the present one.
+    #[schemars(with = "Option<u64>")]
     pub until: Option<BlockNumber>,
 }
 
 /// A vector and how it stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WeightsIntent {
     /// The epoch it is for.
+    #[schemars(with = "u64")]
     pub epoch: EpochIndex,
     /// `open`, `signed`, `landed`, `committed`, `revealed`, `lost` or `abandoned`.
     pub state: String,
     /// The block in which it landed, if it did.
+    #[schemars(with = "Option<u64>")]
     pub block: Option<BlockNumber>,
     /// Why it was given up, if it was.
     pub reason: Option<String>,
     /// The vector: uid and weight, ascending by uid.
+    #[schemars(with = "Vec<(u16, u16)>")]
     pub vector: Vec<(Uid, u16)>,
     /// Digest of the vector: nodes that computed the same have the same.
     #[serde(default)]
+    #[schemars(with = "Option<HexText>")]
     pub vector_hash: Option<Digest>,
-    /// Hash of its last extrinsic, as block explorers know it; `None` before it is signed.
+    /// Hash of its last extrinsic, as block explorers know it; `null` before it is signed.
     #[serde(default)]
+    #[schemars(with = "Option<HexText>")]
     pub extrinsic_hash: Option<Digest>,
     /// How far it got, finer than `state`: `intended`, `signed`, `sent`, `in_block`, `finalized`,
     /// `landed`, `committed`, `revealed`, `lost` or `abandoned`.
@@ -214,64 +243,73 @@ pub struct WeightsIntent {
     pub nonce: Option<u32>,
     /// The first block in which that one is no longer valid.
     #[serde(default)]
+    #[schemars(with = "Option<u64>")]
     pub era_end: Option<BlockNumber>,
     /// Of a commit: the epoch in which it is opened.
     #[serde(default)]
+    #[schemars(with = "Option<u64>")]
     pub opens_in: Option<EpochIndex>,
     /// Of a timelocked commit: the beacon's round that opens it.
     #[serde(default)]
     pub round: Option<u64>,
     /// Of a commit that was opened: the block in which that was seen.
     #[serde(default)]
+    #[schemars(with = "Option<u64>")]
     pub revealed_at: Option<BlockNumber>,
 }
 
 /// A run of this node that is not acknowledged yet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RunStatus {
     /// Its identity.
+    #[schemars(with = "HexText")]
     pub run: RunId,
     /// What it evaluates.
+    #[schemars(with = "HexText")]
     pub submission: SubmissionId,
     /// Where: its device, or the names of several with commas; empty for what was given back before
     /// it had any.
     pub device: String,
     /// Under which lease.
+    #[schemars(with = "HexText")]
     pub lease: LeaseId,
     /// Its fencing token.
+    #[schemars(with = "u32")]
     pub attempt: Attempt,
     /// Who granted the lease.
+    #[schemars(with = "AddressText")]
     pub coordinator: Hotkey,
     /// `running`, `completing` or `releasing`.
     pub state: String,
     /// When it started.
+    #[schemars(with = "TimeMs")]
     pub started_at: UnixMs,
     /// How far the meter is, where it says so.
     pub progress: Option<AttemptStatus>,
 }
 
 /// How far a meter is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AttemptStatus {
     /// Bytes of training text measured.
     pub covered_bytes: u64,
     /// Bytes in all.
     pub total_bytes: u64,
-    /// Bits per byte so far, times 1e6; `None` before the first batch.
+    /// Bits per byte so far, times 1e6; `null` before the first batch.
     pub microbpb: Option<u64>,
     /// What is happening.
     #[serde(default)]
     pub phase: AttemptPhase,
-    /// Bytes of training text per second so far; `None` before the first batch.
+    /// Bytes of training text per second so far; `null` before the first batch.
     #[serde(default)]
     pub bytes_per_second: Option<u64>,
-    /// Seconds until the text is used up at this rate; `None` while that is unknown.
+    /// Seconds until the text is used up at this rate; `null` while that is unknown.
     #[serde(default)]
     pub remaining_s: Option<u64>,
 }
 
 /// What a measurement is doing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AttemptPhase {
     /// The container builds its model.
@@ -302,7 +340,7 @@ impl AttemptPhase {
 }
 
 /// Leases that this node coordinates.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LeaseCounts {
     /// Waiting for a worker.
     pub open: u64,
@@ -318,7 +356,7 @@ pub struct LeaseCounts {
 }
 
 /// Submissions by stage.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SubmissionCounts {
     /// Seen on chain; their bytes are not here.
     pub committed: u64,
@@ -341,7 +379,7 @@ pub struct SubmissionCounts {
 }
 
 /// How far a submission got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SubmissionStage {
     /// Seen on chain; its bytes are not here.
@@ -380,25 +418,32 @@ impl SubmissionStage {
 }
 
 /// A submission.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SubmissionStatus {
     /// Its identity.
+    #[schemars(with = "HexText")]
     pub id: SubmissionId,
     /// The miner.
+    #[schemars(with = "AddressText")]
     pub hotkey: Hotkey,
     /// Its uid, while it is registered.
+    #[schemars(with = "Option<u16>")]
     pub uid: Option<Uid>,
     /// Block of the commitment.
+    #[schemars(with = "u64")]
     pub committed_at: BlockNumber,
     /// What was committed.
+    #[schemars(with = "HexText")]
     pub content: ContentDigest,
     /// How far it got.
     pub stage: SubmissionStage,
     /// The score, if it has one.
     pub points: Option<u64>,
     /// Who evaluates or evaluated it.
+    #[schemars(with = "Option<AddressText>")]
     pub worker: Option<Hotkey>,
     /// Who granted the lease, or would.
+    #[schemars(with = "Option<AddressText>")]
     pub coordinator: Option<Hotkey>,
     /// What was measured.
     pub metrics: Option<MetricsStatus>,
@@ -408,7 +453,7 @@ pub struct SubmissionStatus {
     pub ending: Option<String>,
     /// One sentence about rule, ending, failed fetch or lost attempts.
     pub detail: Option<String>,
-    /// What it waits for; `None` if all of it is decided.
+    /// What it waits for; `null` if all of it is decided.
     #[serde(default)]
     pub waits_for: Option<WaitsFor>,
     /// How far it got, under a policy of several tiers.
@@ -420,9 +465,9 @@ pub struct SubmissionStatus {
 }
 
 /// What was measured, shortened. Bits per byte, times 1e6.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MetricsStatus {
-    /// Of the training text, while it was learned; `None` where nothing was covered.
+    /// Of the training text, while it was learned; `null` where nothing was covered.
     pub train_microbpb: Option<u64>,
     /// Of the held-out text, before the first batch.
     pub heldout_init_microbpb: u64,
@@ -435,22 +480,26 @@ pub struct MetricsStatus {
 }
 
 /// Another validator, or this node's own service.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PeerStatus {
     /// Who.
+    #[schemars(with = "AddressText")]
     pub hotkey: Hotkey,
     /// Its uid, while it is registered.
+    #[schemars(with = "Option<u16>")]
     pub uid: Option<Uid>,
     /// Whether it is this node itself.
     pub is_self: bool,
     /// Where, if that is known.
     pub endpoint: Option<SocketAddr>,
     /// When it last answered.
+    #[schemars(with = "Option<TimeMs>")]
     pub last_answer_at: Option<UnixMs>,
     /// Why it did not answer the last time, if it did not.
     pub last_failure: Option<String>,
     /// When it last asked this node something: proof that others reach it.
     #[serde(default)]
+    #[schemars(with = "Option<TimeMs>")]
     pub last_call_at: Option<UnixMs>,
     /// Sequence number of its last receipt known here.
     pub receipts_until: u64,
@@ -464,20 +513,24 @@ pub struct PeerStatus {
     /// `endorsed` (it published none), `new` (the chain says another one, and this was endorsed
     /// lately) or `contradicts` (the chain says another one: refused). `null` if that is not known.
     #[serde(default)]
+    #[schemars(with = "Option<KeyStandingSchema>")]
     pub certificate: Option<KeyStanding>,
 }
 
 /// How the evaluation of one submission stands here.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EvaluationStatus {
     /// Of which submission.
+    #[schemars(with = "HexText")]
     pub submission: SubmissionId,
     /// Replicas, results and how many have to agree.
     #[serde(flatten)]
+    #[schemars(with = "ExplanationSchema")]
     pub explanation: Explanation,
     /// Assignments of this node's whose attempts are used up; `assay leases reopen` gives them new
     /// ones.
     #[serde(default)]
+    #[schemars(with = "Vec<HexText>")]
     pub exhausted: Vec<AssignmentId>,
     /// When the operator did that, oldest first.
     #[serde(default)]
@@ -485,38 +538,44 @@ pub struct EvaluationStatus {
 }
 
 /// An assignment that the operator opened again.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReopenedStatus {
     /// Which.
+    #[schemars(with = "HexText")]
     pub assignment: AssignmentId,
     /// Which replica of its evaluation.
     pub replica: u8,
     /// When, and what stood there before.
     #[serde(flatten)]
+    #[schemars(with = "ReopenedSchema")]
     pub before: Reopened,
 }
 
 /// Something that this node refused a peer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RefusalStatus {
     /// When.
+    #[schemars(with = "TimeMs")]
     pub at: UnixMs,
     /// Whom.
+    #[schemars(with = "AddressText")]
     pub peer: Hotkey,
     /// What it asked.
     pub call: String,
     /// About which submission, if this node coordinates it.
+    #[schemars(with = "Option<HexText>")]
     pub submission: Option<SubmissionId>,
     /// Why: a refusal's public id.
     pub reason: String,
 }
 
 /// Something that happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EventStatus {
     /// When.
+    #[schemars(with = "TimeMs")]
     pub at: UnixMs,
-    /// What: its name in the log and in [`StatusReport::counters`].
+    /// What: its name in the log and in `counters`.
     pub kind: String,
     /// Whether the log has it as a warning.
     pub is_warning: bool,
@@ -525,23 +584,29 @@ pub struct EventStatus {
 }
 
 /// A receipt that counts.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReceiptStatus {
     /// What was evaluated.
+    #[schemars(with = "HexText")]
     pub assignment: AssignmentId,
     /// Of which submission.
+    #[schemars(with = "HexText")]
     pub submission: SubmissionId,
     /// Under which lease.
+    #[schemars(with = "HexText")]
     pub lease: LeaseId,
     /// Who ran it.
+    #[schemars(with = "AddressText")]
     pub worker: Hotkey,
     /// Who granted the lease.
+    #[schemars(with = "AddressText")]
     pub coordinator: Hotkey,
     /// How it ended.
     pub ending: String,
     /// What it is worth, if it completed.
     pub points: Option<u64>,
     /// When it ended, by the worker's clock.
+    #[schemars(with = "TimeMs")]
     pub ended_at: UnixMs,
     /// It came after its lease was over: kept, never scored.
     #[serde(default)]

@@ -5,12 +5,14 @@ use std::fmt;
 use node_core::funnel::Passage;
 use node_core::id::{AssignmentId, Hotkey};
 use node_core::inventory::DeviceId;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::report::{EvaluationStatus, StatusReport, SubmissionStage, SubmissionStatus};
+use super::schema::{AddressText, HexText};
 
 /// What a submission waits for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "reason", rename_all = "snake_case")]
 pub enum WaitsFor {
     /// Its bytes: nobody asked so far has them.
@@ -25,11 +27,13 @@ pub enum WaitsFor {
     /// Somebody who mends what failed: every attempt of one of its replicas was lost.
     Mending {
         /// The replica's assignment.
+        #[schemars(with = "HexText")]
         assignment: AssignmentId,
     },
     /// A device of this node: none can be given it now.
     Device {
         /// The first one.
+        #[schemars(with = "String")]
         device: DeviceId,
         /// What keeps it from that one.
         obstacle: String,
@@ -45,6 +49,7 @@ pub enum WaitsFor {
         /// `running`, `completing` or `releasing`.
         state: String,
         /// Who granted its lease.
+        #[schemars(with = "AddressText")]
         coordinator: Hotkey,
     },
     /// Replicas whose leases this node coordinates.
@@ -62,7 +67,8 @@ pub enum WaitsFor {
         required: u32,
         /// Results that are here.
         have: u64,
-        /// Which node; `None` if none is known.
+        /// Which node; `null` if none is known.
+        #[schemars(with = "Option<AddressText>")]
         coordinator: Option<Hotkey>,
     },
     /// The others of its window: who passes a tier is decided among them.
@@ -110,7 +116,7 @@ impl WaitsFor {
         matches!(self, Self::Decision | Self::Mending { .. })
     }
 
-    /// What a submission waits for; `None` if for nothing: all of it is decided.
+    /// What a submission waits for; `null` if for nothing: all of it is decided.
     pub(super) fn of(report: &StatusReport, row: &SubmissionStatus) -> Option<Self> {
         match row.stage {
             SubmissionStage::Committed => Some(Self::Content { failure: row.detail.clone() }),

@@ -4,6 +4,7 @@
 
 use node_core::preflight::{Facts, Level, PendingCommit, Preflight, RoundState};
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::describe::HostFacts;
@@ -11,7 +12,7 @@ use crate::config::hide_credentials;
 use node_chain::{EndpointRole, EndpointState, GenesisCheck};
 
 /// An endpoint of the chain.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EndpointStatus {
     /// Its place in the configuration, counted from one.
     pub place: u32,
@@ -24,10 +25,13 @@ pub struct EndpointStatus {
     /// `right`, `wrong` (never used) or `unknown` (never reached).
     pub genesis: String,
     /// Its best block, as last heard.
+    #[schemars(with = "Option<u64>")]
     pub best_number: Option<BlockNumber>,
     /// Its finalized block, as last heard.
+    #[schemars(with = "Option<u64>")]
     pub finalized_number: Option<BlockNumber>,
     /// Blocks by which its best block was below the highest of all endpoints.
+    #[schemars(with = "Option<u64>")]
     pub lag: Option<BlockCount>,
     /// Why it is put behind the others, if it is.
     pub demotion: Option<String>,
@@ -42,7 +46,7 @@ pub struct EndpointStatus {
 }
 
 /// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CheckStatus {
     /// Its public name, see `docs/operating.md`.
     pub id: String,
@@ -67,7 +71,7 @@ impl CheckStatus {
 }
 
 /// The numbers behind the checks. What needs a uid is `null` without one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct WatchStatus {
     /// Whether the hotkey has a validator permit.
     pub has_permit: Option<bool>,
@@ -80,12 +84,14 @@ pub struct WatchStatus {
     /// Its share of the validators' dividends at the last epoch, of 65535.
     pub dividends: Option<u16>,
     /// Blocks since the last update on chain, or since the registration if there was none.
+    #[schemars(with = "Option<u64>")]
     pub blocks_since_update: Option<BlockCount>,
     /// The same in thousandths of a tempo; `null` where no epochs run.
     pub millitempos_since_update: Option<u64>,
     /// How many neurons would lose their uid before this one; `null` for the subnet's owner.
     pub prune_rank: Option<u64>,
     /// Blocks for which it cannot lose its uid.
+    #[schemars(with = "Option<u64>")]
     pub immunity_left: Option<BlockCount>,
     /// Commits that wait to be opened, oldest first.
     pub pending_commits: Vec<PendingCommitStatus>,
@@ -94,13 +100,16 @@ pub struct WatchStatus {
 }
 
 /// A commit that waits to be opened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PendingCommitStatus {
     /// In which block it was included.
+    #[schemars(with = "u64")]
     pub block: BlockNumber,
     /// The epoch that it belongs to.
+    #[schemars(with = "u64")]
     pub epoch: EpochIndex,
     /// The epoch in which it is opened.
+    #[schemars(with = "u64")]
     pub opens_in: EpochIndex,
     /// The beacon's round that opens it; `null` for a hash, which the node reveals.
     pub round: Option<u64>,

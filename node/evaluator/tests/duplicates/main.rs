@@ -73,7 +73,7 @@ fn priority(block: u64, author: u8, files: &Files) -> Priority {
 
 fn work(number: u8, files: &Files) -> (SubmissionId, Work) {
     let priority = priority(10, number, files);
-    (SubmissionId([number; 32]), Work { priority, sketch: sketched(files) })
+    (SubmissionId([number; 32]), Work { priority, sketch: sketched(files).into() })
 }
 
 fn judged(index: &SketchIndex, files: &Files) -> Judgement {

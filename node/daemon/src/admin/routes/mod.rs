@@ -1,6 +1,7 @@
 //! The routes, a file each.
 
 mod backup;
+mod frozen;
 mod livez;
 mod metrics;
 mod operator;
@@ -38,6 +39,7 @@ pub(super) fn routes(state: AdminState, page: PageState) -> Router {
         .route("/readyz", get(readyz::readyz))
         .route("/metrics", get(metrics::metrics))
         .route("/status", get(status::status))
+        .route("/frozen/{submission}", get(frozen::frozen))
         .merge(operator)
         .with_state(state.clone())
         .merge(page::routes(page.clone()));

@@ -20,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 use super::{bad_query, refuse, unavailable};
 use crate::api::schema::{self, Leaderboard, SubmissionAnswer, SubmissionsAnswer, Uploaded};
 use crate::api::{Answer, ApiState, Question};
+use crate::freezer::Thawed;
 
 /// How old a signature may be, seconds either way. Lower: clocks that are a little off are refused.
 /// Higher: what somebody recorded can be sent again for longer, to no effect but its own cost.
@@ -27,7 +28,8 @@ const SIGNED_WITHIN_S: u64 = 300;
 
 #[utoipa::path(get, path = "/v1/submissions/{id}", responses(
     (status = 200, body = SubmissionAnswer),
-    (status = 404, description = "No such submission")
+    (status = 404, description = "No such submission"),
+    (status = 500, description = "What was put away cannot be read")
 ))]
 pub(super) async fn one(State(state): State<ApiState>, Path(id): Path<String>) -> Response {
     let Ok(id) = id.parse::<SubmissionId>() else {
@@ -35,12 +37,32 @@ pub(super) async fn one(State(state): State<ApiState>, Path(id): Path<String>) -
         return refuse(StatusCode::BAD_REQUEST, "bad_id", message);
     };
     match state.ask(Question::Submission(id)).await {
-        Some(Answer::Submission(Some(known))) => Json(schema::submission(*known)).into_response(),
-        Some(Answer::Submission(None)) => {
+        Some(Answer::Submission(Some(mut known))) => {
+            state.recall(&mut known).await;
+            Json(schema::submission(*known)).into_response()
+        }
+        Some(Answer::Submission(None)) => past(&state, id).await,
+        _ => unavailable(),
+    }
+}
+
+/// What was put away of one that the loop does not know.
+async fn past(state: &ApiState, id: SubmissionId) -> Response {
+    match state.freezer.of(id).await {
+        Ok(Thawed { at: Some(at), submission: Some(past), .. }) => {
+            Json(schema::past(past.account, at)).into_response()
+        }
+        Ok(_) => {
             let message = "this validator has not seen its commitment in a finalized block";
             refuse(StatusCode::NOT_FOUND, "unknown", message)
         }
-        _ => unavailable(),
+        Err(reason) => {
+            // Of the operator's disk: the public learns that there is one, and no more.
+            tracing::error!(reason, "what was put away cannot be read");
+            let message = "this validator cannot read what it put away; its operator finds why in \
+                           its log. Ask another validator";
+            refuse(StatusCode::INTERNAL_SERVER_ERROR, "unreadable", message)
+        }
     }
 }
 

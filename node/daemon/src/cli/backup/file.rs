@@ -21,8 +21,11 @@ struct NotWritten {
 #[error("`{0}` is there already; nothing was done")]
 struct Exists(PathBuf);
 
+/// What stands in a file's name between the name that it will have and its process's number.
+pub(super) const PARTIAL: &str = ".partial-";
+
 /// A file under another name until it is complete. Removed if it never is, except where the process
-/// is killed; the next one of that name takes its place then.
+/// is killed: the next one of that name does it then (`leftovers`).
 #[derive(Debug)]
 pub(super) struct NewFile {
     path: PathBuf,
@@ -46,13 +49,16 @@ impl NewFile {
         }
         let mut partial = path.as_os_str().to_owned();
         // Two copies under one name are made beside each other; the later one stays.
-        partial.push(format!(".partial-{}", std::process::id()));
+        partial.push(format!("{PARTIAL}{}", std::process::id()));
         let partial = PathBuf::from(partial);
         // One that a killed process left may have other permissions.
         drop(std::fs::remove_file(&partial));
         let mut options = OpenOptions::new();
         let file = options.write(true).create_new(true).mode(0o600).open(&partial);
-        let out = BufWriter::new(file.map_err(|source| not_written(path, source))?);
+        let file = file.map_err(|source| not_written(path, source))?;
+        // For `leftovers` alone: where there are no locks, the process's number has to do.
+        drop(file.try_lock());
+        let out = BufWriter::new(file);
         Ok(Self { path: path.to_owned(), partial, out, is_kept: false })
     }
 
@@ -82,10 +88,8 @@ impl NewFile {
     ///
     /// A [`Failure`] if the file system refuses.
     pub(super) fn keep(mut self) -> Result<(), Failure> {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
         std::fs::rename(&self.partial, &self.path)
-            .and_then(|()| File::open(folder)?.sync_all())
+            .and_then(|()| File::open(folder_of(&self.path))?.sync_all())
             .map_err(|source| not_written(&self.path, source))?;
         self.is_kept = true;
         Ok(())
@@ -98,6 +102,12 @@ impl Drop for NewFile {
             drop(std::fs::remove_file(&self.partial));
         }
     }
+}
+
+/// The folder in which a file lies.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or(Path::new("."))
 }
 
 /// The failure to write the file of this name.

@@ -183,6 +183,7 @@ fn unanswered(lost: Unanswered) -> Failure {
 fn refused(refusal: OperatorRefusal) -> Failure {
     let (exit, hint) = match refusal.refused.as_str() {
         "not_ready" => (ExitReason::NotRunning, "`assay status` says what it waits for"),
+        "busy" => (ExitReason::Failed, "wait until the other `assay verify` is done; try again"),
         "unreadable" => (ExitReason::Failed, "stop the node and start it: it says what it lost"),
         _ => (ExitReason::Failed, "run this as the user that runs the node"),
     };
@@ -195,7 +196,9 @@ fn not_read(error: ReadError) -> Failure {
             return Failure::unavailable(error)
                 .hint("name a file in a directory that may be written and has room");
         }
-        ReadError::Damaged { .. } => "`assay verify` lists what is damaged",
+        ReadError::Damaged { .. } | ReadError::Freezer { .. } => {
+            "`assay verify` lists what is damaged"
+        }
         ReadError::Journal { source } => source.next_step(),
         ReadError::State { .. } | ReadError::Closed => {
             "start the node: it moves aside what is damaged, and says so"

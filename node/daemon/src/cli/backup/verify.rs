@@ -26,8 +26,11 @@ Examples:
 Nothing is changed. `assay weights verify` compares what was signed with the chain, `assay dataset
 verify` looks at a data set.
 
-Exit codes: 0 sound; 1 something is damaged, or the file is no whole backup; 3 the node stopped
-answering; 69 no node has run here, or the file cannot be read.";
+A running node is read through for one who asks at a time; a second one is refused and told so.
+
+Exit codes: 0 sound; 1 something is damaged, the file is no whole backup, or the node is being read
+through already; 3 the node stopped answering; 69 no node has run here, or the file cannot be
+read.";
 
 /// Damaged records that are printed; `--json` has more.
 const DAMAGED_SHOWN: usize = 10;
@@ -73,6 +76,7 @@ struct FileAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     made_at: Option<UnixMs>,
     rows: std::collections::BTreeMap<&'static str, u64>,
+    frozen: u64,
     journal: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
@@ -138,19 +142,20 @@ fn file_answer(checked: &Result<BackupReport, BackupError>) -> FileAnswer {
         genesis: owner.map(|owner| owner.genesis.to_string()),
         made_at: report.map(|report| report.head.made_at),
         rows: records.map(|(table, count)| (table.name(), *count)).collect(),
+        frozen: report.map_or(0, |report| report.copied.frozen),
         journal: report.map_or(0, |report| report.copied.journal),
         problem: checked.as_ref().err().map(|error| describe(error)),
     }
 }
 
 fn render(source: &str, summary: &StoreSummary) -> String {
-    let StoreSummary { rows, journal, lacks_rows, damaged_count, damaged } = summary;
+    let StoreSummary { rows, frozen, journal, lacks_rows, damaged_count, damaged } = summary;
     let mut text = String::new();
     if *damaged_count == 0 {
         line(&mut text, "SOUND", source);
     } else {
         let count = grouped(*damaged_count);
-        line(&mut text, "DAMAGED", &format!("{source}: {count} rows cannot be read"));
+        line(&mut text, "DAMAGED", &format!("{source}: {count} rows or records cannot be read"));
     }
     let filled = rows.iter().filter(|(_, count)| **count > 0);
     let filled: Vec<String> =
@@ -159,6 +164,7 @@ fn render(source: &str, summary: &StoreSummary) -> String {
     let by_table =
         if filled.is_empty() { String::new() } else { format!(": {}", filled.join(", ")) };
     line(&mut text, "rows", &format!("{all}{by_table}"));
+    line(&mut text, "put away", &format!("{} records", grouped(*frozen)));
     line(&mut text, "journal", &format!("{} lines", grouped(*journal)));
     if *lacks_rows {
         line(&mut text, "missing", "rows that peers have not told again yet; the node catches up");
@@ -167,8 +173,8 @@ fn render(source: &str, summary: &StoreSummary) -> String {
         line(&mut text, "damaged", record);
     }
     if *damaged_count > 0 {
-        let next = "restart the node: it leaves them out, catches up with its peers, and neither \
-                    grants nor signs until it has";
+        let next = "restart the node: it leaves rows out, catches up with its peers, and neither \
+                    grants nor signs until it has; what was put away is missing from explanations";
         line(&mut text, "next", next);
     }
     text
@@ -182,6 +188,7 @@ mod tests {
         let rows = [("cursors", 2), ("leases", 1_200), ("runs", 0)];
         StoreSummary {
             rows: rows.map(|(table, count)| (table.to_owned(), count)).into(),
+            frozen: 3,
             journal: 41,
             lacks_rows: false,
             damaged_count: 0,
@@ -190,10 +197,11 @@ mod tests {
     }
 
     #[test]
-    fn a_sound_store_is_told_in_three_lines() {
+    fn a_sound_store_is_told_in_four_lines() {
         insta::assert_snapshot!(render("the running node", &summary()), @r"
         SOUND       the running node
         rows        1 202: cursors 2, leases 1 200
+        put away    3 records
         journal     41 lines
         ");
     }
@@ -205,8 +213,9 @@ mod tests {
         let text = render("the data directory of a stopped node", &summary);
         let (found, next) = text.split_once("next        ").unwrap();
         insta::assert_snapshot!(found, @r"
-        DAMAGED     the data directory of a stopped node: 1 rows cannot be read
+        DAMAGED     the data directory of a stopped node: 1 rows or records cannot be read
         rows        1 202: cursors 2, leases 1 200
+        put away    3 records
         journal     41 lines
         missing     rows that peers have not told again yet; the node catches up
         damaged     record 0202 of `cursors` cannot be read: bytes are damaged

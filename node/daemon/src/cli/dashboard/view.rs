@@ -4,6 +4,7 @@ use node_core::id::Hotkey;
 use node_core::unit::UnixMs;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style, Stylize as _};
+use ratatui::symbols;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Cell, LineGauge, Paragraph, Row, Table, Tabs, Wrap};
 use ratatui::Frame;
@@ -21,6 +22,9 @@ const NAME_COLUMNS: u16 = 13;
 /// Events below the overview.
 const EVENTS_SHOWN: u16 = 6;
 
+/// What keys do. Those that matter most come first: a narrow window shows the beginning.
+const KEYS: &str = " q leave   tab, 1-5 another page   ↑ ↓ PgUp PgDn Home scroll";
+
 /// Draws the newest report, or why there is none.
 pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, now: UnixMs) {
     let [head, tabs, body, foot] = Layout::vertical([
@@ -34,7 +38,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, now: UnixMs) {
     let titles = Tab::ALL.map(Tab::title);
     let chosen = Style::new().add_modifier(Modifier::REVERSED);
     frame.render_widget(Tabs::new(titles).select(app.tab.place()).highlight_style(chosen), tabs);
-    frame.render_widget(Line::from(" q leave   tab, 1-5 another page   ↑ ↓ scroll").dim(), foot);
+    frame.render_widget(Line::from(KEYS).dim(), foot);
     app.page = usize::from(body.height.saturating_sub(1)).max(1);
     let Some(found) = app.found.take() else { return };
     let report = &found.report;
@@ -124,6 +128,8 @@ fn gauge<'a>(device: &'a DeviceStatus, report: &'a StatusReport) -> LineGauge<'a
     LineGauge::default()
         .ratio(run.map_or(0.0, ratio))
         .label(label)
+        // Thick, for those who see no colours.
+        .filled_symbol(symbols::line::THICK_HORIZONTAL)
         .filled_style(Style::new().fg(colour))
         .unfilled_style(Style::new().fg(Color::DarkGray))
 }

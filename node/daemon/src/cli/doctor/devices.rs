@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use node_core::inventory::{Device, GpuAbsence};
+use node_core::inventory::{Device, DeviceId, GpuAbsence};
 use node_core::placement::HostPlacement;
 use node_core::policy::Policy;
 use node_gpu::GpuInventory;
@@ -14,11 +14,16 @@ use crate::config::{Config, GpuUse};
 /// How long each step of asking the driver may take. Three of them fit the time of a check.
 const DRIVER_STEP_MAX: Duration = Duration::from_secs(5);
 
-/// The devices, what is wrong with some of them, and whether the policy runs on any.
-pub(super) async fn devices(config: &Config, policy: Option<&Policy>) -> Vec<Finding> {
+/// The devices, what is wrong with some of them, and whether the policy runs on any; then the GPUs
+/// and slices that a node would use.
+pub(super) async fn devices(
+    config: &Config,
+    policy: Option<&Policy>,
+) -> (Vec<Finding>, Vec<DeviceId>) {
     let slots = usize::try_from(config.devices.cpu_slots).unwrap_or(usize::MAX);
     let mut devices = node_gpu::cpu_slots(slots, config.devices.cpu_memory_mib);
     let mut found = vec![Finding::ok("devices", slots_text(config))];
+    let mut usable = Vec::new();
     found.extend(crowded(slots, std::thread::available_parallelism().ok()));
     if config.devices.gpus == GpuUse::Auto {
         let asked =
@@ -29,18 +34,19 @@ pub(super) async fn devices(config: &Config, policy: Option<&Policy>) -> Vec<Fin
         match asked.unwrap_or_else(absent) {
             Ok(inventory) => {
                 found.extend(gpus(&inventory));
+                usable.extend(inventory.devices.iter().map(|device| device.id.clone()));
                 devices.extend(inventory.devices);
             }
             Err(absence) => found.push(no_gpus(&absence)),
         }
     }
-    let Some(limits) = policy.map(|policy| &policy.run) else { return found };
+    let Some(limits) = policy.map(|policy| &policy.run) else { return (found, usable) };
     if let Err(refusal) = HostPlacement::new(&devices).check(limits) {
         let text = format!("{refusal}: this node would evaluate nothing");
         let next = "see `devices.cpu_slots`, `devices.cpu_memory_mib` and `devices.gpus`";
         found.push(Finding::warn("devices", text).next(next));
     }
-    found
+    (found, usable)
 }
 
 fn slots_text(config: &Config) -> String {
@@ -92,7 +98,7 @@ fn no_gpus(absence: &GpuAbsence) -> Finding {
 
 #[cfg(test)]
 mod tests {
-    use node_core::inventory::{DeviceId, DeviceKind};
+    use node_core::inventory::DeviceKind;
     use node_gpu::GpuFault;
 
     use super::super::told;

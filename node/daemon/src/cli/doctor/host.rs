@@ -11,6 +11,7 @@ use node_runner::{Engine, EngineConfig};
 use node_store::{read_journal, JournalRead, JOURNAL_FILE};
 use rustix::fs::{access, Access};
 
+use super::probe::Bench;
 use super::{advisories, exposure, storage, Finding, Level};
 use crate::config::{Config, Settings};
 use crate::dataset::open_for;
@@ -195,18 +196,19 @@ pub(super) async fn dataset(config: &Config, policy: Option<&Policy>) -> Vec<Fin
     }]
 }
 
-pub(super) async fn engine(config: &Config) -> Vec<Finding> {
+/// The engine and what is in it; then what a container of a CPU slot's needs of both.
+pub(super) async fn engine(config: &Config) -> (Vec<Finding>, Bench) {
     let settings = EngineConfig {
         host: config.engine.host.clone(),
         runtime: config.engine.runtime.clone(),
-        // No container has this name, and none is made.
+        // No node has this name: a node's containers are never taken for a doctor's.
         node: "doctor".to_owned(),
     };
     let engine = match Engine::connect(settings).await {
         Ok(engine) => engine,
         Err(error) => {
             let next = error.hint();
-            return vec![Finding::of_error("engine", &error).next(next)];
+            return (vec![Finding::of_error("engine", &error).next(next)], Bench::NoEngine);
         }
     };
     let info = engine.info();
@@ -219,13 +221,21 @@ pub(super) async fn engine(config: &Config) -> Vec<Finding> {
     found.extend(toolkit.iter().flat_map(|toolkit| advisories::judge_one(toolkit)));
     found.extend(info.root.as_deref().and_then(|root| storage::engine(config, root)));
     let tag = &config.images.evaluator;
-    found.push(match engine.image(tag).await {
-        Ok(Some(id)) => Finding::ok("image", format!("`{tag}`, {id}")),
-        Ok(None) => Finding::fail("image", format!("`{tag}` is not on this host"))
-            .next("`scripts/images evaluator` builds and loads it; nothing is ever pulled"),
-        Err(error) => Finding::of_error("image", &error),
-    });
-    found
+    let looked_up = engine.image(tag).await;
+    let (finding, bench) = match looked_up {
+        Ok(Some(image)) => {
+            let finding = Finding::ok("image", format!("`{tag}`, {image}"));
+            (finding, Bench::Ready { engine, image })
+        }
+        Ok(None) => {
+            let finding = Finding::fail("image", format!("`{tag}` is not on this host"))
+                .next("`scripts/images evaluator` builds and loads it; nothing is ever pulled");
+            (finding, Bench::NoImage)
+        }
+        Err(error) => (Finding::of_error("image", &error), Bench::NoImage),
+    };
+    found.push(finding);
+    (found, bench)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use node_core::id::Hotkey;
 use node_core::preflight;
 use node_core::unit::UnixMs;
 
+use super::probe::Holder;
 use super::{Finding, Level};
 use crate::config::Config;
 use crate::status::{
@@ -14,17 +15,27 @@ use crate::status::{
 /// seconds, and learn its address from a finalized block.
 const REACHED_WITHIN_MS: u64 = 600_000;
 
-/// The node that runs with this data directory, if one does.
-pub(super) async fn node(config: &Config) -> Vec<Finding> {
+/// The node that runs with this data directory, if one does; then who has the devices.
+pub(super) async fn node(config: &Config) -> (Vec<Finding>, Holder) {
     match find(&config.data_dir).await {
-        Ok(status) => judge(&status, unix_now()),
+        Ok(status) => {
+            let found = judge(&status, unix_now());
+            let holder = match status.found {
+                Found::Running => Holder::Node(Box::new(status.report)),
+                Found::NotRunning => Holder::Nobody,
+                Found::NotAnswering { .. } => Holder::Unknown,
+            };
+            (found, holder)
+        }
         Err(NotFound::NeverRan { .. }) => {
-            vec![Finding::ok("node", "none runs with this data directory, and none has run")]
+            let text = "none runs with this data directory, and none has run";
+            (vec![Finding::ok("node", text)], Holder::Nobody)
         }
         // One may run all the same: what it left cannot be read.
         Err(error) => {
             let next = "run this as the user that runs the node, with its version";
-            vec![Finding::of_error("node", &error).at(Level::Warn).next(next)]
+            let finding = Finding::of_error("node", &error).at(Level::Warn).next(next);
+            (vec![finding], Holder::Unknown)
         }
     }
 }

@@ -26,6 +26,7 @@ const WHY: &[(&str, &str)] = &[
     ("image", "evaluators with another image measure something else"),
     ("devices", "without a usable one this node evaluates nothing"),
     ("gpu", "a GPU that fails is left out until it is well"),
+    ("probe", "a device that cannot do this loses every run that it is given"),
     ("reach", "validators that cannot call this node take over its part of the work"),
     ("node", "what a running node says of itself"),
 ];

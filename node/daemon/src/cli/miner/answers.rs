@@ -36,6 +36,7 @@ pub(super) struct Submission {
     pub(super) metrics: Option<Metrics>,
     pub(super) evaluated_by: Vec<String>,
     pub(super) results_required: u32,
+    pub(super) put_away_at: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -22,6 +22,10 @@ pub(super) fn rows(submission: &Submission) -> Vec<(&'static str, String)> {
     let tier = submission.tier.map_or_else(String::new, |tier| format!(", tier {tier}"));
     let passage = submission.passage.as_deref().map_or_else(String::new, passage_text);
     let mut rows = vec![("state", format!("{}{tier}{passage}", one_line(&submission.status)))];
+    rows.extend(submission.put_away_at.map(|block| {
+        let text = format!("at block {}, long after it left the chain", grouped(block));
+        ("put away", text)
+    }));
     if submission.evidence.is_none() {
         rows.push(("because", one_line(&submission.detail)));
     }
@@ -310,6 +314,14 @@ mod tests {
         insta::assert_snapshot!("miner_status_running", one(running()));
         insta::assert_snapshot!("miner_status_rejected", one(rejected()));
         insta::assert_snapshot!("miner_status_scored", one(scored()));
+    }
+
+    #[test]
+    fn one_that_was_put_away_says_at_which_block() {
+        let past = Submission { put_away_at: Some(7_200), ..scored() };
+        let text = render(&[("http://a".to_owned(), Ok(past))]);
+        let said = "put away    at block 7 200, long after it left the chain\n";
+        assert!(text.contains(said), "{text}");
     }
 
     #[test]

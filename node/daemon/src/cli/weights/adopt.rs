@@ -6,9 +6,10 @@ use clap::Args;
 use node_core::limits::SETTLING_BLOCKS;
 use node_core::unit::{BlockCount, BlockNumber};
 use node_core::view::ChainView;
-use node_store::{known_history, Owner};
+use node_store::{known_history, Loaded, Owner};
+use serde::Serialize;
 
-use super::import::warn;
+use super::import::{warn, StoreFound};
 use super::place::{
     chain_and_wallet, import_failure, named_hotkey, read_chain, read_own_chain, Place,
 };
@@ -50,6 +51,12 @@ pub(super) struct AdoptCommand {
     #[arg(long)]
     yes: bool,
 
+    /// Print JSON: whether it was `adopted` or there was nothing to adopt, the last update's
+    /// `block`, `hotkey`, `netuid`, `genesis`, and what was found: `begun_anew` if the journal was
+    /// lost, `waits` if the node signs nothing at first, `lacks_rows`
+    #[arg(long)]
+    json: bool,
+
     #[command(flatten)]
     flags: ConfigFlags,
 }
@@ -67,6 +74,18 @@ enum NotAdopted {
     NotConfirmed,
     #[error("the hotkey of `{0}` cannot be told without its password")]
     NoName(std::path::PathBuf),
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct AdoptAnswer {
+    adopted: bool,
+    block: u64,
+    hotkey: String,
+    netuid: u16,
+    genesis: String,
+    #[serde(flatten)]
+    found: StoreFound,
 }
 
 /// What is to be vouched for.
@@ -91,10 +110,7 @@ impl AdoptCommand {
         let explained = known.adopted.max(landed);
         let is_lost = loaded.journal_loss.is_some();
         if explained >= Some(update.block) && !is_lost {
-            let block = grouped(update.block.0);
-            output::print(&format!(
-                "nothing to adopt: the journal explains the last update, in block {block}"
-            ))?;
+            self.tell(false, update, &owner, &loaded)?;
             return Ok(ExitReason::Done);
         }
         self.check(update)?;
@@ -107,11 +123,34 @@ impl AdoptCommand {
         let adopted = store.adopt(&loaded, owner, mechanism, update.block);
         adopted.map_err(import_failure)?;
         warn(&loaded);
-        output::print(&format!(
-            "adopted     every update up to block {}",
-            grouped(update.block.0)
-        ))?;
+        self.tell(true, update, &owner, &loaded)?;
         Ok(ExitReason::Done)
+    }
+
+    fn tell(
+        &self,
+        adopted: bool,
+        update: Update,
+        owner: &Owner,
+        loaded: &Loaded,
+    ) -> Result<(), Failure> {
+        let block = grouped(update.block.0);
+        let text = if self.json {
+            let answer = AdoptAnswer {
+                adopted,
+                block: update.block.0,
+                hotkey: owner.hotkey.to_string(),
+                netuid: owner.netuid.0,
+                genesis: owner.genesis.to_string(),
+                found: StoreFound::of(loaded),
+            };
+            serde_json::to_string_pretty(&answer).map_err(Failure::unexpected)?
+        } else if adopted {
+            format!("adopted     every update up to block {block}")
+        } else {
+            format!("nothing to adopt: the journal explains the last update, in block {block}")
+        };
+        output::print(&text)
     }
 
     /// Whose directory it is, and the chain.

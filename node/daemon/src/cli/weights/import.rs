@@ -5,7 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use node_store::{read_interchange, History, InterchangeError, Loaded, Owner};
+use node_core::limits::SETTLING_BLOCKS;
+use node_store::{
+    read_interchange, History, Imported, InterchangeError, Loaded, Owner, JOURNAL_FILE,
+};
+use serde::Serialize;
 
 use super::place::{chain_and_wallet, import_failure, named_hotkey, Place};
 use crate::cli::ConfigFlags;
@@ -17,6 +21,7 @@ const EXAMPLES: &str = "\
 Examples:
   assay weights import history.json
   assay weights import - < history.json             from stdin
+  assay weights import history.json --json | jq .epochs
 
 Exit codes: 0 merged; 64 the file is no history, or somebody else's; 69 a node runs with this data
 directory. The format is described in docs/journal.md.";
@@ -33,8 +38,46 @@ pub(super) struct ImportCommand {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
+    /// Print JSON: `epochs` and `signatures` that were new, `epochs_known`, `hotkey`, `netuid`,
+    /// `genesis`, `journal`, and what was found: `begun_anew` if the journal was lost, `waits` if
+    /// the node signs nothing at first, `lacks_rows`
+    #[arg(long)]
+    json: bool,
+
     #[command(flatten)]
     flags: ConfigFlags,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct ImportAnswer {
+    epochs: usize,
+    signatures: usize,
+    epochs_known: usize,
+    hotkey: String,
+    netuid: u16,
+    genesis: String,
+    journal: PathBuf,
+    #[serde(flatten)]
+    found: StoreFound,
+}
+
+/// What the operator should know of the store that was found, as data.
+#[derive(Serialize)]
+pub(super) struct StoreFound {
+    begun_anew: bool,
+    waits: bool,
+    lacks_rows: bool,
+}
+
+impl StoreFound {
+    pub(super) fn of(loaded: &Loaded) -> Self {
+        Self {
+            begun_anew: loaded.journal_loss.is_some(),
+            waits: loaded.may_lack_signatures(),
+            lacks_rows: !loaded.is_complete(),
+        }
+    }
 }
 
 /// Why nothing was merged.
@@ -69,17 +112,43 @@ impl ImportCommand {
         place.claim(&history.owner)?;
         let imported = store.import(&loaded, &history).map_err(import_failure)?;
         warn(&loaded);
+        let text = self.answer(&place, &history.owner, &loaded, imported)?;
+        output::print(&text)?;
+        Ok(ExitReason::Done)
+    }
+
+    fn answer(
+        &self,
+        place: &Place,
+        owner: &Owner,
+        loaded: &Loaded,
+        imported: Imported,
+    ) -> Result<String, Failure> {
+        let Owner { genesis, netuid, hotkey } = owner;
+        let journal = place.dir().join(JOURNAL_FILE);
+        if self.json {
+            let Imported { epochs, signatures, epochs_known, .. } = imported;
+            let answer = ImportAnswer {
+                epochs,
+                signatures,
+                epochs_known,
+                hotkey: hotkey.to_string(),
+                netuid: netuid.0,
+                genesis: genesis.to_string(),
+                journal,
+                found: StoreFound::of(loaded),
+            };
+            return serde_json::to_string_pretty(&answer).map_err(Failure::unexpected);
+        }
         let mut text = format!(
             "merged      {} epochs with {} signatures were new, {} epochs are known\n",
             imported.epochs, imported.signatures, imported.epochs_known
         );
-        let Owner { genesis, netuid, hotkey } = history.owner;
         text.push_str(&format!(
             "hotkey      {hotkey}\nsubnet      {netuid}\nchain       {genesis}\n"
         ));
-        text.push_str(&format!("journal     {}\n", place.dir().join("signed.journal").display()));
-        output::print(&text)?;
-        Ok(ExitReason::Done)
+        text.push_str(&format!("journal     {}\n", journal.display()));
+        Ok(text)
     }
 
     /// Whose history may be merged here: the directory's owner; of a new directory, whom the
@@ -118,6 +187,13 @@ fn read(path: &Path) -> Result<History, Failure> {
 pub(super) fn warn(loaded: &Loaded) {
     if let Some(loss) = &loaded.journal_loss {
         output::print_error(&format!("warning: {loss}; it was written anew"));
+    }
+    if loaded.may_lack_signatures() {
+        output::print_error(&format!(
+            "warning: what was signed last may be known neither here nor in what was given; the \
+             node signs nothing before the first epoch that begins when {SETTLING_BLOCKS} blocks \
+             have passed, see `assay status`"
+        ));
     }
     if !loaded.is_complete() {
         output::print_error(

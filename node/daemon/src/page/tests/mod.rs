@@ -3,6 +3,7 @@
 mod answers;
 mod loop_answers;
 mod markup;
+mod past;
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -16,6 +17,7 @@ use tower::ServiceExt as _;
 
 use super::{routes, PageState};
 use crate::api::Call;
+use crate::freezer::FreezerDoor;
 use crate::status::{sample, unix_now, StatusReport};
 
 /// Pages that are there whatever the report says.
@@ -41,8 +43,17 @@ impl Node {
     }
 
     fn at(report: StatusReport, address: IpAddr, calls: Option<mpsc::Sender<Call>>) -> Self {
+        Self::with(report, address, calls, None)
+    }
+
+    fn with(
+        report: StatusReport,
+        address: IpAddr,
+        calls: Option<mpsc::Sender<Call>>,
+        freezer: Option<FreezerDoor>,
+    ) -> Self {
         let (reports, watched) = watch::channel(report);
-        let routes = routes(PageState::follow(watched, calls, address));
+        let routes = routes(PageState::follow(watched, calls, freezer, address));
         Self { reports, routes }
     }
 
