@@ -9,12 +9,15 @@
 //! - [`node`]: a node as a process: its configuration, its status, ways to end it.
 //! - [`gpu_engine`]: a container engine that gives the GPUs of a fake driver to containers.
 //! - [`network`]: namespaces with links between nodes that can be cut.
+//! - [`collector`]: a collector of traces as a process, which writes down what it gets.
 //! - [`prometheus`]: Debian's Prometheus as a process, which scrapes a node.
 //! - [`endings`]: the table of the fixtures, and how each of them ends.
+//! - [`terminal`]: a pseudo-terminal with a program in it, and what stands on its screen.
 //! - [`lab`]: a chain, its wallets, nodes and submissions together.
 
 pub mod binaries;
 pub mod chain;
+pub mod collector;
 pub mod endings;
 pub mod gpu_engine;
 pub mod lab;
@@ -23,3 +26,4 @@ pub mod node;
 pub mod process;
 pub mod prometheus;
 pub mod submissions;
+pub mod terminal;

@@ -288,11 +288,16 @@ async fn four_commands_lead_to_the_first_epoch_and_the_page_shows_them_as_they_a
     let (told, code) = typist.types(title, &begin.concat()).await;
     assert_eq!(code, Some(0), "{told}");
     assert!(told.contains("\nnext        assay run --dry-run\n"), "{told}");
+    let is_tried = "ok    probe         cpu-0: a container as a run's computed what it should";
+    assert!(told.contains(is_tried), "{told}");
 
     let title = "Start the node, and let it sign nothing";
     let log = dir.path().join("node.log");
     let mut node = typist.starts(title, &["run", "--dry-run"], &log);
     let status = typist.waits_for_a_vector(&mut node).await;
+    let (schema, _) = typist.asks(&["status", "--schema"]).await;
+    let schema: Value = serde_json::from_str(&schema).unwrap();
+    jsonschema::validate(&schema, &status).map_err(|error| error.to_string()).unwrap();
     let latest = &status["report"]["weights"]["latest"];
     assert!(latest["vector"].as_array().unwrap().contains(&json!([1, 65535])), "{latest:#}");
 

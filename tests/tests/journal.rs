@@ -416,6 +416,10 @@ async fn case_06_another_signer_ends_the_node_with_70_until_its_update_is_adopte
     assert_agrees(&node).await;
     let again = weights(&node, &["adopt", "--yes"]).await;
     assert!(again.stdout.contains("nothing to adopt"), "{again:?}");
+    let again = weights_json(&node, &["adopt", "--yes"]).await;
+    assert_eq!((&again["adopted"], &again["begun_anew"]), (&json!(false), &json!(false)));
+    let block = again["block"].as_u64().unwrap();
+    assert!((1..=since).contains(&block), "{again}");
 
     let known = weights_json(&node, &["history"]).await["epochs"][0]["epoch"].as_u64();
     node.start(None).unwrap();

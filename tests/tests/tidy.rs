@@ -79,6 +79,9 @@ const DOORS: &[(&str, &[&str])] = &[
     ("sled", &["node-store"]),
     ("figment", &["node-daemon"]),
     ("prometheus-client", &["node-daemon"]),
+    ("opentelemetry", &["node-daemon"]),
+    ("opentelemetry_sdk", &["node-daemon"]),
+    ("opentelemetry-otlp", &["node-daemon"]),
 ];
 
 /// Which of our crates each of them may use outside its tests.

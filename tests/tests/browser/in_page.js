@@ -161,6 +161,34 @@ function stateShown() {
   return cells.map(textOf).join("|");
 }
 
+// Of the funnel's chart: each stage with how many came to it and what became of them; and how many
+// runs there are.
+function funnelShown() {
+  const stages = [];
+  for (const text of all("svg.flow text")) {
+    if (text.classList.contains("head")) stages.push([]);
+    stages.at(-1).push(textOf(text));
+  }
+  const runs = all("#scroll-runs tbody tr").length;
+  return `${stages.map((stage) => stage.join(", ")).join(" > ")}; ${runs} runs`;
+}
+
+// Of a submission's own page: its stage, where it is in the funnel, what it waits for, how many of
+// its runs are here, and how many of its units beyond the first tier are decided.
+function submissionShown() {
+  const badge = document.querySelector("#stands .badge");
+  const fact = (name) => {
+    const found = all("dt").find((term) => textOf(term) === name);
+    return found ? textOf(found.nextElementSibling) : "";
+  };
+  const runs = `${all("section[aria-labelledby=runs] li").length} runs`;
+  const units = `${all("#scroll-units tbody tr").length} units`;
+  const stage = badge ? textOf(badge) : "";
+  return [stage, fact("In the funnel"), fact("Waits for"), runs, units].join("|");
+}
+
+const shownOn = { list: stateShown, funnel: funnelShown, submission: submissionShown };
+
 const questions = {
   // What is wrong with the page in a window of `width` pixels, a sentence each.
   faults(width) {
@@ -210,10 +238,11 @@ const questions = {
 
   // Writes down from now on what is shown and when, in milliseconds since 1970. A page that is
   // loaded anew has forgotten it.
-  watch() {
-    const seen = [{ at: Date.now(), state: stateShown() }];
+  watch(what) {
+    const shown = shownOn[what];
+    const seen = [{ at: Date.now(), state: shown() }];
     const look = () => {
-      const state = stateShown();
+      const state = shown();
       if (state !== seen.at(-1).state) seen.push({ at: Date.now(), state });
     };
     new MutationObserver(look).observe(document.getElementById("main"), { childList: true });

@@ -9,6 +9,8 @@
 #![allow(clippy::unwrap_used, reason = "a test states facts; a broken one should stop at once")]
 
 mod driver;
+mod funnel;
+mod lag;
 
 use std::fmt::Debug;
 use std::path::Path;
@@ -28,6 +30,7 @@ use serde_json::{json, Value};
 use tokio::time::Instant;
 
 use self::driver::{Browser, Key, Look, Scripts, Session};
+use self::lag::{note, Seen};
 
 const IN_PAGE: &str = include_str!("in_page.js");
 
@@ -41,8 +44,6 @@ const LAND_MAX: Duration = Duration::from_secs(270);
 const PAGE_MAX: Duration = Duration::from_secs(30);
 /// How long who was refused may wait until it asks again, and the answer may take.
 const AGAIN_MAX: Duration = Duration::from_secs(60);
-/// How far a page may be behind the node.
-const LAG_MS_MAX: u64 = 2000;
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// The pages, in the order in which they name each other, and how their screenshots are called.
@@ -85,13 +86,6 @@ const NAMED_ROLES: [&str; 18] = [
     "table",
     "textbox",
 ];
-
-/// What was shown, and from when on, in milliseconds since 1970.
-#[derive(Clone, Debug, Deserialize)]
-struct Seen {
-    at: u64,
-    state: String,
-}
 
 /// A page as far as it stays the same from one moment to the next.
 #[derive(Clone, Debug, Deserialize)]
@@ -237,32 +231,20 @@ fn state_of(report: &StatusReport) -> String {
     cells.map(|cell| cell.split_whitespace().collect::<Vec<_>>().join(" ")).join("|")
 }
 
-fn unix_ms() -> u64 {
-    node_daemon::status::unix_now().0
-}
-
 /// Follows the newest submission in the node's status until it has a score.
 async fn follow(node: &mut Node) -> Vec<Seen> {
-    let mut states: Vec<Seen> = Vec::new();
-    let deadline = Instant::now() + SCORED_MAX;
-    loop {
-        node.process().unwrap().check_alive().unwrap();
-        let report = node.status().await.unwrap();
-        let state = state_of(&report);
-        if states.last().is_none_or(|last| last.state != state) {
-            states.push(Seen { at: unix_ms(), state });
-        }
+    let is_scored = |report: &StatusReport| {
         let newest = report.submissions.first();
-        if newest.is_some_and(|row| row.stage == SubmissionStage::Scored) {
-            return states;
-        }
-        assert!(Instant::now() < deadline, "no score: {states:#?}");
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
+        newest.is_some_and(|row| row.stage == SubmissionStage::Scored)
+    };
+    let mut states = Vec::new();
+    let note = |report: &StatusReport| note(&mut states, state_of(report));
+    lag::follow(node, SCORED_MAX, note, is_scored).await;
+    states
 }
 
-/// A page that is open shows each state that the status shows within [`LAG_MS_MAX`], or a later
-/// one.
+/// A page that is open shows each state that the status shows within [`lag::LAG_MS_MAX`], or a
+/// later one.
 async fn each_state_is_shown_in_time_without_a_reload(
     lab: &Lab,
     node: &mut Node,
@@ -270,25 +252,13 @@ async fn each_state_is_shown_in_time_without_a_reload(
 ) {
     visitor.open("/submissions").await;
     visitor.wait_until_live().await;
-    visitor.ask::<()>("watch", &[]).await;
+    visitor.ask::<()>("watch", &[json!("list")]).await;
     let contents = lab.shared_contents();
     let packed = packed_fixture("bigram").unwrap();
     let (submitted, known) = tokio::join!(lab.submit(0, &contents, &packed), follow(node));
     submitted.unwrap();
-    let last = known.last().unwrap().clone();
-    let is_there = |shown: &Option<Vec<Seen>>| {
-        let shown = shown.as_ref().expect("the page was loaded anew");
-        shown.iter().any(|one| one.state == last.state)
-    };
-    let shown = visitor.wait_for("seen", PAGE_MAX, is_there).await.unwrap();
-    for (index, state) in known.iter().enumerate() {
-        let until = state.at + LAG_MS_MAX;
-        let then = shown.iter().rev().find(|one| one.at <= until).unwrap();
-        // A state may be over before anybody looks at it, here or there.
-        let is_known = known[index..].iter().any(|one| one.state == then.state);
-        let said = format!("{state:?} was not shown by then, but {then:?}");
-        assert!(is_known || then.at >= state.at, "{said}\n{known:#?}\n{shown:#?}");
-    }
+    let shown = lag::shown_until(visitor, &known).await;
+    lag::check(&known, &shown);
     for stage in [SubmissionStage::Admitted, SubmissionStage::Scored] {
         let part = format!("|{}|", stage.name());
         for way in [&known, &shown] {
