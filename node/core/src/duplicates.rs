@@ -31,6 +31,7 @@ use crate::id::{Hotkey, SubmissionId};
 use crate::limits::clip_detail;
 use crate::policy::DuplicateRules;
 use crate::priority::Priority;
+use crate::similarity::similarity_ppm;
 use crate::unit::BlockNumber;
 
 pub use index::{SketchIndex, Work};
@@ -80,24 +81,7 @@ impl Sketch {
     /// hold all of them, else estimated. Two empty sketches are not similar.
     #[must_use]
     pub fn similarity_ppm(&self, other: &Self) -> u32 {
-        let (mut left, mut right) = (self.sample.iter().peekable(), other.sample.iter().peekable());
-        let (mut either, mut both) = (0_usize, 0_u64);
-        while either < SAMPLE_MAX {
-            match (left.peek(), right.peek()) {
-                (None, None) => break,
-                (Some(a), Some(b)) if a == b => {
-                    both = both.saturating_add(1);
-                    left.next();
-                    right.next();
-                }
-                (Some(a), Some(b)) if a < b => drop(left.next()),
-                (_, Some(_)) => drop(right.next()),
-                (Some(_), None) => drop(left.next()),
-            }
-            either = either.saturating_add(1);
-        }
-        let ppm = both.saturating_mul(WHOLE_PPM).checked_div(either as u64).unwrap_or_default();
-        u32::try_from(ppm).unwrap_or(u32::MAX)
+        similarity_ppm(&self.sample, &other.sample, SAMPLE_MAX)
     }
 
     /// The largest similarity that two sets of these sizes can have, in millionths.

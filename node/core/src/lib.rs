@@ -50,6 +50,7 @@ pub mod admission;
 
 pub mod duplicates;
 pub mod priority;
+mod similarity;
 
 pub mod assignment;
 

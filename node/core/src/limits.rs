@@ -157,8 +157,13 @@ pub const RETENTION_BLOCKS: u64 = 7_200;
 /// more where many places are held. Higher: memory is given back later.
 pub const FORGET_EVERY_BLOCKS: u64 = 25;
 
-/// Rows of one record of the freezer. Higher: a line of a copy takes more memory to be read.
-pub const FROZEN_ROWS_MAX: usize = 1_024;
+/// Rows of one record of the freezer. Higher: a line of a copy takes more memory to be read, and
+/// may be longer than a line can be.
+pub const FROZEN_ROWS_MAX: usize = 256;
+
+/// Windows that are closed for good at one block; the others follow at the next. Lower: a node that
+/// was away takes longer. Higher: so does the block.
+pub const WINDOWS_PER_BLOCK_MAX: usize = 8;
 
 /// Rows that go to the freezer at one block, but for those of the last submission; the others
 /// follow at the next. Lower: a subnet that changes as a whole takes more blocks. Higher: so does

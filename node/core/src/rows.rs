@@ -267,8 +267,11 @@ pub struct HorizonRow {
     /// The first block after the last window that is closed for good.
     pub until: BlockNumber,
     /// The first finalized block that was read into this store: what was committed long before was
-    /// not seen then, and comes late.
+    /// not seen then, and comes late. After a long absence, the first one that was read then.
     pub since: BlockNumber,
+    /// A block that was read, of the latest.
+    #[serde(default)]
+    pub seen: BlockNumber,
 }
 
 /// An admission verdict, never computed twice.

@@ -42,7 +42,7 @@ pub struct Submission {
     pub state: SubmissionState,
     /// The hold that it was in, if it was in one that is over.
     #[serde(default)]
-    pub resolved: Option<Resolved>,
+    pub resolved: Option<Box<Resolved>>,
     /// The hold for want of a review that a person ended.
     #[serde(default)]
     pub unreviewed: Option<Box<Resolved>>,
@@ -50,6 +50,10 @@ pub struct Submission {
     /// good; `None` before.
     #[serde(default)]
     pub tiers: Option<Box<[TierPlace]>>,
+    /// The first block at which nothing asked for its evaluation any more: its commitment was
+    /// replaced, or its miner left. `None` while something does.
+    #[serde(default)]
+    pub left_at: Option<BlockNumber>,
 }
 
 /// How far a submission got.
@@ -164,6 +168,7 @@ impl Submission {
             resolved: None,
             unreviewed: None,
             tiers: None,
+            left_at: None,
         }
     }
 

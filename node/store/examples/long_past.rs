@@ -263,6 +263,7 @@ fn left_of(n: u64, submissions: u64, chance: &mut Chance) -> Vec<Write> {
         .flatten();
     let mut writes = Vec::new();
     if days >= RECEIPTS_DAYS {
+        known.submission.left_at = Some(BlockNumber(n + A_DAY));
         writes.push(known.put_receipts_away());
     }
     if days < REMEMBERED_DAYS || family.is_some() {
@@ -290,7 +291,8 @@ fn fill(store: &Store, submissions: u64) -> Result<Vec<SubmissionId>, Box<dyn Er
         n = until;
     }
     let until = BlockNumber(submissions.saturating_sub(REMEMBERED_DAYS * A_DAY));
-    store.commit(&[Write::Put(Row::Horizon(HorizonRow { until, since: BlockNumber(0) }))])?;
+    let (since, seen) = (BlockNumber(0), BlockNumber(submissions));
+    store.commit(&[Write::Put(Row::Horizon(HorizonRow { until, since, seen }))])?;
     Ok(put_away)
 }
 

@@ -13,9 +13,13 @@ use node_history::Violation;
 use crate::invariants::{Breach, PAY_STAYS, THE_PAST_IS_FORGOTTEN};
 use crate::world::{miner, World};
 
-/// Leaps of the chain. Behind each one is time for what waits a memory longer; a process that died
-/// takes two of them.
-const LEAPS: usize = 4;
+/// Leaps of the chain, of almost a day each: after a longer absence nodes wait as ones that are
+/// new. Together they are longer than what waits longest, which is two memories and a day.
+const LEAPS: usize = 6;
+const LEAP_BLOCKS: u64 = RETENTION_BLOCKS - 2 * FORGET_EVERY_BLOCKS;
+
+/// Leaps after which no process dies any more.
+const QUIET_LEAPS: usize = 2;
 
 /// Blocks that are read after each leap.
 const BLOCKS_AFTER_LEAP: u64 = 6;
@@ -37,11 +41,13 @@ impl World {
         let leaving = (0..self.plan.submissions).filter(|one| leaves(*one)).map(miner).collect();
         self.chain.remove_miners(&leaving);
         let memory = self.hosts[0].config.policy.memory_blocks;
+        let longest = 2 * memory + RETENTION_BLOCKS;
+        assert!(LEAPS as u64 * LEAP_BLOCKS > longest + RETENTION_BLOCKS, "it waits for too little");
         for leap in 0..LEAPS {
-            self.remark(None, || "years go by".to_owned());
-            self.chain.leap(2 * (memory + RETENTION_BLOCKS));
+            self.remark(None, || "a day goes by".to_owned());
+            self.chain.leap(LEAP_BLOCKS);
             self.read_blocks(BLOCKS_AFTER_LEAP)?;
-            if leap + 2 < LEAPS {
+            if leap + QUIET_LEAPS < LEAPS {
                 let node = self.any_node();
                 self.kill(node);
                 self.start(node)?;

@@ -56,8 +56,9 @@ impl Machine {
         }
         let Some(sketch) = self.sketches.get(&submission.content) else { return Judgement::Unique };
         let rules = &self.config.policy.duplicates;
-        let counts = |id: &SubmissionId, work: &Work| {
-            self.is_remembered(*id, work.priority.block, submission.committed_at)
+        let counts = |id: &SubmissionId, _: &Work| {
+            let work = self.submissions.get(id);
+            work.is_some_and(|work| self.is_remembered(work, submission.committed_at))
         };
         judge_beside(&self.works, rules, sketch, Priority::of(submission), counts)
     }
@@ -183,8 +184,8 @@ impl Machine {
         let Some(submission) = self.submissions.get_mut(&id) else { return };
         let SubmissionState::Held { doubt, since } = &submission.state else { return };
         let (doubt, since) = (doubt.clone(), *since);
-        let resolved =
-            Resolved { doubt: doubt.clone(), since, until, by_person: by_person.clone() };
+        let by = by_person.clone();
+        let resolved = Box::new(Resolved { doubt: doubt.clone(), since, until, by_person: by });
         // To have answered one doubt answers no other.
         let rule = match doubt {
             Doubt::Similar { .. } => {
@@ -192,7 +193,7 @@ impl Machine {
                 Rule::DuplicateStructure
             }
             Doubt::Unreviewed { .. } => {
-                submission.unreviewed = Some(Box::new(resolved));
+                submission.unreviewed = Some(resolved);
                 Rule::ReviewRejected
             }
             // Of its code, since nobody can decide what there is to train.

@@ -11,15 +11,20 @@
 //! recipe trains it. It goes to the freezer, with what was decided.
 //!
 //! Validators began at different times, and what left the chain is nowhere to be read. So a memory
-//! with an end lets those agree who follow the chain for at least as long.
+//! with an end lets those agree about copies and recipes who follow the chain for at least as long.
+//! Places that are older than a node are not known there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::funnel::{CohortId, Passage, TierPlace};
 use crate::id::{ContentDigest, Digest, SubmissionId};
-use crate::limits::{FORGET_EVERY_BLOCKS, FROZEN_PER_BLOCK_MAX, RETENTION_BLOCKS};
+use crate::limits::{
+    FORGET_EVERY_BLOCKS, FROZEN_PER_BLOCK_MAX, RETENTION_BLOCKS, WINDOWS_PER_BLOCK_MAX,
+};
 use crate::machine::effect::{Effect, Outcome};
 use crate::machine::funnel::Entrant;
+use crate::machine::settle::FORGOTTEN_PART;
+use crate::machine::trained::Trained;
 use crate::machine::Machine;
 use crate::review::ReviewKey;
 use crate::reward::{Family, FamilyId};
@@ -46,16 +51,12 @@ impl Machine {
         self.horizon.row.is_some_and(|horizon| submission.committed_at < horizon.until)
     }
 
-    /// Whether a work counts beside one that was committed at `at`.
-    pub(super) fn is_remembered(
-        &self,
-        id: SubmissionId,
-        committed_at: BlockNumber,
-        at: BlockNumber,
-    ) -> bool {
-        at < committed_at.plus(self.memory())
-            || self.current.contains(&id)
-            || self.lasting().contains(&id)
+    /// Whether a work counts beside one that was committed at `at`: whenever that is asked, since
+    /// validators get to know the later one at different times.
+    pub(super) fn is_remembered(&self, work: &Submission, at: BlockNumber) -> bool {
+        at < work.committed_at.plus(self.memory())
+            || work.left_at.is_none_or(|left_at| at < left_at)
+            || self.lasting().contains(&work.id)
     }
 
     fn memory(&self) -> BlockCount {
@@ -73,17 +74,16 @@ impl Machine {
         if self.config.policy.scoring.funnel.tiers.len() < 2 || self.is_catching_up() {
             return;
         }
-        let writes_before = out.writes.len();
-        while out.writes.len().saturating_sub(writes_before) <= FROZEN_PER_BLOCK_MAX {
-            if self.close_oldest_window(out).is_none() {
+        let Some(horizon) = self.move_horizon(out) else { return };
+        for _ in 0..WINDOWS_PER_BLOCK_MAX {
+            if self.close_oldest_window(horizon, out).is_none() {
                 return;
             }
         }
     }
 
     /// `None` if there is none to close.
-    fn close_oldest_window(&mut self, out: &mut Outcome) -> Option<()> {
-        let horizon = self.begin_horizon(out)?;
+    fn close_oldest_window(&mut self, horizon: HorizonRow, out: &mut Outcome) -> Option<()> {
         let until = self.oldest_open_window()?.closes_at(&self.config.policy.scoring.funnel);
         if !self.can_close(until, horizon) {
             return None;
@@ -109,14 +109,23 @@ impl Machine {
         Some(())
     }
 
-    /// The horizon; the first block that is read begins it.
-    fn begin_horizon(&mut self, out: &mut Outcome) -> Option<HorizonRow> {
-        let since = self.view.as_ref()?.number;
-        Some(*self.horizon.row.get_or_insert_with(|| {
-            let horizon = HorizonRow { until: BlockNumber(0), since };
-            out.put(Row::Horizon(horizon));
-            horizon
-        }))
+    /// The horizon, as of this block. The first block that is read begins it, and a block after a
+    /// long absence begins the memory anew: what was committed meanwhile comes late as well.
+    fn move_horizon(&mut self, out: &mut Outcome) -> Option<HorizonRow> {
+        let number = self.view.as_ref()?.number;
+        let begun = HorizonRow { until: BlockNumber(0), since: number, seen: number };
+        let moved = match self.horizon.row {
+            None => begun,
+            Some(known) if number.since(known.seen) > BlockCount(RETENTION_BLOCKS) => {
+                HorizonRow { until: known.until, ..begun }
+            }
+            Some(known) if number.since(known.seen) < BlockCount(FORGET_EVERY_BLOCKS) => known,
+            Some(known) => HorizonRow { seen: number, ..known },
+        };
+        if self.horizon.row.replace(moved) != Some(moved) {
+            out.put(Row::Horizon(moved));
+        }
+        Some(moved)
     }
 
     fn oldest_open_window(&self) -> Option<CohortId> {
@@ -134,11 +143,18 @@ impl Machine {
     fn can_close(&self, until: BlockNumber, horizon: HorizonRow) -> bool {
         let (number, over_at) = (self.number(), self.forgotten_at(until));
         let is_owed = |one: &Submission| {
-            self.needs_results(&one.id) || (self.current.contains(&one.id) && one.state.is_open())
+            self.needs_results(&one.id)
+                || self.needs_results_of_its_architecture(one)
+                || (self.current.contains(&one.id) && one.state.is_open())
         };
         let waits_no_more =
             number >= over_at.plus(self.memory()) && number >= horizon.since.plus(self.memory());
         number >= over_at && (waits_no_more || !self.open_before(until).any(is_owed))
+    }
+
+    /// Whether what a recipe is measured by is not decided.
+    fn needs_results_of_its_architecture(&self, one: &Submission) -> bool {
+        matches!(self.trained_by(one), Trained::Of(other) if self.needs_results(&other))
     }
 
     /// What all windows before a block come to; `None` while what somebody is measured by is not
@@ -169,8 +185,8 @@ impl Machine {
         entered.map(place).collect()
     }
 
-    /// Knows again whose evaluation was put away in an earlier life: nothing of it is here, and it
-    /// is decided. One that turns out to be on the chain is taken up at the first block.
+    /// Knows again whose evaluation was put away in an earlier life: nothing of it is here, it is
+    /// decided, and it left. One that turns out to be on the chain is taken up at the first block.
     pub(super) fn remember_put_away(&mut self) {
         let has_evaluation = |id: SubmissionId| {
             let trials = Trial::all_of(id);
@@ -178,17 +194,30 @@ impl Machine {
                 || self.evaluations.range(trials.clone()).next().is_some()
                 || self.measurements.range(trials).next().is_some()
         };
-        let put_away = self.submissions().filter(|one| !one.state.is_open());
+        let has_left = |one: &&Submission| one.left_at.is_some() && !one.state.is_open();
+        let put_away = self.submissions().filter(has_left);
         let put_away = put_away.map(|one| one.id).filter(|id| !has_evaluation(*id));
         self.retired = put_away.collect();
     }
 
+    /// Begins the time anew for which peers are asked for what was lost, and for which windows wait
+    /// for it.
+    pub(super) fn forget_who_left(&mut self) {
+        for submission in self.submissions.values_mut() {
+            submission.left_at = None;
+        }
+        if let Some(horizon) = &mut self.horizon.row {
+            horizon.seen = BlockNumber(0);
+        }
+    }
+
     /// Submissions that a list of the present has: those on the chain or not long gone from it, and
-    /// those that somebody holds a place with or is paid for.
+    /// those that somebody is paid for.
     pub fn listed(&self) -> impl Iterator<Item = &Submission> {
-        let lasting = self.lasting();
+        // The evaluation of those that are paid for a place is not put away.
+        let paid = if self.pays_standings() { BTreeSet::new() } else { self.lasting() };
         self.submissions()
-            .filter(move |one| !self.retired.contains(&one.id) || lasting.contains(&one.id))
+            .filter(move |one| !self.retired.contains(&one.id) || paid.contains(&one.id))
     }
 
     /// Forgets what nothing rests on any more.
@@ -258,14 +287,14 @@ impl Machine {
         rows.extend(decided.map(Row::Outcome));
         self.works.remove(&id);
         self.fetching.remove(&id);
-        self.left_at.remove(&id);
+        self.paid_at.remove(&id);
         self.retired.remove(&id);
         self.duties.forget(&id);
         if !self.submissions.values().any(|other| other.content == content) {
             rows.extend(self.forget_content(content));
             out.perform(Effect::DropContent { content });
         }
-        self.put_away(id, rows, out);
+        self.put_away(id, FORGOTTEN_PART, rows, out);
     }
 
     /// What was found of a content, which nobody has submitted any more.

@@ -202,7 +202,7 @@ impl Machine {
                 && other.hotkey != submission.hotkey
                 && Priority::of(other) < priority
                 && !matches!(other.state, SubmissionState::Rejected { .. })
-                && self.is_remembered(other.id, other.committed_at, submission.committed_at)
+                && self.is_remembered(other, submission.committed_at)
         })
     }
 

@@ -40,6 +40,7 @@ mod untrained;
 mod weights;
 mod work;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -68,8 +69,10 @@ use crate::policy::{Policy, RewardBasis};
 use crate::preflight::{self, Preflight, Stage};
 use crate::restoration::Restoration;
 use crate::review::{ReviewKey, ReviewRules};
+use crate::reward::Standings;
 use crate::rows::{
-    IntentRow, MeasurementRow, OutcomeRow, ReceiptRow, ReviewRow, StrikeCause, StrikeRow,
+    IntentRow, MeasurementRow, OutcomeRow, ReceiptRow, ReviewRow, StrikeCause, StrikeRow, Table,
+    Write,
 };
 use crate::submission::{Submission, SubmissionState};
 use crate::submit_guard::{CommitForm, NotSafe, Sight};
@@ -183,12 +186,13 @@ pub struct Machine {
     to_settle: BTreeSet<Trial>,
     /// Submissions that the latest view shows.
     current: BTreeSet<SubmissionId>,
-    /// Since when the view does not show the others.
-    left_at: BTreeMap<SubmissionId, BlockNumber>,
+    /// Those of the others that are paid all the same: when that was seen the last time.
+    paid_at: BTreeMap<SubmissionId, BlockNumber>,
     /// Those whose evaluation was put away.
     retired: BTreeSet<SubmissionId>,
     /// What is settled for good.
     horizon: Horizon,
+    told: Told,
     strikes: BTreeMap<(Hotkey, SubmissionId, StrikeCause), StrikeRow>,
     /// How many of them counted at the latest block.
     strikes_counted: usize,
@@ -219,6 +223,45 @@ pub struct Machine {
     /// The epoch for which it was said that there is nothing to send.
     no_vector_epoch: Option<EpochIndex>,
     not_safe: Option<NotSafe>,
+}
+
+/// What readers were told of the standings, until something changes that decides about them.
+#[derive(Debug, Default)]
+struct Told {
+    standings: OnceCell<Option<Standings>>,
+    /// An event is being applied, and what would be kept might be outdated at its end.
+    is_applying: bool,
+}
+
+impl Told {
+    fn while_applying() -> Self {
+        Self { is_applying: true, ..Self::default() }
+    }
+}
+
+/// Whether a write changes what decides about places.
+fn decides_places(write: &Write) -> bool {
+    let table = match write {
+        Write::Put(row) => row.table(),
+        Write::Delete(table, _) => *table,
+        Write::Journal(_) | Write::Freeze(_) | Write::CaughtUp => return false,
+    };
+    match table {
+        Table::Submissions
+        | Table::Verdicts
+        | Table::Outcomes
+        | Table::Families
+        | Table::Horizon => true,
+        Table::Leases
+        | Table::Receipts
+        | Table::Runs
+        | Table::Intents
+        | Table::Cursors
+        | Table::Measurements
+        | Table::Strikes
+        | Table::Devices
+        | Table::Reviews => false,
+    }
 }
 
 /// When something that somebody else has is asked for again.
@@ -278,9 +321,10 @@ impl Machine {
             untrained_told: None,
             to_settle: BTreeSet::new(),
             current: BTreeSet::new(),
-            left_at: BTreeMap::new(),
+            paid_at: BTreeMap::new(),
             retired: BTreeSet::new(),
             horizon: Horizon::default(),
+            told: Told::default(),
             strikes: BTreeMap::new(),
             strikes_counted: 0,
             runs: BTreeMap::new(),
@@ -309,6 +353,15 @@ impl Machine {
     /// The state has changed when this returns; the caller commits the writes before it performs
     /// the effects, and stops for good if the commit fails.
     pub fn apply(&mut self, now: Now, event: Event) -> Outcome {
+        let is_block = matches!(event, Event::BlockFinalized(_) | Event::Restarted(_));
+        let told = std::mem::replace(&mut self.told, Told::while_applying());
+        let out = self.apply_event(now, event);
+        let is_outdated = is_block || out.writes.iter().any(decides_places);
+        self.told = if is_outdated { Told::default() } else { told };
+        out
+    }
+
+    fn apply_event(&mut self, now: Now, event: Event) -> Outcome {
         let mut out = Outcome::default();
         match event {
             Event::Restarted(found) => self.on_restarted(now, *found, &mut out),

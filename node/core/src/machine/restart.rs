@@ -50,7 +50,9 @@ impl Machine {
         }
         let admitted = self.submissions.values().filter(|s| s.state.is_admitted());
         self.to_settle = admitted.flat_map(|submission| self.trials_of(submission)).collect();
-        if !found.has_lost_rows {
+        if found.has_lost_rows {
+            self.forget_who_left();
+        } else {
             self.remember_put_away();
         }
         self.reconcile_journal(&found.journal, out);

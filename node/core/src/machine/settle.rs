@@ -22,6 +22,12 @@ use crate::trial::Trial;
 use crate::unit::{BlockCount, BlockNumber, Now};
 use crate::view::ChainView;
 
+/// Numbers of the parts of what is put away of a submission at a block: its evaluation, and what is
+/// left when it is forgotten. Both may be at the same block, and parts are told apart by these.
+pub(super) const EVALUATION_PART: u16 = 0;
+/// See [`EVALUATION_PART`]. More parts than there are before it would be as many millions of rows.
+pub(super) const FORGOTTEN_PART: u16 = 0x8000;
+
 /// An evaluation that is not decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pending {
@@ -346,21 +352,14 @@ impl Machine {
         self.to_settle.extend(again);
         self.current = current;
         self.retired.retain(|id| !self.current.contains(id));
-        let gone = self.submissions.keys().filter(|id| !self.current.contains(*id));
-        let mut over: Vec<SubmissionId> = Vec::new();
-        for id in gone {
-            let since = *self.left_at.entry(*id).or_insert(number);
-            if number.since(since) > BlockCount(RETENTION_BLOCKS) && !self.retired.contains(id) {
-                over.push(*id);
-            }
-        }
-        self.left_at.retain(|id, _| !self.current.contains(id));
+        self.note_who_left(number, out);
+        let mut over = self.long_gone(number);
         if !over.is_empty() {
             // What is paid stays explained.
             let paid = self.paid_champions();
             for id in over.extract_if(.., |id| paid.contains(id)) {
                 // Looked at again when it would have been forgotten next.
-                self.left_at.insert(id, number);
+                self.paid_at.insert(id, number);
             }
         }
         let writes_before = out.writes.len();
@@ -385,6 +384,35 @@ impl Machine {
         if counted < std::mem::replace(&mut self.strikes_counted, counted) {
             self.touch_all();
         }
+    }
+
+    /// Writes down since when a submission is not asked for, and of one that is again, that it is.
+    fn note_who_left(&mut self, number: BlockNumber, out: &mut Outcome) {
+        let current = &self.current;
+        let left_at = |one: &Submission| match current.contains(&one.id) {
+            true => None,
+            false => one.left_at.or(Some(number)),
+        };
+        let has_changed = |one: &&mut Submission| one.left_at != left_at(one);
+        // The others follow at the next block.
+        for one in self.submissions.values_mut().filter(has_changed).take(FROZEN_PER_BLOCK_MAX) {
+            one.left_at = left_at(one);
+            // Those of the challenge itself are no rows.
+            if !self.references.iter().any(|(id, _)| *id == one.id) {
+                out.put(Row::Submission(one.clone()));
+            }
+        }
+        self.paid_at.retain(|id, _| !self.current.contains(id));
+    }
+
+    /// Submissions that are not asked for since long, and whose evaluation is still here.
+    fn long_gone(&self, number: BlockNumber) -> Vec<SubmissionId> {
+        let is_long_gone = |one: &&Submission| {
+            let since = one.left_at.max(self.paid_at.get(&one.id).copied());
+            since.is_some_and(|since| number.since(since) > BlockCount(RETENTION_BLOCKS))
+        };
+        let gone = self.submissions.values().filter(is_long_gone).map(|one| one.id);
+        gone.filter(|id| !self.retired.contains(id)).collect()
     }
 
     fn forget_evaluation(&mut self, id: SubmissionId, out: &mut Outcome) {
@@ -417,11 +445,13 @@ impl Machine {
             self.measurements.range(trials).map(|(trial, _)| *trial).collect();
         let measured = measured.iter().filter_map(|trial| self.measurements.remove(trial));
         rows.extend(measured.map(|row| Row::Measurement(Box::new(row))));
-        self.put_away(id, rows, out);
+        self.put_away(id, EVALUATION_PART, rows, out);
     }
 
     /// Takes rows of a submission out of what a start reads, and keeps them in the freezer.
-    pub(super) fn put_away(&self, id: SubmissionId, rows: Vec<Row>, out: &mut Outcome) {
+    ///
+    /// - `first`: the number of the first part: one of [`EVALUATION_PART`] and [`FORGOTTEN_PART`].
+    pub(super) fn put_away(&self, id: SubmissionId, first: u16, rows: Vec<Row>, out: &mut Outcome) {
         if rows.is_empty() {
             return;
         }
@@ -432,7 +462,7 @@ impl Machine {
         let decided = self.outcomes.range(Trial::all_of(id)).map(|(_, row)| row.clone());
         let mut rows = submission.into_iter().chain(decided.map(Row::Outcome)).chain(rows);
         let at = self.view.as_ref().map(|view| view.number).unwrap_or_default();
-        for part in 0_u16.. {
+        for part in first.. {
             let rows: Vec<Row> = rows.by_ref().take(FROZEN_ROWS_MAX).collect();
             if rows.is_empty() {
                 return;

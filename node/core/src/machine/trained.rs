@@ -3,9 +3,10 @@
 //!
 //! A recipe names a content. What it means is the earliest accepted submission of that content
 //! that was committed in an earlier block than the recipe: so an architecture has its place before
-//! any recipe for it has one. Whether there is one follows from what is accepted, and from nothing
-//! else; nodes that accept the same derive the same, whenever they got to know it. So a rejection
-//! for want of an architecture ends when one is accepted after all.
+//! any recipe for it has one. It counts beside the recipe, as with copies: what does not, some have
+//! forgotten. Whether there is one follows from what is accepted, and from nothing else; nodes that
+//! accept the same derive the same, whenever they got to know it. So a rejection for want of an
+//! architecture ends when one is accepted after all.
 
 use std::collections::BTreeSet;
 
@@ -68,6 +69,7 @@ impl Machine {
                 && one.committed_at < submission.committed_at
                 && one.state.is_admitted()
                 && !self.is_reference(&one.id)
+                && self.is_remembered(one, submission.committed_at)
         };
         let meant = self.submissions.values().filter(is_meant).min_by_key(|one| Priority::of(one));
         if let Some(meant) = meant {

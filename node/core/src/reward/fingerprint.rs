@@ -16,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use super::graph::OperatorGraph;
 use crate::id::DigestBuilder;
-use crate::policy::{FamilyRules, PPM};
+use crate::policy::FamilyRules;
+use crate::similarity::similarity_ppm;
 
 /// Rounds of refinement: how far each label sees. Lower: models with the same operators are the
 /// same family whatever feeds what. Higher: one changed operator changes most labels.
@@ -110,17 +111,7 @@ impl Fingerprint {
     /// the smallest ones.
     #[must_use]
     pub fn similarity_ppm(&self, other: &Self) -> u32 {
-        let union: BTreeSet<u64> = self.0.iter().chain(&*other.0).copied().collect();
-        let mut seen = 0_u64;
-        let mut both = 0_u64;
-        for label in union.iter().take(SKETCH_MAX) {
-            seen = seen.saturating_add(1);
-            let is_both =
-                self.0.binary_search(label).is_ok() && other.0.binary_search(label).is_ok();
-            both = both.saturating_add(u64::from(is_both));
-        }
-        let share = both.saturating_mul(PPM).checked_div(seen).unwrap_or(0);
-        u32::try_from(share).unwrap_or(u32::MAX)
+        similarity_ppm(&self.0, &other.0, SKETCH_MAX)
     }
 }
 

@@ -72,7 +72,10 @@ impl NotFound {
                 "`assay status` lists submissions; one that was put away is found by its whole id"
             }
             Self::Several(..) => "give more digits; `assay status` lists submissions",
-            Self::NotPutAway(_) => "is it the id of a submission? `assay status` lists them",
+            Self::NotPutAway(_) => {
+                "`assay status` lists submissions; the page of the node also has those that left \
+                 the chain before anything of them was measured"
+            }
             Self::NotTold { source: NotTold::NotRunning, .. } => {
                 "start the node with `assay run`: it tells what it put away"
             }

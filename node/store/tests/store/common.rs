@@ -267,12 +267,13 @@ pub fn one_of_each() -> Vec<Row> {
         seed_block_hash: BlockHash(hash(5)),
         window_block_hash: Some(BlockHash(hash(6))),
         state: SubmissionState::Scored { points: u64::MAX },
-        resolved: Some(resolved()),
+        resolved: Some(Box::new(resolved())),
         unreviewed: None,
         tiers: Some(Box::new([
             TierPlace { state: MemberState::Scored { points: u64::MAX }, passage: Passage::Audit },
             TierPlace { state: MemberState::Failed, passage: Passage::Out },
         ])),
+        left_at: Some(BlockNumber(7)),
     };
     let rejection = admission::Rejection {
         rule: admission::Rule::ArchiveTraversal,
@@ -312,7 +313,11 @@ pub fn one_of_each() -> Vec<Row> {
             },
         }),
         Row::Family(Box::new(FamilyRow { id: FamilyId(Digest(hash(1))), family: family() })),
-        Row::Horizon(HorizonRow { until: BlockNumber(u64::MAX), since: BlockNumber(1) }),
+        Row::Horizon(HorizonRow {
+            until: BlockNumber(u64::MAX),
+            since: BlockNumber(1),
+            seen: BlockNumber(2),
+        }),
     ]
 }
 

@@ -101,6 +101,56 @@ fn what_nothing_rests_on_is_forgotten_after_the_memory_and_kept_in_the_freezer()
     }
 }
 
+/// Each of these leaves at a block of its own, so that one of them loses its receipts and is
+/// forgotten at the same block.
+#[test]
+fn what_is_put_away_twice_at_one_block_is_in_the_freezer_twice() {
+    let every = usize::try_from(FORGET_EVERY_BLOCKS).unwrap();
+    let mut world = World::with_policy(12, 1, every, quick());
+    let ids: Vec<SubmissionId> =
+        (0..every).map(|number| submit(&mut world, number, scores(40)).0).collect();
+    settle(&mut world, &ids);
+    // Older than the memory while they are on the chain.
+    age(&mut world);
+    for number in 0..every {
+        world.chain.replace(&miner(number), Hotkey([200 + u8::try_from(number).unwrap(); 32]));
+        world.run_for(BLOCK_MS);
+    }
+    age(&mut world);
+    let freezer = world.hosts[0].disk.freezer();
+    let mut at_once = 0;
+    for id in ids {
+        assert!(!is_known(&world, id));
+        let of_it = || freezer.iter().filter(|frozen| frozen.submission == id);
+        assert!(of_it().any(|frozen| frozen.receipts().next().is_some()), "its receipts");
+        let has_verdict =
+            |frozen: &&Frozen| frozen.rows.iter().any(|row| matches!(row, Row::Verdict(_)));
+        assert!(of_it().any(|frozen| has_verdict(&frozen)), "and its verdict");
+        let blocks: BTreeSet<_> = of_it().map(|frozen| frozen.at).collect();
+        at_once += usize::from(blocks.len() == 1);
+    }
+    assert!(at_once > 0, "none was put away twice at one block");
+}
+
+#[test]
+fn a_restart_does_not_begin_the_day_anew_after_which_receipts_are_put_away() {
+    let mut world = World::with_policy(13, 1, 2, quick());
+    let (gone, _) = submit(&mut world, 0, scores(40));
+    settle(&mut world, &[gone]);
+    world.chain.replace(&miner(0), Hotkey([250; 32]));
+    world.tick_ms = 30_000;
+    for _ in 0..2 {
+        assert_eq!(world.hosts[0].disk.freezer(), []);
+        world.kill(0);
+        world.start(0);
+        world.run_for((RETENTION_BLOCKS + 20) * BLOCK_MS / 2);
+        world.granted.clear();
+        world.acknowledged.clear();
+    }
+    let freezer = world.hosts[0].disk.freezer();
+    assert!(freezer.iter().any(|frozen| frozen.receipts().next().is_some()));
+}
+
 #[test]
 fn a_content_stays_as_long_as_one_of_its_submissions() {
     let mut world = World::with_policy(10, 1, 2, quick());
@@ -184,6 +234,57 @@ fn a_copy_of_a_work_on_the_chain_is_refused_however_old_that_is() {
 fn what_its_miner_replaced_protects_nothing_beyond_the_memory_whether_forgotten_or_not() {
     let state = copy_of_an_old_work(5, true);
     assert!(matches!(state, SubmissionState::Scored { .. }), "{state:?}");
+}
+
+#[test]
+fn a_copy_is_judged_beside_what_was_there_when_it_was_committed_whenever_it_is_fetched() {
+    let mut world = World::with_policy(14, 1, 3, quick());
+    let content = world.new_content(|_| true);
+    world.sketches.insert(content, sketch(0));
+    let original = world.submit_content(miner(0), content, scores(40));
+    settle(&mut world, &[original]);
+    world.run_for((MEMORY + 30) * BLOCK_MS);
+    let content = world.new_content(|_| true);
+    world.sketches.insert(content, sketch(0));
+    world.unreachable_contents.insert(content);
+    let copy = world.submit_content(miner(1), content, scores(40));
+    world.run_for(2 * BLOCK_MS);
+    // The original is on the chain no more by the time that the copy is read.
+    let (better, _) = submit(&mut world, 0, scores(30));
+    world.run_for(30 * BLOCK_MS);
+    world.unreachable_contents.clear();
+    settle(&mut world, &[copy, better]);
+    let state = world.state(0, copy).unwrap();
+    assert!(matches!(state, SubmissionState::Rejected { .. }), "{state:?}");
+}
+
+/// What becomes of a recipe for an architecture that is older than the memory, and not forgotten.
+fn recipe_for_an_old_architecture(seed: u64, is_replaced: bool) -> SubmissionState {
+    let mut world = World::with_policy(seed, 1, 3, quick());
+    let (architecture, named) = submit(&mut world, 0, scores(40));
+    settle(&mut world, &[architecture]);
+    world.run_for(30 * BLOCK_MS);
+    if is_replaced {
+        let (better, _) = submit(&mut world, 0, scores(30));
+        settle(&mut world, &[better]);
+    }
+    world.run_for(MEMORY * BLOCK_MS);
+    assert!(is_known(&world, architecture));
+    let recipe = world.new_content(|_| true);
+    let brings =
+        Brings { kind: ProjectKind::TrainingForArch, architecture_id: Some(named.to_string()) };
+    world.brings.insert(recipe, brings);
+    let recipe = world.submit_content(miner(1), recipe, scores(35));
+    settle(&mut world, &[recipe]);
+    world.state(0, recipe).unwrap()
+}
+
+#[test]
+fn a_recipe_can_name_what_is_on_the_chain_and_nothing_that_others_may_have_forgotten() {
+    let state = recipe_for_an_old_architecture(15, false);
+    assert!(matches!(state, SubmissionState::Scored { .. }), "{state:?}");
+    let state = recipe_for_an_old_architecture(16, true);
+    assert!(matches!(state, SubmissionState::Rejected { .. }), "{state:?}");
 }
 
 #[test]
@@ -282,6 +383,16 @@ fn a_later_result_meets_the_families_of_closed_windows() {
     assert!(is_known(&world, much_better));
 }
 
+/// Up to where windows are closed for good.
+fn closed_until(world: &World) -> u64 {
+    let rows = world.hosts[0].disk.rows();
+    let mut horizons = rows.into_iter().filter_map(|row| {
+        let Row::Horizon(row) = row else { return None };
+        Some(row.until.0)
+    });
+    horizons.next().unwrap_or_default()
+}
+
 #[test]
 fn a_window_with_work_that_is_owed_is_waited_for_twice_as_long() {
     let mut world = World::with_policy(9, 1, 3, standings());
@@ -289,19 +400,29 @@ fn a_window_with_work_that_is_owed_is_waited_for_twice_as_long() {
     let content = world.new_content(|_| true);
     world.unreachable_contents.insert(content);
     world.submit_content(miner(0), content, scores(30));
-    let until = |world: &World| {
-        let rows = world.hosts[0].disk.rows();
-        let mut horizons = rows.into_iter().filter_map(|row| {
-            let Row::Horizon(row) = row else { return None };
-            Some(row.until.0)
-        });
-        horizons.next().unwrap_or_default()
-    };
     world.tick_ms = 30_000;
     world.run_for((MEMORY + RETENTION_BLOCKS + 40) * BLOCK_MS);
-    assert_eq!(until(&world), 0, "its content may still come");
+    assert_eq!(closed_until(&world), 0, "its content may still come");
     world.run_for(MEMORY * BLOCK_MS);
-    assert!(until(&world) > 0);
+    assert!(closed_until(&world) > 0);
+}
+
+#[test]
+fn who_was_away_for_long_waits_for_what_is_owed_as_one_that_is_new() {
+    let mut world = World::with_policy(17, 1, 3, standings());
+    world.architectures.insert(reference().content, fingerprint(&transformer(2)));
+    let content = world.new_content(|_| true);
+    world.unreachable_contents.insert(content);
+    world.submit_content(miner(0), content, scores(30));
+    world.run_for(4 * BLOCK_MS);
+    world.tick_ms = 30_000;
+    world.kill(0);
+    world.run_for(2 * (MEMORY + RETENTION_BLOCKS) * BLOCK_MS);
+    world.start(0);
+    world.run_for(MEMORY / 2 * BLOCK_MS);
+    assert_eq!(closed_until(&world), 0, "peers may not even have been asked");
+    world.run_for(MEMORY * BLOCK_MS);
+    assert!(closed_until(&world) > 0);
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub(super) struct Disk {
     journal: Vec<JournalEntry>,
     /// Rows were lost, and nobody said yet that they were told again.
     lacks_rows: bool,
+    /// In the order in which they came, one of each submission, block and part.
     freezer: Vec<Frozen>,
 }
 
@@ -48,7 +49,11 @@ impl Disk {
                 Write::Delete(table, key) => {
                     self.rows.remove(&(*table, key.clone()));
                 }
-                Write::Freeze(frozen) => self.freezer.push((**frozen).clone()),
+                Write::Freeze(frozen) => {
+                    let key = |one: &Frozen| (one.submission, one.at, one.part);
+                    self.freezer.retain(|one| key(one) != key(frozen));
+                    self.freezer.push((**frozen).clone());
+                }
                 Write::Journal(_) => {}
                 Write::CaughtUp => self.lacks_rows = false,
             }
@@ -249,6 +254,7 @@ impl Host {
         let now = self.now(now_ms);
         let machine = self.machine.as_mut().expect("the node is up");
         let outcome = machine.apply(now, event);
+        assert!(machine.tells_the_truth());
         self.keeper.hold(now.mono, machine.leases_held());
         outcome
     }

@@ -10,6 +10,7 @@ use crate::limits::{
 };
 use crate::machine::effect::{Note, Outcome};
 use crate::machine::event::Event;
+use crate::machine::settle::EVALUATION_PART;
 use crate::machine::Machine;
 use crate::rows::{ReceiptRow, Row, Table, Write};
 use crate::submission::SubmissionState;
@@ -79,7 +80,7 @@ fn what_is_put_away_comes_in_parts_that_can_be_read() {
     let receipt = machine.receipts().next().unwrap().clone();
     let rows = vec![Row::Receipt(Box::new(receipt)); FROZEN_ROWS_MAX];
     let mut out = Outcome::default();
-    machine.put_away(id, rows, &mut out);
+    machine.put_away(id, EVALUATION_PART, rows, &mut out);
     let parts: Vec<_> = out
         .writes
         .iter()
