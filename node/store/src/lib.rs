@@ -37,6 +37,7 @@ mod journal;
 mod mark;
 mod migration;
 mod packed;
+mod places;
 mod record;
 mod restore;
 mod state;

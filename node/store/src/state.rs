@@ -27,13 +27,18 @@ use std::time::{Duration, Instant};
 
 use node_core::id::SubmissionId;
 use node_core::rows::Table;
-use sled::transaction::{ConflictableTransactionError, TransactionError, Transactional};
+use sled::transaction::{
+    ConflictableTransactionError, TransactionError, Transactional, TransactionalTree,
+};
 
 use crate::batch::{Batch, Change};
 use crate::envelope;
 use crate::error::StateFault;
 use crate::freezer::{Key, Place};
 use crate::mark::Tip;
+use crate::places::{
+    beginning_of, beginning_of_drawer, beginning_of_key, drawer_key, Beginning, Drawer,
+};
 use crate::record::RECORD_BYTES_MAX;
 use crate::sync::sync_dir;
 
@@ -44,7 +49,6 @@ const TIP_VERSION: u8 = 1;
 
 /// Name of the tree that says where the records of the freezer are.
 pub const FREEZER_TREE: &str = "freezer";
-const PLACE_VERSION: u8 = 1;
 
 /// Its place among the trees: behind the tables.
 const FREEZER_POSITION: usize = Table::ALL.len();
@@ -131,16 +135,16 @@ impl State {
                     }
                     for (key, place) in places {
                         let Some(view) = views.get(FREEZER_POSITION) else { continue };
-                        view.insert(key.as_slice(), sealed(*place))?;
+                        put_place(view, *key, *place)?;
                     }
                     if let Some(meta) = views.last() {
                         meta.insert(TIP_KEY, tip.as_slice())?;
                     }
-                    Ok::<(), ConflictableTransactionError<()>>(())
+                    Ok::<(), ConflictableTransactionError<StateFault>>(())
                 })
                 .map_err(|error| match error {
                     TransactionError::Storage(error) => fault(error),
-                    TransactionError::Abort(()) => corrupt("a transaction gave itself up"),
+                    TransactionError::Abort(fault) => fault,
                 })
         })
     }
@@ -199,20 +203,60 @@ impl State {
 
     /// Where the records of a submission are, the oldest first.
     pub(crate) fn places_of(&self, of: &SubmissionId) -> Result<Vec<(Key, Place)>, StateFault> {
-        let Some(tree) = self.trees.get(FREEZER_POSITION) else { return Ok(Vec::new()) };
-        guard(|| tree.scan_prefix(of.0).map(place_of_record).collect())
+        let mut places = Vec::new();
+        self.for_each_drawer(Bound::Included(beginning_of(&of.0)), |beginning, drawer| {
+            if beginning != beginning_of(&of.0) {
+                return false;
+            }
+            places.extend(drawer.into_places().filter(|(key, _)| key.starts_with(&of.0)));
+            true
+        })?;
+        places.sort_unstable();
+        Ok(places)
     }
 
-    /// Where records are, behind a key and in the order of the keys, a piece at a time; empty at
-    /// the end.
+    /// Where records are, behind those whose submissions' ids begin as that of a key, and in the
+    /// order of the beginnings, a piece at a time; empty at the end.
     pub(crate) fn places_after(
         &self,
         after: Option<&Key>,
     ) -> Result<Vec<(Key, Place)>, StateFault> {
-        let Some(tree) = self.trees.get(FREEZER_POSITION) else { return Ok(Vec::new()) };
-        let from = after.map_or(Bound::Unbounded, |key| Bound::Excluded(key.as_slice()));
-        let range = || tree.range::<&[u8], _>((from, Bound::Unbounded));
-        guard(|| range().take(PLACES_MAX).map(place_of_record).collect())
+        let from = after.map_or(Bound::Unbounded, |key| Bound::Excluded(beginning_of_key(key)));
+        let mut places: Vec<(Key, Place)> = Vec::new();
+        self.for_each_drawer(from, |beginning, drawer| {
+            let is_of_last =
+                places.last().is_none_or(|(key, _)| beginning_of_key(key) == beginning);
+            if places.len() >= PLACES_MAX && !is_of_last {
+                return false;
+            }
+            places.extend(drawer.into_places());
+            true
+        })?;
+        Ok(places)
+    }
+
+    /// Shows drawers of the freezer's index in the order of their beginnings, until `visit` says
+    /// that it was enough.
+    fn for_each_drawer(
+        &self,
+        from: Bound<Beginning>,
+        mut visit: impl FnMut(Beginning, Drawer) -> bool,
+    ) -> Result<(), StateFault> {
+        let Some(tree) = self.trees.get(FREEZER_POSITION) else { return Ok(()) };
+        let from = match from {
+            Bound::Unbounded => Bound::Unbounded,
+            Bound::Included(beginning) => Bound::Included(drawer_key(beginning, 0)),
+            Bound::Excluded(beginning) => Bound::Excluded(drawer_key(beginning, u16::MAX)),
+        };
+        guard(|| {
+            for record in tree.range::<[u8; 4], _>((from, Bound::Unbounded)) {
+                let (key, record) = record.map_err(fault)?;
+                if !visit(beginning_of_drawer(&key)?, Drawer::read(&record)?) {
+                    break;
+                }
+            }
+            Ok(())
+        })
     }
 
     fn tip(&self) -> Result<Tip, StateFault> {
@@ -228,27 +272,25 @@ impl State {
     }
 }
 
-/// `[version, checksum] [segment: u32] [offset: u64]`, little endian.
-fn sealed(Place { segment, offset }: Place) -> Vec<u8> {
-    let payload = [segment.to_le_bytes().as_slice(), &offset.to_le_bytes()].concat();
-    envelope::seal(PLACE_VERSION, &payload)
-}
-
-fn place_of_record(
-    record: sled::Result<(sled::IVec, sled::IVec)>,
-) -> Result<(Key, Place), StateFault> {
-    let (key, record) = record.map_err(fault)?;
-    let damaged = || corrupt("the index of the freezer has a record that is none");
-    let key = key.as_ref().try_into().map_err(|_| damaged())?;
-    let (version, payload) = envelope::unseal(&record).map_err(|_| damaged())?;
-    if version > PLACE_VERSION {
-        let detail = format!("the index of the freezer has version {version}");
-        return Err(StateFault::Foreign { detail });
+/// Adds a place to the first drawer of its beginning that takes it.
+fn put_place(
+    view: &TransactionalTree,
+    key: Key,
+    place: Place,
+) -> Result<(), ConflictableTransactionError<StateFault>> {
+    for number in 0_u16.. {
+        let drawer_key = drawer_key(beginning_of_key(&key), number);
+        let record = view.get(drawer_key)?;
+        let drawer = record.map_or_else(|| Ok(Drawer::default()), |record| Drawer::read(&record));
+        let mut drawer = drawer.map_err(ConflictableTransactionError::Abort)?;
+        if drawer.takes(&key) {
+            drawer.put(key, place);
+            view.insert(drawer_key.as_slice(), drawer.sealed())?;
+            return Ok(());
+        }
     }
-    let (segment, offset) = payload.split_first_chunk().ok_or_else(damaged)?;
-    let offset = offset.try_into().map_err(|_| damaged())?;
-    let segment = u32::from_le_bytes(*segment);
-    Ok((key, Place { segment, offset: u64::from_le_bytes(offset) }))
+    let fault = corrupt("the index of the freezer is full");
+    Err(ConflictableTransactionError::Abort(fault))
 }
 
 /// A table's place in [`Table::ALL`].

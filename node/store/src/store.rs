@@ -503,13 +503,16 @@ enum LoadError {
 }
 
 fn load(path: &Path) -> Result<Opened, LoadError> {
-    let (state, tip) = State::open(path).map_err(LoadError::State)?;
+    let (state, _) = State::open(path).map_err(LoadError::State)?;
     let mut rows = Vec::new();
     let mut damaged = Vec::new();
     for table in Table::ALL.iter().copied() {
         state.for_each(table, LoadError::State, |key, bytes| {
             match record::decode(table, key, bytes) {
-                Ok(row) => rows.push(row),
+                Ok(mut row) => {
+                    share_architecture(&mut row, rows.last());
+                    rows.push(row);
+                }
                 Err(record) if matches!(record.fault, RecordFault::NewerSchema { .. }) => {
                     return Err(LoadError::NewerSchema(record));
                 }
@@ -518,7 +521,20 @@ fn load(path: &Path) -> Result<Opened, LoadError> {
             Ok(())
         })?;
     }
+    // sled keeps what it has read, whatever its cache may hold: all rows would be in memory twice.
+    drop(state);
+    let (state, tip) = State::open(path).map_err(LoadError::State)?;
     Ok(Opened { state, tip, rows, damaged })
+}
+
+/// The trials of a submission, which follow each other, show the same architecture. It is kept once
+/// from the beginning: later, the room of the others would lie between what stays.
+fn share_architecture(row: &mut Row, before: Option<&Row>) {
+    if let (Row::Outcome(row), Some(Row::Outcome(before))) = (row, before) {
+        if let Some(traced) = &mut row.architecture {
+            traced.share(before.architecture.iter());
+        }
+    }
 }
 
 fn open_or_rebuild(dir: &Path) -> Result<(Opened, Option<Rebuilt>), OpenError> {

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use node_core::id::SubmissionId;
 use node_core::rows::{Frozen, Row, Table, Write};
-use node_core::unit::BlockNumber;
-use node_store::{FreezerFault, ReadError, Store};
+use node_core::unit::{BlockNumber, UnixMs};
+use node_store::{BackupHead, FreezerFault, ReadError, Store};
 
 use crate::common;
+use crate::restore::OWNER;
 
 pub fn frozen(submission: u64, at: u64, part: u16) -> Frozen {
     let rows = (0..3).map(|n| common::receipt(submission + n, at)).collect();
@@ -60,6 +61,28 @@ fn rows_leave_their_tables_in_the_commit_that_puts_them_away() {
     assert_eq!(loaded.rows, []);
 }
 
+/// More than a record of the index has room for, all of one submission.
+#[test]
+fn any_number_of_records_of_one_submission_is_found_checked_and_copied() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let record = |part| Frozen { rows: vec![common::receipt(1, 7)], ..frozen(1, 7, part) };
+    let records: Vec<Frozen> = (0..2_100).map(record).collect();
+    for some in records.chunks(700) {
+        let writes: Vec<Write> =
+            some.iter().map(|record| Write::Freeze(Box::new(record.clone()))).collect();
+        store.commit(&writes).unwrap();
+    }
+    put_away(&store, &records[2_000]);
+    put_away(&store, &frozen(2, 7, 0));
+    assert!(of(&store, 1) == records);
+    assert_eq!(store.verify().unwrap().frozen, 2_101);
+    let head = BackupHead { owner: OWNER, made_at: UnixMs(7) };
+    let mut copy = Vec::new();
+    let copied = store.export(&head, &mut copy).unwrap();
+    assert_eq!(copied.frozen, 2_101);
+}
+
 fn only_segment(dir: &Path) -> std::path::PathBuf {
     let mut entries = std::fs::read_dir(dir.join("freezer")).unwrap();
     let path = entries.next().unwrap().unwrap().path();
@@ -97,7 +120,7 @@ fn a_state_that_is_made_anew_finds_what_was_put_away() {
     let (store, _) = Store::open(dir.path()).unwrap();
     (1..=3).for_each(|n| put_away(&store, &frozen(n, 7, 0)));
     drop(store);
-    let snapshot = dir.path().join("state/snap.0000000000000010");
+    let snapshot = dir.path().join("state/snap.000000FFFFFFFFFF");
     std::fs::write(snapshot, b"nonsense").unwrap();
     for _ in 0..2 {
         let (store, loaded) = Store::open(dir.path()).unwrap();

@@ -13,7 +13,7 @@ use node_store::{
 use crate::common;
 use crate::freezer::assert_freezer_is_whole;
 
-const OWNER: Owner =
+pub const OWNER: Owner =
     Owner { genesis: BlockHash([1; 32]), netuid: Netuid(1), hotkey: Hotkey([7; 32]) };
 
 /// A copy of a store with a row of every table and a history; the rows that it has.
