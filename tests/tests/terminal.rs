@@ -61,6 +61,10 @@ const PAGES: [(&str, &str); 5] = [
 
 const LEASES: usize = 2;
 
+/// How often a key is typed as the window changes: a program that loses such keys loses one of a
+/// few.
+const SIZES_AND_KEYS: usize = 40;
+
 const RIGHT: &str = "\u{1b}[C";
 const LEFT: &str = "\u{1b}[D";
 const UP: &str = "\u{1b}[A";
@@ -169,6 +173,7 @@ async fn a_person_sees_what_the_node_does_and_every_key_does_what_it_says() {
     another_size_leaves_nothing_of_the_one_before(&node, &mut terminal).await;
     a_list_is_scrolled_by_lines_and_pages(&node, &ids).await;
     a_narrow_window_shows_the_beginning_of_everything(&node).await;
+    keys_and_sizes_that_come_together_are_both_handled(&node).await;
     a_node_that_goes_away_is_told_of_and_comes_back_by_itself(&mut node, &mut terminal).await;
     drop(terminal);
     every_way_out_puts_the_terminal_back(&node).await;
@@ -333,13 +338,27 @@ async fn a_narrow_window_shows_the_beginning_of_everything(node: &Node) {
         let keys = picture.lines().pop().unwrap();
         assert!(keys.starts_with(" q leave"), "{picture}");
     }
-    // Smaller than anything can be shown in: it goes on.
-    for (columns, rows) in [(20, 4), (40, 12)] {
-        terminal.resize(Size { columns, rows }).unwrap();
-    }
-    press(&mut terminal, "1", "overview", has_word).await;
     press(&mut terminal, "q", "left", |picture| !picture.is_taken()).await;
     assert_eq!(terminal.wait_for_end(KEY_MAX).await.unwrap(), u32::from(ExitReason::Done.code()));
+}
+
+/// Smaller than anything can be shown in, and back before the program has looked: what stood
+/// outside is drawn again, and the key that came with it is handled.
+async fn keys_and_sizes_that_come_together_are_both_handled(node: &Node) {
+    let mut terminal = watching(node, NARROW).await;
+    let pages = [1, 0].into_iter().cycle().take(SIZES_AND_KEYS);
+    for place in pages {
+        for size in [Size { columns: 20, rows: 4 }, NARROW] {
+            terminal.resize(size).unwrap();
+        }
+        let is_whole = |picture: &Picture| {
+            let keys = picture.lines().pop().unwrap();
+            let has_body = !picture.line(BODY_ROW).is_empty();
+            is_open(picture, place) && has_word(picture) && has_body && keys.starts_with(" q leave")
+        };
+        let digit = (place + 1).to_string();
+        press(&mut terminal, &digit, "a page, in a window that was small", is_whole).await;
+    }
 }
 
 /// The moment of which the snapshot is, and its age as it is said.

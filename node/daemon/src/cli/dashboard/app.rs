@@ -1,6 +1,6 @@
 //! What the dashboard shows, and what keys do.
 
-use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::status::{FoundStatus, NotFound};
 

@@ -11,7 +11,8 @@ mod view;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use crossterm::event::{self, Event, KeyEventKind};
+use ratatui::layout::{Position, Rect};
 use tokio::signal::unix::{signal, SignalKind};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
@@ -72,6 +73,10 @@ async fn follow(
             }
             Some(event) = keys.recv() => match event {
                 Event::Key(key) if key.kind != KeyEventKind::Release => app.pressed(key),
+                Event::Resize(..) => {
+                    forget_the_screen(terminal)?;
+                    Next::Stay
+                }
                 _ => Next::Stay,
             },
         };
@@ -82,6 +87,13 @@ async fn follow(
             .draw(|frame| view::draw(frame, &mut app, unix_now()))
             .map_err(Failure::unexpected)?;
     }
+}
+
+/// Has the next picture drawn from nothing. A window that was small for a moment has lost what
+/// stood outside, though it is as large as before by the time that its size is asked for.
+fn forget_the_screen(terminal: &mut ratatui::DefaultTerminal) -> Result<(), Failure> {
+    let size = terminal.size().map_err(Failure::unexpected)?;
+    terminal.resize(Rect::from((Position::ORIGIN, size))).map_err(Failure::unexpected)
 }
 
 /// What the node says, every so often, until the receiver is gone. A task of its own: a node that
