@@ -243,8 +243,13 @@ async fn every_expression_of_alerts_and_dashboard_is_answered_from_a_running_nod
     lab.submit(0, &lab.shared_contents(), &packed).await.unwrap();
     let has_landed = |report: &StatusReport| report.weights.last_landed.is_some();
     node.wait_for("weights on chain", LAND_MAX, has_landed).await.unwrap();
-    // What comes last from the node, and from each GPU, was scraped.
-    for last in ["assay_weights_landed_epoch", "assay_device_temperature_celsius"] {
+    // What comes last from the node, and from each GPU, was scraped: twice what is counted, since
+    // an increase is that between two samples.
+    for last in [
+        "assay_weights_landed_epoch",
+        "count_over_time(assay_notes_total{kind=\"weights_landed\"}[1m]) > 1",
+        "assay_device_temperature_celsius",
+    ] {
         prometheus.wait_for(last, SCRAPE_MAX).await.unwrap();
     }
 
