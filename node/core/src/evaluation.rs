@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::assignment::Assignment;
-use crate::id::{Attempt, Hotkey};
+use crate::id::{Attempt, Digest, Hotkey};
 use crate::lease::{LeaseRow, LeaseState, Seal, Spent};
 use crate::lease_record::LeaseRecord;
 use crate::limits::REPLICA_NUMBERS_MAX;
@@ -99,6 +99,19 @@ impl Evaluation {
         self.replicas.values().any(|record| !is_shown(record))
     }
 
+    /// Whether evidence with this digest was accepted under a lease of it.
+    #[must_use]
+    pub fn has_accepted(&self, digest: &Digest) -> bool {
+        let is_that = |record: &LeaseRecord| match &record.row().state {
+            LeaseState::Complete { evidence, .. } => evidence == digest,
+            LeaseState::Open
+            | LeaseState::Granted { .. }
+            | LeaseState::Sealed { .. }
+            | LeaseState::Exhausted { .. } => false,
+        };
+        self.replicas.values().any(is_that)
+    }
+
     /// Removes the replicas that were never given to anybody, and returns them. Those that were
     /// keep their attempt.
     pub fn drop_unused(&mut self) -> Vec<LeaseRecord> {
@@ -140,7 +153,7 @@ fn is_complete(record: &LeaseRecord) -> bool {
 mod tests {
     use super::*;
     use crate::commitment::Location;
-    use crate::id::{BlockHash, ContentDigest, Digest, Signature};
+    use crate::id::{BlockHash, ContentDigest, Signature};
     use crate::lease::{Grant, HeldLease, LeaseAnswer};
     use crate::submission::Submission;
     use crate::unit::BlockNumber;

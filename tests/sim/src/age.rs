@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use node_core::id::{Hotkey, SubmissionId};
 use node_core::limits::{FORGET_EVERY_BLOCKS, RETENTION_BLOCKS};
 use node_core::machine::Machine;
+use node_core::points::points;
+use node_core::trial::Trial;
 use node_history::Violation;
 
 use crate::invariants::{Breach, PAY_STAYS, THE_PAST_IS_FORGOTTEN};
@@ -37,7 +39,7 @@ impl World {
     /// Lets so much time pass that nothing is remembered for its age.
     pub(crate) fn grow_old(&mut self) -> Result<(), Box<Violation>> {
         self.leave_invariants();
-        let paid = self.pay_of_staying();
+        let (paid, mut contested) = (self.pay_of_staying(), self.contested());
         let leaving = (0..self.plan.submissions).filter(|one| leaves(*one)).map(miner).collect();
         self.chain.remove_miners(&leaving);
         let memory = self.hosts[0].config.policy.memory_blocks;
@@ -59,7 +61,8 @@ impl World {
             }
             self.read_blocks(FORGET_EVERY_BLOCKS + 2)?;
         }
-        self.look_back(&paid)
+        contested.append(&mut self.contested());
+        self.look_back(&paid, &contested)
     }
 
     fn read_blocks(&mut self, blocks: u64) -> Result<(), Box<Violation>> {
@@ -84,7 +87,11 @@ impl World {
         })
     }
 
-    fn look_back(&self, paid: &[BTreeMap<Hotkey, u64>]) -> Result<(), Box<Violation>> {
+    fn look_back(
+        &self,
+        paid: &[BTreeMap<Hotkey, u64>],
+        contested: &BTreeSet<Hotkey>,
+    ) -> Result<(), Box<Violation>> {
         if let Some((node, id)) = self.kept() {
             let detail = format!("node {node} still has {id}, whose miner left long ago");
             let breach = Breach { detail, nodes: vec![node] };
@@ -92,7 +99,9 @@ impl World {
         }
         let now = self.pay_of_staying();
         // More of them may have been decided meanwhile.
-        let is_paid = |node: usize, (hotkey, points)| now[node].get(hotkey) == Some(points);
+        let is_paid = |node: usize, (hotkey, points)| {
+            contested.contains(hotkey) || now[node].get(hotkey) == Some(points)
+        };
         let differs =
             (0..paid.len()).find(|node| !paid[*node].iter().all(|one| is_paid(*node, one)));
         if let Some(node) = differs {
@@ -118,5 +127,21 @@ impl World {
             paid[node] = points.filter(|(hotkey, _)| stays.contains(hotkey)).collect();
         }
         paid
+    }
+
+    /// Miners of whose work results were handed in that do not say the same. Until a majority says
+    /// so what they are worth may change at any time.
+    fn contested(&self) -> BTreeSet<Hotkey> {
+        let mut results: BTreeMap<Trial, Option<u64>> = BTreeMap::new();
+        let mut contested = BTreeSet::new();
+        for row in self.living_machines().flat_map(|(_, machine)| machine.receipts()) {
+            let evidence = &row.receipt.evidence;
+            let worth = evidence.metrics.as_ref().and_then(|metrics| points(metrics).ok());
+            if *results.entry(evidence.trial()).or_insert(worth) != worth {
+                let index = self.submissions.get(&evidence.submission);
+                contested.extend(index.map(|index| miner(*index)));
+            }
+        }
+        contested
     }
 }

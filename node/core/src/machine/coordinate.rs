@@ -158,20 +158,29 @@ impl Machine {
 
     /// Gives the receipts that this node accepted for a submission their places in its sequence.
     /// Where they are secret only those of workers that are known: others settle without what such
-    /// a receipt says of its coordinator, and know nothing more of the result by it.
+    /// a receipt says of its coordinator, and know nothing more of the result by it. And those that
+    /// this node had published before it lost its rows: whoever has read past them asks for no
+    /// earlier ones, and who lost its rows too would never hear of them.
     fn publish(&mut self, id: Trial, is_secret: bool, out: &mut Outcome) {
         // Which numbers were given is not known before.
         if self.is_catching_up() {
             return;
         }
         for (digest, mut row) in self.receipts.unpublished(&self.config.hotkey, &id) {
-            if is_secret && !self.receipts.is_public(&id, &row.receipt.evidence.worker) {
+            let is_public = || self.receipts.is_public(&id, &row.receipt.evidence.worker);
+            if is_secret && self.was_accepted(&id, &digest) && !is_public() {
                 continue;
             }
             row.sequence = Some(self.take_number());
             out.put(Row::Receipt(Box::new(row.clone())));
             self.receipts.put_as(digest, row);
         }
+    }
+
+    /// Whether this node accepted it under a lease that it knows of. What was lost with the rows
+    /// came back from peers, and they have it only because it had been published.
+    fn was_accepted(&self, id: &Trial, digest: &Digest) -> bool {
+        self.evaluations.get(id).is_some_and(|evaluation| evaluation.has_accepted(digest))
     }
 
     /// The next number of this node's sequence.

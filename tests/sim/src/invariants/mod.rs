@@ -201,7 +201,7 @@ pub const EVERYTHING_SETTLES: &str = "everything_settles";
 /// Long after the end no node remembers what nothing rests on.
 pub const THE_PAST_IS_FORGOTTEN: &str = "the_past_is_forgotten";
 
-/// Long after the end every node pays what it paid.
+/// Long after the end every node pays what it paid, where no results contradict each other.
 pub const PAY_STAYS: &str = "pay_stays";
 
 /// No event makes a machine panic.

@@ -7,7 +7,7 @@ use node_core::id::{Digest, Hotkey};
 use node_core::lease::{PeerAnswer, PeerRequest};
 use node_core::points::points;
 use node_core::rows::{ReceiptRow, ReceiptStanding, Row, Table, Write};
-use node_core::submission::SubmissionState;
+use node_core::submission::{Submission, SubmissionState};
 use node_core::trial::Trial;
 
 use super::{ensure, Breach, Scene, Sight};
@@ -168,8 +168,7 @@ pub(super) fn copies_confirm_nothing(scene: &Scene<'_>, sight: &Sight<'_>) -> Re
         let copied: BTreeMap<Hotkey, Hotkey> =
             copied.map(|((_, worker), of)| (*worker, *of)).collect();
         let copiers: BTreeSet<Hotkey> = copied.keys().copied().collect();
-        let is_claim = is_settled(&row.state) && row.state != SubmissionState::Disputed;
-        if copiers.is_empty() || !is_claim {
+        if copiers.is_empty() || !is_new_claim(scene, *node, row) {
             return Ok(());
         }
         let known = machine.receipts().filter(|own| own.standing == ReceiptStanding::Counts);
@@ -209,6 +208,13 @@ fn says(evidence: &Evidence, state: &SubmissionState) -> bool {
     }
 }
 
+/// Whether a row says what a submission is worth, and did not say so before. That nobody is
+/// believed is no claim; a row is also written when something else of it becomes known.
+fn is_new_claim(scene: &Scene<'_>, node: usize, row: &Submission) -> bool {
+    let is_claim = is_settled(&row.state) && row.state != SubmissionState::Disputed;
+    is_claim && scene.ledger.settled.get(&(node, row.id)) != Some(&row.state)
+}
+
 /// See the list. Who cannot evaluate, having no device or no permit, has to believe others, also
 /// where there is only one. With one replica nobody can tell a lie.
 pub(super) fn lies_are_not_scored(scene: &Scene<'_>, sight: &Sight<'_>) -> Result<(), Breach> {
@@ -228,8 +234,7 @@ pub(super) fn lies_are_not_scored(scene: &Scene<'_>, sight: &Sight<'_>) -> Resul
         let Write::Put(Row::Submission(row)) = write else { return Ok(()) };
         let Some(index) = scene.submissions.get(&row.id) else { return Ok(()) };
         let work = &scene.works[*index];
-        // That nobody is believed is no lie.
-        let is_claim = is_settled(&row.state) && row.state != SubmissionState::Disputed;
+        let is_claim = is_new_claim(scene, *node, row);
         ensure(!is_claim || is_true(work, &row.state), &[*node], || {
             format!("{} is {:?}, and {:?}", row.id, row.state, work.fate)
         })

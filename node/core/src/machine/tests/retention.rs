@@ -6,7 +6,7 @@ use super::world::{miner, validator, Fate, World, BLOCK_MS};
 use crate::id::{Attempt, Digest, Hotkey, SubmissionId};
 use crate::lease::{LeaseAnswer, LeaseRefusal};
 use crate::limits::{
-    ENDPOINT_LAG_BLOCKS_MAX, FROZEN_PER_BLOCK_MAX, FROZEN_ROWS_MAX, RETENTION_BLOCKS,
+    ENDPOINT_LAG_BLOCKS_MAX, FROZEN_PER_BLOCK_MAX, FROZEN_ROWS_MAX, GONE_AFTER_MS, RETENTION_BLOCKS,
 };
 use crate::machine::effect::{Note, Outcome};
 use crate::machine::event::Event;
@@ -186,6 +186,30 @@ fn a_node_that_lost_its_rows_knows_its_own_results_from_its_peers_and_runs_nothi
     assert_eq!(world.runs_started_at(0), runs, "from what its peer knows");
     assert_eq!(world.notes(1, |note| matches!(note, Note::Strike { .. })), 0);
     assert_eq!(world.state(1, id), score);
+}
+
+/// Who had read past them asks for no earlier numbers, and who lost its rows too knows nothing of
+/// them: they have to be in the sequence again, also while the question is open again.
+#[test]
+fn a_node_that_lost_its_rows_publishes_again_what_it_had_published() {
+    let mut world = World::with_replicas(5, 3, 1, 3);
+    world.kill(2);
+    let id = world.submit_to(0, miner(0), GOOD);
+    let known = |world: &World| world.is_settled(0, id) && world.is_settled(1, id);
+    world.run_until(GONE_AFTER_MS + 300_000, "settled by those who are there", known);
+    world.run_for(30_000);
+    world.lose_rows(0);
+    // Its result is waited for all the time.
+    world.run_ms = 900_000;
+    world.start(2);
+    world.start(0);
+    let is_over = |world: &World| !world.hosts[0].machine().is_catching_up();
+    world.run_until(600_000, "caught up", is_over);
+    let machine = world.hosts[0].machine();
+    let own = machine.receipts().filter(|row| row.receipt.evidence.coordinator == validator(0));
+    let numbers: Vec<Option<u64>> = own.map(|row| row.sequence).collect();
+    assert!(numbers.len() == 2 && numbers.iter().all(Option::is_some), "{numbers:?}");
+    assert!(machine.needs_results(&id), "one more is to say so");
 }
 
 #[test]
