@@ -23,6 +23,7 @@
 
 mod batch;
 mod compact;
+mod copied;
 mod copying;
 mod dump;
 mod envelope;

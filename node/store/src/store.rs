@@ -13,6 +13,7 @@ use node_core::rows::{JournalEntry, Row, Table, Write};
 
 use crate::batch::Batch;
 use crate::compact::{write_smaller, Compacted, Compaction, Fresh};
+use crate::copied::Copied;
 use crate::copying::Copying;
 use crate::error::{CommitError, CompactError, OpenError, StateFault};
 use crate::freezer::{self, Freezer, Key, Place, FREEZER_DIR};
@@ -504,26 +505,31 @@ enum LoadError {
 
 fn load(path: &Path) -> Result<Opened, LoadError> {
     let (state, _) = State::open(path).map_err(LoadError::State)?;
-    let mut rows = Vec::new();
-    let mut damaged = Vec::new();
+    let mut copied = Copied::default();
     for table in Table::ALL.iter().copied() {
         state.for_each(table, LoadError::State, |key, bytes| {
-            match record::decode(table, key, bytes) {
-                Ok(mut row) => {
-                    share_architecture(&mut row, rows.last());
-                    rows.push(row);
-                }
-                Err(record) if matches!(record.fault, RecordFault::NewerSchema { .. }) => {
-                    return Err(LoadError::NewerSchema(record));
-                }
-                Err(record) => damaged.push(record),
-            }
+            copied.push(table, key, bytes);
             Ok(())
         })?;
     }
     // sled keeps what it has read, whatever its cache may hold: all rows would be in memory twice.
     drop(state);
     let (state, tip) = State::open(path).map_err(LoadError::State)?;
+    let mut rows = Vec::with_capacity(copied.len());
+    let mut damaged = Vec::new();
+    copied.consume(|table, key, bytes| {
+        match record::decode(table, key, bytes) {
+            Ok(mut row) => {
+                share_architecture(&mut row, rows.last());
+                rows.push(row);
+            }
+            Err(record) if matches!(record.fault, RecordFault::NewerSchema { .. }) => {
+                return Err(LoadError::NewerSchema(record));
+            }
+            Err(record) => damaged.push(record),
+        }
+        Ok(())
+    })?;
     Ok(Opened { state, tip, rows, damaged })
 }
 

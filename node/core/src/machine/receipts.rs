@@ -16,7 +16,8 @@ const PER_WORKER_MAX: usize = 8;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Receipts {
-    by_trial: BTreeMap<Trial, BTreeMap<Digest, ReceiptRow>>,
+    /// Most trials have one or two, and a node of a map has room for eleven: hence the boxes.
+    by_trial: BTreeMap<Trial, BTreeMap<Digest, Box<ReceiptRow>>>,
     by_sequence: BTreeMap<(Hotkey, u64), (Trial, Digest)>,
 }
 
@@ -37,7 +38,7 @@ impl Receipts {
         if let Some(sequence) = row.sequence {
             self.by_sequence.insert((evidence.coordinator, sequence), place);
         }
-        self.by_trial.entry(place.0).or_default().insert(place.1, row);
+        self.by_trial.entry(place.0).or_default().insert(place.1, Box::new(row));
     }
 
     /// The architectures that containers traced in runs of a submission.
@@ -50,12 +51,12 @@ impl Receipts {
     }
 
     pub(super) fn all(&self) -> impl Iterator<Item = &ReceiptRow> {
-        self.by_trial.values().flat_map(BTreeMap::values)
+        self.by_trial.values().flat_map(BTreeMap::values).map(AsRef::as_ref)
     }
 
     /// Those of one trial, in the order of their digests.
     pub(super) fn of(&self, trial: &Trial) -> impl Iterator<Item = &ReceiptRow> {
-        self.by_trial.get(trial).into_iter().flat_map(BTreeMap::values)
+        self.by_trial.get(trial).into_iter().flat_map(BTreeMap::values).map(AsRef::as_ref)
     }
 
     /// Those of all trials of a submission.
@@ -64,7 +65,7 @@ impl Receipts {
         submission: SubmissionId,
     ) -> impl Iterator<Item = &ReceiptRow> {
         let trials = self.by_trial.range(Trial::all_of(submission));
-        trials.flat_map(|(_, rows)| rows.values())
+        trials.flat_map(|(_, rows)| rows.values()).map(AsRef::as_ref)
     }
 
     /// Those of one trial that count.
@@ -132,7 +133,8 @@ impl Receipts {
                 && row.standing == ReceiptStanding::Counts
                 && row.receipt.evidence.coordinator == *coordinator
         };
-        let rows = self.by_trial.get(trial).into_iter().flatten().filter(is_waiting);
+        let rows = self.by_trial.get(trial).into_iter().flatten();
+        let rows = rows.map(|(digest, row)| (digest, row.as_ref())).filter(is_waiting);
         rows.map(|(digest, row)| (*digest, row.clone())).collect()
     }
 
@@ -154,7 +156,8 @@ impl Receipts {
         let trials: Vec<Trial> =
             self.by_trial.range(Trial::all_of(submission)).map(|(trial, _)| *trial).collect();
         let removed = trials.iter().filter_map(|trial| self.by_trial.remove(trial));
-        let rows: Vec<ReceiptRow> = removed.flat_map(BTreeMap::into_values).collect();
+        let rows = removed.flat_map(BTreeMap::into_values);
+        let rows: Vec<ReceiptRow> = rows.map(|row| *row).collect();
         for row in &rows {
             if let Some(sequence) = row.sequence {
                 self.by_sequence.remove(&(row.receipt.evidence.coordinator, sequence));
