@@ -80,7 +80,7 @@ struct Node {
     address: std::net::SocketAddr,
     stop: CancellationToken,
     serving: tokio::task::JoinHandle<()>,
-    _reports: watch::Sender<StatusReport>,
+    _reports: watch::Sender<Arc<StatusReport>>,
 }
 
 impl Node {
@@ -92,7 +92,7 @@ impl Node {
             Some(store) => admin.keeping(store, data_dir.path().to_owned(), Policy::dev()),
             None => admin,
         };
-        let (reports, watched) = watch::channel(report());
+        let (reports, watched) = watch::channel(Arc::new(report()));
         let (operators, _) = mpsc::channel(1);
         let stop = CancellationToken::new();
         let address = admin.address();

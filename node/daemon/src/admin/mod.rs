@@ -86,7 +86,7 @@ pub enum AdminError {
 /// What the routes answer from.
 #[derive(Clone, Debug)]
 struct AdminState {
-    reports: watch::Receiver<StatusReport>,
+    reports: watch::Receiver<Arc<StatusReport>>,
     metrics: Arc<Metrics>,
     instance: Arc<str>,
     operator: mpsc::Sender<OperatorCall>,
@@ -145,7 +145,7 @@ impl Admin {
     /// [`AdminError::Serve`] if the listener breaks.
     pub async fn serve(
         self,
-        reports: watch::Receiver<StatusReport>,
+        reports: watch::Receiver<Arc<StatusReport>>,
         metrics: Arc<Metrics>,
         operator: mpsc::Sender<OperatorCall>,
         stop: CancellationToken,

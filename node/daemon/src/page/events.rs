@@ -44,7 +44,7 @@ pub(super) async fn events(State(state): State<PageState>) -> Response {
 
 /// One who listens.
 struct Listener {
-    reports: watch::Receiver<StatusReport>,
+    reports: watch::Receiver<Arc<StatusReport>>,
     told_at: Option<Instant>,
     /// Given back when the connection ends.
     _permit: OwnedSemaphorePermit,
@@ -64,7 +64,7 @@ impl Listener {
 }
 
 fn changes(
-    reports: watch::Receiver<StatusReport>,
+    reports: watch::Receiver<Arc<StatusReport>>,
     permit: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
     let listener = Listener { reports, told_at: None, _permit: permit };

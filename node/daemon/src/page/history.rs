@@ -5,6 +5,7 @@
 //! somebody wants to keep is read from `/metrics`.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use node_core::inventory::DeviceId;
 use node_core::unit::{EpochIndex, UnixMs};
@@ -164,7 +165,7 @@ fn moment(device: &DeviceStatus, at: UnixMs) -> DeviceMoment {
 
 /// Takes note of every report, until nobody writes any more.
 pub(super) async fn follow(
-    mut reports: watch::Receiver<StatusReport>,
+    mut reports: watch::Receiver<Arc<StatusReport>>,
     history: watch::Sender<History>,
 ) {
     reports.mark_changed();

@@ -59,7 +59,7 @@ pub(crate) use routes::{guarded, routes};
 /// What the pages are made of.
 #[derive(Clone, Debug)]
 pub(crate) struct PageState {
-    reports: watch::Receiver<StatusReport>,
+    reports: watch::Receiver<Arc<StatusReport>>,
     history: watch::Receiver<History>,
     /// To the loop; `None` where there is none to ask.
     calls: Option<mpsc::Sender<api::Call>>,
@@ -77,7 +77,7 @@ impl PageState {
     /// - `freezer`: for what the loop has put away.
     /// - `address`: of the listener.
     pub(crate) fn follow(
-        reports: watch::Receiver<StatusReport>,
+        reports: watch::Receiver<Arc<StatusReport>>,
         calls: Option<mpsc::Sender<api::Call>>,
         freezer: Option<FreezerDoor>,
         address: IpAddr,

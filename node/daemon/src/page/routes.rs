@@ -1,6 +1,8 @@
 //! Which page answers where, and how a page becomes an answer.
 
 use askama::Template;
+use std::sync::Arc;
+
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -47,7 +49,7 @@ pub(crate) fn guarded(routes: Router, state: PageState) -> Router {
 
 impl PageState {
     /// The latest report, and the time.
-    fn now(&self) -> (StatusReport, UnixMs) {
+    fn now(&self) -> (Arc<StatusReport>, UnixMs) {
         (self.reports.borrow().clone(), unix_now())
     }
 }

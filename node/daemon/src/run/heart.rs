@@ -123,7 +123,7 @@ impl Heart {
             }
             if is_tick {
                 self.desk.update(super::clock::unix_now(), self.durable.machine());
-                self.reporter.publish(self.durable.machine(), &self.performer);
+                self.reporter.publish_if_due(self.durable.machine(), &self.performer);
                 if let Some(event) = stopping.on_tick() {
                     self.handle(event).await?;
                 }
@@ -150,6 +150,7 @@ impl Heart {
             self.traces.saw(event);
         }
         let Outcome { writes, effects, notes } = self.durable.decide(events);
+        self.reporter.has_news |= !(writes.is_empty() && effects.is_empty() && notes.is_empty());
         for note in &notes {
             crate::notes::log(note);
             self.metrics.count(note);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use node_core::id::{Hotkey, Netuid};
 use node_core::machine::effect::Note;
@@ -29,6 +30,11 @@ use crate::status::{
 /// Age of the latest block at which the node does not count as following the chain.
 const BLOCK_AGE_MS_MAX: u64 = 60_000;
 
+/// Age of a report at which the next one is due though nothing was decided. Lower: an idle node
+/// describes again and again what it described before. Higher: progress of runs and ages of devices
+/// are older.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
+
 /// Refusals that are remembered. Lower: what was refused is forgotten before anybody asks. Higher:
 /// every report carries them.
 const REFUSALS_KEPT: usize = 32;
@@ -40,7 +46,7 @@ const EVENTS_KEPT: usize = 64;
 /// Publishes reports.
 #[derive(Debug)]
 pub(crate) struct Reporter {
-    pub(crate) reports: watch::Sender<StatusReport>,
+    pub(crate) reports: watch::Sender<Arc<StatusReport>>,
     pub(crate) chain: watch::Receiver<ChainFacts>,
     /// How many there are.
     pub(crate) endpoints: usize,
@@ -63,6 +69,10 @@ pub(crate) struct Reporter {
     pub(crate) publishes: bool,
     /// What the gates found in what ships with the node, found at start.
     pub(crate) gate_faults: Vec<String>,
+    /// Whether something was decided since the last report.
+    pub(crate) has_news: bool,
+    /// When the last report was published.
+    pub(crate) published_at: Option<Instant>,
 }
 
 impl Reporter {
@@ -81,7 +91,17 @@ impl Reporter {
         self.refusals.push_back(RefusalStatus { at: unix_now(), peer, call, submission, reason });
     }
 
-    pub(crate) fn publish(&self, machine: &Machine, performer: &Performer) {
+    /// Publishes a report if something was decided since the last one, or it is a second old.
+    pub(crate) fn publish_if_due(&mut self, machine: &Machine, performer: &Performer) {
+        let is_fresh = self.published_at.is_some_and(|at| at.elapsed() < REPORT_EVERY);
+        if self.has_news || !is_fresh {
+            self.publish(machine, performer);
+        }
+    }
+
+    pub(crate) fn publish(&mut self, machine: &Machine, performer: &Performer) {
+        self.has_news = false;
+        self.published_at = Some(Instant::now());
         let chain = self.chain.borrow().clone();
         let endpoint = chain.endpoint.clone().unwrap_or_default();
         let index = chain.endpoint_index.map_or(0, |at| at.saturating_add(1));
@@ -109,7 +129,7 @@ impl Reporter {
         for device in &mut report.devices {
             device.idle_gap = gaps.remove(&device.id).map(Into::into);
         }
-        self.reports.send_replace(report);
+        self.reports.send_replace(Arc::new(report));
     }
 
     /// How the keys of validators' connections stand to what they published, this node's with them.

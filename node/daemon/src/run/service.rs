@@ -6,6 +6,7 @@
 //! have short limits for one that hangs. It has started once its loop lives and knows a block: what
 //! else keeps it from its work is in the line, and no reason for a start to be waited for.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use node_core::unit::UnixMs;
@@ -52,7 +53,7 @@ struct News {
 }
 
 /// Tells the service manager until the reports end, if this process was started by one.
-pub(super) async fn tell_manager(mut reports: watch::Receiver<StatusReport>) {
+pub(super) async fn tell_manager(mut reports: watch::Receiver<Arc<StatusReport>>) {
     if std::env::var_os("NOTIFY_SOCKET").is_none() {
         return;
     }

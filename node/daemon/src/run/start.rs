@@ -125,7 +125,7 @@ pub(crate) async fn live(config: Config, keypair: Keypair) -> Result<ExitReason,
 
 /// What tells others about the node: there from the first moment to the last.
 struct Faces {
-    reports: watch::Sender<StatusReport>,
+    reports: watch::Sender<Arc<StatusReport>>,
     metrics: Arc<Metrics>,
     /// To the loop, from whoever only reads.
     calls: mpsc::Sender<api::Call>,
@@ -145,8 +145,11 @@ impl Faces {
         let stop = CancellationToken::new();
         let metrics = Arc::new(Metrics::new());
         let policy = config.challenge.nas.rules()?;
-        let (reports, watched) =
-            watch::channel(starting(keypair.public(), config.chain.netuid, &config.weights.mode));
+        let (reports, watched) = watch::channel(Arc::new(starting(
+            keypair.public(),
+            config.chain.netuid,
+            &config.weights.mode,
+        )));
         let admin = Admin::bind(config.admin.listen, config.data_dir.admin_address_file())
             .await
             .map_err(refused::admin)?
@@ -401,7 +404,7 @@ struct Shown {
 }
 
 /// Whether the node is ready, from its reports.
-fn readiness(mut reports: watch::Receiver<StatusReport>) -> watch::Receiver<bool> {
+fn readiness(mut reports: watch::Receiver<Arc<StatusReport>>) -> watch::Receiver<bool> {
     let (ready, watched) = watch::channel(false);
     tokio::spawn(async move {
         while reports.changed().await.is_ok() {
@@ -492,6 +495,8 @@ impl Parts<'_> {
             directory: shown.directory,
             publishes: publisher.is_some(),
             gate_faults: self.prepared.gates.faults().iter().map(ToString::to_string).collect(),
+            has_news: false,
+            published_at: None,
         };
         let follower = tokio::spawn(follow(self.prepared.client.clone(), events, facts));
         let heart = Heart {

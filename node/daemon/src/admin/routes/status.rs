@@ -1,11 +1,12 @@
 //! `/status`: the latest report.
 
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use axum::Json;
 
 use crate::admin::AdminState;
-use crate::status::StatusReport;
 
-pub(super) async fn status(State(state): State<AdminState>) -> Json<StatusReport> {
-    Json(state.reports.borrow().clone())
+pub(super) async fn status(State(state): State<AdminState>) -> Response {
+    let report = state.reports.borrow().clone();
+    Json(report.as_ref()).into_response()
 }

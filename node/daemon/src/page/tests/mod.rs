@@ -6,6 +6,7 @@ mod markup;
 mod past;
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 use axum::body::{to_bytes, Body};
 use axum::http::{header, HeaderMap, Request, StatusCode};
@@ -25,7 +26,7 @@ const PAGES: [&str; 6] = ["/", "/submissions", "/leaderboard", "/devices", "/epo
 
 /// A node's pages.
 struct Node {
-    reports: watch::Sender<StatusReport>,
+    reports: watch::Sender<Arc<StatusReport>>,
     routes: Router,
 }
 
@@ -52,7 +53,7 @@ impl Node {
         calls: Option<mpsc::Sender<Call>>,
         freezer: Option<FreezerDoor>,
     ) -> Self {
-        let (reports, watched) = watch::channel(report);
+        let (reports, watched) = watch::channel(Arc::new(report));
         let routes = routes(PageState::follow(watched, calls, freezer, address));
         Self { reports, routes }
     }
