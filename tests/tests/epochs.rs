@@ -205,6 +205,9 @@ async fn timelocked_commits_are_opened_by_the_chain_over_a_kill_9_and_an_upgrade
     let uid = report.node.uid.unwrap().0;
     node.kill().await.unwrap();
     node.start(None).unwrap();
+    let is_back = |report: &StatusReport| report.ready.ready && report.weights.epoch.is_some();
+    let report = node.wait_for("the node again", SCORE_MAX, is_back).await.unwrap();
+    let back = report.weights.epoch.unwrap().0;
     let revealed = |least: u64| {
         move |report: &StatusReport| {
             report.counters.get("weights_revealed").is_some_and(|count| *count >= least)
@@ -219,12 +222,15 @@ async fn timelocked_commits_are_opened_by_the_chain_over_a_kill_9_and_an_upgrade
     assert!(vectors.values().any(|vector| *vector == stored), "{stored:?}");
     let lost = journal(&node).iter().filter(|line| line["step"]["step"] == "lost").count();
     assert_eq!(lost, 0, "the chain kept a commit closed");
-    // Each epoch from the first commit on has one update of the hotkey, and only one.
+    // Each epoch from the first commit on has one update of the hotkey, and only one; but those
+    // that went by while the node was away, which on a busy machine is longer than one of them.
     let (updates, last) = lab.chain.updates(uid, 1).await.unwrap();
     let first = updates.first().unwrap().epoch;
+    assert!(first <= back && back < last, "first {first}, back in {back}, last {last}");
     for epoch in first..last {
         let count = updates.iter().filter(|update| update.epoch == epoch).count();
-        assert_eq!(count, 1, "epoch {epoch}: {updates:?}");
+        let was_there = epoch == first || epoch > back;
+        assert!(count == 1 || (count == 0 && !was_there), "epoch {epoch}: {updates:?}");
     }
     node.end().await;
 }
