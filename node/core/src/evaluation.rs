@@ -102,13 +102,7 @@ impl Evaluation {
     /// Whether evidence with this digest was accepted under a lease of it.
     #[must_use]
     pub fn has_accepted(&self, digest: &Digest) -> bool {
-        let is_that = |record: &LeaseRecord| match &record.row().state {
-            LeaseState::Complete { evidence, .. } => evidence == digest,
-            LeaseState::Open
-            | LeaseState::Granted { .. }
-            | LeaseState::Sealed { .. }
-            | LeaseState::Exhausted { .. } => false,
-        };
+        let is_that = |record: &LeaseRecord| matches!(&record.row().state, LeaseState::Complete { evidence, .. } if evidence == digest);
         self.replicas.values().any(is_that)
     }
 
