@@ -102,8 +102,10 @@ impl Evaluation {
     /// Whether evidence with this digest was accepted under a lease of it.
     #[must_use]
     pub fn has_accepted(&self, digest: &Digest) -> bool {
-        let is_that = |record: &LeaseRecord| matches!(&record.row().state, LeaseState::Complete { evidence, .. } if evidence == digest);
-        self.replicas.values().any(is_that)
+        self.replicas.values().any(|record| {
+            let state = &record.row().state;
+            matches!(state, LeaseState::Complete { evidence, .. } if evidence == digest)
+        })
     }
 
     /// Removes the replicas that were never given to anybody, and returns them. Those that were
