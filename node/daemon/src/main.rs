@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use node_daemon::allocator;
 use node_daemon::cli::{self, Command};
 use node_daemon::output;
 
@@ -12,6 +13,7 @@ use node_daemon::output;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    allocator::give_back_what_is_free();
     let command = match cli::parse(std::env::args_os()) {
         Ok(command) => command,
         Err(exit) => return exit.into(),

@@ -51,6 +51,8 @@ impl Options {
 }
 
 fn main() -> Result<(), Failed> {
+    // As the daemon does.
+    node_daemon::allocator::give_back_what_is_free();
     let mut arguments = std::env::args().skip(1);
     let what = arguments.next().unwrap_or_default();
     let options = Options::read(arguments)?;
