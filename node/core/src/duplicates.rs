@@ -18,6 +18,7 @@
 //! (`machine`).
 
 mod index;
+mod known;
 #[cfg(test)]
 mod tests;
 
@@ -35,6 +36,7 @@ use crate::similarity::similarity_ppm;
 use crate::unit::BlockNumber;
 
 pub use index::{SketchIndex, Work};
+pub use known::{similar_ones, KnownSketch, SHARERS_MAX};
 
 /// Shingles of a sample. Lower: estimates are worse, by the square root. Higher: a sketch takes
 /// four more bytes for each.
@@ -77,25 +79,24 @@ impl Sketch {
         self.shingles
     }
 
+    /// By what the search finds it.
+    #[must_use]
+    pub fn keys(&self) -> BTreeSet<u32> {
+        self.bands.into_iter().collect()
+    }
+
     /// The share of the shingles of both that both have, in millionths: exact where the samples
     /// hold all of them, else estimated. Two empty sketches are not similar.
     #[must_use]
     pub fn similarity_ppm(&self, other: &Self) -> u32 {
         similarity_ppm(&self.sample, &other.sample, SAMPLE_MAX)
     }
+}
 
-    /// The largest similarity that two sets of these sizes can have, in millionths.
-    fn similarity_max_ppm(&self, other: &Self) -> u64 {
-        let (small, large) = (self.shingles.min(other.shingles), self.shingles.max(other.shingles));
-        let part = u64::from(small).saturating_mul(WHOLE_PPM);
-        part.checked_div(u64::from(large)).unwrap_or_default()
-    }
-
-    /// Bytes that it takes in memory.
-    #[must_use]
-    pub fn memory_bytes(&self) -> usize {
-        size_of::<Self>().saturating_add(size_of_val(&*self.sample))
-    }
+/// The largest similarity that two sets of these sizes can have, in millionths.
+fn similarity_max_ppm(one: u32, other: u32) -> u64 {
+    let part = u64::from(one.min(other)).saturating_mul(WHOLE_PPM);
+    part.checked_div(u64::from(one.max(other))).unwrap_or_default()
 }
 
 impl fmt::Debug for Sketch {
@@ -253,12 +254,13 @@ impl fmt::Display for Likeness {
 /// - `index`: the works that were accepted.
 /// - `sketch`, `priority`: of the submission to judge; whether it is in the index too
 ///   makes no difference.
-/// - Result: the most similar earlier work decides; of equals the earliest.
+/// - Result: the most similar earlier work decides; of equals the earliest. Works whose samples are
+///   away are passed over: who drops samples keeps those that could decide.
 #[must_use]
 pub fn judge(
     index: &SketchIndex,
     rules: &DuplicateRules,
-    sketch: &Sketch,
+    sketch: &KnownSketch,
     priority: Priority,
 ) -> Judgement {
     judge_beside(index, rules, sketch, priority, |_, _| true)
@@ -269,11 +271,11 @@ pub fn judge(
 pub fn judge_beside(
     index: &SketchIndex,
     rules: &DuplicateRules,
-    sketch: &Sketch,
+    sketch: &KnownSketch,
     priority: Priority,
     counts: impl Fn(&SubmissionId, &Work) -> bool,
 ) -> Judgement {
-    let is_enough = |sketch: &Sketch| sketch.shingles >= rules.shingles_min;
+    let is_enough = |sketch: &KnownSketch| sketch.shingles() >= rules.shingles_min;
     if !is_enough(sketch) {
         return Judgement::Unique;
     }
@@ -286,7 +288,7 @@ pub fn judge_beside(
         .candidates(sketch)
         .filter(|(_, work)| is_earlier(work))
         .filter(|(_, work)| sketch.similarity_max_ppm(&work.sketch) >= u64::from(rules.held_ppm))
-        .map(|(id, work)| (sketch.similarity_ppm(&work.sketch), id, work))
+        .filter_map(|(id, work)| Some((sketch.similarity_ppm(&work.sketch)?, id, work)))
         .filter(|(ppm, id, work)| *ppm >= rules.held_ppm && counts(id, work))
         .max_by(|(ppm, _, work), (other_ppm, _, other)| {
             ppm.cmp(other_ppm).then(other.priority.cmp(&work.priority))

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use node_core::duplicates::{judge, Judgement, Sketch, SketchIndex, Work};
+use node_core::duplicates::{judge, Judgement, KnownSketch, Sketch, SketchIndex, Work};
 use node_core::id::{ContentDigest, Hotkey, SubmissionId};
 use node_core::policy::DuplicateRules;
 use node_core::priority::Priority;
@@ -109,7 +109,7 @@ fn main() {
         let mut micros = Vec::new();
         for number in 0..SEARCHES {
             let asked = if is_copy { number * 47 % WORKS } else { WORKS + number };
-            let sketch = Sketch::of(&work_of(asked));
+            let sketch: KnownSketch = Sketch::of(&work_of(asked)).into();
             let start = Instant::now();
             let judged = judge(&index, &rules, &sketch, priority(2, asker));
             micros.push(start.elapsed().as_secs_f64() * 1e6);
@@ -124,15 +124,15 @@ fn main() {
 
 /// What there would be without keys.
 fn one_by_one(index: &SketchIndex) {
-    let all: Vec<Arc<Sketch>> = (0..WORKS)
+    let all: Vec<Arc<KnownSketch>> = (0..WORKS)
         .filter_map(|number| {
-            let own = Sketch::of(&work_of(number));
+            let own = Sketch::of(&work_of(number)).into();
             let mut found = index.candidates(&own).filter(|(found, _)| found.0 == id(number));
             found.next().map(|(_, work)| work.sketch.clone())
         })
         .take(10_000)
         .collect();
-    let sketch = Sketch::of(&work_of(WORKS));
+    let sketch: KnownSketch = Sketch::of(&work_of(WORKS)).into();
     let start = Instant::now();
     let most = all.iter().map(|other| sketch.similarity_ppm(other)).max();
     let micros = start.elapsed().as_secs_f64() * 1e6;

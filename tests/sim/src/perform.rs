@@ -71,6 +71,11 @@ impl World {
                 let ending = Some(ending);
                 self.after(STOP_MS, Happening::ContainerExited { node, run, ending });
             }
+            // Nothing is like anything here.
+            Effect::RecallSketches { content, .. } => {
+                let recalled = Event::SketchesRecalled { content, found: Vec::new() };
+                self.report_back(node, ADMIT_MS, recalled);
+            }
             // Miners offer theirs for ever here.
             Effect::DropContent { .. } => {}
             Effect::RemoveLeftover { run } => {

@@ -3,17 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::Sketch;
+use super::KnownSketch;
 use crate::id::SubmissionId;
 use crate::priority::Priority;
 
 /// An accepted work.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Work {
     /// Since when it counts, and whose it is.
     pub priority: Priority,
     /// Its structure.
-    pub sketch: Arc<Sketch>,
+    pub sketch: Arc<KnownSketch>,
 }
 
 /// Accepted works by the keys of their sketches (locality-sensitive hashing).
@@ -57,7 +57,7 @@ impl SketchIndex {
     }
 
     /// Works that have a key in common with `sketch`, each once.
-    pub fn candidates(&self, sketch: &Sketch) -> impl Iterator<Item = (SubmissionId, &Work)> {
+    pub fn candidates(&self, sketch: &KnownSketch) -> impl Iterator<Item = (SubmissionId, &Work)> {
         let sharing = |band: &u32| self.keys.range(entry(*band, 0)..=entry(*band, u32::MAX));
         let slots: BTreeSet<u32> = sketch.bands.iter().flat_map(sharing).map(slot).collect();
         slots.into_iter().filter_map(|slot| {

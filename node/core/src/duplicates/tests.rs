@@ -1,5 +1,7 @@
 //! What sketches, the search and the judgement promise.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::id::ContentDigest;
 
@@ -105,11 +107,11 @@ fn the_search_finds_what_must_be_held_and_little_of_what_is_far() {
         let (a, b) = pair(&mut numbers, 300, 276);
         assert!(exact_ppm(&a, &b) >= 850_000);
         index.insert(id(1), work(&a, 1, 1));
-        found += index.candidates(&Sketch::of(&b)).count();
+        found += index.candidates(&Sketch::of(&b).into()).count();
         let (a, b) = pair(&mut numbers, 300, 138);
         assert!(exact_ppm(&a, &b) < 300_000);
         index.insert(id(1), work(&a, 1, 1));
-        far += index.candidates(&Sketch::of(&b)).count();
+        far += index.candidates(&Sketch::of(&b).into()).count();
     }
     assert_eq!(found, pairs, "one in 26,000 may be missed");
     assert!(far < pairs / 100, "{far} of {pairs} were compared for nothing");
@@ -127,7 +129,7 @@ fn the_most_similar_earlier_work_of_another_hotkey_decides() {
     index.insert(id(1), work(&original, 1, 10));
     index.insert(id(2), work(&with(380, &mut numbers), 2, 11));
     let judged = |set: &BTreeSet<u64>, owner: u8, block: u64| {
-        judge(&index, &rules, &Sketch::of(set), at(block, owner))
+        judge(&index, &rules, &Sketch::of(set).into(), at(block, owner))
     };
     let likeness = |similarity_ppm| Likeness {
         similar_to: id(1),
@@ -158,7 +160,7 @@ fn of_equally_similar_works_the_earliest_is_named() {
         index.insert(id(number), work(&set, 1, block));
     }
     let rules = DuplicateRules::default();
-    let judged = judge(&index, &rules, &Sketch::of(&set), at(20, 9));
+    let judged = judge(&index, &rules, &Sketch::of(&set).into(), at(20, 9));
     let Judgement::Rejected { likeness } = judged else { panic!("{judged:?}") };
     assert_eq!(likeness.similar_to, id(2));
 }
@@ -171,7 +173,7 @@ fn within_a_block_the_content_digest_decides_who_was_first() {
     let rules = DuplicateRules::default();
     let mut priority = at(10, 2);
     priority.content = ContentDigest([6; 32]);
-    let sketch = Sketch::of(&set);
+    let sketch = Sketch::of(&set).into();
     assert_eq!(judge(&index, &rules, &sketch, priority), Judgement::Unique);
     priority.content = ContentDigest([8; 32]);
     assert_ne!(judge(&index, &rules, &sketch, priority), Judgement::Unique);
@@ -184,7 +186,7 @@ fn of_the_same_content_in_the_same_block_one_is_a_copy() {
     index.insert(id(1), work(&set, 1, 10));
     index.insert(id(2), work(&set, 2, 10));
     let judged =
-        |owner| judge(&index, &DuplicateRules::default(), &Sketch::of(&set), at(10, owner));
+        |owner| judge(&index, &DuplicateRules::default(), &Sketch::of(&set).into(), at(10, owner));
     assert_eq!(judged(1), Judgement::Unique);
     assert!(matches!(judged(2), Judgement::Rejected { .. }));
 }
@@ -195,7 +197,7 @@ fn too_few_shingles_say_nothing() {
     let few = Numbers(7).set(rules.shingles_min as usize - 1);
     let mut index = SketchIndex::default();
     index.insert(id(1), work(&few, 1, 1));
-    let judged = judge(&index, &rules, &Sketch::of(&few), at(2, 2));
+    let judged = judge(&index, &rules, &Sketch::of(&few).into(), at(2, 2));
     assert_eq!(judged, Judgement::Unique);
 }
 
@@ -208,13 +210,13 @@ fn a_removed_work_is_found_no_more_and_its_place_is_used_again() {
         index.insert(id(number), work(set, 1, number));
     }
     assert!(index.remove(&id(7)) && !index.remove(&id(7)));
-    assert_eq!(index.candidates(&Sketch::of(&sets[7])).count(), 0);
+    assert_eq!(index.candidates(&Sketch::of(&sets[7]).into()).count(), 0);
     index.insert(id(70), work(&sets[7], 1, 7));
     index.insert(id(3), work(&sets[7], 1, 7));
     assert_eq!((index.len(), index.slots.len()), (20, 20));
     assert_eq!(index.keys.len(), 20 * BANDS);
-    assert_eq!(index.candidates(&Sketch::of(&sets[7])).count(), 2);
-    assert_eq!(index.candidates(&Sketch::of(&sets[3])).count(), 0, "it was replaced");
+    assert_eq!(index.candidates(&Sketch::of(&sets[7]).into()).count(), 2);
+    assert_eq!(index.candidates(&Sketch::of(&sets[3]).into()).count(), 0, "it was replaced");
 }
 
 #[test]
@@ -232,4 +234,57 @@ fn a_stored_sketch_is_read_as_it_was_and_a_false_one_refused() {
     assert!(refused(&|parts| parts.sample.push(u32::MAX)).contains("1025 entries"));
     assert!(refused(&|parts| parts.sample.swap(3, 4)).contains("ascend"));
     assert!(refused(&|parts| parts.shingles = 1_000).contains("1000 shingles"));
+}
+
+#[test]
+fn what_is_without_its_sample_is_found_and_compared_only_once_it_is_back() {
+    let set = Numbers(8).set(2_000);
+    let (sketch, other) = (Sketch::of(&set), Sketch::of(&Numbers(1 << 40).set(2_000)));
+    let outline = Arc::new(KnownSketch::outline(&sketch));
+    assert!(!outline.has_sample() && outline.is_of(&sketch) && !outline.is_of(&other));
+    assert!(outline.has_one_of(&sketch.keys()) && !outline.has_one_of(&other.keys()));
+    assert!(outline.memory_bytes() < 200, "{}", outline.memory_bytes());
+    let mut index = SketchIndex::default();
+    index.insert(id(1), Work { priority: at(1, 1), sketch: Arc::clone(&outline) });
+    let whole: KnownSketch = sketch.clone().into();
+    assert_eq!(index.candidates(&whole).count(), 1);
+    assert_eq!(outline.similarity_ppm(&whole), None);
+    let rules = DuplicateRules::default();
+    assert_eq!(judge(&index, &rules, &whole, at(2, 2)), Judgement::Unique);
+    outline.recall(sketch);
+    assert!(outline.memory_bytes() > 4 * SAMPLE_MAX, "{}", outline.memory_bytes());
+    assert_eq!(outline.similarity_ppm(&whole), Some(1_000_000));
+    assert_ne!(judge(&index, &rules, &whole, at(2, 2)), Judgement::Unique);
+}
+
+#[test]
+fn the_similar_ones_are_those_that_the_search_finds_and_that_are_similar_enough() {
+    let mut numbers = Numbers(1 << 30);
+    let mut known: Vec<KnownSketch> =
+        (0..50).map(|_| Sketch::of(&numbers.set(300)).into()).collect();
+    for common in [276, 240, 200] {
+        let (a, b) = pair(&mut numbers, 300, common);
+        known.extend([a, b].map(|set| KnownSketch::from(Sketch::of(&set))));
+    }
+    let all: Vec<&KnownSketch> = known.iter().collect();
+    let expected = |least_ppm: u32| -> BTreeSet<usize> {
+        let is_similar = |one: &usize| {
+            (0..all.len()).filter(|other| other != one).any(|other| {
+                let keys: BTreeSet<u32> = all[other].bands.into_iter().collect();
+                let ppm = all[*one].similarity_ppm(all[other]).unwrap();
+                all[*one].has_one_of(&keys) && ppm >= least_ppm
+            })
+        };
+        (0..all.len()).filter(is_similar).collect()
+    };
+    assert_eq!(similar_ones(&all, 850_000), BTreeSet::from([50, 51]));
+    for least_ppm in [850_000, 600_000, 100_000] {
+        assert_eq!(similar_ones(&all, least_ppm), expected(least_ppm), "{least_ppm}");
+    }
+    // Of a key that too many have, nobody looks at the samples.
+    let many: Vec<KnownSketch> =
+        (0..=SHARERS_MAX).map(|_| KnownSketch::outline(&Sketch::of(&(0..9).collect()))).collect();
+    let many: Vec<&KnownSketch> = many.iter().collect();
+    assert_eq!(similar_ones(&many, 850_000).len(), many.len());
+    assert_eq!(similar_ones(&many[1..], 850_000).len(), 0, "without samples");
 }

@@ -68,6 +68,16 @@ pub enum Effect {
         /// Its bytes.
         content: ContentDigest,
     },
+    /// Read sketches that were stored with verdicts, whose samples are not remembered. What cannot
+    /// be read fails the admission.
+    RecallSketches {
+        /// Whose admission waits for it.
+        submission: SubmissionId,
+        /// Its content.
+        content: ContentDigest,
+        /// Of which contents.
+        of: Vec<ContentDigest>,
+    },
     /// Ask the language model for its opinion of a content whose bytes are here.
     Review {
         /// The content.

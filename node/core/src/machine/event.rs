@@ -64,6 +64,15 @@ pub enum Event {
         /// By what its code is compared with others', if it was admitted.
         sketch: Option<Box<Sketch>>,
     },
+    /// Stored sketches were read, as [`Effect::RecallSketches`] asked.
+    ///
+    /// [`Effect::RecallSketches`]: crate::machine::effect::Effect::RecallSketches
+    SketchesRecalled {
+        /// For the judgement of which content.
+        content: ContentDigest,
+        /// Those that are there.
+        found: Vec<(ContentDigest, Sketch)>,
+    },
     /// A language model was asked for its opinion.
     Reviewed {
         /// About what.

@@ -1,7 +1,7 @@
 //! From a commitment on chain to a verdict: seen, fetched, admitted or rejected.
 
+use std::collections::btree_map::Entry;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use crate::admission::{Rejection, Rule, Verdict};
 use crate::commitment::Commitment;
@@ -212,7 +212,7 @@ impl Machine {
             return;
         }
         let content = submission.content;
-        self.judging.remove(&content);
+        self.stop_judging(&content);
         for id in self.fetched(content) {
             let Some(submission) = self.submissions.get_mut(&id) else { continue };
             submission.state = SubmissionState::Committed { fetch_failure: None };
@@ -230,7 +230,7 @@ impl Machine {
     ) {
         let Some(submission) = self.submissions.get(&id) else { return };
         let content = submission.content;
-        if !self.judging.remove(&content) {
+        if !self.stop_judging(&content) {
             return;
         }
         let reason = clip_detail(reason);
@@ -260,31 +260,31 @@ impl Machine {
         match self.verdicts.get(&(content, self.policy_digest)).cloned() {
             Some(verdict) => self.apply_verdict(now, id, verdict, out),
             // Another submission of the same content may have asked already: one verdict for all.
-            None if self.judging.insert(content) => {
+            None => {
+                let Entry::Vacant(place) = self.judging.entry(content) else { return };
+                place.insert(None);
                 out.perform(Effect::Admit { submission: id, content });
             }
-            None => {}
         }
     }
 
-    pub(super) fn on_admission_ended(
+    /// Stores a verdict with what the content is compared by, and applies it.
+    pub(super) fn end_judging(
         &mut self,
         now: Now,
-        id: SubmissionId,
+        content: ContentDigest,
         verdict: Verdict,
         sketch: Option<Box<Sketch>>,
         out: &mut Outcome,
     ) {
-        let Some(submission) = self.submissions.get(&id) else { return };
-        let (content, policy) = (submission.content, self.policy_digest);
-        if !self.judging.remove(&content) {
+        if !self.stop_judging(&content) {
             return;
         }
-        let sketch = sketch.map(|sketch| *sketch);
+        let (policy, sketch) = (self.policy_digest, sketch.map(|sketch| *sketch));
         let row = VerdictRow { content, policy, verdict: verdict.clone(), sketch: sketch.clone() };
         out.put(Row::Verdict(row));
         if let Some(sketch) = sketch {
-            self.sketches.insert(content, Arc::new(sketch));
+            self.remember_sketch(content, sketch);
         }
         self.verdicts.insert((content, policy), verdict.clone());
         for id in self.fetched(content) {

@@ -33,6 +33,7 @@ mod restart;
 mod review;
 mod rewards;
 mod settle;
+mod sketches;
 #[cfg(test)]
 mod tests;
 mod trained;
@@ -46,7 +47,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::admission::Verdict;
-use crate::duplicates::{Sketch, SketchIndex};
+use crate::duplicates::{KnownSketch, SketchIndex};
 use crate::evaluation::Evaluation;
 use crate::evidence::Receipt;
 use crate::health::{DeviceHealth, DeviceRow};
@@ -64,6 +65,7 @@ use crate::machine::horizon::Horizon;
 use crate::machine::lease_queue::{LeaseQueue, ReplicaKey};
 use crate::machine::receipts::Receipts;
 use crate::machine::settle::Pending;
+use crate::machine::sketches::Judged;
 use crate::placement::HostPlacement;
 use crate::policy::{Policy, RewardBasis};
 use crate::preflight::{self, Preflight, Stage};
@@ -146,11 +148,12 @@ pub struct Machine {
     submissions: BTreeMap<SubmissionId, Submission>,
     verdicts: BTreeMap<(ContentDigest, Digest), Verdict>,
     /// By what admitted contents are compared.
-    sketches: BTreeMap<ContentDigest, Arc<Sketch>>,
+    sketches: BTreeMap<ContentDigest, Arc<KnownSketch>>,
     /// The submissions that were accepted, to compare others with.
     works: SketchIndex,
     /// Contents whose verdict was asked for in this life.
-    judging: BTreeSet<ContentDigest>,
+    /// What was found of one waits here for the samples of sketches that may be like its own.
+    judging: BTreeMap<ContentDigest, Option<Judged>>,
     /// What language models said.
     reviews: BTreeMap<ReviewKey, ReviewRow>,
     /// Contents of which one was asked for its opinion in this life and has not given it.
@@ -301,7 +304,7 @@ impl Machine {
             verdicts: BTreeMap::new(),
             sketches: BTreeMap::new(),
             works: SketchIndex::default(),
-            judging: BTreeSet::new(),
+            judging: BTreeMap::new(),
             reviews: BTreeMap::new(),
             reviewing: BTreeMap::new(),
             fetching: BTreeMap::new(),
@@ -363,74 +366,81 @@ impl Machine {
 
     fn apply_event(&mut self, now: Now, event: Event) -> Outcome {
         let mut out = Outcome::default();
+        self.on_event(now, event, &mut out);
+        self.said.keep_new(&mut out.notes);
+        out
+    }
+
+    fn on_event(&mut self, now: Now, event: Event, out: &mut Outcome) {
         match event {
-            Event::Restarted(found) => self.on_restarted(now, *found, &mut out),
-            Event::BlockFinalized(view) => self.on_block(now, *view, &mut out),
+            Event::Restarted(found) => self.on_restarted(now, *found, out),
+            Event::BlockFinalized(view) => self.on_block(now, *view, out),
             Event::BestBlock(view) => {
                 self.head = Some(*view);
-                self.on_best_weights(&mut out);
+                self.on_best_weights(out);
             }
             Event::ContentFetched { submission, result } => {
-                self.on_fetched(now, submission, result, &mut out);
+                self.on_fetched(now, submission, result, out);
             }
             Event::ContentUnreadable { submission, rejection } => {
-                self.on_content_unreadable(submission, rejection, &mut out);
+                self.on_content_unreadable(submission, rejection, out);
             }
             Event::ContentMissing { submission } => {
-                self.on_content_missing(now, submission, &mut out);
+                self.on_content_missing(now, submission, out);
             }
             Event::AdmissionFailed { submission, reason } => {
-                self.on_admission_failed(now, submission, &reason, &mut out);
+                self.on_admission_failed(now, submission, &reason, out);
             }
             Event::Reviewed { content, result } => {
-                self.on_reviewed(now, content, result, &mut out);
+                self.on_reviewed(now, content, result, out);
             }
             Event::AdmissionEnded { submission, verdict, sketch } => {
-                self.on_admission_ended(now, submission, verdict, sketch, &mut out);
+                self.on_admission_ended(now, submission, verdict, sketch, out);
+            }
+            Event::SketchesRecalled { content, found } => {
+                self.on_sketches_recalled(now, content, found, out);
             }
             Event::PeerAsked { call, peer, request } => {
-                self.on_asked(now, call, peer, request, &mut out);
+                self.on_asked(now, call, peer, request, out);
             }
             Event::OperatorAsked { call, request } => {
-                self.on_operator_asked(now, call, request, &mut out);
+                self.on_operator_asked(now, call, request, out);
             }
             Event::DeviceSeen { device, observation } => {
-                self.on_device_seen(now, &device, *observation, &mut out);
+                self.on_device_seen(now, &device, *observation, out);
             }
             Event::DeviceRead { device, run, observation } => {
-                self.on_device_read(now, &device, run, *observation, &mut out);
+                self.on_device_read(now, &device, run, *observation, out);
             }
             Event::PeerAnswered { peer, question, result } => {
-                self.on_answered(now, peer, question, result, &mut out);
+                self.on_answered(now, peer, question, result, out);
             }
-            Event::LeaseLapsed { run, lapse } => self.on_lapsed(run, lapse, &mut out),
+            Event::LeaseLapsed { run, lapse } => self.on_lapsed(run, lapse, out),
             Event::RenewalEnded { peer, result } => {
-                self.on_renewal_ended(now, peer, result, &mut out);
+                self.on_renewal_ended(now, peer, result, out);
             }
             Event::RunStarted { run } => self.on_run_started(run),
             Event::RunEnded { run, ending, metrics, ended_at, salt } => {
                 let ended = work::EndedRun { run, ending, metrics, ended_at, salt };
-                self.on_run_ended(now, ended, &mut out);
+                self.on_run_ended(now, ended, out);
             }
             Event::SealSigned { run, evidence, signature } => {
-                self.on_seal_signed(now, run, *evidence, signature, &mut out);
+                self.on_seal_signed(now, run, *evidence, signature, out);
             }
             Event::ReceiptSigned { run, receipt } => {
-                self.on_receipt_signed(now, run, *receipt, &mut out);
+                self.on_receipt_signed(now, run, *receipt, out);
             }
             Event::WeightsSigned { intent, result } => {
-                self.on_weights_signed(intent, result, &mut out);
+                self.on_weights_signed(intent, result, out);
             }
-            Event::WeightsSent { intent, result } => self.on_weights_sent(intent, result, &mut out),
+            Event::WeightsSent { intent, result } => self.on_weights_sent(intent, result, out),
             Event::WeightsTraced { intent, result } => {
-                self.on_weights_traced(intent, result, &mut out);
+                self.on_weights_traced(intent, result, out);
             }
-            Event::Ticked => self.on_tick(now, &mut out),
+            Event::Ticked => self.on_tick(now, out),
             Event::StopRequested => self.is_stopping = true,
-            Event::StopForced => self.on_stop_forced(&mut out),
+            Event::StopForced => self.on_stop_forced(out),
         }
-        self.said.keep_new(&mut out.notes);
-        out
     }
 
     fn on_block(&mut self, now: Now, view: ChainView, out: &mut Outcome) {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::restart::refill;
 use crate::evidence::Receipt;
 use crate::id::{Digest, Hotkey, SubmissionId};
 use crate::limits::{LATE_RECEIPTS_MAX, RECEIPTS_PER_PAGE_MAX, RECEIPTS_PER_SUBMISSION_MAX};
@@ -39,6 +40,12 @@ impl Receipts {
             self.by_sequence.insert((evidence.coordinator, sequence), place);
         }
         self.by_trial.entry(place.0).or_default().insert(place.1, Box::new(row));
+    }
+
+    /// Leaves no node of its maps half empty, as those are that rows were put into in order.
+    pub(super) fn tighten(&mut self) {
+        refill(&mut self.by_trial);
+        refill(&mut self.by_sequence);
     }
 
     /// The architectures that containers traced in runs of a submission.

@@ -2,7 +2,7 @@
 //! difference decide.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::mem;
 
 use crate::evaluation::Evaluation;
 use crate::id::{Digest, IntentId, Netuid};
@@ -37,6 +37,8 @@ impl Machine {
         for row in found.rows {
             self.load(now, row, out);
         }
+        self.drop_samples();
+        self.tighten();
         self.remember_decided();
         self.remember_works();
         if found.has_lost_rows {
@@ -62,6 +64,16 @@ impl Machine {
         }
         self.resume_intake(now, out);
         self.resume_reviews(now, out);
+    }
+
+    /// Maps that rows were put into one by one, in the order of their keys, are half empty; one
+    /// that is made of all of them at once is full.
+    fn tighten(&mut self) {
+        refill(&mut self.submissions);
+        refill(&mut self.verdicts);
+        refill(&mut self.sketches);
+        refill(&mut self.outcomes);
+        self.receipts.tighten();
     }
 
     /// What was decided before there were rows of it is known by the submission's state.
@@ -91,7 +103,7 @@ impl Machine {
             }
             Row::Verdict(row) => {
                 if let Some(sketch) = row.sketch {
-                    self.sketches.insert(row.content, Arc::new(sketch));
+                    self.sketches.insert(row.content, sketch.into());
                 }
                 self.verdicts.insert((row.content, row.policy), row.verdict);
             }
@@ -322,4 +334,9 @@ fn replay_step(intent: &mut IntentRow, step: &JournalStep) {
             intent.state = IntentState::Abandoned { reason: reason.clone() };
         }
     }
+}
+
+/// Makes a map anew of what is in it, with full nodes.
+pub(super) fn refill<K: Ord, V>(map: &mut BTreeMap<K, V>) {
+    *map = mem::take(map).into_iter().collect();
 }

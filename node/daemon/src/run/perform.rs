@@ -14,6 +14,7 @@ use node_core::machine::event::{Event, Question};
 use node_core::outcome::Ending;
 use node_core::review::ReviewFailure;
 use node_peer::PeerClient;
+use node_store::Store;
 use tokio::sync::{mpsc, oneshot};
 
 use super::chain_task::{ChainCommand, ChainCommands};
@@ -35,6 +36,8 @@ const STOP_ALL_MAX: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(crate) struct Performer {
     pub(crate) events: mpsc::Sender<Event>,
+    /// What was judged before is read there.
+    pub(crate) store: Arc<Store>,
     pub(crate) signer: Arc<dyn HotkeySigner>,
     pub(crate) peers: Arc<PeerClient>,
     pub(crate) chain: ChainCommands,
@@ -86,6 +89,9 @@ impl Performer {
                 });
             }
             Effect::Admit { submission, content } => self.admit(submission, content),
+            Effect::RecallSketches { submission, content, of } => {
+                self.recall_sketches(submission, content, of);
+            }
             Effect::Review { content } => self.review(content),
             Effect::AskPeer { peer, question, request } => self.ask(peer, question, request),
             Effect::StartRun(spec) => self.start(*spec),
@@ -131,6 +137,27 @@ impl Performer {
                 },
                 // Somebody emptied the store: fetch again, judge then.
                 None => Event::ContentMissing { submission },
+            }
+        });
+    }
+
+    fn recall_sketches(
+        &self,
+        submission: SubmissionId,
+        content: ContentDigest,
+        of: Vec<ContentDigest>,
+    ) {
+        let failed = move |reason: String| Event::AdmissionFailed { submission, reason };
+        let store = Arc::clone(&self.store);
+        answer(&self.events, failed(LOST.to_owned()), async move {
+            match tokio::task::spawn_blocking(move || store.sketches(&of)).await {
+                Ok(Ok(found)) => Event::SketchesRecalled { content, found },
+                Ok(Err(error)) => {
+                    let error = describe(&error);
+                    tracing::error!(%content, error, "an earlier work cannot be read");
+                    failed(format!("this node cannot read what it is compared with: {error}"))
+                }
+                Err(_) => failed(LOST.to_owned()),
             }
         });
     }

@@ -543,6 +543,7 @@ impl Parts<'_> {
         })?;
         Ok(Performer {
             events: events.clone(),
+            store: Arc::clone(&self.store),
             signer: Arc::clone(&self.keypair) as Arc<dyn HotkeySigner>,
             peers: Arc::clone(&peers),
             chain: ChainCommands {

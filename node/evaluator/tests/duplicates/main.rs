@@ -77,7 +77,7 @@ fn work(number: u8, files: &Files) -> (SubmissionId, Work) {
 }
 
 fn judged(index: &SketchIndex, files: &Files) -> Judgement {
-    judge(index, &DuplicateRules::default(), &sketched(files), priority(20, 99, files))
+    judge(index, &DuplicateRules::default(), &sketched(files).into(), priority(20, 99, files))
 }
 
 #[test]

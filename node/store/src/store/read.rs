@@ -6,8 +6,9 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use node_core::id::SubmissionId;
-use node_core::rows::{Frozen, Table};
+use node_core::duplicates::Sketch;
+use node_core::id::{ContentDigest, SubmissionId};
+use node_core::rows::{Frozen, Row, Table};
 
 use super::{Inner, Store};
 use crate::copying::{read_piece, Copying, Records};
@@ -129,6 +130,43 @@ impl Store {
         };
         let read = |(key, place): &(Key, Place)| freezer::read(&dir, key, *place);
         Ok(places.iter().map(read).collect::<Result<_, _>>()?)
+    }
+
+    /// The sketches that were stored with the verdicts on these contents. A content that was not
+    /// judged, or has none, is left out.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Damaged`], [`ReadError::State`] and [`ReadError::Closed`].
+    pub fn sketches(
+        &self,
+        contents: &[ContentDigest],
+    ) -> Result<Vec<(ContentDigest, Sketch)>, ReadError> {
+        let mut found = Vec::new();
+        for content in contents {
+            found.extend(self.sketch(content)?.map(|sketch| (*content, sketch)));
+        }
+        Ok(found)
+    }
+
+    /// Of any verdict on the content: it goes by the content alone.
+    fn sketch(&self, content: &ContentDigest) -> Result<Option<Sketch>, ReadError> {
+        let table = Table::Verdicts;
+        let mut read = Ok(None);
+        let inner = self.lock();
+        let state = inner.state.as_ref().ok_or(ReadError::Closed)?;
+        let visited = state.for_each_after(table, Some(&content.0), |key, bytes| {
+            if !key.starts_with(&content.0) {
+                return false;
+            }
+            read = record::decode(table, key, bytes).map(|row| {
+                let Row::Verdict(verdict) = row else { return None };
+                verdict.sketch
+            });
+            matches!(read, Ok(None))
+        });
+        visited.map_err(|source| ReadError::State { source })?;
+        read.map_err(|source| ReadError::Damaged { source })
     }
 
     /// Writes a copy of rows, freezer and journal as JSON lines, as they are when this is called.

@@ -1,6 +1,8 @@
 //! What goes in comes out: rows, journal, copies.
 
-use node_core::rows::{Row, Table, Write};
+use node_core::duplicates::Sketch;
+use node_core::id::{ContentDigest, Digest};
+use node_core::rows::{Row, Table, VerdictRow, Write};
 use node_store::{CommitError, Store, BATCH_BYTES_MAX, RECORD_BYTES_MAX};
 
 use crate::common;
@@ -119,4 +121,35 @@ fn only_the_owner_can_enter_the_data_directory() {
     assert_eq!(mode(""), 0o700);
     assert_eq!(mode("signed.journal"), 0o600);
     assert_eq!(mode("lock"), 0o600);
+}
+
+#[test]
+fn the_sketch_of_a_content_is_found_under_whatever_policy_it_was_stored() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let verdict = |content: u8, policy: u8, sketch: Option<Sketch>| {
+        let rows = common::one_of_each();
+        let Some(Row::Verdict(row)) = rows.into_iter().find(|row| row.table() == Table::Verdicts)
+        else {
+            panic!("there is one of each")
+        };
+        let (content, policy) = (ContentDigest([content; 32]), Digest([policy; 32]));
+        Row::Verdict(VerdictRow { content, policy, sketch, ..row })
+    };
+    let sketch = |first: u64| Sketch::of(&(first..first + 100).collect());
+    let rows = [
+        verdict(1, 1, Some(sketch(1))),
+        verdict(2, 1, None),
+        verdict(2, 2, None),
+        verdict(2, 3, Some(sketch(2))),
+        verdict(2, 4, None),
+        verdict(3, 1, None),
+        verdict(4, 1, Some(sketch(4))),
+    ];
+    store.commit(&puts(&rows)).unwrap();
+    let content = |content: u8| ContentDigest([content; 32]);
+    let asked = [2, 3, 4, 5].map(content);
+    let found = store.sketches(&asked).unwrap();
+    assert_eq!(found, [(content(2), sketch(2)), (content(4), sketch(4))]);
+    assert_eq!(store.sketches(&[]).unwrap(), []);
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::world::{miner, Fate, World, BLOCK_MS};
-use crate::duplicates::Sketch;
+use crate::duplicates::{KnownSketch, Sketch};
 use crate::hold::{NotResolved, Resolution};
 use crate::id::{ContentDigest, SubmissionId};
 use crate::submission::SubmissionState;
@@ -77,6 +77,87 @@ fn a_copy_that_comes_after_its_original_is_never_evaluated() {
     let runs = world.runs_started();
     world.run_for(60_000);
     assert_eq!(world.runs_started(), runs);
+}
+
+/// How many samples of sketches a node remembers.
+fn samples(world: &World, node: usize) -> usize {
+    world.hosts[node].machine().sketches.values().filter(|known| known.has_sample()).count()
+}
+
+#[test]
+fn what_nothing_is_like_is_remembered_without_its_sample_until_its_like_comes() {
+    let mut world = World::with_replicas(7, 1, 2, 1);
+    let contents: Vec<(SubmissionId, ContentDigest)> =
+        (0..4).map(|n| submit(&mut world, n, 5_000 * n as u64)).collect();
+    let (original, content) = contents[0];
+    world.run_until(300_000, "all are scored", |world| {
+        contents.iter().all(|(id, _)| is_scored(world, 0, *id))
+    });
+    assert_eq!((samples(&world, 0), world.recalled.len()), (0, 0));
+    let (copy, _) = submit(&mut world, 4, 0);
+    world.run_until(120_000, "it is refused", |world| is_rejected(world, 0, copy));
+    assert_eq!(world.recalled, [(0, vec![content])]);
+    assert_eq!(samples(&world, 0), 2);
+    // A node that starts has both, and asks no more.
+    world.kill(0);
+    world.start(0);
+    assert_eq!(samples(&world, 0), 2);
+    let (again, _) = submit(&mut world, 5, 0);
+    world.run_until(120_000, "it is refused", |world| is_rejected(world, 0, again));
+    assert_eq!((samples(&world, 0), world.recalled.len()), (3, 1));
+    assert!(is_scored(&world, 0, original));
+}
+
+/// Two of one block that are alike are found by a third that is like neither, so that both wait for
+/// its sample; whoever is done first is not known to the other when that begins to wait.
+#[test]
+fn works_that_wait_at_the_same_time_are_compared_with_each_other() {
+    let alike_ppm = World::with_replicas(0, 1, 2, 1).hosts[0].config.policy.duplicates.held_ppm;
+    let third = sketch(0);
+    let is_near = |first: &u64| KnownSketch::outline(&third).has_one_of(&sketch(*first).keys());
+    let first = (90..400).find(|first| is_near(first) && is_near(&(first + 10))).unwrap();
+    assert!(third.similarity_ppm(&sketch(first)) < alike_ppm);
+    for seed in 0..4 {
+        let mut world = World::with_replicas(seed, 1, 2, 1);
+        let (original, content) = submit(&mut world, 0, 0);
+        world.run_until(120_000, "scored", |world| is_scored(world, 0, original));
+        let both = [submit(&mut world, 1, first).0, submit(&mut world, 2, first + 10).0];
+        world.run_until(300_000, "one is scored, and one refused", |world| {
+            both.iter().any(|id| is_scored(world, 0, *id))
+                && both.iter().any(|id| is_rejected(world, 0, *id))
+        });
+        let asked = world.recalled.iter().filter(|(_, of)| of.contains(&content)).count();
+        assert_eq!(asked, 2, "both waited for it: {:?}", world.recalled);
+        assert_eq!(samples(&world, 0), 2, "the third is like neither");
+        world.kill(0);
+        world.start(0);
+        assert_eq!(samples(&world, 0), 2);
+    }
+}
+
+#[test]
+fn who_dies_while_samples_are_read_or_cannot_read_them_judges_the_copy_later() {
+    for seed in 0..8 {
+        let (is_damaged, is_killed) = (seed % 2 == 0, seed % 4 > 1);
+        let mut world = World::with_replicas(seed, 1, 2, 1);
+        let (original, content) = submit(&mut world, 0, 0);
+        world.run_until(120_000, "scored", |world| is_scored(world, 0, original));
+        world.has_damaged_sketches = is_damaged;
+        let (copy, copied) = submit(&mut world, 1, 0);
+        world.run_until(120_000, "samples are asked for", |world| !world.recalled.is_empty());
+        assert_eq!(world.recalled, [(0, vec![content])]);
+        if is_killed {
+            world.kill(0);
+            world.start(0);
+        }
+        world.run_for(BLOCK_MS);
+        world.has_damaged_sketches = false;
+        world.run_until(3_600_000, "the copy is refused", |world| is_rejected(world, 0, copy));
+        // Who died had no verdict yet; who lives waits for the answer and asks for no second one.
+        let times = 1 + usize::from(is_damaged) + usize::from(is_killed);
+        assert_eq!(world.judged[&(0, copied)], times, "{seed}");
+        assert!(is_scored(&world, 0, original));
+    }
 }
 
 #[test]

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::duplicates::Sketch;
 use crate::health::observation::{ProbeFigures, ProbeResult, Sample};
 use crate::health::tests::sound_sample;
-use crate::id::{AssignmentId, Digest, Hotkey, RunId};
+use crate::id::{AssignmentId, ContentDigest, Digest, Hotkey, RunId};
 use crate::inventory::{Device, DeviceId, DeviceKind};
 use crate::keeper::Keeper;
 use crate::machine::effect::{Note, Outcome, RunSpec};
@@ -98,6 +99,14 @@ impl Disk {
         self.rows.values().filter_map(|row| {
             let Row::Receipt(row) = row else { return None };
             Some(&**row)
+        })
+    }
+
+    /// Of what was judged.
+    pub(super) fn sketches(&self) -> impl Iterator<Item = (ContentDigest, Sketch)> + '_ {
+        self.rows.values().filter_map(|row| {
+            let Row::Verdict(row) = row else { return None };
+            Some((row.content, row.sketch.clone()?))
         })
     }
 

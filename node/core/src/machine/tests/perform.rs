@@ -18,6 +18,7 @@ use crate::unit::BlockCount;
 const FETCH_MS: u64 = 200;
 const ADMIT_MS: u64 = 500;
 const REVIEW_MS: u64 = 500;
+const RECALL_MS: u64 = 30;
 pub(super) const SIGN_MS: u64 = 50;
 const START_MS: u64 = 400;
 const STOP_MS: u64 = 300;
@@ -35,12 +36,10 @@ impl World {
             }
             Effect::DropContent { content } => self.dropped.push((node, content)),
             Effect::Admit { submission, content } => self.admit(node, submission, content),
-            Effect::Review { content } => {
-                self.reviews_asked.push((self.now_ms, node, content));
-                if let Some(result) = self.reviews.pop_front() {
-                    self.report(node, REVIEW_MS, Event::Reviewed { content, result });
-                }
+            Effect::RecallSketches { submission, content, of } => {
+                self.recall_sketches(node, submission, content, &of);
             }
+            Effect::Review { content } => self.review(node, content),
             Effect::Answer { call, answer } => self.send_answer(node, call, answer),
             Effect::AskPeer { peer, question, request } => {
                 self.send_question(node, peer.hotkey, Some(question), request);
@@ -153,6 +152,32 @@ impl World {
         };
         let sketch = self.sketches.get(&content).cloned().map(Box::new);
         self.report(node, ADMIT_MS, Event::AdmissionEnded { submission, verdict, sketch });
+    }
+
+    fn review(&mut self, node: usize, content: ContentDigest) {
+        self.reviews_asked.push((self.now_ms, node, content));
+        if let Some(result) = self.reviews.pop_front() {
+            self.report(node, REVIEW_MS, Event::Reviewed { content, result });
+        }
+    }
+
+    /// What the node has stored; what is damaged cannot be read.
+    fn recall_sketches(
+        &mut self,
+        node: usize,
+        submission: SubmissionId,
+        content: ContentDigest,
+        of: &[ContentDigest],
+    ) {
+        self.recalled.push((node, of.to_vec()));
+        let stored = self.hosts[node].disk.sketches();
+        let found = stored.filter(|(content, _)| of.contains(content)).collect();
+        let event = if self.has_damaged_sketches {
+            Event::AdmissionFailed { submission, reason: "a damaged record".to_owned() }
+        } else {
+            Event::SketchesRecalled { content, found }
+        };
+        self.report(node, RECALL_MS, event);
     }
 
     fn sign(&mut self, node: usize, to_sign: WeightsToSign) {

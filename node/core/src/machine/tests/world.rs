@@ -114,6 +114,10 @@ pub(super) struct World {
     pub(super) crashing_contents: BTreeSet<ContentDigest>,
     /// By what contents are compared, if they are.
     pub(super) sketches: BTreeMap<ContentDigest, Sketch>,
+    /// Of what stored sketches were asked for, by node.
+    pub(super) recalled: Vec<(usize, Vec<ContentDigest>)>,
+    /// Stored sketches cannot be read.
+    pub(super) has_damaged_sketches: bool,
     /// What contents compete with; full projects without.
     pub(super) brings: BTreeMap<ContentDigest, Brings>,
     pub(super) run_ms: u64,
@@ -225,6 +229,8 @@ impl World {
             dropped: Vec::new(),
             crashing_contents: BTreeSet::new(),
             sketches: BTreeMap::new(),
+            recalled: Vec::new(),
+            has_damaged_sketches: false,
             brings: BTreeMap::new(),
             run_ms: RUN_MS,
             planned_crash: None,

@@ -451,6 +451,7 @@ impl Life {
             }
             Effect::FetchContent { .. }
             | Effect::Admit { .. }
+            | Effect::RecallSketches { .. }
             | Effect::Review { .. }
             | Effect::Answer { .. }
             | Effect::AnswerOperator { .. }
