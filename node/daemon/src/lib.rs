@@ -8,11 +8,10 @@
 //! - [`status`], [`admin`], [`metrics`], [`notes`], [`log`]: what a running node tells.
 //! - `traces`: the way of each submission, for an OpenTelemetry collector.
 //! - `page`: the same as pages for a browser.
-//! - [`allocator`]: how memory goes back to the system.
+//! - [`memory`]: how memory goes back to the system.
 //! - [`failure`], [`exit`], [`output`]: how a command ends.
 
 pub mod admin;
-pub mod allocator;
 pub mod api;
 pub mod cli;
 pub mod config;
@@ -22,6 +21,7 @@ pub mod failure;
 mod freezer;
 pub mod hotkey;
 pub mod log;
+pub mod memory;
 pub mod metrics;
 pub mod notes;
 pub mod output;

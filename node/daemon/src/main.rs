@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use node_daemon::allocator;
 use node_daemon::cli::{self, Command};
+use node_daemon::memory;
 use node_daemon::output;
 
 /// Leases are many small pieces of memory that one thread takes and another gives back; with the
@@ -13,14 +13,16 @@ use node_daemon::output;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    allocator::give_back_what_is_free();
     let command = match cli::parse(std::env::args_os()) {
         Ok(command) => command,
         Err(exit) => return exit.into(),
     };
     let result = match command {
         Command::Init(init) => init.execute(),
-        Command::Run(run) => run.execute(),
+        Command::Run(run) => {
+            memory::give_back_what_is_free();
+            run.execute()
+        }
         Command::Status(status) => status.execute(),
         Command::Explain(explain) => explain.execute(),
         Command::Leases(leases) => leases.execute(),

@@ -52,7 +52,7 @@ impl Options {
 
 fn main() -> Result<(), Failed> {
     // As the daemon does.
-    node_daemon::allocator::give_back_what_is_free();
+    node_daemon::memory::give_back_what_is_free();
     let mut arguments = std::env::args().skip(1);
     let what = arguments.next().unwrap_or_default();
     let options = Options::read(arguments)?;

@@ -34,7 +34,7 @@ const GAPS: [&str; 3] = ["measure gap 0", "measure gap 1", "measure gap 2"];
 
 fn main() -> Result<(), Failed> {
     // As the daemon does.
-    node_daemon::allocator::give_back_what_is_free();
+    node_daemon::memory::give_back_what_is_free();
     let mut arguments = std::env::args().skip(1);
     let what = arguments.next().unwrap_or_default();
     let rounds = arguments.next().ok_or("say how many rounds")?.parse()?;

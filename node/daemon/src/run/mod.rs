@@ -19,6 +19,7 @@ mod fetch;
 pub(crate) mod gpus;
 mod heart;
 pub(crate) mod identity;
+mod idle;
 mod keep;
 mod perform;
 mod published;

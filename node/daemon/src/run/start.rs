@@ -42,11 +42,11 @@ use super::identity::{claim, instance, Identity};
 use super::keep::{KeeperThread, Leases, RealDoors};
 use super::perform::Performer;
 use super::published::{keep_read, Certificates};
-use super::refused;
 use super::report::{mode_name, starting, Reporter};
 use super::service::tell_manager;
 use super::stop::{listen, Stopping};
 use super::web::{HuggingFace, Web};
+use super::{idle, refused};
 use crate::admin::{Admin, AdminError, OperatorCall};
 use crate::api::{self, Api, Uploads};
 use crate::config::{Config, GpuUse, WeightsMode};
@@ -435,6 +435,7 @@ impl Parts<'_> {
         operator: mpsc::Receiver<OperatorCall>,
         readers: mpsc::Receiver<api::Call>,
     ) -> Result<ExitReason, Failure> {
+        tokio::spawn(idle::give_back_after_start(faces.reports.subscribe()));
         let assembled = self.assemble(faces, signals, operator, readers).await?;
         assembled.live().await.map_err(Failure::unexpected)
     }
