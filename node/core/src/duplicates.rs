@@ -36,7 +36,8 @@ use crate::similarity::similarity_ppm;
 use crate::unit::BlockNumber;
 
 pub use index::{SketchIndex, Work};
-pub use known::{similar_ones, KnownSketch, SHARERS_MAX};
+pub(crate) use known::similar_ones;
+pub use known::KnownSketch;
 
 /// Shingles of a sample. Lower: estimates are worse, by the square root. Higher: a sketch takes
 /// four more bytes for each.

@@ -9,7 +9,7 @@ use crate::similarity::similarity_ppm;
 
 /// Sketches with one key in common that are compared with each other at a start. Lower: samples
 /// are remembered that nobody asks for. Higher: who gives many works one key delays a start.
-pub const SHARERS_MAX: usize = 64;
+pub(super) const SHARERS_MAX: usize = 64;
 
 /// A sketch whose sample may be away.
 ///
@@ -77,13 +77,6 @@ impl KnownSketch {
     pub(super) fn similarity_max_ppm(&self, other: &Self) -> u64 {
         similarity_max_ppm(self.shingles, other.shingles)
     }
-
-    /// Bytes that it takes in memory.
-    #[must_use]
-    pub fn memory_bytes(&self) -> usize {
-        let sample = self.sample.get().map(|sample| size_of_val(&**sample)).unwrap_or_default();
-        size_of::<Self>().saturating_add(sample)
-    }
 }
 
 impl fmt::Debug for KnownSketch {
@@ -99,7 +92,7 @@ impl fmt::Debug for KnownSketch {
 /// by their places. Those of a key that more than [`SHARERS_MAX`] have are not looked at, and taken
 /// for similar.
 #[must_use]
-pub fn similar_ones(sketches: &[&KnownSketch], least_ppm: u32) -> BTreeSet<usize> {
+pub(crate) fn similar_ones(sketches: &[&KnownSketch], least_ppm: u32) -> BTreeSet<usize> {
     let keys_of = |(place, known): (usize, &&KnownSketch)| known.bands.map(|key| (key, place));
     let mut keys: Vec<(u32, usize)> = sketches.iter().enumerate().flat_map(keys_of).collect();
     keys.sort_unstable();

@@ -300,7 +300,7 @@ impl Machine {
     /// What was found of a content, which nobody has submitted any more.
     fn forget_content(&mut self, content: ContentDigest) -> Vec<Row> {
         self.sketches.remove(&content);
-        self.stop_judging(&content);
+        self.judging.remove(&content);
         self.reviewing.remove(&content);
         let (least, most) = (Digest([0; 32]), Digest([u8::MAX; 32]));
         let verdicts = self.verdicts.range((content, least)..=(content, most));

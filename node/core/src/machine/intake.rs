@@ -212,7 +212,7 @@ impl Machine {
             return;
         }
         let content = submission.content;
-        self.stop_judging(&content);
+        self.judging.remove(&content);
         for id in self.fetched(content) {
             let Some(submission) = self.submissions.get_mut(&id) else { continue };
             submission.state = SubmissionState::Committed { fetch_failure: None };
@@ -230,7 +230,7 @@ impl Machine {
     ) {
         let Some(submission) = self.submissions.get(&id) else { return };
         let content = submission.content;
-        if !self.stop_judging(&content) {
+        if self.judging.remove(&content).is_none() {
             return;
         }
         let reason = clip_detail(reason);
@@ -277,7 +277,7 @@ impl Machine {
         sketch: Option<Box<Sketch>>,
         out: &mut Outcome,
     ) {
-        if !self.stop_judging(&content) {
+        if self.judging.remove(&content).is_none() {
             return;
         }
         let (policy, sketch) = (self.policy_digest, sketch.map(|sketch| *sketch));

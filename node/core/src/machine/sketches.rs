@@ -51,13 +51,13 @@ impl Machine {
         out: &mut Outcome,
     ) {
         let Some(judged) = self.judging.get_mut(&content).and_then(Option::take) else { return };
-        for (content, found) in found {
-            let is_like = |own: &Sketch| own.similarity_ppm(&found) >= self.alike_ppm();
+        for (earlier, sketch) in found {
+            let is_like = |own: &Sketch| own.similarity_ppm(&sketch) >= self.alike_ppm();
             if !judged.sketch.as_deref().is_some_and(is_like) {
                 continue;
             }
-            if let Some(known) = self.sketches.get(&content) {
-                known.recall(found);
+            if let Some(known) = self.sketches.get(&earlier) {
+                known.recall(sketch);
             }
         }
         // Another one may have come while these were read.
@@ -88,11 +88,6 @@ impl Machine {
         }
     }
 
-    /// Forgets that a verdict was asked for. Returns whether it was.
-    pub(super) fn stop_judging(&mut self, content: &ContentDigest) -> bool {
-        self.judging.remove(content).is_some()
-    }
-
     /// Remembers by what a content is compared.
     pub(super) fn remember_sketch(&mut self, content: ContentDigest, sketch: Sketch) {
         let near = self.near(content, &sketch);
@@ -121,8 +116,7 @@ impl Machine {
 
     /// The least similarity that decides anything.
     fn alike_ppm(&self) -> u32 {
-        let rules = &self.config.policy.duplicates;
-        rules.held_ppm.min(rules.rejected_ppm)
+        self.config.policy.duplicates.held_ppm
     }
 
     /// The other contents that the search finds by a sketch.
