@@ -18,7 +18,7 @@ use node_core::unit::{BlockNumber, EpochIndex};
 use node_daemon::admin::Admin;
 use node_daemon::config::DataDir;
 use node_daemon::metrics::Metrics;
-use node_daemon::status::{unix_now, Readiness, StatusReport};
+use node_daemon::status::{unix_now, PublishedReport, Readiness, StatusReport};
 use node_store::{History, Owner, Store};
 use rustix::process::{kill_process, Pid, Signal};
 use support::{Operator, Said};
@@ -80,7 +80,7 @@ struct Node {
     address: std::net::SocketAddr,
     stop: CancellationToken,
     serving: tokio::task::JoinHandle<()>,
-    _reports: watch::Sender<Arc<StatusReport>>,
+    _reports: watch::Sender<Arc<PublishedReport>>,
 }
 
 impl Node {
@@ -92,7 +92,7 @@ impl Node {
             Some(store) => admin.keeping(store, data_dir.path().to_owned(), Policy::dev()),
             None => admin,
         };
-        let (reports, watched) = watch::channel(Arc::new(report()));
+        let (reports, watched) = watch::channel(Arc::new(report().into()));
         let (operators, _) = mpsc::channel(1);
         let stop = CancellationToken::new();
         let address = admin.address();

@@ -22,7 +22,9 @@ use node_core::unit::{BlockNumber, UnixMs};
 use node_daemon::admin::{Admin, OperatorCall};
 use node_daemon::config::DataDir;
 use node_daemon::metrics::Metrics;
-use node_daemon::status::{keep_snapshot, unix_now, CheckStatus, Readiness, StatusReport};
+use node_daemon::status::{
+    keep_snapshot, unix_now, CheckStatus, PublishedReport, Readiness, StatusReport,
+};
 use node_store::Store;
 use support::Operator;
 use tokio::sync::{mpsc, watch};
@@ -138,7 +140,7 @@ async fn answer_operator(mut asked: mpsc::Receiver<OperatorCall>) {
 
 /// The parts of a running node that this crate's face needs, and nothing else.
 struct Node {
-    reports: watch::Sender<Arc<StatusReport>>,
+    reports: watch::Sender<Arc<PublishedReport>>,
     address: SocketAddr,
     stop: CancellationToken,
     tasks: Vec<tokio::task::JoinHandle<()>>,
@@ -152,7 +154,7 @@ impl Node {
     async fn keeping(operator: &Operator, report: StatusReport, store: Option<Arc<Store>>) -> Self {
         let data_dir = DataDir::at(operator.path("data"));
         std::fs::create_dir_all(data_dir.path()).unwrap();
-        let (reports, receiver) = watch::channel(Arc::new(report));
+        let (reports, receiver) = watch::channel(Arc::new(report.into()));
         let any = "127.0.0.1:0".parse().unwrap();
         let admin = Admin::bind(any, data_dir.admin_address_file()).await.unwrap();
         let admin = match store {
@@ -232,7 +234,7 @@ async fn livez_answers_before_readyz_does() {
     let (code, body) = node.get("/readyz").await;
     assert_eq!(code, 503);
     assert_eq!(body, r#"{"ready":false,"reasons":["no finalized block seen yet"]}"#);
-    node.reports.send_replace(Arc::new(report(true)));
+    node.reports.send_replace(Arc::new(report(true).into()));
     let (code, body) = node.get("/readyz").await;
     assert_eq!((code, body.as_str()), (200, r#"{"ready":true,"reasons":[]}"#));
     assert_eq!(node.get("/nothing").await.0, 404);
@@ -313,7 +315,7 @@ async fn status_says_by_its_exit_code_how_the_node_is() {
     assert_eq!(ready.code, 0, "{}", ready.stderr);
     assert!(ready.stdout.starts_with("HEALTHY "), "{}", ready.stdout);
 
-    node.reports.send_replace(Arc::new(report(false)));
+    node.reports.send_replace(Arc::new(report(false).into()));
     let not_ready = status(&operator, &["--json"]).await;
     assert_eq!(not_ready.code, 1);
     let answer: serde_json::Value = serde_json::from_str(&not_ready.stdout).unwrap();
@@ -326,13 +328,13 @@ async fn status_says_by_its_exit_code_how_the_node_is() {
     let mut in_danger = report(true);
     let (id, level) = ("signer".to_owned(), "alarm".to_owned());
     in_danger.checks = vec![CheckStatus { id, level, text: "another signer was seen".to_owned() }];
-    node.reports.send_replace(Arc::new(in_danger));
+    node.reports.send_replace(Arc::new(in_danger.into()));
     let in_danger = status(&operator, &[]).await;
     assert_eq!(in_danger.code, 2);
     let line = "UNSAFE      signer: another signer was seen ";
     assert!(in_danger.stdout.starts_with(line), "{}", in_danger.stdout);
 
-    node.reports.send_replace(Arc::new(report(false)));
+    node.reports.send_replace(Arc::new(report(false).into()));
     while node.get("/readyz").await.0 != 503 {
         tokio::task::yield_now().await;
     }
@@ -351,7 +353,7 @@ async fn another_program_on_the_old_port_is_not_taken_for_the_node() {
     let file = operator.path("data/admin.addr");
     let killed = format!("{}\nsome-older-instance\n", node.address);
     std::fs::write(&file, killed).unwrap();
-    node.reports.send_replace(Arc::new(report(true)));
+    node.reports.send_replace(Arc::new(report(true).into()));
     let snapshot = operator.path("data/status.json");
     while !snapshot.exists() {
         tokio::task::yield_now().await;

@@ -38,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api;
 use crate::metrics::Metrics;
 use crate::page::PageState;
-use crate::status::StatusReport;
+use crate::status::PublishedReport;
 
 pub use address::{AddressFile, AddressFileError};
 pub use operator::{
@@ -86,7 +86,7 @@ pub enum AdminError {
 /// What the routes answer from.
 #[derive(Clone, Debug)]
 struct AdminState {
-    reports: watch::Receiver<Arc<StatusReport>>,
+    reports: watch::Receiver<Arc<PublishedReport>>,
     metrics: Arc<Metrics>,
     instance: Arc<str>,
     operator: mpsc::Sender<OperatorCall>,
@@ -145,7 +145,7 @@ impl Admin {
     /// [`AdminError::Serve`] if the listener breaks.
     pub async fn serve(
         self,
-        reports: watch::Receiver<Arc<StatusReport>>,
+        reports: watch::Receiver<Arc<PublishedReport>>,
         metrics: Arc<Metrics>,
         operator: mpsc::Sender<OperatorCall>,
         stop: CancellationToken,

@@ -17,7 +17,7 @@ use tokio::sync::{watch, OwnedSemaphorePermit};
 use tokio::time::Instant;
 
 use super::PageState;
-use crate::status::StatusReport;
+use crate::status::PublishedReport;
 
 /// Browsers that are told at a time. Lower: an operator with several windows is refused. Higher:
 /// whoever reaches the listener holds more of its connections.
@@ -44,7 +44,7 @@ pub(super) async fn events(State(state): State<PageState>) -> Response {
 
 /// One who listens.
 struct Listener {
-    reports: watch::Receiver<Arc<StatusReport>>,
+    reports: watch::Receiver<Arc<PublishedReport>>,
     told_at: Option<Instant>,
     /// Given back when the connection ends.
     _permit: OwnedSemaphorePermit,
@@ -64,7 +64,7 @@ impl Listener {
 }
 
 fn changes(
-    reports: watch::Receiver<Arc<StatusReport>>,
+    reports: watch::Receiver<Arc<PublishedReport>>,
     permit: OwnedSemaphorePermit,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
     let listener = Listener { reports, told_at: None, _permit: permit };

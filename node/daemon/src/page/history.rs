@@ -11,7 +11,7 @@ use node_core::inventory::DeviceId;
 use node_core::unit::{EpochIndex, UnixMs};
 use tokio::sync::watch;
 
-use crate::status::{DeviceStatus, StatusReport, WeightsIntent};
+use crate::status::{DeviceStatus, PublishedReport, StatusReport, WeightsIntent};
 
 /// Time between two moments that are kept of a device. Lower: an hour is more than can be drawn.
 /// Higher: short runs fall between two of them.
@@ -165,7 +165,7 @@ fn moment(device: &DeviceStatus, at: UnixMs) -> DeviceMoment {
 
 /// Takes note of every report, until nobody writes any more.
 pub(super) async fn follow(
-    mut reports: watch::Receiver<Arc<StatusReport>>,
+    mut reports: watch::Receiver<Arc<PublishedReport>>,
     history: watch::Sender<History>,
 ) {
     reports.mark_changed();

@@ -52,14 +52,14 @@ use self::events::LISTENERS_MAX;
 use self::history::History;
 use crate::api;
 use crate::freezer::FreezerDoor;
-use crate::status::StatusReport;
+use crate::status::PublishedReport;
 
 pub(crate) use routes::{guarded, routes};
 
 /// What the pages are made of.
 #[derive(Clone, Debug)]
 pub(crate) struct PageState {
-    reports: watch::Receiver<Arc<StatusReport>>,
+    reports: watch::Receiver<Arc<PublishedReport>>,
     history: watch::Receiver<History>,
     /// To the loop; `None` where there is none to ask.
     calls: Option<mpsc::Sender<api::Call>>,
@@ -77,7 +77,7 @@ impl PageState {
     /// - `freezer`: for what the loop has put away.
     /// - `address`: of the listener.
     pub(crate) fn follow(
-        reports: watch::Receiver<Arc<StatusReport>>,
+        reports: watch::Receiver<Arc<PublishedReport>>,
         calls: Option<mpsc::Sender<api::Call>>,
         freezer: Option<FreezerDoor>,
         address: IpAddr,

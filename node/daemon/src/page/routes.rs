@@ -21,7 +21,7 @@ use super::peers::Peers;
 use super::submission::OneSubmission;
 use super::submissions::{Chosen, Submissions};
 use super::{assets, events, guard, PageState};
-use crate::status::{unix_now, StatusReport};
+use crate::status::{unix_now, PublishedReport};
 
 /// The pages' own routes: whoever merges them adds nothing to their answers.
 pub(crate) fn routes(state: PageState) -> Router {
@@ -49,7 +49,7 @@ pub(crate) fn guarded(routes: Router, state: PageState) -> Router {
 
 impl PageState {
     /// The latest report, and the time.
-    fn now(&self) -> (Arc<StatusReport>, UnixMs) {
+    fn now(&self) -> (Arc<PublishedReport>, UnixMs) {
         (self.reports.borrow().clone(), unix_now())
     }
 }

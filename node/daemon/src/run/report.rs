@@ -24,7 +24,8 @@ use crate::metrics::Metrics;
 use crate::notes;
 use crate::status::{
     describe, AttemptPhase, AttemptStatus, EventStatus, FunnelStatus, HostFacts, LeaseCounts,
-    NodeStatus, Readiness, RefusalStatus, StatusReport, SubmissionCounts, WeightsStatus, SCHEMA,
+    NodeStatus, PublishedReport, Readiness, RefusalStatus, StatusReport, SubmissionCounts,
+    WeightsStatus, SCHEMA,
 };
 
 /// Age of the latest block at which the node does not count as following the chain.
@@ -46,7 +47,7 @@ const EVENTS_KEPT: usize = 64;
 /// Publishes reports.
 #[derive(Debug)]
 pub(crate) struct Reporter {
-    pub(crate) reports: watch::Sender<Arc<StatusReport>>,
+    pub(crate) reports: watch::Sender<Arc<PublishedReport>>,
     pub(crate) chain: watch::Receiver<ChainFacts>,
     /// How many there are.
     pub(crate) endpoints: usize,
@@ -129,7 +130,7 @@ impl Reporter {
         for device in &mut report.devices {
             device.idle_gap = gaps.remove(&device.id).map(Into::into);
         }
-        self.reports.send_replace(Arc::new(report));
+        self.reports.send_replace(Arc::new(report.into()));
     }
 
     /// How the keys of validators' connections stand to what they published, this node's with them.

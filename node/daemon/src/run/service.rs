@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::clock::unix_now;
-use crate::status::StatusReport;
+use crate::status::{PublishedReport, StatusReport};
 
 /// Time between two messages. Lower: messages without news. Higher: a watchdog of a few seconds
 /// takes a living node for a dead one.
@@ -53,7 +53,7 @@ struct News {
 }
 
 /// Tells the service manager until the reports end, if this process was started by one.
-pub(super) async fn tell_manager(mut reports: watch::Receiver<Arc<StatusReport>>) {
+pub(super) async fn tell_manager(mut reports: watch::Receiver<Arc<PublishedReport>>) {
     if std::env::var_os("NOTIFY_SOCKET").is_none() {
         return;
     }

@@ -56,7 +56,7 @@ use crate::failure::Failure;
 use crate::freezer::FreezerDoor;
 use crate::metrics::Metrics;
 use crate::review::Reviewer;
-use crate::status::{keep_snapshot, StatusReport};
+use crate::status::{keep_snapshot, PublishedReport};
 use crate::traces::{self, Tracer, Traces};
 
 /// Pause between two tries to read the subnet at the start.
@@ -125,7 +125,7 @@ pub(crate) async fn live(config: Config, keypair: Keypair) -> Result<ExitReason,
 
 /// What tells others about the node: there from the first moment to the last.
 struct Faces {
-    reports: watch::Sender<Arc<StatusReport>>,
+    reports: watch::Sender<Arc<PublishedReport>>,
     metrics: Arc<Metrics>,
     /// To the loop, from whoever only reads.
     calls: mpsc::Sender<api::Call>,
@@ -145,11 +145,9 @@ impl Faces {
         let stop = CancellationToken::new();
         let metrics = Arc::new(Metrics::new());
         let policy = config.challenge.nas.rules()?;
-        let (reports, watched) = watch::channel(Arc::new(starting(
-            keypair.public(),
-            config.chain.netuid,
-            &config.weights.mode,
-        )));
+        let (reports, watched) = watch::channel(Arc::new(
+            starting(keypair.public(), config.chain.netuid, &config.weights.mode).into(),
+        ));
         let admin = Admin::bind(config.admin.listen, config.data_dir.admin_address_file())
             .await
             .map_err(refused::admin)?
@@ -404,7 +402,7 @@ struct Shown {
 }
 
 /// Whether the node is ready, from its reports.
-fn readiness(mut reports: watch::Receiver<Arc<StatusReport>>) -> watch::Receiver<bool> {
+fn readiness(mut reports: watch::Receiver<Arc<PublishedReport>>) -> watch::Receiver<bool> {
     let (ready, watched) = watch::channel(false);
     tokio::spawn(async move {
         while reports.changed().await.is_ok() {

@@ -22,6 +22,7 @@ mod health;
 mod journal;
 mod lack;
 mod past;
+mod published;
 mod render;
 mod report;
 #[cfg(test)]
@@ -46,6 +47,7 @@ pub use health::NodeHealth;
 pub use journal::JournalStatus;
 pub(crate) use past::decided;
 pub use past::{FrozenStatus, OutcomeStatus};
+pub use published::PublishedReport;
 pub use render::render;
 pub(crate) use render::{
     blocks, facts, micro, progress, reveal_text, said_of, standing, table, way,

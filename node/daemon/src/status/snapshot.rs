@@ -6,8 +6,7 @@
 //! A report that knows a block is only replaced by another one that does: a node that could not
 //! start, or waits for its chain, knows less about this directory than the one before it did.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +14,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::published::PublishedReport;
 use super::report::StatusReport;
 
 /// Time between two writes. Lower: a busy node writes all the time. Higher: what the snapshot
@@ -44,7 +44,7 @@ pub enum SnapshotError {
 ///
 /// A failed write is logged once per reason and tried again with the next report: a full disk
 /// must not stop a validator.
-pub async fn keep_snapshot(mut reports: watch::Receiver<Arc<StatusReport>>, path: PathBuf) {
+pub async fn keep_snapshot(mut reports: watch::Receiver<Arc<PublishedReport>>, path: PathBuf) {
     let mut ticks = tokio::time::interval_at(Instant::now(), WRITE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last_failure = None;
@@ -72,7 +72,11 @@ fn knows_block(path: &Path) -> bool {
     report.is_some_and(|report| report.chain.is_some())
 }
 
-async fn write_latest(report: Arc<StatusReport>, path: &Path, last_failure: &mut Option<String>) {
+async fn write_latest(
+    report: Arc<PublishedReport>,
+    path: &Path,
+    last_failure: &mut Option<String>,
+) {
     let target = path.to_path_buf();
     let written = tokio::task::spawn_blocking(move || write(&report, &target)).await;
     let failure = match written {
@@ -88,16 +92,11 @@ async fn write_latest(report: Arc<StatusReport>, path: &Path, last_failure: &mut
     }
 }
 
-fn write(report: &StatusReport, path: &Path) -> Result<(), SnapshotError> {
+fn write(report: &PublishedReport, path: &Path) -> Result<(), SnapshotError> {
     let failed = |source| SnapshotError::Write { path: path.to_path_buf(), source };
+    let json = report.json().map_err(SnapshotError::Encode)?;
     let beside = path.with_extension("json.new");
-    // Piece by piece: a report of a long past has a megabyte.
-    let mut file = BufWriter::new(File::create(&beside).map_err(failed)?);
-    serde_json::to_writer(&mut file, report).map_err(|error| match error.io_error_kind() {
-        Some(_) => failed(error.into()),
-        None => SnapshotError::Encode(error),
-    })?;
-    file.flush().map_err(failed)?;
+    std::fs::write(&beside, json).map_err(failed)?;
     std::fs::rename(&beside, path).map_err(failed)
 }
 
@@ -111,11 +110,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("status.json");
         let mut report = sample::healthy();
-        let (sender, receiver) = watch::channel(Arc::new(report.clone()));
+        let (sender, receiver) = watch::channel(Arc::new(report.clone().into()));
         let task = tokio::spawn(keep_snapshot(receiver, path.clone()));
         for second in 0..5 {
             report.as_of.0 += second;
-            sender.send_replace(Arc::new(report.clone()));
+            sender.send_replace(Arc::new(report.clone().into()));
             tokio::task::yield_now().await;
         }
         drop(sender);
@@ -125,7 +124,7 @@ mod tests {
     }
 
     async fn written_after(path: &Path, report: StatusReport) -> StatusReport {
-        let (sender, receiver) = watch::channel(Arc::new(report));
+        let (sender, receiver) = watch::channel(Arc::new(report.into()));
         let task = tokio::spawn(keep_snapshot(receiver, path.to_path_buf()));
         drop(sender);
         task.await.unwrap();
@@ -147,7 +146,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_directory_that_cannot_be_written_stops_nothing() {
-        let (sender, receiver) = watch::channel(Arc::new(sample::healthy()));
+        let (sender, receiver) = watch::channel(Arc::new(sample::healthy().into()));
         let task = tokio::spawn(keep_snapshot(receiver, PathBuf::from("/proc/none/status.json")));
         tokio::task::yield_now().await;
         drop(sender);

@@ -43,7 +43,7 @@ mod tests {
     fn state(dir: &FilePath) -> AdminState {
         let (store, policy) = (Arc::new(past::store(dir)), Arc::new(Policy::dev()));
         AdminState {
-            reports: watch::channel(Arc::new(sample::healthy())).1,
+            reports: watch::channel(Arc::new(sample::healthy().into())).1,
             metrics: Arc::new(Metrics::new()),
             instance: Arc::from("1-2"),
             operator: mpsc::channel(1).0,

@@ -51,7 +51,7 @@ mod tests {
         let (store, _) = Store::open(dir).unwrap();
         let policy = Arc::new(Policy::dev());
         AdminState {
-            reports: watch::channel(Arc::new(sample::healthy())).1,
+            reports: watch::channel(Arc::new(sample::healthy().into())).1,
             metrics: Arc::new(Metrics::new()),
             instance: Arc::from("1-2"),
             operator: mpsc::channel(1).0,

@@ -137,7 +137,7 @@ async fn who_listens_is_told_at_once_and_then_of_a_change_within_two_seconds() {
         for part in 0..5 {
             let mut report = sample::healthy();
             report.as_of.0 += 100 * step + part;
-            node.reports.send_replace(Arc::new(report));
+            node.reports.send_replace(Arc::new(report.into()));
         }
         let next = told(&events.next().await.unwrap().unwrap());
         assert_eq!(next, (sample::healthy().as_of.0 + 100 * step + 4).to_string());

@@ -19,14 +19,14 @@ use tower::ServiceExt as _;
 use super::{routes, PageState};
 use crate::api::Call;
 use crate::freezer::FreezerDoor;
-use crate::status::{sample, unix_now, StatusReport};
+use crate::status::{sample, unix_now, PublishedReport, StatusReport};
 
 /// Pages that are there whatever the report says.
 const PAGES: [&str; 6] = ["/", "/submissions", "/leaderboard", "/devices", "/epochs", "/peers"];
 
 /// A node's pages.
 struct Node {
-    reports: watch::Sender<Arc<StatusReport>>,
+    reports: watch::Sender<Arc<PublishedReport>>,
     routes: Router,
 }
 
@@ -53,7 +53,7 @@ impl Node {
         calls: Option<mpsc::Sender<Call>>,
         freezer: Option<FreezerDoor>,
     ) -> Self {
-        let (reports, watched) = watch::channel(Arc::new(report));
+        let (reports, watched) = watch::channel(Arc::new(report.into()));
         let routes = routes(PageState::follow(watched, calls, freezer, address));
         Self { reports, routes }
     }
