@@ -162,7 +162,7 @@ impl Ending {
     pub fn consequence(&self) -> &'static str {
         match self {
             Self::ImageMissing => {
-                "given back and tried elsewhere; this node needs `scripts/images evaluator`"
+                "given back and tried elsewhere; `assay doctor` says how this node gets its image"
             }
             Self::DatasetMissing => {
                 "given back and tried elsewhere; this node needs `challenge.nas.dataset`"
@@ -171,7 +171,7 @@ impl Ending {
                 "not started, given back and tried elsewhere; `assay doctor` looks at the engine"
             }
             Self::EngineFailed { .. } => {
-                "given back and tried again; `scripts/engine status` tells what the engine says"
+                "given back and tried again; `assay doctor` looks at the engine"
             }
             Self::DeviceFailed { .. } => "given back and tried again on another device",
             Self::WorkerRestarted | Self::LeaseLost | Self::Stopped => {

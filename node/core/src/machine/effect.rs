@@ -68,8 +68,11 @@ pub enum Effect {
         /// Its bytes.
         content: ContentDigest,
     },
-    /// Read sketches that were stored with verdicts, whose samples are not remembered. What cannot
-    /// be read fails the admission.
+    /// Read sketches that were stored with verdicts, whose samples are not remembered; at most
+    /// [`RECALL_MAX`] at a time. What is damaged is left out; a store that cannot be read fails the
+    /// admission.
+    ///
+    /// [`RECALL_MAX`]: crate::limits::RECALL_MAX
     RecallSketches {
         /// Whose admission waits for it.
         submission: SubmissionId,
@@ -369,7 +372,7 @@ pub enum Note {
     RunUnknown {
         run: RunId,
     },
-    /// A run found this host lacking what every run needs: no work is asked for until later.
+    /// This host lacks what every run needs: no work is asked for until later.
     HostLacks {
         cause: String,
         reason: String,

@@ -70,7 +70,7 @@ pub enum Event {
     SketchesRecalled {
         /// For the judgement of which content.
         content: ContentDigest,
-        /// Those that are there.
+        /// Those that are there; of a content that several policies judged, each that differs.
         found: Vec<(ContentDigest, Sketch)>,
     },
     /// A language model was asked for its opinion.
@@ -102,6 +102,11 @@ pub enum Event {
         device: DeviceId,
         /// What.
         observation: Box<Observation>,
+    },
+    /// The container engine was asked whether it answers.
+    EngineAsked {
+        /// Why it does not, for people.
+        fault: Option<String>,
     },
     /// A device was read after a run, as [`Effect::ReadDevice`] asked.
     ///

@@ -1,11 +1,12 @@
 //! What runs need of this host beside devices: the evaluator image, the data set, an engine that
-//! keeps to the sandbox profile.
+//! answers and keeps to the sandbox profile.
 //!
 //! A run that finds one of them missing says nothing about what it was to measure, and so would the
 //! next. While a host lacks something this node asks for no work, or each lease would be lost here,
-//! one after another; from time to time it tries one, and goes on if that gets to its end.
+//! one after another; from time to time it tries one, and goes on if that gets to its end. The
+//! engine is asked by itself, and needs no run to be known as gone or as back.
 
-use crate::limits::LACK_RETRY_MS;
+use crate::limits::{clip_detail, LACK_RETRY_MS};
 use crate::machine::effect::{Note, Outcome};
 use crate::machine::work::Run;
 use crate::machine::Machine;
@@ -15,7 +16,7 @@ use crate::unit::{MonoMs, Now, UnixMs};
 /// Something that this host lacks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostLack {
-    /// How the run ended that found out.
+    /// How the run ended that found out, or how one would end.
     pub ending: Ending,
     /// Since when.
     pub since: UnixMs,
@@ -25,8 +26,16 @@ pub struct HostLack {
     pub again_at: MonoMs,
 }
 
+impl HostLack {
+    /// Whether the container engine does not answer: nobody has to try a run to see it back.
+    #[must_use]
+    pub fn is_engine(&self) -> bool {
+        matches!(self.ending, Ending::EngineFailed { .. })
+    }
+}
+
 impl Machine {
-    /// What this host lacks, as far as its runs told.
+    /// What this host lacks, as far as its runs and its engine told.
     #[must_use]
     pub fn host_lack(&self) -> Option<&HostLack> {
         self.host_lack.as_ref()
@@ -58,6 +67,20 @@ impl Machine {
             }
             return;
         }
+        self.lacks(now, ending.clone(), out);
+    }
+
+    /// Takes down whether the container engine answers, and why it does not. A failed run alone
+    /// says nothing about it: one container may fail on an engine that runs all others.
+    pub(super) fn on_engine_asked(&mut self, now: Now, fault: Option<&str>, out: &mut Outcome) {
+        if let Some(fault) = fault {
+            self.lacks(now, Ending::EngineFailed { detail: clip_detail(fault) }, out);
+        } else if self.host_lack.as_ref().is_some_and(HostLack::is_engine) {
+            self.host_lack = None;
+        }
+    }
+
+    fn lacks(&mut self, now: Now, ending: Ending, out: &mut Outcome) {
         let known = self.host_lack.take().filter(|lack| lack.ending.name() == ending.name());
         if known.is_none() {
             let (cause, reason) = (ending.name().to_owned(), ending.to_string());
@@ -66,6 +89,6 @@ impl Machine {
         let (since, learnt_at) =
             known.map_or((now.unix, now.mono), |lack| (lack.since, lack.learnt_at));
         let again_at = now.mono.plus_ms(LACK_RETRY_MS);
-        self.host_lack = Some(HostLack { ending: ending.clone(), since, learnt_at, again_at });
+        self.host_lack = Some(HostLack { ending, since, learnt_at, again_at });
     }
 }

@@ -412,6 +412,7 @@ impl Machine {
             Event::DeviceRead { device, run, observation } => {
                 self.on_device_read(now, &device, run, *observation, out);
             }
+            Event::EngineAsked { fault } => self.on_engine_asked(now, fault.as_deref(), out),
             Event::PeerAnswered { peer, question, result } => {
                 self.on_answered(now, peer, question, result, out);
             }

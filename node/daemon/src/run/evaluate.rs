@@ -54,6 +54,7 @@ use self::ahead::{Ahead, Berth, Channel, Template};
 use self::directory::RunDirectory;
 use self::shelf::Shelf;
 use self::verdict::{combine, unheard};
+use super::engine_watch::fault_of;
 use super::perform::describe;
 
 pub use self::idle::{IdleGap, IdleGaps};
@@ -136,6 +137,11 @@ impl Evaluator {
     #[must_use]
     pub fn idle_gaps(&self) -> Arc<IdleGaps> {
         Arc::clone(&self.idle)
+    }
+
+    /// Why the container engine does not answer; `None` if it does.
+    pub(crate) async fn engine_fault(&self) -> Option<String> {
+        fault_of(&self.engine).await
     }
 
     /// Has a container made for the first run of each device that the policy's runs fit on, once

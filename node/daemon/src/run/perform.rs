@@ -204,7 +204,7 @@ impl Performer {
         let ending = Ending::EngineFailed { detail: LOST.to_owned() };
         let salt = Salt(rand::random());
         let lost = Event::RunEnded { run, ending, metrics: None, ended_at: unix_now(), salt };
-        let started = self.events.clone();
+        let (started, asked) = (self.events.clone(), self.events.clone());
         let leases = Arc::clone(&self.leases);
         let task = answer(&self.events, lost, async move {
             let ended = if leases.is_over(run) {
@@ -228,6 +228,11 @@ impl Performer {
                 }
             };
             let (ending, metrics) = leases.judge(run, ended);
+            if matches!(ending, Ending::EngineFailed { .. }) {
+                // Before the machine hears of the run: it would ask for the next one at once.
+                let fault = evaluator.engine_fault().await;
+                drop(asked.send(Event::EngineAsked { fault }).await);
+            }
             Event::RunEnded { run, ending, metrics, ended_at: unix_now(), salt }
         });
         self.runs.insert(run, LiveRun { stop: Some(stop), progress: watched, task });

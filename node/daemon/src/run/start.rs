@@ -8,22 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use node_chain::{ChainClient, ChainConfig, Keypair, ReadError};
-use node_core::id::{ContentDigest, Digest, Hotkey, HotkeySigner, RunId};
-use node_core::inventory::Device;
+use node_core::id::{ContentDigest, Hotkey, HotkeySigner};
 use node_core::limits::EVENTS_QUEUED_MAX;
 use node_core::machine::event::{Event, Restarted};
 use node_core::machine::{self, Machine, MachineConfig, ReferenceWork};
-use node_core::placement::HostPlacement;
 use node_core::policy::Policy;
 use node_core::rows::Row;
-use node_evaluator::dataset::Dataset;
 use node_evaluator::gates::Gates;
 use node_evaluator::reference::{references, Reference};
 use node_peer::{
     ClientParts, ContentFuture, ContentSource, NodeCertificate, NodeIdentity, PeerClient,
     PeerDirectory, PeerServer, ServerParts, SystemClock,
 };
-use node_runner::{Engine, EngineConfig, Leftover};
 use node_store::{Loaded, Store};
 use tokio::sync::{mpsc, watch, Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -34,11 +30,13 @@ use super::chain_task::{follow, ChainCommands, ChainFacts};
 use super::clock::{unix_now, Clock};
 use super::contents::Contents;
 use super::durable::{DurableMachine, PEER_CALLS_QUEUED_MAX};
+use super::engine_watch::keep_asking;
 use super::evaluate::{Evaluator, EvaluatorParts};
 use super::fetch::{Fetcher, FETCHES_MAX};
 use super::gpus::Gpus;
 use super::heart::{Heart, HeartError, Sources};
-use super::identity::{claim, instance, Identity};
+use super::host::{prepare_host, Host};
+use super::identity::{claim, Identity};
 use super::keep::{KeeperThread, Leases, RealDoors};
 use super::perform::Performer;
 use super::published::{keep_read, Certificates};
@@ -49,8 +47,7 @@ use super::web::{HuggingFace, Web};
 use super::{idle, refused};
 use crate::admin::{Admin, AdminError, OperatorCall};
 use crate::api::{self, Api, Uploads};
-use crate::config::{Config, GpuUse, WeightsMode};
-use crate::dataset::open_for;
+use crate::config::{Config, WeightsMode};
 use crate::exit::ExitReason;
 use crate::failure::Failure;
 use crate::freezer::FreezerDoor;
@@ -261,89 +258,11 @@ fn open_store(config: &Config) -> Result<(Store, Loaded), Failure> {
     for damaged in &loaded.damaged {
         tracing::error!(record = ?damaged, "a record cannot be read");
     }
+    if loaded.damaged_drawers > 0 {
+        let damaged = loaded.damaged_drawers;
+        tracing::error!(damaged, "the freezer's index was damaged, and made anew from its files");
+    }
     Ok((store, loaded))
-}
-
-/// What this host offers to runs.
-struct Host {
-    engine: Engine,
-    image: Digest,
-    dataset: Arc<Dataset>,
-    devices: Vec<Device>,
-    leftovers: BTreeMap<RunId, Leftover>,
-    reasons: Vec<String>,
-}
-
-async fn prepare_host(config: &Config, policy: &Policy) -> Result<Host, Failure> {
-    let dataset = open_dataset(config, policy).await?;
-    let node = instance(config.data_dir.path()).map_err(refused::identity)?;
-    let engine = EngineConfig {
-        host: config.engine.host.clone(),
-        runtime: config.engine.runtime.clone(),
-        node,
-    };
-    let engine = Engine::connect(engine).await.map_err(|error| {
-        let hint = error.hint();
-        Failure::unavailable(error).hint(hint)
-    })?;
-    for warning in &engine.info().warnings {
-        tracing::warn!("{warning}");
-    }
-    let tag = &config.images.evaluator;
-    let image = engine.image(tag).await.map_err(refused::image)?.ok_or_else(|| {
-        Failure::unavailable(format!("the evaluator image `{tag}` is not on this host"))
-            .hint("`scripts/images evaluator` builds and loads it; nothing is ever pulled")
-    })?;
-    let leftovers = find_leftovers(&engine).await?;
-    let (devices, reasons) = find_devices(config, policy);
-    Ok(Host { engine, image, dataset: Arc::new(dataset), devices, leftovers, reasons })
-}
-
-async fn open_dataset(config: &Config, policy: &Policy) -> Result<Dataset, Failure> {
-    let (path, policy) = (config.challenge.nas.dataset.clone(), policy.clone());
-    let opened = tokio::task::spawn_blocking(move || open_for(&path, &policy)).await;
-    opened.map_err(Failure::unexpected)?.map_err(|fault| {
-        let next = fault.next_step();
-        Failure::unavailable(fault).hint(next)
-    })
-}
-
-/// Containers of an earlier life. Those whose label cannot be read are removed at once.
-async fn find_leftovers(engine: &Engine) -> Result<BTreeMap<RunId, Leftover>, Failure> {
-    let mut by_run = BTreeMap::new();
-    for leftover in engine.leftovers().await.map_err(refused::leftovers)? {
-        match leftover.run {
-            Some(run) => {
-                by_run.insert(run, leftover);
-            }
-            None => engine.remove_leftover(&leftover).await.map_err(refused::leftovers)?,
-        }
-    }
-    Ok(by_run)
-}
-
-fn find_devices(config: &Config, policy: &Policy) -> (Vec<Device>, Vec<String>) {
-    let slots = usize::try_from(config.devices.cpu_slots).unwrap_or(usize::MAX);
-    let mut devices = node_gpu::cpu_slots(slots, config.devices.cpu_memory_mib);
-    let mut reasons = Vec::new();
-    if config.devices.gpus == GpuUse::Auto {
-        match node_gpu::inventory_within(node_gpu::ANSWER_MAX) {
-            Ok(inventory) => {
-                for fault in &inventory.faults {
-                    tracing::warn!("not used: {fault}");
-                }
-                for cut in &inventory.cut {
-                    tracing::info!(device = %cut.id, "cut into slices, which are used instead");
-                }
-                devices.extend(inventory.devices);
-            }
-            Err(absence) => tracing::info!(%absence, "no GPUs"),
-        }
-    }
-    if let Err(refusal) = HostPlacement::new(&devices).check(&policy.run) {
-        reasons.push(format!("{refusal}: this node evaluates nothing"));
-    }
-    (devices, reasons)
 }
 
 /// A reference submission as the machine knows it.
@@ -758,7 +677,10 @@ impl Parts<'_> {
 
 impl Assembled {
     async fn live(self) -> Result<ExitReason, HeartError> {
+        let events = self.heart.performer.events.clone();
+        let engine_watch = tokio::spawn(keep_asking(Arc::clone(&self.evaluator), events));
         let lived = self.heart.beat(self.first, self.sources, self.stopping).await;
+        engine_watch.abort();
         self.evaluator.close().await;
         self.follower.abort();
         if let Some(publisher) = self.publisher {

@@ -3,6 +3,7 @@
 use super::world::{miner, Fate, World};
 use crate::limits::LACK_RETRY_MS;
 use crate::machine::effect::Note;
+use crate::machine::event::Event;
 use crate::outcome::Ending;
 use crate::submission::SubmissionState;
 
@@ -75,4 +76,39 @@ fn what_began_before_tells_nothing_and_one_run_is_tried_where_there_is_room_for_
         [first, second, third].iter().all(|id| world.is_settled(0, *id))
     });
     assert_eq!((runs(&world), world.hosts[0].machine().host_lack()), (4, None));
+}
+
+fn asks_engine(world: &mut World, fault: Option<&str>) {
+    let life = world.hosts[0].life;
+    world.deliver(0, life, Event::EngineAsked { fault: fault.map(str::to_owned) });
+}
+
+#[test]
+fn while_the_engine_does_not_answer_nothing_is_tried_and_its_answer_ends_that() {
+    let mut world = World::new(44, 1, 1);
+    asks_engine(&mut world, Some("connection refused"));
+    let id = world.submit_to(0, miner(0), GOOD);
+    let since = world.hosts[0].machine().host_lack().map(|lack| lack.since);
+    assert!(since.is_some());
+    for _ in 0..4 {
+        world.run_for(LACK_RETRY_MS / 2);
+        asks_engine(&mut world, Some("connection refused"));
+    }
+    assert_eq!((runs(&world), told(&world)), (0, 1), "each would be lost");
+    assert_eq!(world.hosts[0].machine().host_lack().map(|lack| lack.since), since);
+    asks_engine(&mut world, None);
+    assert_eq!(world.hosts[0].machine().host_lack(), None);
+    world.run_until(60_000, "scored", |world| world.is_settled(0, id));
+    assert_eq!((runs(&world), told(&world)), (1, 1));
+}
+
+#[test]
+fn an_engine_that_answers_mends_nothing_else() {
+    let mut world = World::new(45, 1, 1);
+    world.hosts[0].run_fault = Some(Ending::ImageMissing);
+    world.submit_to(0, miner(0), GOOD);
+    world.run_until(60_000, "one run ended", |world| told(world) == 1);
+    asks_engine(&mut world, None);
+    let lack = world.hosts[0].machine().host_lack().map(|lack| lack.ending.clone());
+    assert_eq!(lack, Some(Ending::ImageMissing));
 }
