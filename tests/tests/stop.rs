@@ -171,3 +171,41 @@ async fn a_second_signal_or_the_end_of_the_grace_stops_runs_and_a_third_leaves_a
     node.end().await;
     assert_eq!(node.containers().await.unwrap(), 0, "the next life removes what was left");
 }
+
+/// One life of a node that gets SIGTERM when it comes to `phase`; what it logged from there on.
+async fn is_told_to_end_at(node: &mut Node, phase: &str) -> String {
+    let before = std::fs::read_to_string(node.log_file()).unwrap_or_default().len();
+    node.start(Some(&format!("term:{phase}"))).unwrap();
+    let (code, log) = leaves(node, SCORE_MAX).await;
+    let log = log[before..].to_owned();
+    assert_eq!(code, Some(ExitReason::Done.code().into()), "{phase}: {log}");
+    assert_eq!(node.containers().await.unwrap(), 0, "{phase}");
+    let (_, since) = log.split_once("fail point: SIGTERM").expect("it never came to it");
+    assert!(since.contains("stopping: nothing new is taken"), "{phase}: {since}");
+    since.to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_told_to_end_in_any_phase_ends_what_it_began_and_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (lab, mut node) = lab(dir.path(), "5m").await;
+    submit(&lab, 0, &packed_fixture("bigram").unwrap()).await;
+    for phase in ["fetch-asked", "admission-asked"] {
+        let log = is_told_to_end_at(&mut node, phase).await;
+        assert!(!log.contains("run over"), "nothing new is begun\n{log}");
+    }
+    let log = is_told_to_end_at(&mut node, "run-committed-before-start").await;
+    assert_eq!(log.matches("submission scored").count(), 1, "{log}");
+    submit(&lab, 1, &packed_with_note(&fixture("bigram"), "again").unwrap()).await;
+    let log = is_told_to_end_at(&mut node, "run-ended-before-receipt").await;
+    assert_eq!(log.matches("submission scored").count(), 1, "{log}");
+    let of_weights = [
+        "weights-intended-before-signing",
+        "weights-signed-before-send",
+        "weights-sent-before-found",
+    ];
+    for phase in of_weights {
+        let log = is_told_to_end_at(&mut node, phase).await;
+        assert_eq!(log.matches("weights landed").count(), 1, "{phase}: {log}");
+    }
+}

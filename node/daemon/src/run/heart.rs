@@ -149,8 +149,11 @@ impl Heart {
             }
             self.traces.saw(event);
         }
+        // Nothing else comes of it, and peers go by whether this node is ready.
+        let is_asked_to_stop = events.contains(&Event::StopRequested);
         let Outcome { writes, effects, notes } = self.durable.decide(events);
-        self.reporter.has_news |= !(writes.is_empty() && effects.is_empty() && notes.is_empty());
+        let comes_nothing = writes.is_empty() && effects.is_empty() && notes.is_empty();
+        self.reporter.has_news |= is_asked_to_stop || !comes_nothing;
         for note in &notes {
             crate::notes::log(note);
             self.metrics.count(note);
@@ -181,6 +184,10 @@ impl Heart {
             }
             Effect::SendWeights { .. } => failpoint("weights-signed-before-send"),
             Effect::StartRun(_) => failpoint("run-committed-before-start"),
+            Effect::FetchContent { .. } => failpoint("fetch-asked"),
+            Effect::Admit { .. } => failpoint("admission-asked"),
+            Effect::SignWeights(_) => failpoint("weights-intended-before-signing"),
+            Effect::TraceWeights { .. } => failpoint("weights-sent-before-found"),
             _ => {}
         }
         match effect {
