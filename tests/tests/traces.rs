@@ -61,7 +61,7 @@ fn check(spans: &[Span], report: &StatusReport) {
         let above = above(spans, span).map(|above| above.name.as_str());
         let expected = match span.name.as_str() {
             "submission" => None,
-            "fetch" | "admission" | "lease" => Some("submission"),
+            "fetch" | "admission" | "recall" | "lease" => Some("submission"),
             _ => Some("lease"),
         };
         assert_eq!(above, expected, "{span:#?}");

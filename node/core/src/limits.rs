@@ -170,6 +170,12 @@ pub const WINDOWS_PER_BLOCK_MAX: usize = 8;
 /// the commit of that block.
 pub const FROZEN_PER_BLOCK_MAX: usize = 4_096;
 
+/// Contents whose samples of sketches are asked for at once, for one that is being judged; the
+/// others follow when these are here. Lower: one that is near many works waits for more answers,
+/// before each of which all works are looked through. Higher: one arrival has more of them in
+/// memory, at up to 4 KiB each.
+pub const RECALL_MAX: usize = 256;
+
 /// How long a submission whose bytes could not be fetched waits for the second try; twice as long
 /// before each further one.
 pub const FETCH_RETRY_MS: u64 = 5_000;

@@ -7,13 +7,13 @@
 //!
 //! ```text
 //! submission (validator A, from its commitment until it is settled)
-//! +- fetch, admission
+//! +- fetch, admission, recall
 //! +- lease (held by A)            each lease stands below whoever granted it
 //! |  +- run, seal, show
 //! +- lease (held by B)
 //!    +- run, seal, show
 //! submission (validator B)
-//! +- fetch, admission
+//! +- fetch, admission, recall
 //! ```
 //!
 //! Ids of traces and spans follow from ids that every validator derives (`id`), so nothing of a

@@ -98,6 +98,12 @@ pub enum FreezerFault {
         /// Where it should begin.
         offset: u64,
     },
+    /// A record of the index is damaged; what it named is in the files, and is found there again.
+    #[error("record {drawer} of the freezer's index is damaged; the next start makes it anew")]
+    Index {
+        /// Its key, hexadecimal.
+        drawer: String,
+    },
     /// A newer build wrote it.
     #[error("a newer build wrote what {} has from {offset} on", path.display())]
     Newer {

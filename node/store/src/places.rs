@@ -3,12 +3,17 @@
 //! The database keeps something of each of its pages in memory, and a page has a dozen records.
 //! With one record for each place a million receipts took 18 MiB of every node's memory. So places
 //! are in drawers: all those of submissions whose ids begin alike, in one record of the database.
+//!
+//! A drawer that cannot be read takes nothing from what is put away after it: that goes into the
+//! next one. The frames say themselves what they are of, so the next start finds its places again
+//! in the freezer's files; only then it is emptied. It is not removed: the numbers of a beginning's
+//! drawers have no gaps.
 
 use std::collections::BTreeMap;
 
 use crate::envelope;
 use crate::error::StateFault;
-use crate::freezer::{Key, Place};
+use crate::freezer::{FreezerFault, Key, Place};
 
 const DRAWER_VERSION: u8 = 1;
 
@@ -18,6 +23,9 @@ const PLACES_IN_DRAWER_MAX: usize = 1_024;
 
 /// Bytes of a submission's id by which drawers are told apart.
 const BEGINNING_BYTES: usize = 2;
+
+/// Bytes of what a drawer is kept under: a beginning, and a number.
+const DRAWER_KEY_BYTES: usize = BEGINNING_BYTES + size_of::<u16>();
 
 const KEY_BYTES: usize = size_of::<Key>();
 const ENTRY_BYTES: usize = KEY_BYTES + size_of::<u32>() + size_of::<u64>();
@@ -39,19 +47,81 @@ pub(crate) fn beginning_of_key(key: &Key) -> Beginning {
 }
 
 /// Under what a drawer is kept: its beginning, and its number among those of that beginning.
-pub(crate) fn drawer_key(beginning: Beginning, number: u16) -> [u8; BEGINNING_BYTES + 2] {
+pub(crate) fn drawer_key(beginning: Beginning, number: u16) -> [u8; DRAWER_KEY_BYTES] {
     let ([first, second], [high, low]) = (beginning, number.to_be_bytes());
     [first, second, high, low]
 }
 
-/// The beginning of the submissions of a drawer, from its key.
+/// The drawer of a record of the index; `None` if the record is damaged.
 ///
 /// # Errors
 ///
-/// [`StateFault::Corrupt`] if it is no such key.
-pub(crate) fn beginning_of_drawer(key: &[u8]) -> Result<Beginning, StateFault> {
-    let is_whole = key.len() == BEGINNING_BYTES + 2;
-    key.first_chunk().copied().filter(|_| is_whole).ok_or_else(no_drawer)
+/// [`StateFault::Foreign`] if a newer build wrote it.
+pub(crate) fn drawer_of(key: &[u8], record: &[u8]) -> Result<Option<Drawer>, StateFault> {
+    if key.len() != DRAWER_KEY_BYTES {
+        return Ok(None);
+    }
+    match Drawer::read(record) {
+        Ok(drawer) => Ok(Some(drawer)),
+        Err(StateFault::Corrupt { .. }) => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// A record of the index that cannot be read. Where the records are that it named is known again
+/// when the freezer's files were read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct DamagedDrawer {
+    /// Under what it is kept.
+    pub(crate) key: Vec<u8>,
+}
+
+impl DamagedDrawer {
+    /// How the ids of its submissions begin; `None` if its key does not tell.
+    pub(crate) fn beginning(&self) -> Option<Beginning> {
+        self.key.first_chunk().copied().filter(|_| self.has_a_drawers_key())
+    }
+
+    /// Whether it is kept where a drawer may be.
+    pub(crate) fn has_a_drawers_key(&self) -> bool {
+        self.key.len() == DRAWER_KEY_BYTES
+    }
+
+    /// What is wrong with it.
+    pub(crate) fn fault(&self) -> FreezerFault {
+        FreezerFault::Index { drawer: hex::encode(&self.key) }
+    }
+}
+
+/// What some drawers say.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    /// Where records are.
+    pub(crate) known: Vec<(Key, Place)>,
+    /// Those that cannot be read.
+    pub(crate) damaged: Vec<DamagedDrawer>,
+    /// Under what the last of them is kept; `None` if there was none.
+    pub(crate) last: Option<Vec<u8>>,
+}
+
+impl Places {
+    /// Takes in what the next drawer says; `None` if it is damaged.
+    pub(crate) fn add(&mut self, key: &[u8], drawer: Option<Drawer>) {
+        self.last = Some(key.to_vec());
+        match drawer {
+            Some(drawer) => self.known.extend(drawer.into_places()),
+            None => self.damaged.push(DamagedDrawer { key: key.to_vec() }),
+        }
+    }
+
+    /// Whether all of them could be read.
+    ///
+    /// # Errors
+    ///
+    /// [`FreezerFault::Index`] of the first that could not.
+    pub(crate) fn check_whole(&self) -> Result<(), FreezerFault> {
+        self.damaged.first().map_or(Ok(()), |drawer| Err(drawer.fault()))
+    }
 }
 
 /// Places of submissions whose ids begin alike.
@@ -88,9 +158,14 @@ impl Drawer {
         envelope::seal(DRAWER_VERSION, &payload)
     }
 
-    /// Whether a place under this key belongs here: it is here already, or there is room.
-    pub(crate) fn takes(&self, key: &Key) -> bool {
-        self.0.len() < PLACES_IN_DRAWER_MAX || self.0.contains_key(key)
+    /// Whether there is a place under this key.
+    pub(crate) fn has(&self, key: &Key) -> bool {
+        self.0.contains_key(key)
+    }
+
+    /// Whether there is room for one more.
+    pub(crate) fn has_room(&self) -> bool {
+        self.0.len() < PLACES_IN_DRAWER_MAX
     }
 
     /// Takes in a place, instead of an earlier one under the same key.
@@ -132,10 +207,10 @@ mod tests {
         let mut drawer = Drawer::default();
         for n in 0..PLACES_IN_DRAWER_MAX {
             let (key, place) = place(n);
-            assert!(drawer.takes(&key));
+            assert!(drawer.has_room() && !drawer.has(&key));
             drawer.put(key, place);
         }
-        assert!(!drawer.takes(&place(PLACES_IN_DRAWER_MAX).0) && drawer.takes(&place(0).0));
+        assert!(!drawer.has_room() && drawer.has(&place(0).0));
         assert_eq!(Drawer::read(&drawer.sealed()).unwrap(), drawer);
         assert_eq!(Drawer::read(&Drawer::default().sealed()).unwrap(), Drawer::default());
     }
@@ -153,5 +228,10 @@ mod tests {
         assert!(matches!(Drawer::read(&cut), Err(StateFault::Corrupt { .. })));
         assert!(matches!(Drawer::read(&[]), Err(StateFault::Corrupt { .. })));
         assert!(matches!(Drawer::read(&newer), Err(StateFault::Foreign { .. })));
+        let (key, whole) = (drawer_key([1, 2], 3), drawer.sealed());
+        assert_eq!(drawer_of(&key, &whole).unwrap(), Some(drawer));
+        assert_eq!(drawer_of(&key, &damaged).unwrap(), None);
+        assert_eq!(drawer_of(&key[1..], &whole).unwrap(), None, "nobody keeps one there");
+        assert!(matches!(drawer_of(&key, &newer), Err(StateFault::Foreign { .. })));
     }
 }

@@ -37,7 +37,7 @@ use crate::error::StateFault;
 use crate::freezer::{Key, Place};
 use crate::mark::Tip;
 use crate::places::{
-    beginning_of, beginning_of_drawer, beginning_of_key, drawer_key, Beginning, Drawer,
+    beginning_of, beginning_of_key, drawer_key, drawer_of, DamagedDrawer, Drawer, Places,
 };
 use crate::record::RECORD_BYTES_MAX;
 use crate::sync::sync_dir;
@@ -201,62 +201,95 @@ impl State {
         guard(|| Ok(tree.get(key).map_err(fault)?.map(|record| record.to_vec())))
     }
 
-    /// Where the records of a submission are, the oldest first.
-    pub(crate) fn places_of(&self, of: &SubmissionId) -> Result<Vec<(Key, Place)>, StateFault> {
-        let mut places = Vec::new();
-        self.for_each_drawer(Bound::Included(beginning_of(&of.0)), |beginning, drawer| {
-            if beginning != beginning_of(&of.0) {
-                return false;
+    /// Where the records of a submission are, the oldest first; and the damaged drawers that may
+    /// have named some.
+    pub(crate) fn places_of(&self, of: &SubmissionId) -> Result<Places, StateFault> {
+        let mut places = Places::default();
+        let beginning = beginning_of(&of.0);
+        let first = drawer_key(beginning, 0);
+        self.for_each_drawer(Bound::Included(first.as_slice()), |key, drawer| {
+            let is_of_these = key.starts_with(&beginning);
+            if is_of_these {
+                places.add(key, drawer);
             }
-            places.extend(drawer.into_places().filter(|(key, _)| key.starts_with(&of.0)));
-            true
+            is_of_these
         })?;
-        places.sort_unstable();
+        places.known.retain(|(key, _)| key.starts_with(&of.0));
+        places.known.sort_unstable();
         Ok(places)
     }
 
-    /// Where records are, behind those whose submissions' ids begin as that of a key, and in the
-    /// order of the beginnings, a piece at a time; empty at the end.
-    pub(crate) fn places_after(
-        &self,
-        after: Option<&Key>,
-    ) -> Result<Vec<(Key, Place)>, StateFault> {
-        let from = after.map_or(Bound::Unbounded, |key| Bound::Excluded(beginning_of_key(key)));
-        let mut places: Vec<(Key, Place)> = Vec::new();
-        self.for_each_drawer(from, |beginning, drawer| {
-            let is_of_last =
-                places.last().is_none_or(|(key, _)| beginning_of_key(key) == beginning);
-            if places.len() >= PLACES_MAX && !is_of_last {
-                return false;
-            }
-            places.extend(drawer.into_places());
-            true
+    /// What the drawers behind the one under a key say, a piece at a time; of none at the end.
+    pub(crate) fn places_after(&self, after: Option<&[u8]>) -> Result<Places, StateFault> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut places = Places::default();
+        self.for_each_drawer(from, |key, drawer| {
+            places.add(key, drawer);
+            places.known.len() < PLACES_MAX && places.damaged.len() < PLACES_MAX
         })?;
         Ok(places)
     }
 
-    /// Shows drawers of the freezer's index in the order of their beginnings, until `visit` says
-    /// that it was enough.
+    /// The drawers that cannot be read.
+    ///
+    /// # Errors
+    ///
+    /// [`StateFault::Foreign`] if a newer build wrote one.
+    pub(crate) fn damaged_drawers(&self) -> Result<Vec<DamagedDrawer>, StateFault> {
+        let mut damaged = Vec::new();
+        self.for_each_drawer(Bound::Unbounded, |key, drawer| {
+            if drawer.is_none() {
+                damaged.push(DamagedDrawer { key: key.to_vec() });
+            }
+            true
+        })?;
+        Ok(damaged)
+    }
+
+    /// Empties damaged drawers. Not durable yet; whoever calls it has found their places again.
+    pub(crate) fn empty_drawers(&self, damaged: &[DamagedDrawer]) -> Result<(), StateFault> {
+        let Some(tree) = self.trees.get(FREEZER_POSITION) else { return Ok(()) };
+        let mut batch = sled::Batch::default();
+        for drawer in damaged {
+            if drawer.has_a_drawers_key() {
+                batch.insert(drawer.key.as_slice(), Drawer::default().sealed());
+            } else {
+                batch.remove(drawer.key.as_slice());
+            }
+        }
+        guard(|| tree.apply_batch(batch).map_err(fault))
+    }
+
+    /// Shows drawers of the freezer's index in the order of their keys, until `visit` says that it
+    /// was enough; `None` for one that is damaged.
     fn for_each_drawer(
         &self,
-        from: Bound<Beginning>,
-        mut visit: impl FnMut(Beginning, Drawer) -> bool,
+        from: Bound<&[u8]>,
+        mut visit: impl FnMut(&[u8], Option<Drawer>) -> bool,
     ) -> Result<(), StateFault> {
         let Some(tree) = self.trees.get(FREEZER_POSITION) else { return Ok(()) };
-        let from = match from {
-            Bound::Unbounded => Bound::Unbounded,
-            Bound::Included(beginning) => Bound::Included(drawer_key(beginning, 0)),
-            Bound::Excluded(beginning) => Bound::Excluded(drawer_key(beginning, u16::MAX)),
-        };
         guard(|| {
-            for record in tree.range::<[u8; 4], _>((from, Bound::Unbounded)) {
+            for record in tree.range::<&[u8], _>((from, Bound::Unbounded)) {
                 let (key, record) = record.map_err(fault)?;
-                if !visit(beginning_of_drawer(&key)?, Drawer::read(&record)?) {
+                if !visit(&key, drawer_of(&key, &record)?) {
                     break;
                 }
             }
             Ok(())
         })
+    }
+
+    /// Writes something else into the first drawer of a submission's; `None` if there is none.
+    #[cfg(test)]
+    pub(crate) fn change_drawer(
+        &self,
+        of: &SubmissionId,
+        change: impl FnOnce(Vec<u8>) -> Vec<u8>,
+    ) -> Option<()> {
+        let (tree, key) = (self.trees.get(FREEZER_POSITION)?, drawer_key(beginning_of(&of.0), 0));
+        let record = tree.get(key).ok()??;
+        tree.insert(key, change(record.to_vec())).ok()?;
+        self.sync().ok()
     }
 
     fn tip(&self) -> Result<Tip, StateFault> {
@@ -272,25 +305,38 @@ impl State {
     }
 }
 
-/// Adds a place to the first drawer of its beginning that takes it.
+/// Puts a place into the drawer that has one under its key, or the first of its beginning that has
+/// room. What a damaged one names is not known: it keeps its number, and others are looked at.
 fn put_place(
     view: &TransactionalTree,
     key: Key,
     place: Place,
 ) -> Result<(), ConflictableTransactionError<StateFault>> {
-    for number in 0_u16.. {
-        let drawer_key = drawer_key(beginning_of_key(&key), number);
-        let record = view.get(drawer_key)?;
-        let drawer = record.map_or_else(|| Ok(Drawer::default()), |record| Drawer::read(&record));
-        let mut drawer = drawer.map_err(ConflictableTransactionError::Abort)?;
-        if drawer.takes(&key) {
-            drawer.put(key, place);
-            view.insert(drawer_key.as_slice(), drawer.sealed())?;
-            return Ok(());
+    let beginning = beginning_of_key(&key);
+    let mut chosen = None;
+    for number in 0..=u16::MAX {
+        let drawer_key = drawer_key(beginning, number);
+        let Some(record) = view.get(drawer_key)? else {
+            chosen = chosen.or_else(|| Some((drawer_key, Drawer::default())));
+            break;
+        };
+        let drawer = drawer_of(&drawer_key, &record);
+        match drawer.map_err(ConflictableTransactionError::Abort)? {
+            Some(drawer) if drawer.has(&key) => {
+                chosen = Some((drawer_key, drawer));
+                break;
+            }
+            Some(drawer) if chosen.is_none() && drawer.has_room() => {
+                chosen = Some((drawer_key, drawer));
+            }
+            Some(_) | None => {}
         }
     }
-    let fault = corrupt("the index of the freezer is full");
-    Err(ConflictableTransactionError::Abort(fault))
+    let is_full = || ConflictableTransactionError::Abort(corrupt("the freezer's index is full"));
+    let (drawer_key, mut drawer) = chosen.ok_or_else(is_full)?;
+    drawer.put(key, place);
+    view.insert(drawer_key.as_slice(), drawer.sealed())?;
+    Ok(())
 }
 
 /// A table's place in [`Table::ALL`].

@@ -4,6 +4,7 @@
 
 mod read;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
@@ -22,6 +23,7 @@ use crate::journal::{
     Acknowledged, Journal, JournalContent, JournalFault, TornTail, JOURNAL_BYTES_MAX,
 };
 use crate::mark::{Mark, Tip};
+use crate::places::{beginning_of_key, DamagedDrawer};
 use crate::record::{self, DamagedRecord, RecordFault};
 use crate::restore::is_half_restored;
 use crate::state::State;
@@ -62,6 +64,9 @@ pub struct Loaded {
     pub lacks_rows: bool,
     /// Records that cannot be read; their rows are missing above.
     pub damaged: Vec<DamagedRecord>,
+    /// Records of the freezer's index that could not be read, and were made anew from what its
+    /// files hold. No row is missing for it.
+    pub damaged_drawers: usize,
     /// An unfinished line that was cut off the journal.
     pub torn_tail: Option<TornTail>,
     /// The journal was long, and was made smaller; or could not be, and is as it was.
@@ -216,7 +221,7 @@ impl Store {
         let mark_failed = |source| OpenError::Mark { path: dir.to_owned(), source };
         let (mark, marked) = Mark::open(dir).map_err(mark_failed)?;
         let (opened, rebuilt) = open_or_rebuild(dir)?;
-        let Opened { state, tip, rows, damaged } = opened;
+        let Opened { state, tip, rows, damaged, damaged_drawers } = opened;
         let lost_commits = (tip.commits < marked.commits)
             .then_some(LostCommits { acknowledged: marked.commits, found: tip.commits });
         let acknowledged = Acknowledged {
@@ -234,16 +239,15 @@ impl Store {
             lost_commits,
             lacks_rows: tip.lacks_rows,
             damaged,
+            damaged_drawers: damaged_drawers.len(),
             torn_tail: content.torn_tail,
             compacted: None,
             journal_loss,
             is_of_a_copy: false,
         };
         let freezer = open_freezer(dir)?;
-        if loaded.has_lost_rows() {
-            find_places(&state, freezer.dir(), tip)
-                .map_err(|fault| state_failed(&dir.join(STATE_DIR), fault))?;
-        }
+        find_lost_places(&state, freezer.dir(), tip, &damaged_drawers, loaded.has_lost_rows())
+            .map_err(|fault| state_failed(&dir.join(STATE_DIR), fault))?;
         let is_of_a_copy = is_of_a_copy(&loaded, tip);
         loaded.is_of_a_copy = is_of_a_copy;
         let lacks_rows = !loaded.is_complete();
@@ -473,15 +477,45 @@ fn open_freezer(dir: &Path) -> Result<Freezer, OpenError> {
     Freezer::open(dir).map_err(|source| OpenError::Freezer { path: dir.join(FREEZER_DIR), source })
 }
 
-/// Writes down again where the records of the freezer are: a state that lost rows may have lost
-/// that as well. What cannot be read is not found again, and stays where it is.
-fn find_places(state: &State, freezer: &Path, tip: Tip) -> Result<(), StateFault> {
+/// Finds again what the index of the freezer has lost: all of it where rows are lost, for the
+/// places may be as well; else what damaged drawers named. Those are emptied when that is durable:
+/// who dies before finds them damaged again.
+fn find_lost_places(
+    state: &State,
+    freezer: &Path,
+    tip: Tip,
+    damaged: &[DamagedDrawer],
+    has_lost_rows: bool,
+) -> Result<(), StateFault> {
+    if !has_lost_rows && damaged.is_empty() {
+        return Ok(());
+    }
+    let beginnings: BTreeSet<_> = damaged.iter().map(DamagedDrawer::beginning).collect();
+    // Where a key tells of no beginning, another one's drawer is gone.
+    let is_any_lost = has_lost_rows || beginnings.contains(&None);
+    let is_lost = |key: &Key| is_any_lost || beginnings.contains(&Some(beginning_of_key(key)));
+    find_places(state, freezer, tip, is_lost)?;
+    if damaged.is_empty() {
+        return Ok(());
+    }
+    state.empty_drawers(damaged)?;
+    state.sync()
+}
+
+/// Writes down again where the records of the freezer are whose places are lost. What cannot be
+/// read is not found again, and stays where it is.
+fn find_places(
+    state: &State,
+    freezer: &Path,
+    tip: Tip,
+    is_lost: impl Fn(&Key) -> bool,
+) -> Result<(), StateFault> {
     let mut places = Vec::new();
     let apply = |places: &mut Vec<(Key, Place)>| {
         state.apply(&Batch::default(), &std::mem::take(places), tip)
     };
     freezer::for_each_place(freezer, |key, place| {
-        places.push((key, place));
+        places.extend(is_lost(&key).then_some((key, place)));
         if places.len() < PLACES_PER_COMMIT {
             return Ok(());
         }
@@ -496,6 +530,7 @@ struct Opened {
     tip: Tip,
     rows: Vec<Row>,
     damaged: Vec<DamagedRecord>,
+    damaged_drawers: Vec<DamagedDrawer>,
 }
 
 enum LoadError {
@@ -512,6 +547,8 @@ fn load(path: &Path) -> Result<Opened, LoadError> {
             Ok(())
         })?;
     }
+    // Nobody else looks into all drawers, and a start alone makes a damaged one anew.
+    let damaged_drawers = state.damaged_drawers().map_err(LoadError::State)?;
     // sled keeps what it has read, whatever its cache may hold: all rows would be in memory twice.
     drop(state);
     let (state, tip) = State::open(path).map_err(LoadError::State)?;
@@ -530,7 +567,7 @@ fn load(path: &Path) -> Result<Opened, LoadError> {
         }
         Ok(())
     })?;
-    Ok(Opened { state, tip, rows, damaged })
+    Ok(Opened { state, tip, rows, damaged, damaged_drawers })
 }
 
 /// The trials of a submission, which follow each other, show the same architecture. It is kept once

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 use super::{similarity_max_ppm, Sketch, BANDS, SAMPLE_MAX};
+use crate::policy::DuplicateRules;
 use crate::similarity::similarity_ppm;
 
 /// Sketches with one key in common that are compared with each other at a start. Lower: samples
@@ -47,16 +48,29 @@ impl KnownSketch {
         Self { shingles: self.shingles, bands: self.bands, sample: OnceLock::new() }
     }
 
-    /// Takes in the sample again; one that is here stays.
+    /// Takes in the sample again, if it is that of this sketch; one that is here stays.
+    ///
+    /// A content that was judged by two policies may have two sketches: another way to shingles
+    /// (`FINGERPRINT_VERSION`) gives other keys as well as another sample.
     pub fn recall(&self, sketch: Sketch) {
-        // The same content has the same sample.
-        drop(self.sample.set(sketch.sample));
+        if self.is_of(&sketch) {
+            // The same sketch has the same sample.
+            drop(self.sample.set(sketch.sample));
+        }
     }
 
     /// Whether it is what is remembered of this sketch.
     #[must_use]
     pub fn is_of(&self, sketch: &Sketch) -> bool {
         (self.shingles, self.bands) == (sketch.shingles, sketch.bands)
+    }
+
+    /// Whether the sample can have a say when these two are judged: [`super::judge`] looks at none
+    /// where one of them is too small for the rules, or they differ too much in size to be alike.
+    #[must_use]
+    pub(crate) fn can_decide(&self, sketch: &Sketch, rules: &DuplicateRules) -> bool {
+        self.shingles.min(sketch.shingles) >= rules.shingles_min
+            && similarity_max_ppm(self.shingles, sketch.shingles) >= u64::from(rules.held_ppm)
     }
 
     /// Whether the search finds it by one of these keys.

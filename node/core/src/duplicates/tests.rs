@@ -252,10 +252,39 @@ fn what_is_without_its_sample_is_found_and_compared_only_once_it_is_back() {
     assert_eq!(outline.similarity_ppm(&whole), None);
     let rules = DuplicateRules::default();
     assert_eq!(judge(&index, &rules, &whole, at(2, 2)), Judgement::Unique);
+    outline.recall(other);
+    assert!(!outline.has_sample(), "that of another sketch");
     outline.recall(sketch);
     assert!(outline.has_sample());
     assert_eq!(outline.similarity_ppm(&whole), Some(1_000_000));
     assert_ne!(judge(&index, &rules, &whole, at(2, 2)), Judgement::Unique);
+}
+
+/// Sizes on both sides of every limit, in either role.
+#[test]
+fn a_sample_that_cannot_decide_changes_no_judgement() {
+    let rules = DuplicateRules::default();
+    let mut numbers = Numbers(1 << 20);
+    let common: Vec<u64> = numbers.set(600).into_iter().collect();
+    let sizes = [20, 31, 32, 37, 38, 200, 500, 509, 510, 588, 589, 600];
+    let sketch = |size: usize| Sketch::of(&common.iter().copied().take(size).collect());
+    let sketches = sizes.map(sketch);
+    let (mut decided, mut undecided) = (0, 0);
+    for (earlier, later) in sketches.iter().flat_map(|one| sketches.iter().map(move |o| (one, o))) {
+        let judged = |earlier: KnownSketch| {
+            let mut index = SketchIndex::default();
+            index.insert(id(1), Work { priority: at(1, 1), sketch: earlier.into() });
+            judge(&index, &rules, &later.clone().into(), at(2, 2))
+        };
+        let outline = KnownSketch::outline(earlier);
+        if outline.can_decide(later, &rules) {
+            decided += 1;
+        } else {
+            undecided += 1;
+            assert_eq!(judged(earlier.clone().into()), judged(outline), "{earlier:?}, {later:?}");
+        }
+    }
+    assert!(decided > 30 && undecided > 30, "{decided}, {undecided}");
 }
 
 #[test]

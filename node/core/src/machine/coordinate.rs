@@ -177,8 +177,12 @@ impl Machine {
         }
     }
 
-    /// Whether this node accepted it under a lease that it knows of. What was lost with the rows
-    /// came back from peers, and they have it only because it had been published.
+    /// Whether this node accepted it under a lease that it knows of.
+    ///
+    /// If not, rows were lost. Most such receipts came back from peers, who have them only because
+    /// they had been published. Where the record of a lease alone was damaged, its receipt is still
+    /// here, and may never have been: nothing tells it from those, so it is published before its
+    /// time, and whoever is asked next could have seen it.
     fn was_accepted(&self, id: &Trial, digest: &Digest) -> bool {
         self.evaluations.get(id).is_some_and(|evaluation| evaluation.has_accepted(digest))
     }

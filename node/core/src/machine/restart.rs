@@ -4,8 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 
+use crate::duplicates::Sketch;
 use crate::evaluation::Evaluation;
-use crate::id::{Digest, IntentId, Netuid};
+use crate::id::{ContentDigest, Digest, IntentId, Netuid};
 use crate::lease_record::LeaseRecord;
 use crate::machine::effect::{Effect, Note, Outcome};
 use crate::machine::event::Restarted;
@@ -96,15 +97,24 @@ impl Machine {
         }
     }
 
+    /// Of several sketches of a content that of this policy is taken, which others are compared by
+    /// as well: an earlier policy may have had another way to shingles.
+    fn load_sketch(&mut self, content: ContentDigest, policy: &Digest, sketch: Option<Sketch>) {
+        let Some(sketch) = sketch else { return };
+        if *policy == self.policy_digest {
+            self.sketches.insert(content, sketch.into());
+        } else {
+            self.sketches.entry(content).or_insert_with(|| sketch.into());
+        }
+    }
+
     fn load(&mut self, now: Now, row: Row, out: &mut Outcome) {
         match row {
             Row::Submission(row) => {
                 self.submissions.insert(row.id, row);
             }
             Row::Verdict(row) => {
-                if let Some(sketch) = row.sketch {
-                    self.sketches.insert(row.content, sketch.into());
-                }
+                self.load_sketch(row.content, &row.policy, row.sketch);
                 self.verdicts.insert((row.content, row.policy), row.verdict);
             }
             Row::Review(row) => {

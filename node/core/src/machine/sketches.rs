@@ -1,10 +1,11 @@
 //! By what contents are compared: the sample of a sketch is remembered if it is similar enough to
 //! another one for the rules, else only what the search finds it by.
 //!
-//! A content that comes is compared, before it has a verdict, with all that the search finds; for
-//! that the samples that are away are read where they are stored. So of any two contents that the
-//! rules take for alike both samples are here, and a work whose sample is away is like none. Who
-//! dies while samples are read has no verdict yet, and judges the content anew.
+//! A content that comes is compared, before it has a verdict, with all that the search finds and
+//! whose size lets them be like it; for that the samples that are away are read where they are
+//! stored, some at a time. So of any two contents that the rules take for alike both samples are
+//! here, and a work whose sample is away is like none. Who dies while samples are read has no
+//! verdict yet, and judges the content anew.
 
 use std::collections::BTreeSet;
 
@@ -12,6 +13,7 @@ use super::Machine;
 use crate::admission::Verdict;
 use crate::duplicates::{similar_ones, KnownSketch, Sketch};
 use crate::id::{ContentDigest, SubmissionId};
+use crate::limits::RECALL_MAX;
 use crate::machine::effect::{Effect, Outcome};
 use crate::submission::Submission;
 use crate::unit::Now;
@@ -72,12 +74,7 @@ impl Machine {
         mut judged: Judged,
         out: &mut Outcome,
     ) {
-        let near = judged.sketch.as_deref().map(|sketch| self.near(content, sketch));
-        let is_away = |(of, known): &(ContentDigest, &KnownSketch)| {
-            !known.has_sample() && !judged.asked_for.contains(of)
-        };
-        let away = near.into_iter().flatten().filter(is_away);
-        let of: Vec<ContentDigest> = away.map(|(of, _)| of).collect();
+        let of = self.away(content, &judged);
         let submission = judged.submission;
         if of.is_empty() {
             self.end_judging(now, content, judged.verdict, judged.sketch, out);
@@ -86,6 +83,18 @@ impl Machine {
             self.judging.insert(content, Some(judged));
             out.perform(Effect::RecallSketches { submission, content, of });
         }
+    }
+
+    /// The contents whose samples may decide about this one, are away, and were not asked for: as
+    /// many as are asked for at once.
+    fn away(&self, content: ContentDigest, judged: &Judged) -> Vec<ContentDigest> {
+        let Some(sketch) = judged.sketch.as_deref() else { return Vec::new() };
+        let rules = &self.config.policy.duplicates;
+        let is_away = |(of, known): &(ContentDigest, &KnownSketch)| {
+            !known.has_sample() && known.can_decide(sketch, rules) && !judged.asked_for.contains(of)
+        };
+        let away = self.near(content, sketch).into_iter().filter(is_away);
+        away.map(|(of, _)| of).take(RECALL_MAX).collect()
     }
 
     /// Remembers by what a content is compared.

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use node_core::admission::Verdict;
 use node_core::evidence::Metrics;
-use node_core::id::{Hotkey, RunId, SubmissionId};
+use node_core::id::{ContentDigest, Hotkey, RunId, SubmissionId};
 use node_core::lease::{Grant, HoldAnswer, LeaseAnswer, PeerAnswer, PeerRequest, ReleaseReason};
 use node_core::limits::{LEASES_HELD_MAX, LEASES_PER_ACQUIRE_MAX};
 use node_core::machine::effect::{Effect, Note};
@@ -62,6 +62,8 @@ pub(super) struct Book {
     /// Submissions that are there from the start, without a commitment.
     references: Vec<(SubmissionId, String)>,
     submissions: Bounded<SubmissionId, OpenSubmission>,
+    /// For which submission earlier works are read, by its content.
+    recalls: Bounded<ContentDigest, SubmissionId>,
     /// Grants that the machine may still decline, and when they came.
     grants: Bounded<RunId, (Grant, SystemTime)>,
     leases: Bounded<RunId, OpenLease>,
@@ -79,6 +81,7 @@ impl Book {
             own,
             references,
             submissions: Bounded::new(bounds.submissions_max),
+            recalls: Bounded::new(bounds.submissions_max),
             grants: Bounded::new(GRANTS_MAX),
             leases: Bounded::new(bounds.leases_max),
             ended: Vec::new(),
@@ -110,8 +113,15 @@ impl Book {
             Event::ContentMissing { submission } => {
                 self.end_admission(submission, None, Some("its content is gone"), at);
             }
+            // Of its own work, or, after a verdict, while earlier works are read.
             Event::AdmissionFailed { submission, reason } => {
                 self.end_admission(submission, None, Some(reason), at);
+                self.end_recall(submission, Some(reason), at);
+            }
+            Event::SketchesRecalled { content, .. } => {
+                if let Some(submission) = self.recalls.remove(content) {
+                    self.end_recall(&submission, None, at);
+                }
             }
             Event::AdmissionEnded { submission, verdict, .. } => {
                 let verdict = match verdict {
@@ -186,6 +196,12 @@ impl Book {
             Effect::Admit { submission, .. } => {
                 if let Some(open) = self.submissions.get_mut(submission) {
                     open.begin_admission(at);
+                }
+            }
+            Effect::RecallSketches { submission, content, .. } => {
+                if let Some(open) = self.submissions.get_mut(submission) {
+                    open.begin_recall(at);
+                    self.recalls.insert(*content, *submission);
                 }
             }
             Effect::StartRun(spec) => {
@@ -281,6 +297,11 @@ impl Book {
     ) {
         let open = self.submissions.get_mut(id);
         self.ended.extend(open.and_then(|open| open.end_admission(verdict, failure, at)));
+    }
+
+    fn end_recall(&mut self, id: &SubmissionId, failure: Option<&str>, at: SystemTime) {
+        let open = self.submissions.get_mut(id);
+        self.ended.extend(open.and_then(|open| open.end_recall(failure, at)));
     }
 
     fn settle(

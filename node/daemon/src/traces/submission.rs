@@ -1,4 +1,5 @@
-//! The spans of one submission at this node: the whole, and under it fetch and admission.
+//! The spans of one submission at this node: the whole, and under it fetch, admission, and the
+//! reading of earlier works that may be like it.
 
 use std::time::SystemTime;
 
@@ -16,6 +17,7 @@ pub(super) struct OpenSubmission {
     whole: Draft,
     fetch: Option<Draft>,
     admission: Option<Draft>,
+    recall: Option<Draft>,
 }
 
 impl OpenSubmission {
@@ -25,7 +27,7 @@ impl OpenSubmission {
         let mut whole = Draft::begin("submission", &submission, span_id, Parent::None, at);
         whole.set("assay.submission", submission.to_string());
         whole.set("assay.validator", own.to_string());
-        Self { submission, whole, fetch: None, admission: None }
+        Self { submission, whole, fetch: None, admission: None, recall: None }
     }
 
     pub(super) fn whole_mut(&mut self) -> &mut Draft {
@@ -64,6 +66,15 @@ impl OpenSubmission {
         Some(ended(admission, failure, at))
     }
 
+    pub(super) fn begin_recall(&mut self, at: SystemTime) {
+        self.recall = Some(self.stage("recall", at));
+    }
+
+    /// - `failure`: why earlier works could not be read, if so.
+    pub(super) fn end_recall(&mut self, failure: Option<&str>, at: SystemTime) -> Option<SpanData> {
+        Some(ended(self.recall.take()?, failure, at))
+    }
+
     /// A part that is tried again when it fails, so without an id that others could derive.
     fn stage(&self, name: &'static str, at: SystemTime) -> Draft {
         Draft::begin(name, &self.submission, id::random(), Parent::Own(self.whole.id()), at)
@@ -80,14 +91,14 @@ impl OpenSubmission {
         if let Some(reason) = reason {
             self.whole.set("assay.reason", text(reason));
         }
-        let stages = [self.fetch, self.admission, Some(self.whole)];
+        let stages = [self.fetch, self.admission, self.recall, Some(self.whole)];
         stages.into_iter().flatten().map(|span| span.finish(at)).collect()
     }
 
     /// How many spans are lost with it.
     pub(super) fn spans(&self) -> u64 {
-        let open = [&self.fetch, &self.admission].into_iter().filter(|span| span.is_some());
-        1 + open.count() as u64
+        let stages = [&self.fetch, &self.admission, &self.recall];
+        1 + stages.into_iter().flatten().count() as u64
     }
 }
 

@@ -1,7 +1,10 @@
-//! Looking through all of a store and copying it, while somebody else may commit.
+//! Reading a store while somebody else may commit: looking something up, looking through all of
+//! it, and copying it.
 //!
-//! Both take the lock for a piece at a time, so a commit waits for a few milliseconds at most. A
-//! check may see rows of different moments; a copy is of one moment, see `copying`.
+//! All of it takes the lock for a piece at a time, so a commit waits for a few milliseconds at
+//! most: a look through and a copy for some records of a table, who looks something up for the
+//! places of one submission or the verdicts on one content. Files of the freezer are read without
+//! it. A look through may see rows of different moments; a copy is of one moment, see `copying`.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -16,6 +19,7 @@ use crate::dump::{BackupHead, BackupWriter, Copied};
 use crate::error::ReadError;
 use crate::freezer::{self, FreezerFault, Key, Place};
 use crate::journal::{self, JournalFault};
+use crate::places::Places;
 use crate::record::{self, DamagedRecord};
 
 /// Damaged records that are listed; more are counted. Lower: an operator sees too few to know what
@@ -34,12 +38,26 @@ pub struct VerifyReport {
     pub damaged_count: u64,
     /// Readable records of the freezer.
     pub frozen: u64,
-    /// Records of the freezer that cannot be read, the first thousand.
+    /// Records of the freezer, and of its index, that cannot be read, the first thousand.
     pub damaged_frozen: Vec<FreezerFault>,
     /// Lines of the journal, all of them whole.
     pub journal_entries: usize,
     /// Rows were lost, or come from a copy, and peers have not told them again yet.
     pub lacks_rows: bool,
+}
+
+impl VerifyReport {
+    /// Takes in a record of the freezer, or why it cannot be read.
+    fn add_frozen(&mut self, read: Result<Frozen, FreezerFault>) {
+        let Err(fault) = read else {
+            self.frozen += 1;
+            return;
+        };
+        self.damaged_count += 1;
+        if self.damaged_frozen.len() < DAMAGED_LISTED_MAX {
+            self.damaged_frozen.push(fault);
+        }
+    }
 }
 
 impl Store {
@@ -96,22 +114,17 @@ impl Store {
 
     fn verify_freezer(&self, report: &mut VerifyReport) -> Result<(), ReadError> {
         let dir = self.lock().freezer.dir().to_owned();
-        let mut after = None;
+        let mut after: Option<Vec<u8>> = None;
         loop {
-            let places = self.places_after(after.as_ref())?;
-            for (key, place) in &places {
-                match freezer::read(&dir, key, *place) {
-                    Ok(_) => report.frozen += 1,
-                    Err(fault) => {
-                        report.damaged_count += 1;
-                        if report.damaged_frozen.len() < DAMAGED_LISTED_MAX {
-                            report.damaged_frozen.push(fault);
-                        }
-                    }
-                }
+            let Places { known, damaged, last } = self.places_after(after.as_deref())?;
+            damaged.iter().for_each(|drawer| report.add_frozen(Err(drawer.fault())));
+            for (key, place) in &known {
+                report.add_frozen(freezer::read(&dir, key, *place));
             }
-            let Some((last, _)) = places.last() else { return Ok(()) };
-            after = Some(*last);
+            if last.is_none() {
+                return Ok(());
+            }
+            after = last;
         }
     }
 
@@ -119,7 +132,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`ReadError::Freezer`], [`ReadError::State`] and [`ReadError::Closed`].
+    /// [`ReadError::Freezer`], also where the index may have named more and is damaged;
+    /// [`ReadError::State`] and [`ReadError::Closed`].
     pub fn frozen(&self, submission: &SubmissionId) -> Result<Vec<Frozen>, ReadError> {
         let (dir, places) = {
             let inner = self.lock();
@@ -128,45 +142,50 @@ impl Store {
             let places = places.map_err(|source| ReadError::State { source })?;
             (inner.freezer.dir().to_owned(), places)
         };
+        places.check_whole()?;
         let read = |(key, place): &(Key, Place)| freezer::read(&dir, key, *place);
-        Ok(places.iter().map(read).collect::<Result<_, _>>()?)
+        Ok(places.known.iter().map(read).collect::<Result<_, _>>()?)
     }
 
-    /// The sketches that were stored with the verdicts on these contents. A content that was not
-    /// judged, or has none, is left out.
+    /// The sketches that were stored with the verdicts on these contents, of each content all that
+    /// differ: two policies may have other ways to shingles. A content that was not judged, or has
+    /// none, is left out.
+    ///
+    /// So is what is damaged. With an error nothing near such a work could ever be judged; left out
+    /// it is like nothing, as it is after the next start, which tells of the damage and knows
+    /// neither verdict nor sketch.
     ///
     /// # Errors
     ///
-    /// [`ReadError::Damaged`], [`ReadError::State`] and [`ReadError::Closed`].
+    /// [`ReadError::State`] and [`ReadError::Closed`].
     pub fn sketches(
         &self,
         contents: &[ContentDigest],
     ) -> Result<Vec<(ContentDigest, Sketch)>, ReadError> {
         let mut found = Vec::new();
         for content in contents {
-            found.extend(self.sketch(content)?.map(|sketch| (*content, sketch)));
+            found.extend(self.sketches_of(content)?.into_iter().map(|sketch| (*content, sketch)));
         }
         Ok(found)
     }
 
-    /// Of any verdict on the content: it goes by the content alone.
-    fn sketch(&self, content: &ContentDigest) -> Result<Option<Sketch>, ReadError> {
+    fn sketches_of(&self, content: &ContentDigest) -> Result<Vec<Sketch>, ReadError> {
         let table = Table::Verdicts;
-        let mut read = Ok(None);
+        let mut sketches: Vec<Sketch> = Vec::new();
         let inner = self.lock();
         let state = inner.state.as_ref().ok_or(ReadError::Closed)?;
         let visited = state.for_each_after(table, Some(&content.0), |key, bytes| {
             if !key.starts_with(&content.0) {
                 return false;
             }
-            read = record::decode(table, key, bytes).map(|row| {
-                let Row::Verdict(verdict) = row else { return None };
-                verdict.sketch
-            });
-            matches!(read, Ok(None))
+            if let Ok(Row::Verdict(verdict)) = record::decode(table, key, bytes) {
+                let sketch = verdict.sketch.filter(|sketch| !sketches.contains(sketch));
+                sketches.extend(sketch);
+            }
+            true
         });
         visited.map_err(|source| ReadError::State { source })?;
-        read.map_err(|source| ReadError::Damaged { source })
+        Ok(sketches)
     }
 
     /// Writes a copy of rows, freezer and journal as JSON lines, as they are when this is called.
@@ -176,7 +195,8 @@ impl Store {
     /// # Errors
     ///
     /// - [`ReadError::Busy`] while another copy is made.
-    /// - [`ReadError::Damaged`] if a record cannot be read: the copy would be incomplete.
+    /// - [`ReadError::Damaged`] and [`ReadError::Freezer`] if a record cannot be read: the copy
+    ///   would be incomplete.
     /// - [`ReadError::ChangedTooMuch`] if more changes meanwhile than memory is given to.
     /// - [`ReadError::Write`] if `out` fails. What it was given has no end, and is no copy.
     pub fn export(&self, head: &BackupHead, out: &mut dyn Write) -> Result<Copied, ReadError> {
@@ -200,19 +220,22 @@ impl Store {
     /// Copies what was put away before `end`. Such records change no more.
     fn export_freezer(&self, end: Place, writer: &mut BackupWriter<'_>) -> Result<(), ReadError> {
         let dir = self.lock().freezer.dir().to_owned();
-        let mut after = None;
+        let mut after: Option<Vec<u8>> = None;
         loop {
-            let places = self.places_after(after.as_ref())?;
-            for (key, place) in places.iter().filter(|(_, place)| *place < end) {
+            let places = self.places_after(after.as_deref())?;
+            places.check_whole()?;
+            for (key, place) in places.known.iter().filter(|(_, place)| *place < end) {
                 let frozen = freezer::read(&dir, key, *place)?;
                 writer.frozen(&frozen).map_err(|source| ReadError::Write { source })?;
             }
-            let Some((last, _)) = places.last() else { return Ok(()) };
-            after = Some(*last);
+            if places.last.is_none() {
+                return Ok(());
+            }
+            after = places.last;
         }
     }
 
-    fn places_after(&self, after: Option<&Key>) -> Result<Vec<(Key, Place)>, ReadError> {
+    fn places_after(&self, after: Option<&[u8]>) -> Result<Places, ReadError> {
         let inner = self.lock();
         let state = inner.state.as_ref().ok_or(ReadError::Closed)?;
         state.places_after(after).map_err(|source| ReadError::State { source })

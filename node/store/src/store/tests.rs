@@ -1,8 +1,10 @@
 use std::path::Path;
 
-use node_core::id::{Digest, Hotkey, IntentId, Netuid, Uid};
+use node_core::admission::Verdict;
+use node_core::duplicates::Sketch;
+use node_core::id::{ContentDigest, Digest, Hotkey, IntentId, Netuid, Uid};
 use node_core::rows::{
-    Carries, CursorRow, JournalEntry, JournalStep, Row, SignedExtrinsic, Table, Write,
+    Carries, CursorRow, JournalEntry, JournalStep, Row, SignedExtrinsic, Table, VerdictRow, Write,
 };
 use node_core::unit::{BlockNumber, EpochIndex, UnixMs};
 
@@ -16,6 +18,7 @@ use crate::record::RecordFault;
 use crate::{envelope, journal};
 
 mod copies;
+mod drawers;
 mod formats;
 
 const HEAD: BackupHead = BackupHead { owner: OWNER, made_at: UnixMs(1) };
@@ -79,6 +82,27 @@ fn a_damaged_record_is_listed_everywhere_and_the_others_are_read() {
     drop(store);
     let store = Store::open_to_read(dir.path()).unwrap();
     assert_eq!(store.verify().unwrap().damaged_count, 1);
+}
+
+#[test]
+fn a_damaged_verdict_hides_no_other_sketch() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _) = Store::open(dir.path()).unwrap();
+    let [both, alone, sound] = [1, 2, 3].map(|n| ContentDigest([n; 32]));
+    let sketch = Sketch::of(&(0..100).collect());
+    let row = |content, policy: u8| {
+        let (policy, verdict) = (Digest([policy; 32]), Verdict::admitted(1, 2));
+        Row::Verdict(VerdictRow { content, policy, verdict, sketch: Some(sketch.clone()) })
+    };
+    let mut batch = Batch::default();
+    for damaged in [row(both, 1), row(both, 3), row(alone, 1)] {
+        let (table, key, record) = (Table::Verdicts, damaged.key(), Some(vec![0; 9]));
+        batch.changes.push(Change { table, key, record });
+    }
+    store.lock().commit(&batch).unwrap();
+    store.commit(&[row(both, 2), row(sound, 1)].map(Write::Put)).unwrap();
+    let found = store.sketches(&[both, alone, sound]).unwrap();
+    assert_eq!(found, [(both, sketch.clone()), (sound, sketch.clone())]);
 }
 
 #[test]

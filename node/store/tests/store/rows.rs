@@ -124,7 +124,7 @@ fn only_the_owner_can_enter_the_data_directory() {
 }
 
 #[test]
-fn the_sketch_of_a_content_is_found_under_whatever_policy_it_was_stored() {
+fn the_sketches_of_a_content_are_found_under_whatever_policies_they_were_stored() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _) = Store::open(dir.path()).unwrap();
     let verdict = |content: u8, policy: u8, sketch: Option<Sketch>| {
@@ -145,11 +145,16 @@ fn the_sketch_of_a_content_is_found_under_whatever_policy_it_was_stored() {
         verdict(2, 4, None),
         verdict(3, 1, None),
         verdict(4, 1, Some(sketch(4))),
+        verdict(6, 1, Some(sketch(6))),
+        verdict(6, 2, Some(sketch(7))),
+        verdict(6, 3, Some(sketch(6))),
     ];
     store.commit(&puts(&rows)).unwrap();
     let content = |content: u8| ContentDigest([content; 32]);
-    let asked = [2, 3, 4, 5].map(content);
+    let asked = [2, 3, 4, 5, 6].map(content);
     let found = store.sketches(&asked).unwrap();
-    assert_eq!(found, [(content(2), sketch(2)), (content(4), sketch(4))]);
+    let expected = [(2, 2), (4, 4), (6, 6), (6, 7)];
+    let expected = expected.map(|(of, first)| (content(of), sketch(first)));
+    assert_eq!(found, expected, "each that there is of a content, once");
     assert_eq!(store.sketches(&[]).unwrap(), []);
 }

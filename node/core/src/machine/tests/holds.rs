@@ -2,26 +2,53 @@
 //! the order in which validators got to know them.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
+use super::prng::Prng;
 use super::world::{miner, Fate, World, BLOCK_MS};
+use crate::admission::Verdict;
 use crate::duplicates::{KnownSketch, Sketch};
 use crate::hold::{NotResolved, Resolution};
-use crate::id::{ContentDigest, SubmissionId};
+use crate::id::{ContentDigest, Digest, SubmissionId};
+use crate::limits::RECALL_MAX;
+use crate::rows::{Row, VerdictRow, Write};
 use crate::submission::SubmissionState;
 
 const GOOD: Fate = Fate::Scores { nll_nanonats: 400_000_000_000_000 };
 
+/// Spread, as hashes are.
+fn shingle(number: u64) -> u64 {
+    number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23)
+}
+
+fn sketch_of(numbers: Range<u64>) -> Sketch {
+    Sketch::of(&numbers.map(shingle).collect::<BTreeSet<u64>>())
+}
+
 /// Of a work whose structure begins at `first`: one that begins 50 later has nine tenths of it.
 fn sketch(first: u64) -> Sketch {
-    // Spread, as hashes are.
-    let shingle = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23);
-    Sketch::of(&(first..first + 1_000).map(shingle).collect::<BTreeSet<u64>>())
+    sketch_of(first..first + 1_000)
 }
 
 fn submit(world: &mut World, number: usize, first: u64) -> (SubmissionId, ContentDigest) {
+    submit_as(world, number, sketch(first))
+}
+
+fn submit_as(world: &mut World, number: usize, sketch: Sketch) -> (SubmissionId, ContentDigest) {
     let content = world.new_content(|_| true);
-    world.sketches.insert(content, sketch(first));
+    world.sketches.insert(content, sketch);
     (world.submit_content(miner(number), content, GOOD), content)
+}
+
+/// Starts node 0 with more verdicts on its disk than it had.
+fn restart_with(world: &mut World, sketches: Vec<(ContentDigest, Digest, Sketch)>) {
+    world.kill(0);
+    for (content, policy, sketch) in sketches {
+        let (verdict, sketch) = (Verdict::admitted(1, 100), Some(sketch));
+        let row = Row::Verdict(VerdictRow { content, policy, verdict, sketch });
+        world.hosts[0].disk.commit_rows(&[Write::Put(row)]);
+    }
+    world.start(0);
 }
 
 /// An original, and in a later block what somebody else made of it.
@@ -133,6 +160,95 @@ fn works_that_wait_at_the_same_time_are_compared_with_each_other() {
         world.start(0);
         assert_eq!(samples(&world, 0), 2);
     }
+}
+
+/// Works that the search finds by the one of `sketch_of(0..64)`, and that are neither like it nor
+/// like each other, under contents that come before all others.
+fn near_works(count: usize, policy: Digest) -> Vec<(ContentDigest, Digest, Sketch)> {
+    let mut rng = Prng::new(1);
+    let keys = sketch_of(0..64).keys();
+    let others = std::iter::repeat_with(|| {
+        let mut numbers: BTreeSet<u64> = (0..64).collect();
+        while numbers.len() > 52 {
+            numbers.remove(&rng.below(64));
+        }
+        let own = std::iter::repeat_with(|| rng.next()).take(12);
+        Sketch::of(&numbers.into_iter().map(shingle).chain(own).collect())
+    });
+    let near = others.filter(|sketch| KnownSketch::outline(sketch).has_one_of(&keys));
+    let numbered = (0_u16..).zip(near.take(count));
+    let work = |(number, sketch): (u16, Sketch)| {
+        let mut content = [0; 32];
+        content[2..4].copy_from_slice(&number.to_be_bytes());
+        (ContentDigest(content), policy, sketch)
+    };
+    numbered.map(work).collect()
+}
+
+/// All of them are near it, and the last one alone is like it.
+#[test]
+fn one_that_is_near_more_works_than_are_asked_for_at_once_is_judged_beside_all_of_them() {
+    let mut world = World::with_replicas(8, 1, 2, 1);
+    let (original, content) = submit_as(&mut world, 0, sketch_of(0..64));
+    world.run_until(120_000, "scored", |world| is_scored(world, 0, original));
+    let policy = world.hosts[0].config.policy.digest();
+    let near = near_works(RECALL_MAX + 10, policy);
+    let mut expected: BTreeSet<ContentDigest> = near.iter().map(|(of, ..)| *of).collect();
+    assert!(expected.insert(content) && expected.last() == Some(&content));
+    restart_with(&mut world, near);
+    assert_eq!(samples(&world, 0), 0, "they are like nothing that is known");
+    let (copy, _) = submit_as(&mut world, 1, sketch_of(0..64));
+    world.run_until(120_000, "it is refused", |world| is_rejected(world, 0, copy));
+    let rounds: Vec<usize> = world.recalled.iter().map(|(_, of)| of.len()).collect();
+    assert_eq!(rounds, [RECALL_MAX, 11]);
+    let asked_for: Vec<ContentDigest> =
+        world.recalled.iter().flat_map(|(_, of)| of.iter().copied()).collect();
+    assert!(asked_for.into_iter().eq(expected), "each of them once");
+    assert!(is_scored(&world, 0, original));
+}
+
+#[test]
+fn what_is_too_large_or_too_small_to_be_like_a_work_is_not_read_for_it() {
+    let [large, small] = [sketch_of(0..1_200), sketch_of(0..1_000)];
+    assert!(KnownSketch::outline(&large).has_one_of(&small.keys()), "the search finds it");
+    for works in [[large.clone(), small.clone()], [small, large]] {
+        let mut world = World::with_replicas(9, 1, 2, 1);
+        for (number, sketch) in works.into_iter().enumerate() {
+            let (id, _) = submit_as(&mut world, number, sketch);
+            world.run_until(120_000, "scored", |world| is_scored(world, 0, id));
+        }
+        assert_eq!((samples(&world, 0), world.recalled.len()), (0, 0));
+    }
+}
+
+#[test]
+fn of_a_content_that_several_policies_judged_the_sketch_of_this_one_counts() {
+    for other_policy in [Digest([0; 32]), Digest([u8::MAX; 32])] {
+        let mut world = World::with_replicas(10, 1, 2, 1);
+        let (original, content) = submit(&mut world, 0, 0);
+        world.run_until(120_000, "scored", |world| is_scored(world, 0, original));
+        restart_with(&mut world, vec![(content, other_policy, sketch(9_000))]);
+        let (copy, _) = submit(&mut world, 1, 0);
+        world.run_until(120_000, "it is refused", |world| is_rejected(world, 0, copy));
+        let (other, _) = submit(&mut world, 2, 9_000);
+        world.run_until(120_000, "scored", |world| is_scored(world, 0, other));
+    }
+}
+
+/// What another policy made of a content is a copy's sketch; what this one did is only near it.
+#[test]
+fn a_sample_is_not_taken_for_that_of_another_sketch_of_its_content() {
+    let copied = sketch(0);
+    let is_near = |first: &u64| KnownSketch::outline(&copied).has_one_of(&sketch(*first).keys());
+    let first = (90..400).find(is_near).unwrap();
+    let mut world = World::with_replicas(11, 1, 2, 1);
+    let (original, content) = submit(&mut world, 0, first);
+    world.run_until(120_000, "scored", |world| is_scored(world, 0, original));
+    restart_with(&mut world, vec![(content, Digest([0; 32]), copied)]);
+    let (other, _) = submit(&mut world, 1, 0);
+    world.run_until(120_000, "scored", |world| is_scored(world, 0, other));
+    assert_eq!(world.recalled, [(0, vec![content])]);
+    assert_eq!(samples(&world, 0), 0);
 }
 
 #[test]

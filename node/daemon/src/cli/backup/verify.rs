@@ -174,7 +174,8 @@ fn render(source: &str, summary: &StoreSummary) -> String {
     }
     if *damaged_count > 0 {
         let next = "restart the node: it leaves rows out, catches up with its peers, and neither \
-                    grants nor signs until it has; what was put away is missing from explanations";
+                    grants nor signs until it has; what was put away is found again in its files \
+                    where they are whole, and missing from explanations where not";
         line(&mut text, "next", next);
     }
     text

@@ -85,6 +85,37 @@ fn fetch_and_admission_stand_below_the_submission_and_a_failed_fetch_says_why() 
 }
 
 #[test]
+fn an_admission_that_fails_after_its_verdict_says_so_where_earlier_works_are_read() {
+    let (mut book, submission) = (book(ALICE), submission(4));
+    let (id, content) = (submission.id, submission.content);
+    let recall = Effect::RecallSketches { submission: id, content, of: Vec::new() };
+    book.heard(&seen(&submission), at(0));
+    book.performs(&Effect::Admit { submission: id, content }, at(1));
+    book.saw(&admitted(id), at(2));
+    book.performs(&recall, at(2));
+    let reason = "this node cannot read what it is compared with".to_owned();
+    book.saw(&Event::AdmissionFailed { submission: id, reason: reason.clone() }, at(3));
+    let failed = book.take_ended();
+    assert_eq!(named(&failed, "admission").status, Status::Unset, "the archive is sound");
+    let span = named(&failed, "recall");
+    assert_eq!((span.start_time, span.end_time), (at(2), at(3)));
+    assert_eq!(span.status, Status::error(reason));
+    assert_eq!(span.parent_span_id, id::of_submission(&id, &ALICE));
+    // The next time, in two rounds.
+    book.performs(&Effect::Admit { submission: id, content }, at(10));
+    book.saw(&admitted(id), at(11));
+    for second in [11, 12] {
+        book.performs(&recall, at(second));
+        book.saw(&Event::SketchesRecalled { content, found: Vec::new() }, at(second + 1));
+    }
+    book.saw(&Event::SketchesRecalled { content, found: Vec::new() }, at(14));
+    let spans = book.take_ended();
+    let recalls: Vec<_> = spans.iter().filter(|span| span.name == "recall").collect();
+    assert_eq!(recalls.len(), 2, "{spans:#?}");
+    assert!(recalls.iter().all(|span| span.status == Status::Unset));
+}
+
+#[test]
 fn a_lease_stands_below_the_submission_of_whoever_granted_it() {
     let submission = submission(4);
     for (coordinator, is_remote) in [(ALICE, true), (BOB, false)] {
