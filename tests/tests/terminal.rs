@@ -25,8 +25,8 @@ const DESK: Size = Size { columns: 120, rows: 40 };
 const NARROW: Size = Size { columns: 40, rows: 12 };
 /// So low that the list of submissions does not fit: [`LOW_ROWS`] of them are seen.
 const LOW: Size = Size { columns: 120, rows: 9 };
-/// What is left of such a window for rows: two lines are the headline, and one each the pages, the
-/// keys and the header of the table.
+/// What is left of such a window for rows: two lines are the headline, whatever is wrong, and one
+/// each the pages, the keys and the header of the table.
 const LOW_ROWS: usize = 4;
 
 /// Submissions: one that is measured, and what nodes refuse.
@@ -45,10 +45,6 @@ const KEY_MAX: Duration = Duration::from_secs(10);
 const WORDS: [&str; 4] = ["HEALTHY", "DEGRADED", "UNSAFE", "UNREACHABLE"];
 const GONE: &str = " UNREACHABLE ";
 const KEYS: &str = " q leave   tab, 1-5 another page";
-/// The line with the pages.
-const PAGES_ROW: u16 = 2;
-/// The first line under the pages.
-const BODY_ROW: usize = 3;
 
 /// The pages: how each is called, and with what it begins.
 const PAGES: [(&str, &str); 5] = [
@@ -137,12 +133,30 @@ async fn press(terminal: &mut Terminal, key: &str, what: &str, is_so: impl Fn(&P
     terminal.wait_for(&format!("{key:?}: {what}"), KEY_MAX, is_so).await.unwrap();
 }
 
+/// The line with the pages, which stands lower the more is wrong; below the screen if there is
+/// none.
+fn pages_row(picture: &Picture) -> usize {
+    let begin = format!(" {}", PAGES[0].0);
+    let lines = picture.lines();
+    lines.iter().position(|line| line.starts_with(&begin)).unwrap_or(lines.len())
+}
+
+/// What is highlighted among the pages.
+fn open_page(picture: &Picture) -> String {
+    u16::try_from(pages_row(picture)).map(|row| picture.highlighted(row)).unwrap()
+}
+
+/// The line under the pages.
+fn body_line(picture: &Picture) -> String {
+    picture.line(pages_row(picture) + 1)
+}
+
 fn is_open(picture: &Picture, place: usize) -> bool {
-    picture.highlighted(PAGES_ROW) == PAGES[place].0
+    open_page(picture) == PAGES[place].0
 }
 
 fn shows_page(picture: &Picture, place: usize) -> bool {
-    let body = picture.line(BODY_ROW);
+    let body = body_line(picture);
     // Leases of what is decided may be forgotten.
     let has_none = place == LEASES && body == "nothing";
     is_open(picture, place) && (has_none || body.starts_with(PAGES[place].1))
@@ -199,7 +213,7 @@ async fn the_screen_says_how_the_node_stands(node: &Node, terminal: &mut Termina
         .devices
         .iter()
         .filter(|device| device.kind == "gpu")
-        .map(|device| format!("{}  {}  free ", device.id, device.label))
+        .map(|device| format!("{}  {}  not used: is a gpu ", device.id, device.label))
         .collect();
     assert_eq!(gpus.len(), 2);
     let is_whole = |picture: &Picture| {
@@ -209,13 +223,13 @@ async fn the_screen_says_how_the_node_stands(node: &Node, terminal: &mut Termina
         let keys = lines.last().unwrap();
         ["safety ", "chain ", "weights ", "runs ", "devices", "latest"].into_iter().all(begins)
             && gpus.iter().all(|gpu| begins(gpu))
-            && picture.line(BODY_ROW).contains(&hotkey)
+            && body_line(picture).contains(&hotkey)
             && keys.starts_with(KEYS)
     };
     let picture = terminal.wait_for("facts and devices", SHOWN_MAX, is_whole).await.unwrap();
     assert!(picture.is_taken() && picture.is_cursor_hidden(), "{picture}");
     assert!(!terminal.has_modes_of_start(), "what is typed is not shown");
-    assert_eq!(picture.highlighted(PAGES_ROW), "1 overview", "{picture}");
+    assert_eq!(open_page(&picture), "1 overview", "{picture}");
 }
 
 /// The line of the CPU slot while its run is under way, and which one that is.
@@ -274,7 +288,7 @@ async fn every_key_opens_the_page_that_it_says(terminal: &mut Terminal) {
 
 /// What stands below the headline, which is another one every second.
 fn below_headline(picture: &Picture) -> Vec<String> {
-    picture.lines().split_off(usize::from(PAGES_ROW))
+    picture.lines().split_off(pages_row(picture))
 }
 
 /// The list of submissions in a window that was large and is small is that of one that never was
@@ -314,7 +328,7 @@ async fn a_list_is_scrolled_by_lines_and_pages(node: &Node, ids: &[String]) {
         let wanted = &ids[from..from + LOW_ROWS];
         let is_there = |picture: &Picture| {
             let rows: Vec<String> = picture.lines();
-            let rows = rows.iter().skip(BODY_ROW + 1).take(LOW_ROWS);
+            let rows = rows.iter().skip(pages_row(picture) + 2).take(LOW_ROWS);
             let shown = rows.map(|row| row.split(' ').next().unwrap_or_default());
             shown.eq(wanted.iter().map(String::as_str))
         };
@@ -327,7 +341,7 @@ async fn a_narrow_window_shows_the_beginning_of_everything(node: &Node) {
     for (place, (title, begin)) in PAGES.into_iter().enumerate() {
         let digit = (place + 1).to_string();
         let is_there = |picture: &Picture| {
-            let body = picture.line(BODY_ROW);
+            let body = body_line(picture);
             // The titles of the last pages are cut off.
             let is_open =
                 is_open(picture, place) || (place > LEASES && body.starts_with(begin.trim_end()));
@@ -353,7 +367,7 @@ async fn keys_and_sizes_that_come_together_are_both_handled(node: &Node) {
         }
         let is_whole = |picture: &Picture| {
             let keys = picture.lines().pop().unwrap();
-            let has_body = !picture.line(BODY_ROW).is_empty();
+            let has_body = !body_line(picture).is_empty();
             is_open(picture, place) && has_word(picture) && has_body && keys.starts_with(" q leave")
         };
         let digit = (place + 1).to_string();

@@ -27,7 +27,7 @@ use prometheus_client::registry::{Metric, Registry, Unit};
 
 use crate::notes;
 use crate::run::IdleGaps;
-use crate::status::{DeviceStatus, EndpointStatus, HealthStatus, StatusReport, WatchStatus};
+use crate::status::{Answering, EndpointStatus, HealthStatus, StatusReport, WatchStatus};
 
 /// Content type of what [`Metrics::encode`] returns.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -311,17 +311,16 @@ const GAUGES: &[(Declared, Read)] = &[
         labelled(
             "assay_devices",
             "state",
-            &["free", "busy", "gone"],
-            "Devices of this host; gone ones were there in an earlier life of the node",
+            device::STATES,
+            "Devices of this host by what they are to runs: free ones could begin one now; \
+             not_used ones are sound, and the next run does not fit them; unusable ones are not \
+             trusted, or ordered not to run; gone ones were there in an earlier life of the node",
         ),
         |report, _| {
-            let count = |is: fn(&DeviceStatus) -> bool| {
-                report.devices.iter().filter(|device| is(device)).count() as u64
+            let count = |state: &str| {
+                report.devices.iter().filter(|device| device::state(device) == state).count()
             };
-            let busy = count(|device| device.run.is_some());
-            let gone = count(|device| device.gone_since.is_some());
-            let free = report.devices.len() as u64 - busy - gone;
-            vec![("free", free), ("busy", busy), ("gone", gone)]
+            device::STATES.iter().map(|state| (*state, count(state) as u64)).collect()
         },
     ),
     (
@@ -418,12 +417,19 @@ const GAUGES: &[(Declared, Read)] = &[
         |report, _| by_tier(report, |tier| tier.passed.saturating_add(tier.audits)),
     ),
     (
-        labelled("assay_peers", "state", &["answering", "failing"], "Other validators"),
+        labelled(
+            "assay_peers",
+            "state",
+            &["answering", "failing", "not_called"],
+            "Other validators by how the last call to each went; not_called: none ended yet",
+        ),
         |report, _| {
-            let others = report.peers.iter().filter(|peer| !peer.is_self);
-            let (failing, answering): (Vec<_>, Vec<_>) =
-                others.partition(|peer| peer.last_failure.is_some());
-            vec![("answering", answering.len() as u64), ("failing", failing.len() as u64)]
+            let count = |answering| report.peers_that(answering) as u64;
+            vec![
+                ("answering", count(Answering::Answers)),
+                ("failing", count(Answering::Fails)),
+                ("not_called", count(Answering::NotCalledYet)),
+            ]
         },
     ),
 ];
@@ -814,6 +820,9 @@ mod tests {
         assert!(text.contains("assay_funnel_scored{tier=\"2\"} 2\n"), "{text}");
         assert!(!text.contains("assay_funnel_scored{tier=\"3\"}"), "{text}");
         assert!(text.contains("assay_reveal_left_blocks 28"), "{text}");
+        assert!(text.contains("assay_peers{state=\"answering\"} 1\n"), "{text}");
+        assert!(text.contains("assay_peers{state=\"failing\"} 1\n"), "{text}");
+        assert!(text.contains("assay_peers{state=\"not_called\"} 0\n"), "{text}");
         let gap = "assay_device_idle_gap_seconds{device=\"cpu-0\",what=\"p95\"} 0.25";
         assert!(text.contains(gap), "{text}");
         assert!(text.contains("assay_notes_total{kind=\"unexpected_answer\"} 1\n"));

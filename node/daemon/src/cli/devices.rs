@@ -163,8 +163,7 @@ fn run(device: &DeviceStatus, report: &StatusReport) -> String {
         return String::new();
     }
     let Some(id) = device.run else {
-        let is_usable = health(device).is_none_or(|health| health.unusable.is_none());
-        return if is_usable { "free" } else { "none" }.to_owned();
+        return device.state().name().to_owned();
     };
     let run = report.runs.iter().find(|run| run.run == id);
     run.map_or_else(

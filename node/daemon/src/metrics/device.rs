@@ -7,7 +7,7 @@ use node_core::health::observation::{Reading, Sample, Throttle};
 use node_core::health::Cause;
 
 use super::{declared, labelled, Declared, PLAIN};
-use crate::status::{DeviceStatus, HealthStatus};
+use crate::status::{DeviceState, DeviceStatus, HealthStatus};
 
 /// How a gauge is read from a device: values by the second label, if there is one.
 type Read = fn(&DeviceStatus) -> Vec<(&'static str, f64)>;
@@ -17,6 +17,9 @@ pub(super) const STANDINGS: &[&str] =
     &["healthy", "suspect", "cordoned", "probing", "failed", GONE];
 /// See [`DeviceStatus::gone_since`].
 const GONE: &str = "gone";
+
+/// What a device may be to runs.
+pub(super) const STATES: &[&str] = &["free", "busy", "not_used", "unusable", GONE];
 
 pub(super) const LEVELS: &[&str] = &["pass", "info", "unknown", "warning", "critical"];
 
@@ -131,6 +134,17 @@ pub(super) const GAUGES: &[(Declared, Read)] = &[
     ),
 ];
 
+/// What a device is to runs: one of [`STATES`].
+pub(super) fn state(device: &DeviceStatus) -> &'static str {
+    match device.state() {
+        DeviceState::Free => "free",
+        DeviceState::Running => "busy",
+        DeviceState::NotUsed => "not_used",
+        DeviceState::Unusable => "unusable",
+        DeviceState::Gone => GONE,
+    }
+}
+
 /// How a device stands; `None` where nobody watches it.
 pub(super) fn standing(device: &DeviceStatus) -> Option<&'static str> {
     let health = device.health.as_ref()?;
@@ -220,6 +234,18 @@ mod tests {
         let text = text_of(vec![gpu, sample::healthy().devices.remove(0)]);
         assert!(!text.contains("assay_device_temperature_celsius{"), "{text}");
         assert!(text.contains("assay_device_memory_bytes{device=\"cpu-0\"} "), "{text}");
+    }
+
+    #[test]
+    fn a_device_is_counted_once_and_as_free_only_if_a_run_could_begin_on_it() {
+        let mut devices = sample::healthy().devices;
+        devices.extend([sample::unused_gpu(), sample::gpu_with_held_memory(), sample::gone_gpu()]);
+        assert_eq!(devices.len(), STATES.len());
+        let text = text_of(devices);
+        for state in STATES {
+            let line = format!("assay_devices{{state=\"{state}\"}} 1\n");
+            assert!(text.contains(&line), "{line} not in:\n{text}");
+        }
     }
 
     #[test]

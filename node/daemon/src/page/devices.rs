@@ -4,11 +4,13 @@ use askama::Template;
 use node_core::health::observation::{Reading, Sample};
 use node_core::unit::UnixMs;
 
-use super::charts::{strip, Svg};
+use super::charts::{state_class, strip, Svg};
 use super::frame::Frame;
-use super::history::{DeviceState, History};
+use super::history::History;
 use super::words::{Badge, Fact, Facts, Name};
-use crate::status::{date_time, grouped, span, DeviceStatus, HealthStatus, StatusReport};
+use crate::status::{
+    date_time, grouped, span, DeviceState, DeviceStatus, HealthStatus, StatusReport,
+};
 
 /// The page.
 #[derive(Debug, Template)]
@@ -51,10 +53,10 @@ struct Finding {
 impl Devices {
     /// - `history`: what they did before.
     pub(super) fn of(report: &StatusReport, now: UnixMs, history: &History) -> Self {
-        let of = |state| report.devices.iter().filter(|one| DeviceState::of(one) == state).count();
+        let of = |state| report.devices.iter().filter(|one| one.state() == state).count();
         let count = |state: DeviceState| Count {
             name: state.name(),
-            class: state.class(),
+            class: state_class(state),
             count: of(state),
         };
         Self {
@@ -66,10 +68,10 @@ impl Devices {
 }
 
 fn device(device: &DeviceStatus, report: &StatusReport, history: &History) -> Device {
-    let state = DeviceState::of(device);
+    let state = device.state();
     let class = match state {
         DeviceState::Running => "good",
-        DeviceState::Free => "plain",
+        DeviceState::Free | DeviceState::NotUsed => "plain",
         DeviceState::Unusable | DeviceState::Gone => "bad",
     };
     let run = report.runs.iter().find(|run| Some(run.run) == device.run);
@@ -98,7 +100,8 @@ fn facts(device: &DeviceStatus) -> Vec<Fact> {
     let memory = format!("{} MiB for a run", grouped(device.memory_mib));
     facts.push(Fact::said("Memory", memory));
     facts.extend(device.gone_since.map(|at| Fact::said("Gone since", date_time(at))));
-    let obstacle = device.obstacle.clone();
+    // Of one that is gone, that is why.
+    let obstacle = device.obstacle.clone().filter(|_| device.gone_since.is_none());
     facts.extend(obstacle.map(|why| Fact::said("Why it takes no run", why)));
     if let Some(gap) = device.idle_gap {
         let said = format!(

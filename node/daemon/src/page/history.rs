@@ -11,7 +11,7 @@ use node_core::inventory::DeviceId;
 use node_core::unit::{EpochIndex, UnixMs};
 use tokio::sync::watch;
 
-use crate::status::{DeviceStatus, PublishedReport, StatusReport, WeightsIntent};
+use crate::status::{DeviceState, DeviceStatus, PublishedReport, StatusReport, WeightsIntent};
 
 /// Time between two moments that are kept of a device. Lower: an hour is more than can be drawn.
 /// Higher: short runs fall between two of them.
@@ -27,62 +27,6 @@ const _: () = assert!(SAMPLE_EVERY_MS * MOMENTS_MAX as u64 == KEPT_MS);
 /// Epochs of which the vector is kept. Lower: a day is not seen whole. Higher: vectors of a full
 /// subnet, half a kilobyte each, that nobody scrolls to.
 const EPOCHS_MAX: usize = 64;
-
-/// What a device did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum DeviceState {
-    /// A run is on it.
-    Running,
-    /// A run could begin.
-    Free,
-    /// It is given no run.
-    Unusable,
-    /// The host does not have it any more.
-    Gone,
-}
-
-impl DeviceState {
-    /// Every one, for the legend.
-    pub(super) const ALL: [Self; 4] = [Self::Running, Self::Free, Self::Unusable, Self::Gone];
-
-    /// Of a device as it is reported.
-    pub(super) fn of(device: &DeviceStatus) -> Self {
-        let is_unusable = || device.health.as_ref().is_some_and(|one| one.unusable.is_some());
-        if device.gone_since.is_some() {
-            Self::Gone
-        } else if device.run.is_some() {
-            Self::Running
-        } else if is_unusable() {
-            Self::Unusable
-        } else {
-            Self::Free
-        }
-    }
-
-    /// In words.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Free => "free",
-            Self::Unusable => "not usable",
-            Self::Gone => "gone",
-        }
-    }
-
-    /// How the stylesheet paints it.
-    pub(super) fn class(self) -> &'static str {
-        match self {
-            Self::Running => "fill-1",
-            Self::Free => "fill-free",
-            Self::Unusable => "fill-bad",
-            Self::Gone => "fill-gone",
-        }
-    }
-
-    pub(super) fn is_running(self) -> bool {
-        self == Self::Running
-    }
-}
 
 /// A device at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +101,7 @@ fn moment(device: &DeviceStatus, at: UnixMs) -> DeviceMoment {
     let sample = device.health.as_ref().and_then(|health| health.sample.as_ref());
     DeviceMoment {
         at,
-        state: DeviceState::of(device),
+        state: device.state(),
         utilisation_percent: sample.and_then(|sample| sample.utilisation.value().copied()),
         temperature_c: sample.and_then(|sample| sample.temperature_c.value().copied()),
     }
@@ -177,8 +121,6 @@ pub(super) async fn follow(
 
 #[cfg(test)]
 mod tests {
-    use node_core::id::RunId;
-
     use super::*;
     use crate::status::sample;
 
@@ -238,15 +180,5 @@ mod tests {
         assert_eq!(kept.len(), EPOCHS_MAX);
         assert_eq!(kept[0], (99, "landed"));
         assert_eq!(kept[EPOCHS_MAX - 1], (36, "landed"));
-    }
-
-    #[test]
-    fn a_device_is_what_keeps_it_most_from_a_run() {
-        let mut device = sample::gpu_with_held_memory();
-        assert_eq!(DeviceState::of(&device), DeviceState::Unusable);
-        device.run = Some(RunId([1; 32]));
-        assert_eq!(DeviceState::of(&device), DeviceState::Running);
-        assert_eq!(DeviceState::of(&sample::gone_gpu()), DeviceState::Gone);
-        assert_eq!(DeviceState::of(&sample::healthy().devices[1]), DeviceState::Free);
     }
 }

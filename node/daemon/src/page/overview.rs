@@ -7,10 +7,10 @@ use node_core::unit::{BlockCount, UnixMs};
 
 use super::charts::{flow, share, Stage, Svg};
 use super::frame::Frame;
-use super::history::DeviceState;
 use super::words::{percent, Badge, Fact, Facts, Name, When};
 use crate::status::{
-    blocks, grouped, micro, reveal_text, span, CheckStatus, RunStatus, StatusReport, WeightsIntent,
+    blocks, grouped, micro, peers_line, reveal_text, span, CheckStatus, DeviceState, RunStatus,
+    StatusReport, WeightsIntent,
 };
 
 /// The page.
@@ -101,7 +101,7 @@ impl Overview {
             runs: report.runs.iter().map(|one| run(one, report.as_of)).collect(),
             waiting: waiting.map(|(reason, count)| Waiting { reason, count }).collect(),
             devices: devices(report),
-            peers: peers(report),
+            peers: peers_line(report),
             leases: leases(report),
         }
     }
@@ -238,19 +238,11 @@ pub(super) fn progress(run: &RunStatus) -> Option<Progress> {
 }
 
 fn devices(report: &StatusReport) -> String {
-    let of = |state| report.devices.iter().filter(|one| DeviceState::of(one) == state).count();
+    let of = |state| report.devices.iter().filter(|one| one.state() == state).count();
     let states = DeviceState::ALL.map(|state| (of(state) as u64, state.name()));
     match notes(&states) {
         some if some.is_empty() => "this node has none".to_owned(),
         some => some.join(", "),
-    }
-}
-
-fn peers(report: &StatusReport) -> String {
-    let others = || report.peers.iter().filter(|peer| !peer.is_self);
-    match (others().filter(|peer| peer.last_failure.is_none()).count(), others().count()) {
-        (_, 0) => "there are none".to_owned(),
-        (answering, all) => format!("{answering} of {all} answer"),
     }
 }
 

@@ -6,7 +6,7 @@ use node_core::unit::UnixMs;
 
 use super::frame::Frame;
 use super::words::{Badge, Name, When};
-use crate::status::{grouped, EndpointStatus, PeerStatus, RefusalStatus, StatusReport};
+use crate::status::{grouped, Answering, EndpointStatus, PeerStatus, RefusalStatus, StatusReport};
 
 /// The page.
 #[derive(Debug, Template)]
@@ -68,12 +68,12 @@ impl Peers {
 }
 
 fn peer(peer: &PeerStatus, as_of: UnixMs) -> Peer {
-    let state = match (peer.is_self, peer.is_gone, &peer.last_failure, peer.last_answer_at) {
-        (true, _, _, _) => Badge { word: "this node", class: "plain" },
-        (false, true, _, _) => Badge { word: "gone", class: "bad" },
-        (false, false, Some(_), _) => Badge { word: "does not answer", class: "warn" },
-        (false, false, None, Some(_)) => Badge { word: "answers", class: "good" },
-        (false, false, None, None) => Badge { word: "not called yet", class: "plain" },
+    let state = match (peer.is_self, peer.is_gone, peer.answering()) {
+        (true, _, _) => Badge { word: "this node", class: "plain" },
+        (false, true, _) => Badge { word: "gone", class: "bad" },
+        (false, false, Answering::Fails) => Badge { word: "does not answer", class: "warn" },
+        (false, false, Answering::Answers) => Badge { word: "answers", class: "good" },
+        (false, false, Answering::NotCalledYet) => Badge { word: "not called yet", class: "plain" },
     };
     let certificate = match peer.certificate {
         Some(KeyStanding::Published) => "published",

@@ -95,7 +95,7 @@ pub fn describe(machine: &Machine, facts: HostFacts) -> StatusReport {
             .as_ref()
             .map(|preflight| all_checks(machine, preflight, &facts, &journal))
             .unwrap_or_default(),
-        journal: preflight.is_some().then_some(journal),
+        journal: Some(journal),
         watch: preflight.as_ref().map(|preflight| WatchStatus::from(&preflight.facts)),
         devices: device::devices(machine),
         runs: runs(machine, &facts),
@@ -577,6 +577,13 @@ mod tests {
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<StatusReport>(&text).unwrap(), report);
         assert!(!text.contains("secret") && !text.contains("key`"), "{text}");
+    }
+
+    #[test]
+    fn how_full_the_journal_is_is_known_before_the_first_block() {
+        let report = describe(&sample::machine(Vec::new()), facts());
+        assert_eq!(report.journal.map(|journal| journal.bytes), Some(600 << 20));
+        assert!(report.chain.is_none() && report.checks.is_empty(), "{report:?}");
     }
 
     fn scored() -> Submission {

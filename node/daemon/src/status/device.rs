@@ -21,6 +21,43 @@ use super::schema::{
 };
 use crate::run::IdleGap;
 
+/// Characters of a device's name that tell it from others.
+const SHORT_CHARS: usize = 12;
+
+/// What a device is to runs at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceState {
+    /// A run is on it.
+    Running,
+    /// A run could begin.
+    Free,
+    /// Nothing is known against it, and the next run does not fit it: it is of another kind than
+    /// the policy's runs need, too small, or alone where they need several.
+    NotUsed,
+    /// It is not trusted, or an operator keeps it from runs.
+    Unusable,
+    /// The host does not have it any more.
+    Gone,
+}
+
+impl DeviceState {
+    /// Every one, the busiest first.
+    pub const ALL: [Self; 5] =
+        [Self::Running, Self::Free, Self::NotUsed, Self::Unusable, Self::Gone];
+
+    /// In words.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Free => "free",
+            Self::NotUsed => "not used",
+            Self::Unusable => "not usable",
+            Self::Gone => "gone",
+        }
+    }
+}
+
 /// A device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceStatus {
@@ -54,6 +91,58 @@ pub struct DeviceStatus {
     /// How long it stood idle between runs that waited for it; `null` before the second one.
     #[serde(default)]
     pub idle_gap: Option<IdleGapStatus>,
+}
+
+impl DeviceStatus {
+    /// What it is to runs: of several things, what keeps it most from the next one.
+    #[must_use]
+    pub fn state(&self) -> DeviceState {
+        if self.gone_since.is_some() {
+            DeviceState::Gone
+        } else if self.run.is_some() {
+            DeviceState::Running
+        } else if self.distrust().is_some() {
+            DeviceState::Unusable
+        } else if self.obstacle.is_some() {
+            DeviceState::NotUsed
+        } else {
+            DeviceState::Free
+        }
+    }
+
+    /// Whether a run could begin on it now.
+    #[must_use]
+    pub fn is_free(&self) -> bool {
+        self.state() == DeviceState::Free
+    }
+
+    /// Why no run begins on it, also when the one that is on it is over; `None` if one may.
+    #[must_use]
+    pub fn why_not(&self) -> Option<String> {
+        let state = self.state();
+        match state {
+            DeviceState::Free => None,
+            DeviceState::Running => self.distrust().cloned(),
+            DeviceState::NotUsed => {
+                self.obstacle.as_ref().map(|obstacle| format!("{}: {obstacle}", state.name()))
+            }
+            DeviceState::Unusable | DeviceState::Gone => {
+                let known = self.distrust().or(self.obstacle.as_ref());
+                Some(known.cloned().unwrap_or_else(|| state.name().to_owned()))
+            }
+        }
+    }
+
+    /// Its name, cut to what tells it from others.
+    #[must_use]
+    pub fn short(&self) -> String {
+        self.id.0.chars().take(SHORT_CHARS).collect()
+    }
+
+    /// What is known against it, or ordered.
+    fn distrust(&self) -> Option<&String> {
+        self.health.as_ref()?.unusable.as_ref()
+    }
 }
 
 /// The latest times from the end of a run to the first instruction of the next, at most 100.
@@ -159,13 +248,12 @@ impl From<&DeviceRow> for HealthStatus {
             Some(cause) => format!("{}: {cause}", row.standing.name()),
             None => row.standing.name().to_owned(),
         };
-        let since = row.gone_since.unwrap_or(row.since);
         let gone = Finding::gone();
         Self {
             standing: row.standing,
             since: row.since,
             cause: row.cause.clone(),
-            unusable: Some(format!("gone since {}; it was {last}", date_time(since))),
+            unusable: Some(format!("{}; it was {last}", gone_text(row))),
             order: row.order.clone(),
             level: gone.level,
             findings: vec![gone],
@@ -194,7 +282,12 @@ pub(super) fn devices(machine: &Machine) -> Vec<DeviceStatus> {
     there.chain(machine.gone_devices().map(describe_gone)).collect()
 }
 
-fn describe_gone(row: &DeviceRow) -> DeviceStatus {
+/// Since when a device is not there any more.
+fn gone_text(row: &DeviceRow) -> String {
+    format!("gone since {}", date_time(row.gone_since.unwrap_or(row.since)))
+}
+
+pub(super) fn describe_gone(row: &DeviceRow) -> DeviceStatus {
     let seen = row.seen.as_ref();
     DeviceStatus {
         id: row.device.clone(),
@@ -203,7 +296,7 @@ fn describe_gone(row: &DeviceRow) -> DeviceStatus {
         gone_since: row.gone_since,
         memory_mib: seen.map_or(0, |seen| seen.memory_mib),
         run: None,
-        obstacle: None,
+        obstacle: Some(gone_text(row)),
         gpu: None,
         health: Some(row.into()),
         idle_gap: None,
@@ -240,5 +333,56 @@ fn describe(machine: &Machine, device: &Device, obstacle: Option<String>) -> Dev
         health: health.map(|(_, health)| health.into()),
         // The machine does not know.
         idle_gap: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    /// Each way in which a device may stand.
+    fn table() -> Vec<(DeviceStatus, DeviceState, Option<&'static str>)> {
+        let slots = sample::healthy().devices;
+        let held = "cordoned: 40000 MiB of its memory are held and no run is on it";
+        let gone = "gone since 2026-03-04 10:01:31Z; it was cordoned: Xid 79, the GPU has fallen \
+                    off the bus";
+        let run = Some(RunId([1; 32]));
+        let leaving = DeviceStatus { run, ..sample::gpu_with_held_memory() };
+        let distrusted = DeviceStatus { obstacle: None, ..sample::gpu_with_held_memory() };
+        let obstacle = Some("free, with 1 of 2 devices that are needed".to_owned());
+        let alone = DeviceStatus { obstacle, ..slots[1].clone() };
+        let unknown = DeviceStatus { health: None, obstacle: None, ..sample::gone_gpu() };
+        let too_few = "not used: free, with 1 of 2 devices that are needed";
+        vec![
+            (slots[0].clone(), DeviceState::Running, None),
+            (slots[1].clone(), DeviceState::Free, None),
+            (sample::unused_gpu(), DeviceState::NotUsed, Some("not used: is a gpu")),
+            (alone, DeviceState::NotUsed, Some(too_few)),
+            (sample::gpu_with_held_memory(), DeviceState::Unusable, Some(held)),
+            (distrusted, DeviceState::Unusable, Some(held)),
+            (leaving, DeviceState::Running, Some(held)),
+            (sample::gone_gpu(), DeviceState::Gone, Some(gone)),
+            (unknown, DeviceState::Gone, Some("gone")),
+        ]
+    }
+
+    #[test]
+    fn a_device_is_what_keeps_it_most_from_a_run_and_says_why() {
+        for (device, state, why) in table() {
+            assert_eq!(device.state(), state, "{device:?}");
+            assert_eq!(device.why_not().as_deref(), why, "{device:?}");
+            assert_eq!(device.is_free(), state == DeviceState::Free, "{device:?}");
+        }
+    }
+
+    #[test]
+    fn what_keeps_runs_from_a_device_that_is_gone_is_that_it_is_gone() {
+        let at = UnixMs(1_772_618_491_000);
+        let row = DeviceRow { gone_since: Some(at), ..sample::device_row(Standing::Healthy) };
+        let device = describe_gone(&row);
+        assert_eq!(device.obstacle.as_deref(), Some("gone since 2026-03-04 10:01:31Z"));
+        let why = "gone since 2026-03-04 10:01:31Z; it was healthy";
+        assert_eq!(device.why_not().as_deref(), Some(why));
     }
 }

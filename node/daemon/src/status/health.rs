@@ -84,6 +84,11 @@ impl StatusReport {
         reasons.into_iter().chain(others).collect()
     }
 
+    /// The checks that found something which may go wrong soon.
+    pub(crate) fn warnings(&self) -> impl Iterator<Item = &CheckStatus> {
+        self.checks.iter().filter(|check| check.is(Level::Warn))
+    }
+
     /// The checks of what must never go wrong, whatever they found.
     pub(crate) fn safety_checks(&self) -> impl Iterator<Item = &CheckStatus> {
         self.checks.iter().filter(|check| is_of_safety(check))

@@ -36,7 +36,7 @@ pub use age::{clock_time, date_time, grouped, span, unix_now};
 pub use answer::{ReportSource, StatusAnswer};
 pub use certificate::own_key;
 pub use describe::{describe, HostFacts};
-pub use device::{DeviceStatus, GpuStatus, HealthStatus, IdleGapStatus};
+pub use device::{DeviceState, DeviceStatus, GpuStatus, HealthStatus, IdleGapStatus};
 pub use find::{find, frozen, Found, FoundStatus, NotFound, NotTold};
 pub use funnel::{
     ChampionStatus, FamilyStatus, FunnelStatus, HeldStatus, PlaceStatus, ReferenceStatus,
@@ -50,13 +50,13 @@ pub use past::{FrozenStatus, OutcomeStatus};
 pub use published::PublishedReport;
 pub use render::render;
 pub(crate) use render::{
-    blocks, facts, micro, progress, reveal_text, said_of, standing, table, way,
+    blocks, facts, micro, peers_line, progress, reveal_text, said_of, standing, table, way,
 };
 pub use report::{
-    AttemptPhase, AttemptStatus, ChainStatus, EvaluationStatus, EventStatus, LeaseCounts,
-    MetricsStatus, NodeStatus, PeerStatus, Readiness, ReceiptStatus, RefusalStatus, ReopenedStatus,
-    RevealStatus, RunStatus, StatusReport, SubmissionCounts, SubmissionStage, SubmissionStatus,
-    WeightsIntent, WeightsStatus, ROWS_MAX, SCHEMA, STALE_MS,
+    Answering, AttemptPhase, AttemptStatus, ChainStatus, EvaluationStatus, EventStatus,
+    LeaseCounts, MetricsStatus, NodeStatus, PeerStatus, Readiness, ReceiptStatus, RefusalStatus,
+    ReopenedStatus, RevealStatus, RunStatus, StatusReport, SubmissionCounts, SubmissionStage,
+    SubmissionStatus, WeightsIntent, WeightsStatus, ROWS_MAX, SCHEMA, STALE_MS,
 };
 pub use schema::{page as schema_page, text as schema_text};
 pub use snapshot::{keep_snapshot, SnapshotError};

@@ -7,7 +7,7 @@ use std::iter::{once, repeat};
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 use node_core::funnel::TierReport;
 use node_core::id::Hotkey;
-use node_core::preflight::Level;
+use node_core::preflight::{CheckId, Level};
 use node_core::unit::UnixMs;
 
 use super::age::{clock_time, date_time, grouped, span};
@@ -15,7 +15,8 @@ use super::device::DeviceStatus;
 use super::find::{Found, FoundStatus};
 use super::health::NodeHealth;
 use super::report::{
-    ChainStatus, PeerStatus, RevealStatus, RunStatus, StatusReport, SubmissionStatus, WeightsIntent,
+    Answering, ChainStatus, PeerStatus, RevealStatus, RunStatus, StatusReport, SubmissionStatus,
+    WeightsIntent,
 };
 use super::watch::{CheckStatus, EndpointStatus, WatchStatus};
 
@@ -27,6 +28,10 @@ const RECEIPT_ROWS_MAX: usize = 5;
 
 /// Entries of a vector shown.
 const VECTOR_ENTRIES_MAX: usize = 8;
+
+/// Lines of why devices are given no run; the table below has each device. Lower: one of several
+/// reasons is looked up there. Higher: what needs a person scrolls away.
+const DEVICE_LINES_MAX: usize = 4;
 
 /// Characters of a sentence in a table.
 const DETAIL_CHARS_MAX: usize = 60;
@@ -50,9 +55,7 @@ pub fn render(status: &FoundStatus, now: UnixMs) -> String {
 /// What stands under the headline: a name, or none where the last one goes on, and a line of text.
 pub(crate) fn facts(report: &StatusReport) -> Vec<(&'static str, String)> {
     let mut facts = vec![("node", node_line(report))];
-    facts.extend(named("safety", report.safety_checks().map(CheckStatus::said)));
-    let not_safe = report.weights.not_safe.iter();
-    facts.extend(not_safe.map(|reason| ("", format!("nothing is signed now: {reason}"))));
+    facts.extend(named("safety", safety_lines(report).into_iter()));
     let chain = report.chain.as_ref().map(|chain| chain_line(chain, report.as_of));
     facts.push(("chain", chain.unwrap_or_else(|| "no block seen yet".to_owned())));
     let several = report.endpoints.iter().filter(|_| report.endpoints.len() > 1);
@@ -63,6 +66,7 @@ pub(crate) fn facts(report: &StatusReport) -> Vec<(&'static str, String)> {
     facts.push(("submissions", submissions_line(report)));
     facts.push(("waiting", waiting_line(report)));
     facts.extend(named("funnel", report.funnel.tiers.iter().map(tier_line)));
+    facts.extend(named("devices", devices_lines(report).into_iter()));
     facts.push(("peers", peers_line(report)));
     facts.extend(needs_lines(report));
     facts
@@ -74,6 +78,19 @@ fn named(
     lines: impl Iterator<Item = String>,
 ) -> impl Iterator<Item = (&'static str, String)> {
     once(name).chain(repeat("")).zip(lines)
+}
+
+/// How key and journal stand; before the first block, what is known of them.
+fn safety_lines(report: &StatusReport) -> Vec<String> {
+    let mut lines: Vec<String> = report.safety_checks().map(CheckStatus::said).collect();
+    if report.checks.is_empty() {
+        let [signer, subnet] = [CheckId::Signer, CheckId::Subnet].map(CheckId::name);
+        lines.push(format!("{signer}, {subnet}: not known before the first block"));
+        lines.extend(report.journal.iter().map(|journal| journal.check().said()));
+    }
+    let not_safe = report.weights.not_safe.iter();
+    lines.extend(not_safe.map(|reason| format!("nothing is signed now: {reason}")));
+    lines
 }
 
 /// What needs a person; alarms stand at the top and are not said twice.
@@ -141,7 +158,7 @@ fn alarmed(report: &StatusReport) -> impl Iterator<Item = &CheckStatus> {
 /// What may go wrong soon, a line each.
 fn warnings(report: &StatusReport) -> String {
     let mut out = String::new();
-    for check in report.checks.iter().filter(|check| check.is(Level::Warn)) {
+    for check in report.warnings() {
         line(&mut out, "warning", &check.said());
     }
     out
@@ -316,7 +333,7 @@ fn vector(intent: &WeightsIntent) -> String {
 fn runs_line(report: &StatusReport) -> String {
     let count = |state: &str| report.runs.iter().filter(|run| run.state == state).count();
     let (running, all) = (count("running"), report.devices.len());
-    let free = report.devices.iter().filter(|device| device.obstacle.is_none()).count();
+    let free = report.devices.iter().filter(|device| device.is_free()).count();
     let handed_in = report.runs.len().saturating_sub(running);
     let devices = if all == 1 { "1 device".to_owned() } else { format!("{all} devices") };
     let mut text = format!("{running} running; {free} of {devices} free");
@@ -336,13 +353,42 @@ fn waiting_line(report: &StatusReport) -> String {
     format!("{}; `assay explain` says more of each", reasons.join(", "))
 }
 
-fn peers_line(report: &StatusReport) -> String {
-    let others: Vec<&PeerStatus> = report.peers.iter().filter(|peer| !peer.is_self).collect();
-    if others.is_empty() {
-        return "there are none".to_owned();
+/// How many devices runs may be given, and why not the others: those of one reason in a line.
+fn devices_lines(report: &StatusReport) -> Vec<String> {
+    let all = report.devices.len();
+    if all == 0 {
+        return vec!["there are none".to_owned()];
     }
-    let answering = others.iter().filter(|peer| peer.last_failure.is_none()).count();
-    format!("{answering} of {} answer", others.len())
+    let mut others: Vec<(String, Vec<String>)> = Vec::new();
+    for device in &report.devices {
+        let Some(why) = device.why_not() else { continue };
+        match others.iter_mut().find(|(known, _)| *known == why) {
+            Some((_, devices)) => devices.push(device.short()),
+            None => others.push((why, vec![device.short()])),
+        }
+    }
+    let unusable: usize = others.iter().map(|(_, devices)| devices.len()).sum();
+    let mut lines = vec![format!("{} of {all} usable", all.saturating_sub(unusable))];
+    let shown = others.iter().take(DEVICE_LINES_MAX);
+    lines.extend(shown.map(|(why, devices)| format!("{}: {why}", devices.join(", "))));
+    let left_out = others.iter().skip(DEVICE_LINES_MAX).map(|(_, devices)| devices.len());
+    let left_out: usize = left_out.sum();
+    if left_out > 0 {
+        lines.push(format!("and {left_out} more, as shown below"));
+    }
+    lines
+}
+
+/// How many of the other validators answer.
+pub(crate) fn peers_line(report: &StatusReport) -> String {
+    let [answer, fail, not_called] =
+        [Answering::Answers, Answering::Fails, Answering::NotCalledYet]
+            .map(|answering| report.peers_that(answering));
+    match answer + fail + not_called {
+        0 => "there are none".to_owned(),
+        all if not_called > 0 => format!("{answer} of {all} answer; {not_called} not called yet"),
+        all => format!("{answer} of {all} answer"),
+    }
 }
 
 fn leases_line(report: &StatusReport) -> String {
@@ -409,8 +455,7 @@ fn devices_table(report: &StatusReport) -> String {
 
 /// Why no run begins on a device; `free` if one may.
 pub(crate) fn standing(device: &DeviceStatus) -> String {
-    let unusable = device.health.as_ref().and_then(|health| health.unusable.clone());
-    unusable.unwrap_or_else(|| "free".to_owned())
+    device.why_not().unwrap_or_else(|| device.state().name().to_owned())
 }
 
 /// How far a run is.
@@ -488,7 +533,7 @@ fn peers_table(report: &StatusReport) -> String {
             endpoint.unwrap_or_else(|| "not published".to_owned()),
             peer.last_answer_at.map_or_else(|| "never".to_owned(), age),
             peer.receipts_until.to_string(),
-            peer.last_failure.as_deref().map(clip).unwrap_or_default(),
+            clip(peer.why_silent()),
         ]);
     }
     titled("peers", others.len(), others.len().min(TABLE_ROWS_MAX), table)
@@ -562,6 +607,8 @@ fn clip(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use node_core::inventory::DeviceId;
+
     use super::*;
     use crate::status::sample;
 
@@ -618,6 +665,55 @@ mod tests {
     fn a_node_before_its_first_block_has_no_tables() {
         let status = FoundStatus { report: sample::starting(), found: Found::Running };
         insta::assert_snapshot!(render(&status, now()));
+    }
+
+    fn said(report: StatusReport) -> String {
+        render(&FoundStatus { report, found: Found::Running }, now())
+    }
+
+    #[test]
+    fn before_the_first_block_safety_is_what_is_known_of_it() {
+        let mut report = sample::starting();
+        report.journal = Some(crate::status::JournalStatus::new(100 << 20));
+        let text = said(report);
+        let lines = "safety      signer, subnet: not known before the first block\n            \
+                     journal: signed.journal has 100 MiB, 9 % of what it may have\n";
+        assert!(text.contains(lines), "{text}");
+    }
+
+    #[test]
+    fn devices_that_take_no_run_are_no_free_ones_and_say_why_above_the_peers() {
+        let other = DeviceId("GPU-aaaabbbbcccc".to_owned());
+        let other = DeviceStatus { id: other, ..sample::unused_gpu() };
+        let mut report = sample::healthy();
+        report.devices.extend([sample::unused_gpu(), sample::gone_gpu(), other]);
+        let text = said(report.clone());
+        assert!(text.contains("runs        1 running; 1 of 5 devices free\n"), "{text}");
+        let lines = "devices     2 of 5 usable\n            \
+                     GPU-2c6d0f3b, GPU-aaaabbbb: not used: is a gpu\n            \
+                     GPU-09e1d3aa: gone since 2026-03-04 10:01:31Z; it was cordoned: Xid 79, the \
+                     GPU has fallen off the bus\npeers       1 of 2 answer\n";
+        assert!(text.contains(lines), "{text}");
+        let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("GPU-")).collect();
+        assert!(rows.len() == 3 && rows.iter().all(|row| !row.ends_with("free")), "{text}");
+        let each_its_own = (0..6).map(|number| DeviceStatus {
+            obstacle: Some(format!("reason {number}")),
+            ..sample::unused_gpu()
+        });
+        report.devices = each_its_own.collect();
+        let text = said(report);
+        assert!(text.contains("devices     0 of 6 usable\n"), "{text}");
+        assert!(text.contains("not used: reason 3\n            and 2 more, as shown"), "{text}");
+    }
+
+    #[test]
+    fn a_peer_that_was_not_called_yet_is_not_said_to_answer() {
+        let mut report = sample::healthy();
+        report.peers[1].last_answer_at = None;
+        let text = said(report);
+        assert!(text.contains("peers       0 of 2 answer; 1 not called yet\n"), "{text}");
+        let row = text.lines().find(|line| line.starts_with("5C7LYpP2 ")).unwrap();
+        assert!(row.contains("never") && row.ends_with("  not called yet"), "{text}");
     }
 
     #[test]

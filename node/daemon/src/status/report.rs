@@ -62,7 +62,7 @@ pub struct StatusReport {
     /// The numbers behind the checks; `null` before the first block.
     #[serde(default)]
     pub watch: Option<WatchStatus>,
-    /// How full the journal of what was signed is; `null` before the first block.
+    /// How full the journal of what was signed is; `null` until it is read.
     #[serde(default)]
     pub journal: Option<JournalStatus>,
     /// What this host can run on.
@@ -517,6 +517,39 @@ pub struct PeerStatus {
     pub certificate: Option<KeyStanding>,
 }
 
+/// How a peer takes the calls of this node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answering {
+    /// It answered the last one.
+    Answers,
+    /// It did not answer the last one.
+    Fails,
+    /// This node has not called it since its start, or waits for the first answer.
+    NotCalledYet,
+}
+
+impl PeerStatus {
+    /// How it takes the calls of this node.
+    #[must_use]
+    pub fn answering(&self) -> Answering {
+        match (&self.last_failure, self.last_answer_at) {
+            (Some(_), _) => Answering::Fails,
+            (None, Some(_)) => Answering::Answers,
+            (None, None) => Answering::NotCalledYet,
+        }
+    }
+
+    /// Why there is no answer of it, in words; empty if it answers.
+    #[must_use]
+    pub fn why_silent(&self) -> &str {
+        match self.answering() {
+            Answering::Answers => "",
+            Answering::Fails => self.last_failure.as_deref().unwrap_or_default(),
+            Answering::NotCalledYet => "not called yet",
+        }
+    }
+}
+
 /// How the evaluation of one submission stands here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EvaluationStatus {
@@ -632,5 +665,44 @@ impl StatusReport {
         let stale = format!("the node's loop has not reported for {} s", age_ms / 1000);
         let reasons = std::iter::once(stale).chain(self.ready.reasons.iter().cloned()).collect();
         Readiness { ready: false, reasons }
+    }
+
+    /// How many other validators take the calls of this node so.
+    #[must_use]
+    pub fn peers_that(&self, answering: Answering) -> usize {
+        let others = self.peers.iter().filter(|peer| !peer.is_self);
+        others.filter(|peer| peer.answering() == answering).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sample;
+    use super::*;
+
+    #[test]
+    fn a_peer_answers_if_it_has_answered_and_its_last_call_did_not_fail() {
+        let (at, failure) = (Some(UnixMs(1)), || Some("connection refused".to_owned()));
+        for (last_answer_at, last_failure, answering, why) in [
+            (at, None, Answering::Answers, ""),
+            (at, failure(), Answering::Fails, "connection refused"),
+            (None, failure(), Answering::Fails, "connection refused"),
+            (None, None, Answering::NotCalledYet, "not called yet"),
+        ] {
+            let bare = sample::healthy().peers.remove(1);
+            let peer = PeerStatus { last_answer_at, last_failure, ..bare };
+            assert_eq!((peer.answering(), peer.why_silent()), (answering, why), "{peer:?}");
+        }
+    }
+
+    #[test]
+    fn this_node_is_none_of_its_peers() {
+        let mut report = sample::healthy();
+        report.peers.push(PeerStatus { last_answer_at: None, ..report.peers[1].clone() });
+        report.peers.push(PeerStatus { is_self: true, ..report.peers[1].clone() });
+        let count = |answering| report.peers_that(answering);
+        assert_eq!(count(Answering::Answers), 1);
+        assert_eq!(count(Answering::Fails), 1);
+        assert_eq!(count(Answering::NotCalledYet), 1);
     }
 }

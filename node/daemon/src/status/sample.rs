@@ -16,7 +16,7 @@ use node_core::publish::KeyStanding;
 use node_core::submit_guard::CommitForm;
 use node_core::unit::{BlockCount, BlockNumber, EpochIndex, UnixMs};
 
-use super::device::{DeviceStatus, HealthStatus, IdleGapStatus};
+use super::device::{describe_gone, DeviceStatus, HealthStatus, IdleGapStatus};
 use super::funnel::FunnelStatus;
 use super::journal::JournalStatus;
 use super::report::*;
@@ -384,6 +384,7 @@ fn device(id: &str, run: Option<RunId>) -> DeviceStatus {
 pub(crate) fn gpu_with_held_memory() -> DeviceStatus {
     let id = "GPU-5f7b2c1e-90aa-4d0e-8a55-4c3f2b1a0d9e";
     let cause = Cause::MemoryHeld { held_mib: 40_000 };
+    let unusable = format!("cordoned: {cause}");
     let sample = Sample {
         temperature_c: Reading::Value(41),
         slowdown_c: Reading::Value(92),
@@ -400,11 +401,12 @@ pub(crate) fn gpu_with_held_memory() -> DeviceStatus {
         label: "NVIDIA H100 80GB HBM3".to_owned(),
         kind: "gpu".to_owned(),
         memory_mib: 81_559,
+        obstacle: Some(format!("not usable: {unusable}")),
         health: Some(HealthStatus {
             standing: Standing::Cordoned,
             since: UnixMs(AS_OF - 60_000),
             cause: Some(cause.clone()),
-            unusable: Some(format!("cordoned: {cause}")),
+            unusable: Some(unusable),
             order: None,
             level: Level::Critical,
             findings: vec![cause.finding()],
@@ -419,10 +421,25 @@ pub(crate) fn gpu_with_held_memory() -> DeviceStatus {
     }
 }
 
+/// A sound GPU under a policy that needs CPU slots.
+pub(crate) fn unused_gpu() -> DeviceStatus {
+    let mut device = gpu_with_held_memory();
+    device.id = DeviceId("GPU-2c6d0f3b-77e1-4b52-8f0a-6d1e9c8b7a65".to_owned());
+    (device.obstacle, device.idle_gap) = (Some("is a gpu".to_owned()), None);
+    if let Some(health) = &mut device.health {
+        (health.standing, health.cause, health.unusable) = (Standing::Healthy, None, None);
+        health.level = Level::Pass;
+        health.findings.clear();
+        health.failures.clear();
+    }
+    device
+}
+
 /// A GPU that fell off the bus and was not there after the restart.
 pub(crate) fn gone_gpu() -> DeviceStatus {
     let id = "GPU-09e1d3aa-1c44-4c0b-9b7e-2f6d5a4b3c21";
     let row = DeviceRow {
+        device: DeviceId(id.to_owned()),
         cause: Some(Cause::Xid { code: 79 }),
         gone_since: Some(UnixMs(AS_OF - 7_380_000)),
         ..device_row(Standing::Cordoned)
@@ -431,9 +448,7 @@ pub(crate) fn gone_gpu() -> DeviceStatus {
         label: "NVIDIA H100 80GB HBM3".to_owned(),
         kind: "gpu".to_owned(),
         memory_mib: 81_559,
-        gone_since: row.gone_since,
-        health: Some(HealthStatus::from(&row)),
-        ..device(id, None)
+        ..describe_gone(&row)
     }
 }
 

@@ -239,6 +239,8 @@ impl fmt::Display for Wanted {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use node_core::funnel::Passage;
     use node_core::id::{Attempt, RunId};
     use node_core::lease::{Explanation, ReplicaStanding};
@@ -334,6 +336,36 @@ mod tests {
             said + &format!("{}{person}: {reason}\n", reason.name())
         });
         insta::assert_snapshot!(said);
+        let of = |one: &StatusReport| number(&WaitsFor::of(one, &one.submissions[0]).unwrap());
+        assert_eq!(reasons().iter().map(of).collect::<BTreeSet<_>>(), (0..9).collect());
+    }
+
+    /// Its number among all reasons. A new one does not compile until it stands here, and is not
+    /// told until it has a report above.
+    fn number(reason: &WaitsFor) -> usize {
+        match reason {
+            WaitsFor::Content { .. } => 0,
+            WaitsFor::Admission => 1,
+            WaitsFor::Decision => 2,
+            WaitsFor::Mending { .. } => 3,
+            WaitsFor::Device { .. } => 4,
+            WaitsFor::Run { .. } => 5,
+            WaitsFor::Replicas { .. } => 6,
+            WaitsFor::Coordinator { .. } => 7,
+            WaitsFor::Window { .. } => 8,
+        }
+    }
+
+    #[test]
+    fn a_device_that_is_gone_is_no_free_one() {
+        let mut report = evaluated(&["open", "open"]);
+        report.devices = vec![sample::unused_gpu(), sample::gone_gpu()];
+        let said = format!("a device here; {}: is a gpu; 1 more cannot", report.devices[0].id);
+        let reason = WaitsFor::of(&report, &report.submissions[0]).unwrap();
+        assert!(reason.to_string().starts_with(&said), "{reason}");
+        report.devices.push(sample::healthy().devices.remove(1));
+        let reason = WaitsFor::of(&report, &report.submissions[0]).unwrap();
+        assert_eq!(reason.name(), "replicas");
     }
 
     #[test]

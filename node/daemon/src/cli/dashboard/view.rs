@@ -11,13 +11,20 @@ use ratatui::Frame;
 
 use super::app::{App, Tab};
 use crate::status::{
-    clock_time, date_time, facts, grouped, micro, progress, said_of, span, standing, DeviceStatus,
-    EventStatus, Found, FoundStatus, NodeHealth, PeerStatus, RunStatus, StatusReport,
-    SubmissionStatus,
+    clock_time, date_time, facts, grouped, micro, progress, said_of, span, standing, CheckStatus,
+    DeviceState, DeviceStatus, EventStatus, Found, FoundStatus, NodeHealth, PeerStatus, RunStatus,
+    StatusReport, SubmissionStatus,
 };
 
 /// Columns of a fact's name.
 const NAME_COLUMNS: u16 = 13;
+
+/// Rows of the headline at least, so that the rest stays where it is while little is wrong.
+const HEAD_ROWS_MIN: u16 = 2;
+
+/// The part of a window that the headline may have: one of so many. Lower: a page has no room left
+/// beside much that is wrong. Higher: of what is wrong, more is counted only.
+const HEAD_PART: u16 = 4;
 
 /// Events below the overview.
 const EVENTS_SHOWN: u16 = 6;
@@ -27,14 +34,17 @@ const KEYS: &str = " q leave   tab, 1-5 another page   ↑ ↓ PgUp PgDn Home sc
 
 /// Draws the newest report, or why there is none.
 pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, now: UnixMs) {
+    let rows_max = (frame.area().height / HEAD_PART).max(HEAD_ROWS_MIN);
+    let said = headline(app, now, usize::from(rows_max));
+    let head_rows = u16::try_from(said.len()).unwrap_or(rows_max).max(HEAD_ROWS_MIN);
     let [head, tabs, body, foot] = Layout::vertical([
-        Constraint::Length(2),
+        Constraint::Length(head_rows),
         Constraint::Length(1),
         Constraint::Min(1),
         Constraint::Length(1),
     ])
     .areas(frame.area());
-    frame.render_widget(headline(app, now), head);
+    frame.render_widget(Paragraph::new(said), head);
     let titles = Tab::ALL.map(Tab::title);
     let chosen = Style::new().add_modifier(Modifier::REVERSED);
     frame.render_widget(Tabs::new(titles).select(app.tab.place()).highlight_style(chosen), tabs);
@@ -52,12 +62,19 @@ pub(super) fn draw(frame: &mut Frame<'_>, app: &mut App, now: UnixMs) {
     app.found = Some(found);
 }
 
-/// How the node stands and what is wrong, in two lines.
-fn headline(app: &App, now: UnixMs) -> Paragraph<'static> {
+/// How the node stands, then what is wrong and what may be soon: at most so many lines.
+fn headline(app: &App, now: UnixMs, lines_max: usize) -> Vec<Line<'static>> {
     let Some(found) = &app.found else {
         let said = app.failure.clone().unwrap_or_else(|| "looking for the node".to_owned());
-        return Paragraph::new(said);
+        return vec![Line::from(said)];
     };
+    let failure = app.failure.clone().map(Line::from);
+    let problems: Vec<Line<'_>> = failure.into_iter().chain(problems(found, now)).collect();
+    let problems = fitting(problems, lines_max.saturating_sub(1));
+    std::iter::once(standing_line(found, now)).chain(problems).collect()
+}
+
+fn standing_line(found: &FoundStatus, now: UnixMs) -> Line<'static> {
     let (word, style) = word(found, now);
     let report = &found.report;
     let up = span(report.as_of.0.saturating_sub(report.node.started_at.0));
@@ -68,11 +85,34 @@ fn headline(app: &App, now: UnixMs) -> Paragraph<'static> {
             format!("  snapshot of {}, {age} ago", date_time(report.as_of))
         }
     };
-    let first = Line::from(vec![Span::styled(format!(" {word} "), style), Span::raw(as_of)]);
+    Line::from(vec![Span::styled(format!(" {word} "), style), Span::raw(as_of)])
+}
+
+/// What is wrong, the most important first, and what may be soon.
+fn problems(found: &FoundStatus, now: UnixMs) -> Vec<Line<'static>> {
+    let report = &found.report;
     // Of a node that is gone: what was wrong then.
     let at = if found.found == Found::Running { now } else { report.as_of };
-    let wrong = app.failure.clone().or_else(|| report.wrong_at(at).into_iter().next());
-    Paragraph::new(vec![first, Line::from(wrong.unwrap_or_default())])
+    let warning = |check: &CheckStatus| Line::from(format!("warning: {}", check.said())).yellow();
+    let wrong = report.wrong_at(at).into_iter().map(Line::from);
+    wrong.chain(report.warnings().map(warning)).collect()
+}
+
+/// As many of the lines as fit, and how many do not.
+fn fitting(mut lines: Vec<Line<'static>>, lines_max: usize) -> Vec<Line<'static>> {
+    let all = lines.len();
+    if all <= lines_max {
+        return lines;
+    }
+    // The first one is shown in any case.
+    let kept = lines_max.saturating_sub(1).max(1);
+    lines.truncate(kept);
+    if lines_max > kept {
+        lines.push(Line::from(format!("and {} more: `assay status` has all", all - kept)));
+    } else if let Some(only) = lines.first_mut() {
+        only.spans.insert(0, Span::raw(format!("1 of {all}: ")));
+    }
+    lines
 }
 
 /// The word, and a colour for those who see one.
@@ -124,7 +164,11 @@ fn gauge<'a>(device: &'a DeviceStatus, report: &'a StatusReport) -> LineGauge<'a
     let run = report.runs.iter().find(|run| Some(run.run) == device.run);
     let said = run.map_or_else(|| standing(device), |run| progress(run, report.as_of));
     let label = format!("{}  {}  {said}", device.id, device.label);
-    let colour = if device.obstacle.is_none() || run.is_some() { Color::Cyan } else { Color::Red };
+    let colour = match device.state() {
+        DeviceState::Running | DeviceState::Free => Color::Cyan,
+        DeviceState::NotUsed => Color::Gray,
+        DeviceState::Unusable | DeviceState::Gone => Color::Red,
+    };
     LineGauge::default()
         .ratio(run.map_or(0.0, ratio))
         .label(label)
@@ -231,7 +275,7 @@ fn peers(report: &StatusReport) -> Rows {
             peer.uid.map_or_else(|| "-".to_owned(), |uid| uid.to_string()),
             peer.endpoint.map_or_else(|| "not published".to_owned(), |at| at.to_string()),
             peer.last_answer_at.map_or_else(|| "never".to_owned(), ago),
-            peer.last_failure.clone().unwrap_or_default(),
+            peer.why_silent().to_owned(),
         ]
     };
     Rows {
@@ -279,6 +323,63 @@ mod tests {
     fn the_overview_shows_facts_runs_and_the_latest_events() {
         let mut app = app(sample::healthy(), Tab::Overview);
         insta::assert_snapshot!(picture(&mut app, (110, 32)));
+    }
+
+    /// The lines above the pages.
+    fn head(report: StatusReport, height: u16) -> Vec<String> {
+        let text = picture(&mut app(report, Tab::Events), (110, height));
+        let lines = text.lines().map(|line| line.trim_matches('"').trim_end().to_owned());
+        lines.take_while(|line| !line.starts_with(" 1 overview")).collect()
+    }
+
+    #[test]
+    fn everything_that_is_wrong_or_may_be_soon_stands_at_the_top_on_every_page() {
+        let said = head(sample::degraded(), 32);
+        assert!(said[0].starts_with(" DEGRADED   as of "), "{said:?}");
+        let wrong = [
+            "last update in block 4811387, 2.61 tempos ago (943 blocks)",
+            "no new finalized block for 171 s (limit 120 s)",
+            "the container engine does not answer",
+            "stake: stake 4 rao, threshold 10 rao: 6 rao are missing",
+            "warning: beacon: the chain's newest round is 27, 100 rounds (5.0 min) behind",
+        ];
+        assert_eq!(said[1..], wrong);
+    }
+
+    #[test]
+    fn what_has_no_room_at_the_top_is_counted() {
+        let rows = [(20, 5, "and 2 more: `assay status` has all"), (12, 3, "and 4 more: ")];
+        for (height, lines, last) in rows {
+            let said = head(sample::degraded(), height);
+            assert_eq!(said.len(), lines, "{said:?}");
+            assert!(said[lines - 1].starts_with(last), "{said:?}");
+            assert!(said[1].starts_with("last update in block "), "{said:?}");
+        }
+        let said = head(sample::degraded(), 8);
+        assert_eq!(said.len(), 2, "{said:?}");
+        assert!(said[1].starts_with("1 of 5: last update in block "), "{said:?}");
+    }
+
+    #[test]
+    fn a_page_stays_where_it_is_while_one_thing_at_most_is_wrong() {
+        for report in [sample::healthy(), sample::starting()] {
+            let said = head(report, 32);
+            assert_eq!(said.len(), 2, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_device_that_takes_no_run_is_not_called_free() {
+        let mut report = sample::healthy();
+        report.devices.extend([sample::unused_gpu(), sample::gone_gpu()]);
+        let text = picture(&mut app(report, Tab::Overview), (150, 40));
+        for said in [
+            "cpu-1  CPU slot  free ",
+            "NVIDIA H100 80GB HBM3  not used: is a gpu ",
+            "NVIDIA H100 80GB HBM3  gone since 2026-03-04 10:01:31Z; it was ",
+        ] {
+            assert!(text.contains(said), "{said}: {text}");
+        }
     }
 
     #[test]

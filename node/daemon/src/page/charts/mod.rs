@@ -12,4 +12,4 @@ pub(super) use bars::{share, weights};
 pub(super) use canvas::Svg;
 pub(super) use curve::loss;
 pub(super) use flow::{flow, Stage};
-pub(super) use strip::strip;
+pub(super) use strip::{state_class, strip};

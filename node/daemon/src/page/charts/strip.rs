@@ -3,8 +3,8 @@
 use node_core::unit::UnixMs;
 
 use super::canvas::{length, Canvas, Point, Svg};
-use crate::page::history::{DeviceMoment, DeviceState, KEPT_MS, SAMPLE_EVERY_MS};
-use crate::status::span;
+use crate::page::history::{DeviceMoment, KEPT_MS, SAMPLE_EVERY_MS};
+use crate::status::{span, DeviceState};
 
 /// Size of the drawing.
 const SIZE: (f64, f64) = (720.0, 112.0);
@@ -38,7 +38,7 @@ pub(in crate::page) fn strip(name: &str, moments: &[DeviceMoment], until: UnixMs
         let at = ((x(moment.at) - width).max(LEFT), floor - tall);
         let ago = span(until.0.saturating_sub(moment.at.0));
         let title = format!("{} {ago} ago", moment.state.name());
-        canvas.rect(moment.state.class(), at, (width + 0.3, tall), &title);
+        canvas.rect(state_class(moment.state), at, (width + 0.3, tall), &title);
     }
     for reading in [0, READING_MAX / 2, READING_MAX] {
         let y = height(reading);
@@ -53,12 +53,24 @@ pub(in crate::page) fn strip(name: &str, moments: &[DeviceMoment], until: UnixMs
     canvas.finish()
 }
 
+/// How the stylesheet paints a state.
+pub(in crate::page) fn state_class(state: DeviceState) -> &'static str {
+    match state {
+        DeviceState::Running => "fill-1",
+        DeviceState::Free => "fill-free",
+        DeviceState::NotUsed => "ground",
+        DeviceState::Unusable => "fill-bad",
+        DeviceState::Gone => "fill-gone",
+    }
+}
+
 /// How high a state stands: who does not tell the colours apart sees it by that.
 fn part(state: DeviceState) -> f64 {
     match state {
         DeviceState::Running => 1.0,
         DeviceState::Unusable => 0.65,
         DeviceState::Free => 0.35,
+        DeviceState::NotUsed => 0.25,
         DeviceState::Gone => 0.15,
     }
 }
@@ -83,7 +95,8 @@ fn label(name: &str, moments: &[DeviceMoment]) -> String {
     let Some(last) = moments.last() else {
         return format!("{name} over time: nothing is known yet");
     };
-    let running = moments.iter().filter(|moment| moment.state.is_running()).count();
+    let is_running = |moment: &&DeviceMoment| moment.state == DeviceState::Running;
+    let running = moments.iter().filter(is_running).count();
     let percent = running * 100 / moments.len();
     let mut said = format!("{name} over time: at work in {percent} % of the moments");
     said.push_str(&format!(", now {}", last.state.name()));

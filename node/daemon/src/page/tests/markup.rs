@@ -164,6 +164,25 @@ async fn pages_show_what_their_reports_have() {
 }
 
 #[tokio::test]
+async fn what_takes_no_run_is_not_called_free_and_who_was_not_called_does_not_answer() {
+    let mut report = now(sample::healthy());
+    report.devices.extend([sample::unused_gpu(), sample::gone_gpu()]);
+    report.peers[1].last_answer_at = None;
+    let node = Node::of(report);
+    for (path, part) in [
+        ("/", "1 running, 1 free, 1 not used, 1 gone"),
+        ("/", "0 of 2 answer; 1 not called yet"),
+        ("/devices", "badge plain\">not used"),
+        ("/devices", "not used: 1"),
+        ("/devices", "is a gpu"),
+        ("/peers", "badge plain\">not called yet"),
+    ] {
+        let text = node.get(path).await.text;
+        assert!(text.contains(part), "{path}: {part}: {text}");
+    }
+}
+
+#[tokio::test]
 async fn drawings_are_drawings_and_not_text() {
     for (path, text) in pages(&sample::healthy()).await {
         assert!(!text.contains("&#60;svg") && !text.contains("&lt;svg"), "{path}: {text}");
