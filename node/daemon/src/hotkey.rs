@@ -25,12 +25,16 @@ pub type Announce<'a> = &'a dyn Fn(&Path, Encryption);
 ///
 /// A [`Failure`] with the next step for each reason.
 pub fn read(wallet: &Wallet) -> Result<KeyFile, Failure> {
-    let path = WalletPath {
+    KeyFile::read(&place(wallet)).map_err(failure)
+}
+
+/// Where the configured wallet lies.
+pub(crate) fn place(wallet: &Wallet) -> WalletPath {
+    WalletPath {
         root: wallet.path.clone(),
         name: wallet.name.clone(),
         hotkey: wallet.hotkey.clone(),
-    };
-    KeyFile::read(&path).map_err(failure)
+    }
 }
 
 /// Opens the wallet's hotkey, with a password where it needs one. Blocks for as long as
@@ -115,7 +119,9 @@ fn hint(error: &KeyFileError) -> &'static str {
             "`--wallet.path` may lead to something else than a Bittensor wallet"
         }
         KeyFileError::Encrypted { .. } => "see `wallet.password_file` in docs/configuration.md",
-        KeyFileError::WrongPassword { .. } => "give the right one; or the file was changed",
+        KeyFileError::WrongPassword { .. } => {
+            "set `wallet.password_file` to the right one; or the file was changed"
+        }
         KeyFileError::OtherVault { .. } => {
             "encrypt it anew with `btcli wallet regen-hotkey --use-password`"
         }
@@ -123,17 +129,19 @@ fn hint(error: &KeyFileError) -> &'static str {
             "free memory or raise the service's limit; or store the hotkey without a password"
         }
         KeyFileError::Exported { .. } => "import it with `btcli wallet regen-hotkey --json-path`",
-        KeyFileError::OtherScheme { .. } => "create an sr25519 hotkey",
+        KeyFileError::OtherScheme { .. } => {
+            "create an sr25519 hotkey with `btcli wallet new-hotkey`"
+        }
         KeyFileError::Coldkey { .. } => {
             "create a hotkey with `btcli wallet new-hotkey`, register it, and take the coldkey off \
              this machine"
         }
         KeyFileError::OtherKey { .. } => {
             "the file is damaged, or its key is ed25519 without saying so; restore it from its \
-             mnemonic"
+             mnemonic with `btcli wallet regen-hotkey`"
         }
         KeyFileError::BadField { .. } | KeyFileError::Damaged { .. } => {
-            "the file is damaged; restore it from its mnemonic"
+            "the file is damaged; restore it from its mnemonic with `btcli wallet regen-hotkey`"
         }
         KeyFileError::NoSecret { .. } => {
             "copy the hotkey's own file, not the one ending in `pub.txt`"
@@ -174,7 +182,7 @@ fn unreadable_hint(kind: io::ErrorKind) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::path::PathBuf;
 
     use node_core::id::Hotkey;
@@ -183,7 +191,7 @@ mod tests {
     use crate::failure::assert_helpful;
 
     /// Every way to get no key. A new one does not compile until it stands here.
-    fn all() -> Vec<KeyFileError> {
+    pub(crate) fn all() -> Vec<KeyFileError> {
         let path = || PathBuf::from("/w/hotkeys/default");
         let format = Encryption::Nacl;
         let unreadable =

@@ -46,6 +46,8 @@ pub struct EngineInfo {
     pub storage_driver: String,
     /// The OCI runtime that runs use.
     pub runtime: String,
+    /// Whether it confines containers by an AppArmor profile.
+    pub app_armor: bool,
     /// Where it keeps images and containers, if it says so.
     pub root: Option<PathBuf>,
     /// What works worse than it could, for people.
@@ -111,14 +113,14 @@ impl EngineError {
                 "set it to unix:///var/run/docker.sock, or unset it and DOCKER_HOST"
             }
             Self::NoSocket { .. } => {
-                "scripts/engine ensure starts one; with --install it installs one first"
+                "`apt-get install docker.io` installs and starts one, `systemctl start docker` \
+                 starts one that is installed; in a checkout `scripts/engine ensure --install` \
+                 does either"
             }
             Self::PermissionDenied { .. } => {
                 "run as root or join the socket's group; that group can do what root can"
             }
-            Self::NotAnswering { .. } => {
-                "scripts/engine status tells what is wrong, scripts/engine ensure starts it"
-            }
+            Self::NotAnswering { .. } => Engine::HINT,
             Self::LacksLimits { .. } => {
                 "use a host whose kernel has these cgroup controllers, or an engine that runs as \
                  root; `docker info` lists its limits"
@@ -152,6 +154,22 @@ pub enum ImageError {
     },
 }
 
+impl ImageError {
+    /// The next step for an operator.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Engine { source: EngineFault::Answered { .. }, .. } => {
+                "set `images.evaluator` to the name of an image as `docker images` shows it"
+            }
+            Self::Engine { source: EngineFault::Silent | EngineFault::Lost { .. }, .. } => {
+                Engine::HINT
+            }
+            Self::UnreadableId { .. } => Engine::IMAGE_HINT,
+        }
+    }
+}
+
 /// A connected engine. Cheap to clone; clones share the connection's settings.
 #[derive(Debug, Clone)]
 pub struct Engine {
@@ -169,6 +187,19 @@ struct Shared {
 }
 
 impl Engine {
+    /// What an operator does about an engine that is there and fails or does not answer: with a
+    /// checkout of this repository, and without one.
+    pub const HINT: &'static str =
+        "`systemctl status docker` says what is wrong with it, `systemctl restart docker` starts \
+         it anew; `scripts/engine status` and `scripts/engine ensure` are for one that the scripts \
+         of a checkout started";
+
+    /// The same about the evaluator's image, where it is missing or no good.
+    pub const IMAGE_HINT: &'static str =
+        "`scripts/images evaluator` builds and loads it, in a checkout; without one, `docker save \
+         IMAGE | ssh HOST docker load` on a machine that has it brings it here, to HOST; nothing \
+         is ever pulled";
+
     /// Finds the engine, agrees on an API version and checks that limits hold.
     ///
     /// # Errors
@@ -224,6 +255,7 @@ impl Engine {
             cgroup_version: facts.cgroup_version,
             storage_driver: facts.storage_driver,
             runtime,
+            app_armor: facts.app_armor,
             root: facts.root,
             warnings: facts.warnings,
         };
@@ -366,7 +398,8 @@ mod tests {
         let absent = dir.path().join("absent.sock");
         let error = connect(&format!("unix://{}", absent.display())).await;
         assert!(matches!(error, EngineError::NoSocket { .. }), "{error}");
-        assert!(error.hint().contains("scripts/engine ensure"));
+        assert!(error.hint().contains("scripts/engine ensure"), "for a checkout");
+        assert!(error.hint().contains("apt-get install"), "for whoever has the package alone");
 
         // Dropping a listener leaves its socket file behind, as a crashed engine does.
         let dead = dir.path().join("dead.sock");

@@ -19,8 +19,8 @@ mod fields;
 mod password;
 
 use std::fs::File;
-use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use node_core::id::Hotkey;
@@ -87,15 +87,59 @@ impl WalletPath {
         Ok(self.root.join(plain_name(&self.name)?))
     }
 
-    /// Coldkeys in this wallet and in those beside it. None is opened.
-    fn coldkeys(&self) -> Result<Vec<PathBuf>, KeyFileError> {
-        let own = self.wallet()?.join("coldkey");
-        let wallets = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
-        let beside = wallets.take(WALLETS_SEARCHED_MAX).map(|entry| entry.path().join("coldkey"));
-        let mut others: Vec<PathBuf> = beside.filter(|path| *path != own).collect();
+    /// Looks for coldkeys in this wallet and in those beside it. None is opened.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyFileError::BadName`] if the wallet's name is not a plain file name.
+    pub fn coldkeys(&self) -> Result<ColdkeySearch, KeyFileError> {
+        let own = self.wallet()?;
+        let mut search = ColdkeySearch::default();
+        let mut others = Vec::new();
+        match std::fs::read_dir(&self.root) {
+            Ok(entries) => {
+                let beside = entries.flatten().map(|entry| entry.path());
+                others.extend(beside.filter(|path| *path != own).take(WALLETS_SEARCHED_MAX + 1));
+            }
+            // Whose folder is not there has no other wallets.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => search.unseen.push((self.root.clone(), error)),
+        }
+        search.is_cut = others.len() > WALLETS_SEARCHED_MAX;
+        others.truncate(WALLETS_SEARCHED_MAX);
         others.sort();
-        let lies_there = |path: &PathBuf| path.symlink_metadata().is_ok();
-        Ok(std::iter::once(own).chain(others).filter(lies_there).collect())
+        for wallet in std::iter::once(own).chain(others) {
+            search.look(&wallet);
+        }
+        Ok(search)
+    }
+}
+
+/// What came of looking for coldkeys.
+#[derive(Debug, Default)]
+pub struct ColdkeySearch {
+    /// Those that lie there, that of the own wallet first.
+    pub found: Vec<PathBuf>,
+    /// Wallets that were looked into, the own one included.
+    pub wallets: usize,
+    /// What could not be looked at, and why.
+    pub unseen: Vec<(PathBuf, io::Error)>,
+    /// Whether there are more wallets than are looked into.
+    pub is_cut: bool,
+}
+
+impl ColdkeySearch {
+    fn look(&mut self, wallet: &Path) {
+        let path = wallet.join("coldkey");
+        match path.symlink_metadata() {
+            Ok(_) => self.found.push(path),
+            Err(error) => match error.kind() {
+                // The latter is a file that lies among the wallets.
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {}
+                _ => self.unseen.push((path, error)),
+            },
+        }
+        self.wallets += usize::from(wallet.is_dir());
     }
 }
 
@@ -120,6 +164,8 @@ pub struct KeyFileFacts {
     pub path: PathBuf,
     /// Its permission bits.
     pub mode: u32,
+    /// The number of the user whose file it is.
+    pub owner: u32,
     /// How it is encrypted; `None` if it is not.
     pub encryption: Option<Encryption>,
     /// The key that the public file beside it names. Nothing proves that it is the same one.
@@ -146,18 +192,19 @@ impl KeyFile {
     /// [`KeyFileError::BadName`], [`KeyFileError::Unreadable`] or [`KeyFileError::TooLong`].
     pub fn read(wallet: &WalletPath) -> Result<Self, KeyFileError> {
         let path = wallet.file()?;
-        let (content, mode) = read_bounded(&path)?;
+        let Bounded { content, mode, owner } = read_bounded(&path)?;
         let mut warnings = Vec::new();
         if mode & MODE_OF_OTHERS != 0 {
             warnings.push(KeyFileWarning::Mode { path: path.clone(), mode });
         }
-        let coldkeys = wallet.coldkeys()?.into_iter();
+        let coldkeys = wallet.coldkeys()?.found.into_iter();
         warnings.extend(coldkeys.map(|path| KeyFileWarning::ColdkeyPresent { path }));
         let public_file = wallet.public_file()?;
         let named = named_in(&public_file);
         let coldkey = named_in(&wallet.public_coldkey_file()?);
         let encryption = Encryption::of(&content);
-        let facts = KeyFileFacts { path, mode, encryption, named, warnings, public_file, coldkey };
+        let facts =
+            KeyFileFacts { path, mode, owner, encryption, named, warnings, public_file, coldkey };
         Ok(Self { content, facts })
     }
 
@@ -189,8 +236,9 @@ impl KeyFile {
                 fields::parse(path, &plain)?
             }
         };
-        let KeyFileFacts { path, mode, encryption, named, mut warnings, public_file, coldkey } =
-            self.facts.clone();
+        let KeyFileFacts {
+            path, mode, encryption, named, mut warnings, public_file, coldkey, ..
+        } = self.facts.clone();
         let hotkey = keypair.public();
         if coldkey == Some(hotkey) {
             return Err(KeyFileError::Coldkey { path });
@@ -262,21 +310,27 @@ impl HotkeyFile {
 
 /// The key that a file with a public half names, if it is there and names one.
 fn named_in(path: &Path) -> Option<Hotkey> {
-    let (content, _) = read_bounded(path).ok()?;
-    fields::parse_public(&content)
+    fields::parse_public(&read_bounded(path).ok()?.content)
 }
 
-fn read_bounded(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), KeyFileError> {
+/// A file that is no longer than a key file, its permission bits and whose it is.
+struct Bounded {
+    content: Zeroizing<Vec<u8>>,
+    mode: u32,
+    owner: u32,
+}
+
+fn read_bounded(path: &Path) -> Result<Bounded, KeyFileError> {
     let unreadable = |source| KeyFileError::Unreadable { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
-    let mode = file.metadata().map_err(unreadable)?.permissions().mode() & MODE_BITS;
+    let metadata = file.metadata().map_err(unreadable)?;
     // Allocated once: a vector that grows leaves copies of the secret behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(READ_BUFFER_BYTES));
-    file.take(KEY_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > KEY_FILE_BYTES_MAX {
+    let mut content = Zeroizing::new(Vec::with_capacity(READ_BUFFER_BYTES));
+    file.take(KEY_FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(unreadable)?;
+    if content.len() as u64 > KEY_FILE_BYTES_MAX {
         return Err(KeyFileError::TooLong { path: path.to_owned() });
     }
-    Ok((bytes, mode))
+    Ok(Bounded { content, mode: metadata.mode() & MODE_BITS, owner: metadata.uid() })
 }
 
 #[cfg(test)]

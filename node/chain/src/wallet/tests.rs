@@ -1,5 +1,5 @@
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use super::*;
 
@@ -257,6 +257,37 @@ fn a_coldkey_of_any_wallet_beside_is_worth_a_warning_and_is_not_opened() {
     fs::write(wallet.path.root.join("a-file"), "").unwrap();
     let facts = wallet.read().unwrap().facts().clone();
     assert_eq!(facts.warnings, [KeyFileWarning::ColdkeyPresent { path: coldkey }]);
+}
+
+#[test]
+fn a_search_for_coldkeys_says_how_far_it_came_with_or_without_a_hotkey() {
+    let wallet = Wallet::with(b"{}");
+    fs::create_dir(wallet.path.root.join("treasury")).unwrap();
+    fs::write(wallet.path.root.join("a-file"), "").unwrap();
+    let search = wallet.path.coldkeys().unwrap();
+    assert_eq!((search.found.len(), search.wallets, search.is_cut), (0, 2, false));
+    assert!(search.unseen.is_empty(), "{search:?}");
+
+    let absent = WalletPath { root: wallet.path.root.join("absent"), ..wallet.path.clone() };
+    let search = absent.coldkeys().unwrap();
+    assert!(search.found.is_empty() && search.unseen.is_empty(), "{search:?}");
+
+    let a_file = WalletPath { root: wallet.path.root.join("a-file"), ..wallet.path.clone() };
+    let search = a_file.coldkeys().unwrap();
+    assert_eq!((search.unseen.len(), search.wallets), (1, 0), "no folder of wallets: {search:?}");
+
+    for number in 0..WALLETS_SEARCHED_MAX {
+        fs::create_dir(wallet.path.root.join(format!("more-{number}"))).unwrap();
+    }
+    let search = wallet.path.coldkeys().unwrap();
+    assert!(search.is_cut && search.wallets > WALLETS_SEARCHED_MAX - 2, "{search:?}");
+}
+
+#[test]
+fn a_file_tells_whose_it_is() {
+    let wallet = Wallet::with(b"{}");
+    let owner = fs::metadata(wallet.path.file().unwrap()).unwrap().uid();
+    assert_eq!(KeyFile::read(&wallet.path).unwrap().facts().owner, owner);
 }
 
 #[test]

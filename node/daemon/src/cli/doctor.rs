@@ -2,22 +2,26 @@
 //!
 //! Each check has a deadline and changes nothing. Files: here the order, the deadlines and the
 //! answer; `host` (configuration, files, engine), `storage` (disks), `kernel`, `exposure` (who
-//! reaches the engine and a coldkey), `advisories` (holes in what runs containers), `devices`
-//! (which there are), `probe` (whether they compute), `chain` (endpoints, runtime, our hotkey
-//! there), `running` (the node, if it runs), `own` (the state that lies here, against both), `why`
-//! (what depends on each).
+//! reaches the engine, the hotkey and a coldkey), `advisories` (holes in what runs containers),
+//! `devices` (which there are), `probe` (whether they compute), `chain` (endpoints, runtime, our
+//! hotkey there), `running` (the node, if it runs), `own` (the state that lies here, against both),
+//! `topic` (what each check is called and what depends on it), `finding` (what one found), `texts`
+//! (tests: everything that each can say).
 
 mod advisories;
 mod chain;
 mod devices;
 mod exposure;
+mod finding;
 mod host;
 mod kernel;
 mod own;
 mod probe;
 mod running;
 mod storage;
-mod why;
+#[cfg(test)]
+mod texts;
+mod topic;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -30,11 +34,15 @@ use serde::Serialize;
 
 use super::flags::ConfigFlags;
 use super::signals::Signals;
-use crate::config::{hide_credentials, Config, Settings};
+use crate::config::{Config, Settings};
 use crate::exit::ExitReason;
 use crate::failure::Failure;
 use crate::output;
+#[cfg(test)]
+use finding::told;
+use finding::{in_a_line, render, Finding, Level};
 use probe::{Probes, Tried};
+use topic::Topic;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -55,8 +63,8 @@ Exit codes: 0 nothing fails (warnings may stand); 1 something fails; 130 interru
 /// waits for an answer waits longer; a dead endpoint always takes all of it.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(20);
 
-/// What the findings about tried devices are called.
-const ID_OF_PROBES: &str = "probe";
+/// What to do about a check that ended before its answer.
+const UNFINISHED: &str = "`assay doctor` again; if it stays, use another build: this one is broken";
 
 /// How long checks that cannot be cancelled may go on behind a finished command.
 const LEAVE_TIME_MAX: Duration = Duration::from_millis(200);
@@ -86,68 +94,6 @@ pub struct DoctorCommand {
 pub(super) enum TryDevices {
     Yes,
     No,
-}
-
-/// How a check ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Level {
-    Ok,
-    Warn,
-    Fail,
-}
-
-/// What a check found.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-struct Finding {
-    id: &'static str,
-    level: Level,
-    text: String,
-    /// What depends on it.
-    why: &'static str,
-    /// What to do.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
-}
-
-impl Finding {
-    fn new(id: &'static str, level: Level, text: impl AsRef<str>) -> Self {
-        // A foreign message may name an endpoint, and its URL may hold a password.
-        let text = hide_credentials(text.as_ref());
-        Self { id, level, text, why: why::why(id), next: None }
-    }
-
-    fn ok(id: &'static str, text: impl AsRef<str>) -> Self {
-        Self::new(id, Level::Ok, text)
-    }
-
-    fn warn(id: &'static str, text: impl AsRef<str>) -> Self {
-        Self::new(id, Level::Warn, text)
-    }
-
-    fn fail(id: &'static str, text: impl AsRef<str>) -> Self {
-        Self::new(id, Level::Fail, text)
-    }
-
-    fn next(self, next: impl Into<String>) -> Self {
-        Self { next: Some(next.into()), ..self }
-    }
-
-    /// The same, at another level.
-    fn at(self, level: Level) -> Self {
-        Self { level, ..self }
-    }
-
-    /// An error with its causes, in one line.
-    fn of_error(id: &'static str, error: &dyn std::error::Error) -> Self {
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            text.push_str(&format!(": {error}"));
-            cause = error.source();
-        }
-        Self::fail(id, text)
-    }
 }
 
 /// What all checks found; as JSON what `--json` prints.
@@ -224,7 +170,7 @@ pub(super) fn examine(
     // A hanging file system or resolver must not keep the command from ending.
     runtime.shutdown_timeout(LEAVE_TIME_MAX);
     Ok(checks?.map(|checks| {
-        let healthy = checks.iter().all(|finding| finding.level != Level::Fail);
+        let healthy = checks.iter().all(|finding| finding.level() != Level::Fail);
         Examined { healthy, checks }
     }))
 }
@@ -232,11 +178,7 @@ pub(super) fn examine(
 async fn checks(settings: &Settings, try_devices: TryDevices, probes: &Probes) -> Vec<Finding> {
     let config = match settings.config() {
         Ok(config) => config,
-        Err(error) => {
-            let next = "set what is missing; `assay config show --origin` shows what holds; the \
-                        other checks need a whole configuration";
-            return vec![Finding::of_error("config", &error).next(next)];
-        }
+        Err(error) => return vec![host::no_config(&error)],
     };
     let mut found = vec![host::config(settings, &config)];
     let config = Arc::new(config);
@@ -245,17 +187,17 @@ async fn checks(settings: &Settings, try_devices: TryDevices, probes: &Probes) -
     // A file system that hangs keeps nobody from the other checks.
     let (on_disk, policy, hotkey) = match tokio::time::timeout(CHECK_TIME_MAX, looked).await {
         Ok(Ok(looked)) => looked,
-        Ok(Err(error)) => (vec![Finding::of_error("data_dir", &error)], None, None),
-        Err(_) => (vec![hangs("data_dir")], None, None),
+        Ok(Err(error)) => (vec![Finding::of_error(Topic::DataDir, &error, UNFINISHED)], None, None),
+        Err(_) => (vec![hangs(Topic::DataDir)], None, None),
     };
     found.extend(on_disk);
     let (chain, timelock, dataset, engine, devices, node) = tokio::join!(
         on_chain(&config, hotkey),
-        within("timelock", host::timelock()),
-        within("dataset", host::dataset(&config, policy.as_ref())),
-        telling("engine", host::engine(&config)),
-        telling("devices", devices::devices(&config, policy.as_ref())),
-        telling("node", running::node(&config)),
+        within(Topic::Timelock, host::timelock()),
+        within(Topic::Dataset, host::dataset(&config, policy.as_ref())),
+        telling(Topic::Engine, host::engine(&config)),
+        telling(Topic::Devices, devices::devices(&config, policy.as_ref())),
+        telling(Topic::Node, running::node(&config)),
     );
     let tried = match try_devices {
         TryDevices::No => vec![probe::left_out()],
@@ -291,96 +233,43 @@ fn on_disk(config: &Config) -> (Vec<Finding>, Option<Policy>, Option<Hotkey>) {
 async fn on_chain(config: &Config, hotkey: Option<Hotkey>) -> Vec<Finding> {
     let (mut found, best) = chain::endpoints(config, CHECK_TIME_MAX).await;
     let Some(best) = best else { return found };
-    found.extend(within("shapes", chain::runtime(&best, config)).await);
-    found.extend(within("subnet", chain::subnet(config, hotkey, &best)).await);
+    found.extend(within(Topic::Shapes, chain::runtime(&best, config)).await);
+    found.extend(within(chain::SUBNET, chain::subnet(config, hotkey, &best)).await);
     found
 }
 
 /// Ends a check that takes too long.
-async fn within(id: &'static str, check: impl Future<Output = Vec<Finding>>) -> Vec<Finding> {
-    telling(id, async { (check.await, ()) }).await.0
+async fn within(topic: Topic, check: impl Future<Output = Vec<Finding>>) -> Vec<Finding> {
+    telling(topic, async { (check.await, ()) }).await.0
 }
 
 /// The same for a check that tells more than its findings, which another one needs.
 async fn telling<T>(
-    id: &'static str,
+    topic: Topic,
     check: impl Future<Output = (Vec<Finding>, T)>,
 ) -> (Vec<Finding>, Option<T>) {
     match tokio::time::timeout(CHECK_TIME_MAX, check).await {
         Ok((found, told)) => (found, Some(told)),
-        Err(_) => (vec![hangs(id)], None),
+        Err(_) => (vec![hangs(topic)], None),
     }
 }
 
-fn hangs(id: &'static str) -> Finding {
+fn hangs(topic: Topic) -> Finding {
     let text = format!("no answer within {} s", CHECK_TIME_MAX.as_secs());
-    Finding::fail(id, text).next("look whether what it asks hangs")
-}
-
-/// A line per finding, in their order; below it why it matters, where it is not in order, and what
-/// to do, then how many there are of each level.
-fn render(found: &[Finding]) -> String {
-    let mut out = String::new();
-    for finding in found {
-        let word = match finding.level {
-            Level::Ok => "ok",
-            Level::Warn => "WARN",
-            Level::Fail => "FAIL",
-        };
-        let text = finding.text.replace('\n', "\n                    ");
-        out.push_str(&format!("{word:<5} {:<13} {text}\n", finding.id));
-        if finding.level != Level::Ok {
-            out.push_str(&format!("{:<20}why:  {}\n", "", finding.why));
-        }
-        if let Some(next) = &finding.next {
-            out.push_str(&format!("{:<20}next: {next}\n", ""));
-        }
-    }
-    let count = |level| found.iter().filter(|finding| finding.level == level).count();
-    let (ok, warn, fail) = (count(Level::Ok), count(Level::Warn), count(Level::Fail));
-    out.push_str(&format!("\n{ok} ok, {warn} to look at, {fail} failed\n"));
-    out
-}
-
-/// Findings as their tests have them: level, text, and the next step below.
-#[cfg(test)]
-fn told<'a>(found: impl IntoIterator<Item = &'a Finding>) -> String {
-    let told = found.into_iter().map(|found| {
-        let next = found.next.as_ref().map_or_else(String::new, |next| format!("\n  next: {next}"));
-        format!("{:?}: {}{next}", found.level, found.text)
-    });
-    told.collect::<Vec<_>>().join("\n")
+    let next = "`assay doctor` again; if it stays, look whether what it asks hangs: a disk, a \
+                driver, the engine or an endpoint";
+    Finding::fail(topic, text, next)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_finding_has_its_line_and_its_next_step_below() {
-        let found = [
-            Finding::ok("config", "subnet 3"),
-            Finding::warn("key", "others can read the hotkey").next("chmod 600 it"),
-            Finding::fail("endpoint 1", "`wss://me:secret@h/key` is silent\nsecond line"),
-        ];
-        insta::assert_snapshot!(render(&found), @r"
-        ok    config        subnet 3
-        WARN  key           others can read the hotkey
-                            why:  whoever reads the hotkey sets weights in your name
-                            next: chmod 600 it
-        FAIL  endpoint 1    `wss://***@h/***` is silent
-                            second line
-                            why:  vectors of this node count only as the subnet's terms allow
-
-        1 ok, 1 to look at, 1 failed
-        ");
-    }
-
     #[tokio::test(start_paused = true)]
     async fn a_check_that_hangs_fails_at_its_deadline() {
-        let found = within("engine", std::future::pending()).await;
-        assert_eq!(found.len(), 1);
-        assert_eq!((found[0].id, found[0].level), ("engine", Level::Fail));
-        assert!(found[0].text.contains("within 20 s"), "{}", found[0].text);
+        let found = within(Topic::Engine, std::future::pending()).await;
+        assert_eq!(found, [hangs(Topic::Engine)]);
+        assert_eq!(found[0].level(), Level::Fail);
+        assert!(found[0].text().contains("within 20 s"), "{}", found[0].text());
     }
 }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::Finding;
+use super::{Finding, Topic};
 
 /// How long the toolkit may take to say its version.
 const TOOLKIT_MAX: Duration = Duration::from_secs(3);
@@ -62,7 +62,7 @@ pub(super) fn judge(components: &[String], runtime: &str) -> Vec<Finding> {
     if judged.is_empty() {
         let text = format!("the engine does not say the version of `{runtime}`: not judged");
         let next = format!("compare `{runtime} --version` with its advisories");
-        return vec![Finding::warn("runtime", text).next(next)];
+        return vec![Finding::warn(Topic::ContainerRuntime, text, next)];
     }
     judged
 }
@@ -90,13 +90,14 @@ pub(super) fn judge_one(component: &str) -> Option<Finding> {
     ADVISORIES.iter().find(known)?;
     let Some(parsed) = parse(version) else {
         let text = format!("{component}: the version cannot be read");
-        return Some(Finding::warn("runtime", text).next("compare it with its advisories by hand"));
+        let next = format!("compare what `{name} --version` says with its advisories by hand");
+        return Some(Finding::warn(Topic::ContainerRuntime, text, next));
     };
     let hit: Vec<&Advisory> =
         ADVISORIES.iter().filter(known).filter(|advisory| advisory.affects(parsed)).collect();
     if hit.is_empty() {
         let text = format!("{component}: none of the published holes that this build knows");
-        return Some(Finding::ok("runtime", text));
+        return Some(Finding::ok(Topic::ContainerRuntime, text));
     }
     let told = hit.iter().map(|advisory| format!("\n{}: {}", advisory.ids, advisory.what));
     let text = format!("{component}: older than the fixes of{}", told.collect::<String>());
@@ -105,7 +106,7 @@ pub(super) fn judge_one(component: &str) -> Option<Finding> {
     } else {
         format!("upgrade {name}")
     };
-    Some(Finding::warn("runtime", text).next(next))
+    Some(Finding::warn(Topic::ContainerRuntime, text, next))
 }
 
 impl Advisory {
@@ -135,12 +136,18 @@ fn is_of_distribution(version: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::told;
     use super::*;
 
-    #[test]
-    fn versions_are_held_against_what_is_published() {
+    /// Everything that this check can say.
+    pub(in super::super) fn findings() -> Vec<Finding> {
+        let mut found = judged();
+        found.extend(judge(&["Engine 27.0.0".to_owned()], "crun"));
+        found
+    }
+
+    fn judged() -> Vec<Finding> {
         let components = [
             "Engine 20.10.24+dfsg1",
             "runc 1.1.5+ds1",
@@ -155,9 +162,13 @@ mod tests {
             "nvidia-container-toolkit 1.16.1",
             "nvidia-container-toolkit 1.17.8",
         ];
-        let judged = judge(&components.map(str::to_owned), "runc");
+        judge(&components.map(str::to_owned), "runc")
+    }
+
+    #[test]
+    fn versions_are_held_against_what_is_published() {
         assert_eq!(judge(&["Engine 27.0.0".to_owned()], "crun").len(), 1, "that it is not known");
-        insta::assert_snapshot!(told(&judged), @r"
+        insta::assert_snapshot!(told(&judged()), @r"
         Warn: runc 1.1.5+ds1: older than the fixes of
         CVE-2024-21626: a leaked file descriptor leads out of a container
         CVE-2025-31133, -52565, -52881: mounts swapped during a start lead out of a container
@@ -174,7 +185,7 @@ mod tests {
         CVE-2025-31133, -52565, -52881: mounts swapped during a start lead out of a container
           next: upgrade runc
         Warn: runc of-somebody: the version cannot be read
-          next: compare it with its advisories by hand
+          next: compare what `runc --version` says with its advisories by hand
         Warn: nvidia 1.2.7: older than the fixes of
         CVE-2025-31133, -52565, -52881: mounts swapped during a start lead out of a container
           next: upgrade runc

@@ -1,6 +1,6 @@
 //! What of the kernel's settings the engine does not check.
 
-use super::Finding;
+use super::{Finding, Topic};
 
 /// What was read below `/proc/sys`.
 #[derive(Clone, Debug, Default)]
@@ -28,58 +28,67 @@ pub(super) fn kernel() -> Vec<Finding> {
 }
 
 fn judge(kernel: &Kernel) -> Vec<Finding> {
-    const ID: &str = "kernel";
+    const TOPIC: Topic = Topic::Kernel;
     if kernel.release.is_empty() {
         let text = "its settings cannot be read here: /proc/sys is hidden";
-        return vec![Finding::warn(ID, text).next("run this on the host, outside of a container")];
+        let next = "run `assay doctor` on the host, outside of a container";
+        return vec![Finding::warn(TOPIC, text, next)];
     }
-    let mut found = vec![Finding::ok(ID, format!("Linux {}", kernel.release))];
+    let mut found = vec![Finding::ok(TOPIC, format!("Linux {}", kernel.release))];
     if let Some(program) = kernel.core_pattern.strip_prefix('|') {
         let program = program.split_whitespace().next().unwrap_or_default();
         let text = format!("a crash inside a container starts `{program}` on this host, as root");
-        found.push(
-            Finding::warn(ID, text)
-                .next("`sysctl -w kernel.core_pattern=core`, and the same in /etc/sysctl.d"),
-        );
+        let next = "`sysctl -w kernel.core_pattern=core`, and the same in /etc/sysctl.d";
+        found.push(Finding::warn(TOPIC, text, next));
     }
     // Either hides them: `/proc/kallsyms` asks for both.
     let counters_are_open = kernel.counters_hidden.is_some_and(|level| level <= 1);
     if kernel.pointers_hidden == Some(0) && counters_are_open {
         let text =
             "the kernel's addresses can be read by everybody, which helps whoever attacks it";
-        found.push(
-            Finding::warn(ID, text)
-                .next("`sysctl -w kernel.kptr_restrict=1`, and the same in /etc/sysctl.d"),
-        );
+        let next = "`sysctl -w kernel.kptr_restrict=1`, and the same in /etc/sysctl.d";
+        found.push(Finding::warn(TOPIC, text, next));
     }
     found
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use super::super::told;
     use super::*;
 
-    #[test]
-    fn a_handler_of_crashes_and_open_addresses_are_told() {
-        let release = "6.1.0-9".to_owned();
-        let sound = Kernel {
-            release,
+    fn sound() -> Kernel {
+        Kernel {
+            release: "6.1.0-9".to_owned(),
             core_pattern: "core".to_owned(),
             pointers_hidden: Some(0),
             counters_hidden: Some(2),
-        };
-        assert_eq!(judge(&sound).len(), 1);
-        assert_eq!(judge(&Kernel::default()).len(), 1, "nothing is known, and that is said");
-        let open = Kernel {
-            core_pattern: "|/usr/lib/systemd/systemd-coredump %P %u".to_owned(),
+        }
+    }
+
+    fn open() -> Kernel {
+        Kernel {
+            core_pattern: "|/usr/lib/crash/handler %P %u".to_owned(),
             counters_hidden: Some(1),
-            ..sound
-        };
-        let told: Vec<String> = judge(&open).into_iter().map(|found| found.text).collect();
-        insta::assert_snapshot!(told.join("\n"), @r"
-        Linux 6.1.0-9
-        a crash inside a container starts `/usr/lib/systemd/systemd-coredump` on this host, as root
-        the kernel's addresses can be read by everybody, which helps whoever attacks it
+            ..sound()
+        }
+    }
+
+    /// Everything that this check can say.
+    pub(in super::super) fn findings() -> Vec<Finding> {
+        [judge(&Kernel::default()), judge(&open())].concat()
+    }
+
+    #[test]
+    fn a_handler_of_crashes_and_open_addresses_are_told() {
+        assert_eq!(judge(&sound()).len(), 1);
+        assert_eq!(judge(&Kernel::default()).len(), 1, "nothing is known, and that is said");
+        insta::assert_snapshot!(told(&judge(&open())), @r"
+        Ok: Linux 6.1.0-9
+        Warn: a crash inside a container starts `/usr/lib/crash/handler` on this host, as root
+          next: `sysctl -w kernel.core_pattern=core`, and the same in /etc/sysctl.d
+        Warn: the kernel's addresses can be read by everybody, which helps whoever attacks it
+          next: `sysctl -w kernel.kptr_restrict=1`, and the same in /etc/sysctl.d
         ");
     }
 }

@@ -22,10 +22,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::super::process;
-use super::{Finding, ID_OF_PROBES as ID};
+use super::{in_a_line, Finding, Topic, UNFINISHED};
 use crate::config::Devices;
 use crate::run::gpus::{PROBE_MAX, THIS_PROGRAM};
 use crate::status::StatusReport;
+
+const TOPIC: Topic = Topic::Probe;
 
 /// How long all of trying a CPU slot may take: the container's own time, and what the engine takes
 /// to make and to remove it. Lower: a busy engine fails. Higher: one that hangs is waited for.
@@ -77,7 +79,7 @@ pub(super) struct Probes {
 
 /// The only finding of a doctor that was told not to try anything.
 pub(super) fn left_out() -> Finding {
-    Finding::ok(ID, "no device was tried (`--no-probe`)")
+    Finding::ok(TOPIC, "no device was tried (`--no-probe`)")
 }
 
 impl Probes {
@@ -131,8 +133,8 @@ impl Probes {
         let task = self.tasks.spawn(try_slot(engine, image, limits, stop));
         vec![match tokio::time::timeout(SLOT_MAX, task).await {
             Ok(Ok(Ok(report))) => verdict::of_slot(&name, &report),
-            Ok(Ok(Err(finding))) => verdict::not_contained(&name, &finding),
-            Ok(Err(error)) => Finding::of_error(ID, &error),
+            Ok(Ok(Err(why))) => verdict::not_contained(&name, &why),
+            Ok(Err(error)) => Finding::of_error(TOPIC, &error, UNFINISHED),
             Err(_) => {
                 self.end().await;
                 verdict::late(&name, SLOT_MAX)
@@ -157,7 +159,7 @@ async fn gpus(ids: Vec<DeviceId>) -> Vec<Finding> {
     for (id, probed) in tasks {
         found.push(match probed.await {
             Ok(result) => verdict::of_gpu(&id, &result),
-            Err(error) => Finding::of_error(ID, &error),
+            Err(error) => Finding::of_error(TOPIC, &error, UNFINISHED),
         });
     }
     found
@@ -177,13 +179,13 @@ fn limits(run: &RunLimits, memory_mib: u64) -> RunLimits {
     }
 }
 
-/// Starts a container and waits until it has ended and is removed.
+/// Starts a container and waits until it has ended and is removed; or why there is none.
 async fn try_slot(
     engine: Engine,
     image: Digest,
     limits: RunLimits,
     stop: CancellationToken,
-) -> Result<RunReport, Finding> {
+) -> Result<RunReport, String> {
     remove_leftovers(&engine).await;
     let spec = SandboxSpec {
         owner: Owner::Run(RunLabels {
@@ -198,8 +200,8 @@ async fn try_slot(
         limits,
         gpus: Vec::new(),
     };
-    let container = engine.create(spec).await.map_err(|error| Finding::of_error(ID, &error))?;
-    let mut run = container.start().await.map_err(|error| Finding::of_error(ID, &error))?;
+    let container = engine.create(spec).await.map_err(|error| in_a_line(&error))?;
+    let mut run = container.start().await.map_err(|error| in_a_line(&error))?;
     let ended = tokio::select! {
         report = run.finished() => Some(report),
         () = stop.cancelled() => None,
@@ -242,11 +244,18 @@ fn pid_of(run: &RunId) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::told;
     use super::*;
     use crate::config::GpuUse;
     use crate::status::sample;
+
+    /// Everything that these checks can say.
+    pub(in super::super) fn findings() -> Vec<Finding> {
+        let mut found = vec![left_out()];
+        found.extend(verdict::tests::findings());
+        found
+    }
 
     fn tried(config: &Devices, bench: Option<Bench>, holder: Option<Holder>) -> Tried<'_> {
         Tried { config, policy: None, gpus: Some(Vec::new()), bench, holder }

@@ -5,7 +5,7 @@ use node_core::preflight;
 use node_core::unit::UnixMs;
 
 use super::probe::Holder;
-use super::{Finding, Level};
+use super::{Finding, Level, Topic};
 use crate::config::Config;
 use crate::status::{
     find, grouped, span, unix_now, CheckStatus, Found, FoundStatus, NotFound, StatusReport,
@@ -14,6 +14,10 @@ use crate::status::{
 /// How long validators may take to call a node that they know: they ask for receipts every few
 /// seconds, and learn its address from a finalized block.
 const REACHED_WITHIN_MS: u64 = 600_000;
+
+/// What to do about what a running node says of itself.
+const ASK_IT: &str = "`assay status` says more; docs/operating.md, under \"When something is \
+                      wrong\", what to do";
 
 /// The node that runs with this data directory, if one does; then who has the devices.
 pub(super) async fn node(config: &Config) -> (Vec<Finding>, Holder) {
@@ -27,15 +31,24 @@ pub(super) async fn node(config: &Config) -> (Vec<Finding>, Holder) {
             };
             (found, holder)
         }
-        Err(NotFound::NeverRan { .. }) => {
+        Err(error) => {
+            let (finding, holder) = not_found(&error);
+            (vec![finding], holder)
+        }
+    }
+}
+
+fn not_found(error: &NotFound) -> (Finding, Holder) {
+    match error {
+        NotFound::NeverRan { .. } => {
             let text = "none runs with this data directory, and none has run";
-            (vec![Finding::ok("node", text)], Holder::Nobody)
+            (Finding::ok(Topic::Node, text), Holder::Nobody)
         }
         // One may run all the same: what it left cannot be read.
-        Err(error) => {
-            let next = "run this as the user that runs the node, with its version";
-            let finding = Finding::of_error("node", &error).at(Level::Warn).next(next);
-            (vec![finding], Holder::Unknown)
+        NotFound::Snapshot { .. } | NotFound::Malformed { .. } => {
+            let next = "run this as the user that runs the node, with its version: \
+                        `runuser -u assay -- assay doctor`";
+            (Finding::of_error(Topic::Node, error, next).into_warning(), Holder::Unknown)
         }
     }
 }
@@ -44,26 +57,24 @@ fn judge(status: &FoundStatus, now: UnixMs) -> Vec<Finding> {
     let report = &status.report;
     match &status.found {
         Found::NotRunning => {
-            let mut found = vec![Finding::ok("node", "none runs with this data directory")];
-            found.extend(reveal(report).map(|finding| finding.next("start it before that")));
+            let mut found = vec![Finding::ok(Topic::Node, "none runs with this data directory")];
+            found.extend(reveal(report, "start it before that: `systemctl start assay`"));
             found
         }
         Found::NotAnswering { address, reason } => {
             let text = format!("one seems to run and does not answer at {address}: {reason}");
-            vec![Finding::fail("node", text).next("see its log; restart it if it hangs")]
+            let next = "`journalctl -u assay` shows its log; restart it if it hangs";
+            vec![Finding::fail(Topic::Node, text, next)]
         }
         Found::Running => {
             let readiness = report.readiness_at(now);
             let mut found: Vec<Finding> = if readiness.ready {
-                vec![Finding::ok("node", "it runs and is ready")]
+                vec![Finding::ok(Topic::Node, "it runs and is ready")]
             } else {
-                let next =
-                    "`assay status` says more; docs/operating.md, under \"When something is \
-                            wrong\", what to do";
                 let reasons = readiness.reasons.iter();
-                reasons.map(|reason| Finding::fail("node", reason).next(next)).collect()
+                reasons.map(|reason| Finding::fail(Topic::Node, reason, ASK_IT)).collect()
             };
-            found.extend(reveal(report).map(|finding| finding.next("do not stop it before")));
+            found.extend(reveal(report, "do not stop it before"));
             found.extend(reach(report));
             let is_news = |check: &&CheckStatus| !readiness.reasons.contains(&check.text);
             for check in report.checks.iter().filter(is_news) {
@@ -75,7 +86,7 @@ fn judge(status: &FoundStatus, now: UnixMs) -> Vec<Finding> {
                     continue;
                 };
                 let text = format!("it says of {}: {}", check.id, check.text);
-                found.push(Finding::new("node", level, text));
+                found.push(Finding::at(Topic::Node, level, text, ASK_IT));
             }
             found
         }
@@ -85,7 +96,6 @@ fn judge(status: &FoundStatus, now: UnixMs) -> Vec<Finding> {
 /// Whether other validators get through to the node. Its own calls say nothing of that, and nobody
 /// outside is asked: who has called it is proof.
 fn reach(report: &StatusReport) -> Option<Finding> {
-    const ID: &str = "reach";
     let others = || report.peers.iter().filter(|peer| !peer.is_self);
     let last = others().filter_map(|peer| Some((peer.last_call_at?, peer.hotkey))).max();
     let ago = |at: UnixMs| report.as_of.0.saturating_sub(at.0);
@@ -96,20 +106,19 @@ fn reach(report: &StatusReport) -> Option<Finding> {
     let answering = others().filter(|peer| peer.last_answer_at.is_some()).count();
     let text = match called {
         Some((ago, said)) if ago < REACHED_WITHIN_MS || answering == 0 => {
-            return Some(Finding::ok(ID, said));
+            return Some(Finding::ok(Topic::Reach, said));
         }
         Some((_, said)) => format!("{said}, and none since, though {answering} answer it"),
         None if answering == 0 || up < REACHED_WITHIN_MS => return None,
         None => format!("of {answering} that answer this node none has called it in {}", span(up)),
     };
-    Some(Finding::warn(ID, text).next(
-        "let the port of `peer.listen` through the firewall, and see whether `peer.advertise` is \
-         the address from outside",
-    ))
+    let next = "let the port of `peer.listen` through the firewall, and see whether \
+                `peer.advertise` is the address from outside";
+    Some(Finding::warn(Topic::Reach, text, next))
 }
 
 /// A hash commit that waits to be revealed: without a node it is lost.
-fn reveal(report: &StatusReport) -> Option<Finding> {
+fn reveal(report: &StatusReport, next: &str) -> Option<Finding> {
     let due = report.weights.reveal_due.as_ref()?;
     let when = match (due.from, due.until) {
         (_, Some(until)) => format!(", before block {}", grouped(until.0)),
@@ -119,17 +128,38 @@ fn reveal(report: &StatusReport) -> Option<Finding> {
     let (epoch, opens_in) = (due.epoch, due.opens_in);
     let text =
         format!("it says that the commit of epoch {epoch} is revealed in epoch {opens_in}{when}");
-    Some(Finding::warn("node", text))
+    Some(Finding::warn(Topic::Node, text, next))
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::path::PathBuf;
+
+    use node_core::unit::{BlockNumber, EpochIndex};
+
     use super::super::told;
     use super::*;
-    use crate::status::sample;
+    use crate::status::{sample, RevealStatus};
 
-    #[test]
-    fn a_node_is_told_as_it_is_found() {
+    /// Everything that these checks can say.
+    pub(in super::super) fn findings() -> Vec<Finding> {
+        let path = || PathBuf::from("/var/lib/assay/status.json");
+        let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        let unread = [
+            NotFound::NeverRan { data_dir: PathBuf::from("/var/lib/assay") },
+            NotFound::Snapshot { path: path(), source: denied },
+            NotFound::Malformed {
+                path: path(),
+                source: serde_json::from_str::<u8>("x").unwrap_err(),
+            },
+        ];
+        let mut found: Vec<Finding> = nodes().concat();
+        found.extend(unread.iter().map(|error| not_found(error).0));
+        found
+    }
+
+    /// What is said of one node after the other.
+    fn nodes() -> Vec<Vec<Finding>> {
         let address = "127.0.0.1:9464".parse().unwrap();
         let reason = "no answer within 3 s".to_owned();
         let mut silent = sample::healthy();
@@ -139,6 +169,17 @@ mod tests {
         forgotten.peers[1].last_call_at = Some(UnixMs(forgotten.as_of.0 - REACHED_WITHIN_MS));
         let mut alone = sample::healthy();
         alone.peers.clear();
+        let due = |from: Option<u64>, until: Option<u64>| {
+            let mut waiting = sample::healthy();
+            waiting.weights.reveal_due = Some(RevealStatus {
+                epoch: EpochIndex(11),
+                opens_in: EpochIndex(12),
+                is_now: until.is_some(),
+                from: from.map(BlockNumber),
+                until: until.map(BlockNumber),
+            });
+            waiting
+        };
         let nodes = [
             (sample::healthy(), Found::NotRunning),
             (sample::healthy(), Found::NotAnswering { address, reason }),
@@ -148,11 +189,20 @@ mod tests {
             (alone, Found::Running),
             (sample::starting(), Found::Running),
             (sample::degraded(), Found::Running),
+            (due(None, None), Found::NotRunning),
+            (due(Some(4_811_000), None), Found::Running),
+            (due(Some(4_811_000), Some(4_811_360)), Found::NotRunning),
         ];
-        let said = nodes.map(|(report, found)| {
+        let judged = nodes.map(|(report, found)| {
             let now = report.as_of;
-            told(&judge(&FoundStatus { report, found }, now))
+            judge(&FoundStatus { report, found }, now)
         });
+        judged.to_vec()
+    }
+
+    #[test]
+    fn a_node_is_told_as_it_is_found() {
+        let said: Vec<String> = nodes().iter().map(told).collect();
         insta::assert_snapshot!(said.join("\n\n"));
     }
 }

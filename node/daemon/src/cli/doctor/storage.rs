@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::{Finding, Level};
+use super::{Finding, Level, Topic};
 use crate::config::Config;
 
 /// Free bytes below which a node stops soon. Lower: the node's own alarm comes first.
@@ -82,8 +82,9 @@ pub(super) fn engine(config: &Config, root: &Path) -> Option<Finding> {
 }
 
 fn unseen(path: &Path, error: &io::Error) -> Finding {
-    Finding::warn("disk", format!("cannot look at `{}`: {error}", path.display()))
-        .next("see whether it is mounted")
+    let shown = path.display();
+    let next = format!("`findmnt --target {shown}` shows whether it is mounted");
+    Finding::warn(Topic::Disk, format!("cannot look at `{shown}`: {error}"), next)
 }
 
 fn judge_room(what: &str, path: &Path, room: Room) -> Finding {
@@ -102,19 +103,18 @@ fn judge_room(what: &str, path: &Path, room: Room) -> Finding {
     let of_bytes = level(room.free_bytes, FREE_FAIL, FREE_WARN);
     let of_inodes =
         room.free_inodes.map_or(Level::Ok, |left| level(left, INODES_FAIL, INODES_WARN));
-    match of_bytes.max(of_inodes) {
-        Level::Ok => Finding::ok("disk", text),
-        level => Finding::new("disk", level, text).next(format!(
-            "`du -xh --max-depth=2 {shown} | sort -h | tail` says what takes it; `docker image \
-             prune` removes old images"
-        )),
-    }
+    let next = format!(
+        "`du -xh --max-depth=2 {shown} | sort -h | tail` says what takes it; `docker image prune` \
+         removes old images"
+    );
+    Finding::at(Topic::Disk, of_bytes.max(of_inodes), text, next)
 }
 
 fn judge_kind(path: &Path, room: Room) -> Option<Finding> {
     let (_, name, why) = UNFIT.iter().find(|(kind, ..)| *kind == room.kind)?;
     let text = format!("`{}` is on {name}: {why}", path.display());
-    Some(Finding::warn("disk", text).next("set `data_dir` to a directory on a local disk"))
+    let next = "set `data_dir` to a directory on a local disk";
+    Some(Finding::warn(Topic::Disk, text, next))
 }
 
 /// What a sync of the data directory takes; nothing where there is none yet.
@@ -123,16 +123,21 @@ pub(super) fn sync(config: &Config) -> Option<Finding> {
     if !directory.is_dir() {
         return None;
     }
-    Some(match time_syncs(directory) {
+    match time_syncs(directory) {
         Ok(mut times) => {
             times.sort_unstable();
-            judge_syncs(&times)
+            Some(judge_syncs(&times))
         }
         // The check of the directory says that.
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return None,
-        Err(error) => Finding::fail("sync", format!("a file cannot be synced there: {error}"))
-            .next("see `dmesg`, and whether the file system is mounted for writing"),
-    })
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => None,
+        Err(error) => Some(not_synced(&error)),
+    }
+}
+
+fn not_synced(error: &io::Error) -> Finding {
+    let text = format!("a file cannot be synced there: {error}");
+    let next = "`dmesg | tail` says what the disk has; see whether it is mounted for writing";
+    Finding::fail(Topic::Sync, text, next)
 }
 
 /// A file of our own, gone when this is.
@@ -170,18 +175,28 @@ fn judge_syncs(sorted: &[Duration]) -> Finding {
     let text = format!("a sync takes {} ms, at most {} ms", ms(middle), ms(longest));
     if middle > SYNC_WARN {
         let next = "put `data_dir` on a local SSD; a controller's write cache needs a battery";
-        return Finding::warn("sync", text).next(next);
+        return Finding::warn(Topic::Sync, text, next);
     }
-    Finding::ok("sync", text)
+    Finding::ok(Topic::Sync, text)
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::told;
     use super::*;
 
-    #[test]
-    fn what_is_left_of_bytes_and_inodes_is_judged_by_the_worse() {
+    /// Everything that these checks can say.
+    pub(in super::super) fn findings() -> Vec<Finding> {
+        let mut found = rooms().to_vec();
+        found.extend(unfit());
+        found.extend(syncs());
+        let error = |kind: io::ErrorKind| io::Error::from(kind);
+        found.push(unseen(Path::new("/var/lib/assay"), &error(io::ErrorKind::PermissionDenied)));
+        found.push(not_synced(&error(io::ErrorKind::StorageFull)));
+        found
+    }
+
+    fn rooms() -> [Finding; 6] {
         let path = Path::new("/var/lib/assay");
         let rooms = [
             (200 << 30, Some(1_000_000)),
@@ -191,19 +206,35 @@ mod tests {
             (1 << 20, Some(20_000)),
             (200 << 30, Some(10)),
         ];
-        let judged = rooms.map(|(free_bytes, free_inodes)| {
+        rooms.map(|(free_bytes, free_inodes)| {
             judge_room("data", path, Room { free_bytes, free_inodes, kind: 0xef53 })
-        });
-        insta::assert_snapshot!(told(&judged));
+        })
+    }
+
+    fn of_kind(kind: u64) -> Option<Finding> {
+        let room = Room { free_bytes: 0, free_inodes: None, kind };
+        judge_kind(Path::new("/var/lib/assay"), room)
+    }
+
+    fn unfit() -> Vec<Finding> {
+        UNFIT.iter().filter_map(|(kind, ..)| of_kind(*kind)).collect()
+    }
+
+    fn syncs() -> [Finding; 2] {
+        [[1, 2, 90], [1, 30, 90]].map(|times| judge_syncs(&times.map(Duration::from_millis)))
+    }
+
+    #[test]
+    fn what_is_left_of_bytes_and_inodes_is_judged_by_the_worse() {
+        use Level::{Fail, Ok, Warn};
+        let levels = rooms().map(|finding| finding.level());
+        assert_eq!(levels, [Ok, Ok, Warn, Warn, Fail, Fail]);
     }
 
     #[test]
     fn a_store_in_memory_or_on_the_network_is_told() {
-        let path = Path::new("/var/lib/assay");
-        let judged = |kind| judge_kind(path, Room { free_bytes: 0, free_inodes: None, kind });
-        assert_eq!(judged(0xef53), None);
-        let kinds: Vec<Finding> = UNFIT.iter().filter_map(|(kind, ..)| judged(*kind)).collect();
-        insta::assert_snapshot!(told(&kinds), @r"
+        assert_eq!(of_kind(0xef53), None);
+        insta::assert_snapshot!(told(&unfit()), @r"
         Warn: `/var/lib/assay` is on tmpfs: gone after a restart of the host
           next: set `data_dir` to a directory on a local disk
         Warn: `/var/lib/assay` is on overlay: gone with the container that it is in
@@ -219,9 +250,7 @@ mod tests {
 
     #[test]
     fn a_slow_disk_is_told_by_its_middle_sync() {
-        let ms = Duration::from_millis;
-        let judged = [[1, 2, 90], [1, 30, 90]].map(|times| judge_syncs(&times.map(ms)));
-        insta::assert_snapshot!(told(&judged), @r"
+        insta::assert_snapshot!(told(&syncs()), @r"
         Ok: a sync takes 2.0 ms, at most 90.0 ms
         Warn: a sync takes 30.0 ms, at most 90.0 ms
           next: put `data_dir` on a local SSD; a controller's write cache needs a battery

@@ -5,9 +5,10 @@ use std::time::Duration;
 use node_core::health::observation::ProbeResult;
 use node_core::health::Standing;
 use node_core::inventory::DeviceId;
-use node_runner::RunReport;
+use node_runner::{Engine, RunReport};
 
-use super::super::{Finding, Level, ID_OF_PROBES as ID};
+use super::super::{Finding, Level};
+use super::TOPIC;
 use crate::status::{grouped, DeviceStatus, HealthStatus, StatusReport};
 
 /// What the container prints: the sum of all products of the rows of a matrix of 16 by 32 with the
@@ -21,9 +22,6 @@ const RESET: &str =
     "`nvidia-smi -q` shows its errors; `nvidia-smi --gpu-reset -i UUID` resets one \
                      that nothing runs on; then `assay doctor` again";
 
-const ENGINE: &str = "`scripts/engine status` says what is wrong with the engine; then `assay \
-                      doctor`";
-
 /// The names of all CPU slots.
 pub(super) fn slots(count: u32) -> String {
     match count {
@@ -36,7 +34,7 @@ pub(super) fn slots(count: u32) -> String {
 pub(super) fn of_gpu(id: &DeviceId, result: &ProbeResult) -> Finding {
     match result {
         ProbeResult::Right(figures) => Finding::ok(
-            ID,
+            TOPIC,
             format!(
                 "{id}: right in {} ms; {} MiB, {} MB/s, {} GFLOP/s",
                 grouped(figures.took_ms),
@@ -46,20 +44,20 @@ pub(super) fn of_gpu(id: &DeviceId, result: &ProbeResult) -> Finding {
             ),
         ),
         ProbeResult::Wrong { step, detail } => {
-            Finding::fail(ID, format!("{id}: wrong in step `{}`: {detail}", step.name()))
-                .next(RESET)
+            let text = format!("{id}: wrong in step `{}`: {detail}", step.name());
+            Finding::fail(TOPIC, text, RESET)
         }
         ProbeResult::TimedOut { limit_ms } => {
             let text = format!("{id}: no answer within {} s", limit_ms / 1000);
-            Finding::fail(ID, text).next(RESET)
+            Finding::fail(TOPIC, text, RESET)
         }
         ProbeResult::Died { detail } => {
-            Finding::fail(ID, format!("{id}: the probe's process died: {detail}")).next(RESET)
+            Finding::fail(TOPIC, format!("{id}: the probe's process died: {detail}"), RESET)
         }
         ProbeResult::NotStarted { detail } => {
             let text = format!("{id}: not tried, which says nothing about it: {detail}");
-            Finding::warn(ID, text)
-                .next("`nvidia-smi` shows whether the driver works; `assay doctor` tries again")
+            let next = "`nvidia-smi` shows whether the driver works; `assay doctor` tries again";
+            Finding::warn(TOPIC, text, next)
         }
     }
 }
@@ -71,7 +69,7 @@ pub(super) fn of_node(report: &StatusReport) -> Vec<Finding> {
     if found.is_empty() {
         let text = "not tried beside the node that runs; it has no GPU, and its runs are the \
                     proof of its CPU slots";
-        return vec![Finding::ok(ID, text)];
+        return vec![Finding::ok(TOPIC, text)];
     }
     found
 }
@@ -84,19 +82,21 @@ fn of_its_device(device: &DeviceStatus) -> Option<Finding> {
     let is_trusted = *standing == Standing::Healthy;
     Some(match (probe, unusable) {
         (None, Some(why)) if !is_trusted => {
-            Finding::warn(ID, format!("{id}: not tried; the node has it {why}")).next(again)
+            Finding::warn(TOPIC, format!("{id}: not tried; the node has it {why}"), again)
         }
-        (None, _) => Finding::warn(ID, format!("{id}: not tried; the node has not probed it yet"))
-            .next(again),
+        (None, _) => {
+            let text = format!("{id}: not tried; the node has not probed it yet");
+            Finding::warn(TOPIC, text, again)
+        }
         (Some(result), why) => {
             let finding = of_gpu(id, result);
-            let text = format!("{} (the node's last probe)", finding.text);
+            let text = format!("{} (the node's last probe)", finding.text());
             match why {
-                Some(why) if finding.level == Level::Ok && !is_trusted => {
-                    Finding::warn(ID, format!("{text}; now {why}"))
-                        .next("`assay devices` says what is known against it")
+                Some(why) if finding.level() == Level::Ok && !is_trusted => {
+                    let next = "`assay devices` says what is known against it";
+                    Finding::warn(TOPIC, format!("{text}; now {why}"), next)
                 }
-                _ => Finding { text, ..finding },
+                _ => finding.with_text(text),
             }
         }
     })
@@ -105,34 +105,35 @@ fn of_its_device(device: &DeviceStatus) -> Option<Finding> {
 /// Perhaps a run is on them.
 pub(super) fn perhaps_in_use() -> Finding {
     let text = "not tried: a node seems to run, and it is not known what it does with its devices";
-    Finding::warn(ID, text).next("`assay status` says what is wrong with it; then `assay doctor`")
+    let next = "`assay status` says what is wrong with it; then `assay doctor`";
+    Finding::warn(TOPIC, text, next)
 }
 
 pub(super) fn no_engine(slots: &str) -> Finding {
-    Finding::warn(ID, format!("{slots}: not tried: there is no engine to start a container in"))
-        .next("see `engine`, then `assay doctor`")
+    let text = format!("{slots}: not tried: there is no engine to start a container in");
+    Finding::warn(TOPIC, text, "`assay doctor` again, once `engine` is in order")
 }
 
 pub(super) fn no_image(slots: &str) -> Finding {
-    Finding::warn(ID, format!("{slots}: not tried: the evaluator's image is not there"))
-        .next("`scripts/images evaluator`, then `assay doctor`")
+    let text = format!("{slots}: not tried: the evaluator's image is not there");
+    Finding::warn(TOPIC, text, "`assay doctor` again, once `image` is in order")
 }
 
 pub(super) fn no_policy(slots: &str) -> Finding {
     let text = format!("{slots}: not tried: the policy, and with it a run's limits, is not known");
-    Finding::warn(ID, text).next("see `policy`, then `assay doctor`")
+    Finding::warn(TOPIC, text, "`assay doctor` again, once `policy` is in order")
 }
 
-/// There was no container, for the reason in `finding`.
-pub(super) fn not_contained(slots: &str, finding: &Finding) -> Finding {
-    Finding::fail(ID, format!("{slots}: no container came up: {}", finding.text)).next(ENGINE)
+/// There was no container.
+pub(super) fn not_contained(slots: &str, why: &str) -> Finding {
+    Finding::fail(TOPIC, format!("{slots}: no container came up: {why}"), Engine::HINT)
 }
 
 /// The engine did not bring it to an end.
 pub(super) fn late(slots: &str, limit: Duration) -> Finding {
     let seconds = limit.as_secs();
-    Finding::fail(ID, format!("{slots}: no container came up and ended within {seconds} s"))
-        .next(ENGINE)
+    let text = format!("{slots}: no container came up and ended within {seconds} s");
+    Finding::fail(TOPIC, text, Engine::HINT)
 }
 
 /// How the container of a CPU slot did.
@@ -149,21 +150,26 @@ pub(super) fn of_slot(slots: &str, report: &RunReport) -> Finding {
     };
     match wrong {
         None if report.removed => Finding::ok(
-            ID,
+            TOPIC,
             format!(
                 "{slots}: a container as a run's computed what it should, in {}",
                 seconds(report.ran_ms)
             ),
         ),
         None => {
-            Finding::warn(ID, format!("{slots}: right, but its container could not be removed"))
-                .next("`assay doctor` again removes it; `scripts/engine status` if it does not")
+            let text = format!("{slots}: right, but its container could not be removed");
+            let next = format!("`assay doctor` again removes it; if it does not: {}", Engine::HINT);
+            Finding::warn(TOPIC, text, next)
         }
-        Some(what) => Finding::fail(ID, format!("{slots}: a container as a run's failed: {what}"))
-            .next(
-                "`scripts/images evaluator` builds the image anew; see `devices.cpu_memory_mib`, \
-                 and `dmesg` for what the kernel killed",
-            ),
+        Some(what) => {
+            let text = format!("{slots}: a container as a run's failed: {what}");
+            let next = format!(
+                "`dmesg | tail` says what the kernel killed, for which `devices.cpu_memory_mib` is \
+                 too little; an image that is damaged has to be loaded anew: {}",
+                Engine::IMAGE_HINT
+            );
+            Finding::fail(TOPIC, text, next)
+        }
     }
 }
 
@@ -172,7 +178,7 @@ fn shortened(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use node_core::health::observation::{ProbeFigures, ProbeStep};
     use node_core::outcome::Ending;
     use node_core::unit::UnixMs;
@@ -191,8 +197,23 @@ mod tests {
         })
     }
 
-    #[test]
-    fn each_result_of_a_gpu_has_its_verdict_and_its_next_step() {
+    /// Everything that these checks can say, but for the unfinished.
+    pub(in super::super::super) fn findings() -> Vec<Finding> {
+        [of_gpus(), of_slots(), of_a_node(), not_tried()].concat()
+    }
+
+    fn not_tried() -> Vec<Finding> {
+        let mut without_gpus = sample::healthy();
+        without_gpus.devices.iter_mut().for_each(|device| device.health = None);
+        let mut found = of_node(&without_gpus);
+        found.push(no_engine(&slots(2)));
+        found.push(no_image(&slots(1)));
+        found.push(no_policy(&slots(1)));
+        found.push(perhaps_in_use());
+        found
+    }
+
+    fn of_gpus() -> Vec<Finding> {
         let id = DeviceId("GPU-a".to_owned());
         let detail = || "as it said".to_owned();
         let results = [
@@ -202,8 +223,12 @@ mod tests {
             ProbeResult::Died { detail: detail() },
             ProbeResult::NotStarted { detail: detail() },
         ];
-        let found: Vec<Finding> = results.iter().map(|result| of_gpu(&id, result)).collect();
-        insta::assert_snapshot!(told(&found));
+        results.iter().map(|result| of_gpu(&id, result)).collect()
+    }
+
+    #[test]
+    fn each_result_of_a_gpu_has_its_verdict_and_its_next_step() {
+        insta::assert_snapshot!(told(&of_gpus()));
     }
 
     fn report(ending: Option<Ending>, exit_code: Option<i64>, output: &str) -> RunReport {
@@ -220,8 +245,7 @@ mod tests {
         }
     }
 
-    #[test]
-    fn each_end_of_a_slots_container_has_its_verdict_and_its_next_step() {
+    fn of_slots() -> Vec<Finding> {
         let left = RunReport { removed: false, ..report(None, Some(0), "535474176\n") };
         let reports = [
             report(None, Some(0), "a warning\n535474176\n"),
@@ -233,13 +257,17 @@ mod tests {
         ];
         let mut found: Vec<Finding> =
             reports.iter().map(|report| of_slot("cpu-0", report)).collect();
-        found.push(not_contained("cpu-0", &Finding::fail(ID, "cannot create the container: no")));
+        found.push(not_contained("cpu-0", "cannot create the container: no"));
         found.push(late("cpu-0", Duration::from_secs(75)));
-        insta::assert_snapshot!(told(&found));
+        found
     }
 
     #[test]
-    fn a_running_nodes_last_probes_are_told_with_how_it_has_each_device_now() {
+    fn each_end_of_a_slots_container_has_its_verdict_and_its_next_step() {
+        insta::assert_snapshot!(told(&of_slots()));
+    }
+
+    fn of_a_node() -> Vec<Finding> {
         let gpu = |standing: Standing, probe: Option<ProbeResult>, unusable: Option<&str>| {
             let mut device = sample::gpu_with_held_memory();
             device.id = DeviceId("GPU-a".to_owned());
@@ -259,7 +287,12 @@ mod tests {
             gpu(Standing::Healthy, None, None),
             sample::gone_gpu(),
         ];
-        insta::assert_snapshot!(told(&of_node(&report)));
+        of_node(&report)
+    }
+
+    #[test]
+    fn a_running_nodes_last_probes_are_told_with_how_it_has_each_device_now() {
+        insta::assert_snapshot!(told(&of_a_node()));
     }
 
     #[test]
@@ -268,7 +301,7 @@ mod tests {
         report.devices.iter_mut().for_each(|device| device.health = None);
         let found = of_node(&report);
         assert_eq!(found.len(), 1, "{found:?}");
-        assert_eq!(found[0].level, Level::Ok);
-        assert!(found[0].text.contains("not tried"), "{found:?}");
+        assert_eq!(found[0].level(), Level::Ok);
+        assert!(found[0].text().contains("not tried"), "{found:?}");
     }
 }
