@@ -12,7 +12,7 @@ pub enum ExitReason {
     Failed,
     /// `assay status` found that the node's key or its journal is not safe.
     Unsafe,
-    /// `assay status` reached no node.
+    /// No node runs here, or the one that does gives no answer.
     NotRunning,
     /// Bad arguments or configuration; nothing was touched.
     BadConfiguration,
@@ -66,7 +66,9 @@ impl fmt::Display for ExitReason {
                  `dataset verify`: damaged; `doctor`, `init`: something fails"
             }
             Self::Unsafe => "`status`: the node's key or its record of what it signed is not safe",
-            Self::NotRunning => "`status`: no node is running here",
+            Self::NotRunning => {
+                "no node is running here, or it does not answer; `weights plan`: none has run here"
+            }
             Self::BadConfiguration => "bad arguments or configuration; nothing was touched",
             Self::Unavailable => {
                 "something needed is unavailable: chain, container engine, key, data, store lock; \

@@ -97,8 +97,43 @@ pub(crate) fn assert_helpful(failure: &Failure) {
         assert!(!text.ends_with('.'), "a full stop at the end: {failure}");
         let first = text.chars().next().unwrap();
         assert!(!first.is_uppercase(), "it begins like a sentence: {failure}");
+        assert!(!has_debug_text(text), "it shows a value as the program sees it: {failure}");
     }
     assert_ne!(problem, hint, "the hint says what is wrong once more: {failure}");
+}
+
+/// What operators have and can be sent to, in words; everything else of theirs stands between
+/// backticks.
+#[cfg(test)]
+const THINGS: [&str; 9] =
+    ["`", "/", "file", "folder", "directory", "build", "copy", "configuration", "socket"];
+
+/// What is said by each of several failures, for a snapshot: the exit code and what is wrong, then
+/// the next step. Fails a test unless each of them is helpful, and its next step names a command, a
+/// setting or a file.
+#[cfg(test)]
+pub(crate) fn told(failures: impl IntoIterator<Item = Failure>) -> String {
+    let told = failures.into_iter().map(|failure| {
+        assert_helpful(&failure);
+        let (problem, hint) = failure.in_a_line();
+        let hint = hint.unwrap_or_default();
+        let names_a_thing = THINGS.iter().any(|thing| hint.contains(thing));
+        assert!(names_a_thing, "no command, setting or file in the next step: {failure}");
+        format!("{:<5}{problem}\n  -> {hint}\n", failure.exit().code())
+    });
+    told.collect()
+}
+
+/// Whether there is something like `Some(` or `Os {` in a text: a capitalised word right before a
+/// parenthesis, or before a brace.
+#[cfg(test)]
+fn has_debug_text(text: &str) -> bool {
+    text.match_indices(['(', '{']).any(|(at, opening)| {
+        let before = &text[..at];
+        let before = if opening == "{" { before.trim_end() } else { before };
+        let word = before.rsplit(|c: char| !c.is_alphanumeric()).next().unwrap_or_default();
+        word.chars().next().is_some_and(char::is_uppercase)
+    })
 }
 
 #[cfg(test)]
@@ -136,5 +171,34 @@ mod tests {
         let text = failure.to_string();
         assert!(text.contains("wss://***@node.example/***"), "{text}");
         assert!(!text.contains("word") && !text.contains("/key"), "{text}");
+    }
+
+    #[test]
+    fn a_value_as_the_program_sees_it_is_told_from_a_sentence() {
+        for text in ["it has Some(3)", "Os { code: 2 }", "got Custom{kind}", "Err(\"no\")"] {
+            assert!(has_debug_text(text), "{text}");
+        }
+        for text in ["pid 7 (`/d/lock` is locked)", "a wallet of Bittensor (`btcli`)", "tempo (0)"]
+        {
+            assert!(!has_debug_text(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn several_failures_are_told_in_two_lines_each() {
+        let failure =
+            |what: &'static str| Failure::unavailable(what).hint("look at `assay status`");
+        insta::assert_snapshot!(told([failure("it is not there"), failure("it is gone now")]), @r"
+        69   it is not there
+          -> look at `assay status`
+        69   it is gone now
+          -> look at `assay status`
+        ");
+    }
+
+    #[test]
+    #[should_panic(expected = "no command, setting or file")]
+    fn a_next_step_that_names_nothing_is_not_enough() {
+        told([Failure::unavailable("it is not there").hint("try it once more later")]);
     }
 }

@@ -89,12 +89,28 @@ impl PasswordError {
             Self::Unreadable { from: Source::Descriptor(_), .. } => {
                 "whoever starts the node leaves it open, as `3< FILE` behind the command does for 3"
             }
+            Self::Unreadable { from: Source::Terminal, .. }
+            | Self::NotAPassword { from: Source::Terminal, .. } => {
+                "type it at a terminal, or set `wallet.password_file`"
+            }
             Self::Unreadable { source, .. } if source.kind() == io::ErrorKind::NotFound => {
                 "name a file that is there; its first line is the password"
             }
-            Self::Unreadable { .. } => "the node's user has to be able to read it, nobody else",
-            Self::Late { .. } => "whoever starts the node writes the password and a line end",
-            Self::NotAPassword { .. } => "the password stands alone on the first line",
+            Self::Unreadable { .. } => {
+                "the node's user has to be able to read it, nobody else: `chown` it, `chmod 600` it"
+            }
+            Self::Late { .. } => {
+                "whoever starts the node writes the password and a line end into the pipe; \
+                 `wallet.password_file` can be a plain file as well"
+            }
+            Self::NotAPassword { from: Source::Variable(_), .. } => {
+                "unset the variable, and set `wallet.password_file`: the password stands alone on \
+                 the first line of that file"
+            }
+            Self::NotAPassword { .. } => {
+                "the password stands alone on the first line, of the file or of what comes through \
+                 the descriptor"
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 use crate::config::PasswordVariables;
+use crate::failure::{told, Failure};
 
 /// "hidden" in Bittensor's own variable of this name.
 const OWN: &str = "BT_PW_X";
@@ -153,4 +154,43 @@ fn a_pipe_whose_writer_keeps_it_open_gives_its_first_line() {
     let sources = PasswordSources { descriptor: Some(descriptor), ..PasswordSources::default() };
     assert_eq!(source(&sources), Some(Source::Descriptor(descriptor)));
     drop(writer);
+}
+
+/// Every way to get no password, from each source. A new one does not compile until it stands here.
+fn without_password() -> Vec<PasswordError> {
+    let file = || Source::File { set_by: "wallet.password_file", path: PathBuf::from("/k/pw") };
+    let unreadable =
+        |from: Source, kind: io::ErrorKind| PasswordError::Unreadable { from, source: kind.into() };
+    let empty = |from| PasswordError::NotAPassword { from, source: NotAPassword::Empty };
+    let disguise = NotAPassword::NotDisguised;
+    let all = vec![
+        unreadable(file(), io::ErrorKind::NotFound),
+        unreadable(file(), io::ErrorKind::PermissionDenied),
+        unreadable(Source::Descriptor(9), io::ErrorKind::NotFound),
+        unreadable(Source::Terminal, io::ErrorKind::Other),
+        PasswordError::OpenToOthers { from: file(), mode: 0o644 },
+        PasswordError::Late { from: Source::Descriptor(9) },
+        empty(file()),
+        empty(Source::Descriptor(9)),
+        empty(Source::Terminal),
+        PasswordError::NotAPassword { from: Source::Variable(OWN.to_owned()), source: disguise },
+    ];
+    for error in &all {
+        match error {
+            PasswordError::Unreadable { .. }
+            | PasswordError::OpenToOthers { .. }
+            | PasswordError::Late { .. }
+            | PasswordError::NotAPassword { .. } => {}
+        }
+    }
+    all
+}
+
+#[test]
+fn each_way_to_get_no_password_says_what_next() {
+    let failures = without_password().into_iter().map(|error| {
+        let hint = error.hint();
+        Failure::unavailable(error).hint(hint)
+    });
+    insta::assert_snapshot!(told(failures));
 }

@@ -135,6 +135,101 @@ fn each_reason_not_to_sign_is_given() {
     assert_eq!(refused(&|v| v.abilities.plain = false), call);
 }
 
+/// Every reason not to sign. A new one does not compile until it stands here.
+fn every_reason() -> Vec<NotSafe> {
+    let (block, blocks, epoch) = (BlockNumber(7), BlockCount(5), EpochIndex(3));
+    let all = vec![
+        NotSafe::OtherSigner { block },
+        NotSafe::UnexplainedUpdate { block },
+        NotSafe::NotRegistered { hotkey: OWN },
+        NotSafe::NoPermit,
+        NotSafe::StakeTooLow { stake_rao: 9, threshold_rao: 10 },
+        NotSafe::UnknownConsensus { mode: "Null".to_owned() },
+        NotSafe::NoSuchMechanism { mechanism: 2, count: 2 },
+        NotSafe::SafeMode { until: block },
+        NotSafe::UnknownCommitVersion { version: 5 },
+        NotSafe::UnknownCall { form: "plain weights" },
+        NotSafe::NoBeacon,
+        NotSafe::RoundPassed { round: 11 },
+        NotSafe::CatchingUp,
+        NotSafe::Restored { until: None },
+        NotSafe::Restored { until: Some(block) },
+        NotSafe::Settling { blocks },
+        NotSafe::FinalityTooFar { blocks },
+        NotSafe::NoEpochs,
+        NotSafe::RegisteredAnew { block },
+        NotSafe::AlreadyIntended { epoch },
+        NotSafe::OlderSignatureLive { epoch },
+        NotSafe::RateLimited { blocks },
+        NotSafe::Early { blocks },
+        NotSafe::Late { blocks },
+    ];
+    for reason in &all {
+        match reason {
+            NotSafe::OtherSigner { .. }
+            | NotSafe::UnexplainedUpdate { .. }
+            | NotSafe::NotRegistered { .. }
+            | NotSafe::NoPermit
+            | NotSafe::StakeTooLow { .. }
+            | NotSafe::UnknownConsensus { .. }
+            | NotSafe::NoSuchMechanism { .. }
+            | NotSafe::SafeMode { .. }
+            | NotSafe::UnknownCommitVersion { .. }
+            | NotSafe::UnknownCall { .. }
+            | NotSafe::NoBeacon
+            | NotSafe::RoundPassed { .. }
+            | NotSafe::CatchingUp
+            | NotSafe::Restored { .. }
+            | NotSafe::Settling { .. }
+            | NotSafe::FinalityTooFar { .. }
+            | NotSafe::NoEpochs
+            | NotSafe::RegisteredAnew { .. }
+            | NotSafe::AlreadyIntended { .. }
+            | NotSafe::OlderSignatureLive { .. }
+            | NotSafe::RateLimited { .. }
+            | NotSafe::Early { .. }
+            | NotSafe::Late { .. } => {}
+        }
+    }
+    all
+}
+
+#[test]
+fn every_reason_not_to_sign_has_its_text() {
+    let unregistered = format!("hotkey {OWN} is not registered on this subnet");
+    let texts = [
+        "something else updated this hotkey's weights in block 7; stop it first",
+        "nothing that this node signed explains an update of the hotkey in block 7; waiting until \
+         it is final",
+        unregistered.as_str(),
+        "the hotkey has no validator permit; it comes with stake, at the next epoch",
+        "stake 9 rao is below the threshold of 10 rao",
+        "the subnet's consensus mode `Null` is not supported",
+        "the subnet has 2 mechanisms, there is no mechanism 2",
+        "the chain is in safe mode until block 7",
+        "the chain demands commit format 5, this build writes 4",
+        "the runtime's call for plain weights has an unknown shape; see `assay chain check`",
+        "the subnet conceals weights, but the chain has no usable randomness beacon",
+        "round 11 of the beacon is published already; the chain's head looks stale",
+        "the store lost rows; waiting for peers' receipts",
+        "this node was restored from a copy, and what it signed after that is not known; nothing \
+         is signed before the epoch that begins next",
+        "this node was restored from a copy, and what it signed after that is not known; nothing \
+         is signed before the epoch that begins in block 7",
+        "this hotkey was used elsewhere before; waiting 5 blocks for its signatures to die",
+        "finality is 5 blocks behind, too far for an extrinsic's era",
+        "the subnet runs no epochs (tempo 0)",
+        "the subnet was registered anew in block 7; waiting until that is final",
+        "epoch 3 already has a vector",
+        "a signature for epoch 3 is still valid",
+        "the chain's rate limit leaves 5 blocks to wait",
+        "the next vector is due in 5 blocks",
+        "the epoch ends in 5 blocks, too soon to land",
+    ];
+    let told: Vec<String> = every_reason().iter().map(ToString::to_string).collect();
+    assert_eq!(told, texts);
+}
+
 #[test]
 fn a_mechanism_that_the_subnet_does_not_have_is_not_safe() {
     let terms = Terms { mechanism: 1, ..TERMS };

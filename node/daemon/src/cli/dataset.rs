@@ -238,13 +238,15 @@ fn prepare_failure(error: PrepareError) -> Failure {
         PrepareError::Revision => "give `--revision` a short name, a tag or a commit",
         PrepareError::TooManyShards { .. } => "make larger ones with `--shard-mib`",
         PrepareError::EmptySplit { .. } => {
-            "a data set needs some 100 documents: of plain text, 200 KiB"
+            "give `--text`, `--jsonl` or `--parquet` more: a data set needs some 100 documents, \
+             which are 200 KiB of plain text"
         }
         PrepareError::Occupied { .. } => "name another folder, or allow it with `--replace`",
         PrepareError::Write { .. } | PrepareError::Encode { .. } | PrepareError::Open { .. } => {
-            "is there room on the disk, and may you write there?"
+            "`--out` has to be a folder that this user can write, on a disk with room for twice \
+             the text"
         }
-        PrepareError::Stopped => "start it again",
+        PrepareError::Stopped => "`assay dataset prepare` begins anew",
     };
     let exit = match &error {
         PrepareError::Revision => ExitReason::BadConfiguration,
@@ -266,4 +268,97 @@ fn open_failure(error: OpenError) -> Failure {
         }
     };
     Failure::new(exit, error).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::failure::told;
+
+    fn path() -> PathBuf {
+        PathBuf::from("/srv/corpus")
+    }
+
+    fn denied() -> io::Error {
+        io::ErrorKind::PermissionDenied.into()
+    }
+
+    fn not_json() -> serde_json::Error {
+        serde_json::from_str::<u8>("x").unwrap_err()
+    }
+
+    /// Every way in which a data set does not open. A new one does not compile until it stands
+    /// here.
+    fn unopened() -> Vec<OpenError> {
+        let (expected, got) = (Digest([1; 32]), Digest([2; 32]));
+        let all = vec![
+            OpenError::Read { path: path(), source: denied() },
+            OpenError::Manifest { path: path(), source: not_json() },
+            OpenError::Format { got: "assay-dataset/9".to_owned() },
+            OpenError::ShardName { file: "../train".to_owned() },
+            OpenError::Altered { path: path(), expected, got },
+        ];
+        for error in &all {
+            match error {
+                OpenError::Read { .. }
+                | OpenError::Manifest { .. }
+                | OpenError::Format { .. }
+                | OpenError::ShardName { .. }
+                | OpenError::Altered { .. } => {}
+            }
+        }
+        all
+    }
+
+    /// Every way to make no data set. A new one does not compile until it stands here.
+    fn unprepared() -> Vec<PrepareError> {
+        let (path, split) = (path(), Split::ALL[0]);
+        let open = OpenError::Read { path: path.clone(), source: denied() };
+        let all = vec![
+            PrepareError::Read { path: path.clone(), source: denied() },
+            PrepareError::EmptyFolder { path: path.clone(), suffixes: "txt or .md".to_owned() },
+            PrepareError::NotText { path: path.clone(), record: 3 },
+            PrepareError::TooLong { path: path.clone(), record: 3 },
+            PrepareError::Json { path: path.clone(), line: 3, source: not_json() },
+            PrepareError::Table { path: path.clone(), source: "no magic number".into() },
+            PrepareError::NoColumn { path: path.clone(), field: "text".to_owned() },
+            PrepareError::Revision,
+            PrepareError::TooManyShards { split },
+            PrepareError::EmptySplit { split, documents: 3 },
+            PrepareError::Occupied { dir: path.clone() },
+            PrepareError::Write { path, source: denied() },
+            PrepareError::Encode { source: not_json() },
+            PrepareError::Open { source: open },
+            PrepareError::Stopped,
+        ];
+        for error in &all {
+            match error {
+                PrepareError::Read { .. }
+                | PrepareError::EmptyFolder { .. }
+                | PrepareError::NotText { .. }
+                | PrepareError::TooLong { .. }
+                | PrepareError::Json { .. }
+                | PrepareError::Table { .. }
+                | PrepareError::NoColumn { .. }
+                | PrepareError::Revision
+                | PrepareError::TooManyShards { .. }
+                | PrepareError::EmptySplit { .. }
+                | PrepareError::Occupied { .. }
+                | PrepareError::Write { .. }
+                | PrepareError::Encode { .. }
+                | PrepareError::Open { .. }
+                | PrepareError::Stopped => {}
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn each_way_to_have_no_data_set_says_what_next() {
+        let unopened = unopened().into_iter().map(open_failure);
+        let unprepared = unprepared().into_iter().map(prepare_failure);
+        insta::assert_snapshot!(told(unopened.chain(unprepared)));
+    }
 }

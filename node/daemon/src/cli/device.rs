@@ -214,7 +214,7 @@ fn refused(refusal: OperatorRefusal, is_json: bool) -> Result<Failure, Failure> 
         "not_ready" | "no_answer" => {
             (ExitReason::NotRunning, "`assay status` says what it waits for")
         }
-        _ => (ExitReason::Failed, "run this as the user that runs the node"),
+        _ => (ExitReason::Failed, "run it as the node's user: `runuser -u assay -- assay ...`"),
     };
     Ok(Failure::new(exit, NotOrdered::Refused(refusal.message)).hint(hint))
 }

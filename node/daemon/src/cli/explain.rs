@@ -370,7 +370,7 @@ mod tests {
     use node_core::unit::{BlockNumber, UnixMs};
 
     use super::*;
-    use crate::failure::assert_helpful;
+    use crate::failure::told;
     use crate::freezer::{sample as past, Thawed};
     use crate::status::sample;
 
@@ -494,16 +494,21 @@ mod tests {
         let nothing = FrozenStatus::of(id, &Thawed::default());
         let Err(unknown) = explain_past(&report, &nothing) else { panic!("nobody knows it") };
         assert!(matches!(unknown, NotFound::NotPutAway(named) if named == id));
-        let silent = NotFound::NotTold { id, source: NotTold::NotRunning };
-        for (error, exit) in [
-            (short, ExitReason::Failed),
-            (unknown, ExitReason::Failed),
-            (silent, ExitReason::NotRunning),
-        ] {
-            let failure = failure(error);
-            assert_helpful(&failure);
-            assert_eq!(failure.exit(), exit);
-        }
+    }
+
+    #[test]
+    fn each_thing_that_is_not_explained_says_what_next() {
+        let id = SubmissionId([7; 32]);
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 80));
+        let silent = |source| NotFound::NotTold { id, source };
+        let all = [
+            NotFound::Nothing("77aa".to_owned()),
+            NotFound::Several("7".to_owned(), 3),
+            NotFound::NotPutAway(id),
+            silent(NotTold::NotRunning),
+            silent(NotTold::NotSaid { address, reason: "it hung up".to_owned() }),
+        ];
+        insta::assert_snapshot!(told(all.map(failure)));
     }
 
     #[test]

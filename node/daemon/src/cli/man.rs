@@ -53,17 +53,25 @@ impl ManCommand {
         tree.build();
         match &self.out {
             Some(out) => {
-                let written = write_all(&tree, out).map_err(Failure::unexpected)?;
+                let written = write_all(&tree, out).map_err(no_page)?;
                 output::print(&format!("{written} pages in {}\n", out.display()))?;
             }
             None => {
-                let command = find(&tree, &self.command).map_err(|error| {
-                    Failure::bad_configuration(error).hint("`assay --help` lists the commands")
-                })?;
+                let command = find(&tree, &self.command).map_err(no_page)?;
                 output::print(&page(command)?)?;
             }
         }
         Ok(ExitReason::Done)
+    }
+}
+
+fn no_page(error: NoPage) -> Failure {
+    match &error {
+        NoPage::NoCommand(_) => {
+            Failure::bad_configuration(error).hint("`assay --help` lists the commands")
+        }
+        NoPage::Write { .. } => Failure::unexpected(error)
+            .hint("name a directory that this user can write with `--out`"),
     }
 }
 
@@ -94,6 +102,7 @@ fn write_all(command: &Command, out: &Path) -> Result<usize, NoPage> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::told;
 
     fn built() -> Command {
         let mut tree = command_tree().disable_help_subcommand(true);
@@ -123,5 +132,17 @@ mod tests {
         let text = page(plan).unwrap();
         assert!(text.contains(".TH") && text.contains("Examples"), "{text}");
         assert!(matches!(find(&tree, &["wieghts".to_owned()]), Err(NoPage::NoCommand(_))));
+    }
+
+    #[test]
+    fn each_way_to_get_no_page_says_what_next() {
+        let (path, source) = ("/usr/man1".into(), std::io::ErrorKind::PermissionDenied.into());
+        let all = [NoPage::NoCommand("wieghts".to_owned()), NoPage::Write { path, source }];
+        insta::assert_snapshot!(told(all.map(no_page)), @r"
+        64   assay has no command `wieghts`
+          -> `assay --help` lists the commands
+        1    cannot write `/usr/man1`: permission denied
+          -> name a directory that this user can write with `--out`
+        ");
     }
 }

@@ -76,7 +76,7 @@ impl Operator {
     pub(super) fn of_directory(data_dir: &DataDir) -> Result<Self, Failure> {
         let file = AddressFile::read(&data_dir.admin_address_file()).map_err(|error| {
             Failure::new(ExitReason::NotRunning, error)
-                .hint("run this as the user that runs the node, while it runs")
+                .hint("while the node runs, as its user: `runuser -u assay -- assay ...`")
         })?;
         Ok(Self { file })
     }

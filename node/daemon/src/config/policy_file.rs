@@ -82,7 +82,20 @@ pub enum PolicyFileError {
 
 impl From<PolicyFileError> for Failure {
     fn from(error: PolicyFileError) -> Self {
-        let hint = "`assay policy show` prints every number that a policy has, as such a file";
+        let hint = match &error {
+            PolicyFileError::Read { .. } => {
+                "set `challenge.nas.policy_file` to a file that this user can read; `assay policy \
+                 show` prints such a one"
+            }
+            PolicyFileError::TooLarge { .. }
+            | PolicyFileError::NotToml { .. }
+            | PolicyFileError::Unknown { .. }
+            | PolicyFileError::Kind { .. }
+            | PolicyFileError::Unnamed { .. }
+            | PolicyFileError::Refused { .. } => {
+                "`assay policy show` prints every number that a policy has, as such a file"
+            }
+        };
         Self::bad_configuration(error).hint(hint)
     }
 }
@@ -191,6 +204,7 @@ fn are_tables(values: &[Value]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::failure::told;
 
     const TAKEN: [&str; 2] = ["dev", "standard"];
 
@@ -240,5 +254,66 @@ mod tests {
         assert!(unnamed.contains("has no `name` of its own"), "{unnamed}");
         let refused = merged("name = \"mine\"\n[run]\ndevice_count = 9\n", &Policy::dev(), &TAKEN);
         assert!(matches!(refused, Err(Problem::Refused(PolicyRefused::Bounds { .. }))));
+    }
+
+    /// Every way in which numbers are no policy. A new one does not compile until it stands here.
+    fn refusals() -> Vec<PolicyRefused> {
+        let all = vec![
+            PolicyRefused::Bounds { field: "run.pids".to_owned(), got: 0, least: 1, most: 9 },
+            PolicyRefused::Name,
+            PolicyRefused::FirstTier { meter: 1, tier: 2 },
+            PolicyRefused::Nest { tier: 1, cpu_ms: 3, wall_ms: 2 },
+            PolicyRefused::Order { lower: "similar_ppm", upper: "same_ppm" },
+            PolicyRefused::NobodyPaid { problem: "no tier pays" },
+            PolicyRefused::Predictions { bytes: 1 << 40 },
+            PolicyRefused::Pools { ppm: 1_000_001 },
+        ];
+        for refusal in &all {
+            match refusal {
+                PolicyRefused::Bounds { .. }
+                | PolicyRefused::Name
+                | PolicyRefused::FirstTier { .. }
+                | PolicyRefused::Nest { .. }
+                | PolicyRefused::Order { .. }
+                | PolicyRefused::NobodyPaid { .. }
+                | PolicyRefused::Predictions { .. }
+                | PolicyRefused::Pools { .. } => {}
+            }
+        }
+        all
+    }
+
+    /// Every way in which a file is no policy. A new one does not compile until it stands here.
+    fn no_policies() -> Vec<PolicyFileError> {
+        let path = || PathBuf::from("p.toml");
+        let gone = io::ErrorKind::NotFound.into();
+        let others = [
+            PolicyFileError::Read { path: path(), source: gone },
+            PolicyFileError::TooLarge { path: path() },
+            PolicyFileError::NotToml { path: path(), problem: "line 1: no value".to_owned() },
+            PolicyFileError::Unknown { path: path(), field: "run.devices".to_owned() },
+            PolicyFileError::Kind { path: path(), problem: "invalid type".to_owned() },
+            PolicyFileError::Unnamed { path: path(), name: "dev".to_owned() },
+        ];
+        let refused = |source| PolicyFileError::Refused { path: path(), source };
+        let all: Vec<PolicyFileError> =
+            others.into_iter().chain(refusals().into_iter().map(refused)).collect();
+        for error in &all {
+            match error {
+                PolicyFileError::Read { .. }
+                | PolicyFileError::TooLarge { .. }
+                | PolicyFileError::NotToml { .. }
+                | PolicyFileError::Unknown { .. }
+                | PolicyFileError::Kind { .. }
+                | PolicyFileError::Unnamed { .. }
+                | PolicyFileError::Refused { .. } => {}
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn each_file_that_is_no_policy_says_what_next() {
+        insta::assert_snapshot!(told(no_policies().into_iter().map(Failure::from)));
     }
 }

@@ -8,7 +8,7 @@ use std::error::Error;
 use std::io;
 
 use node_peer::BindError;
-use node_runner::{EngineFault, ImageError, LeftoverError};
+use node_runner::{Engine, ImageError, LeftoverError};
 use node_store::{CompactError, JournalFault, OpenError, StateFault};
 
 use super::certificate::CertificateFileError;
@@ -21,6 +21,9 @@ const WRITABLE: &str = "`data_dir` must be a directory that this user can write"
 
 const FULL: &str = "free space where `data_dir` lies, or raise the quota or limit that is full; \
                     what was acknowledged is not lost";
+
+/// What to do about a listener that broke.
+const STOPPED_SERVING: &str = "start again with `assay run`; the log says what came before";
 
 /// Where the operator's listener is set.
 const ADMIN: &str = "admin.listen";
@@ -64,10 +67,11 @@ fn state_hint(fault: &StateFault) -> &'static str {
     match fault {
         StateFault::Io { .. } => WRITABLE,
         StateFault::Corrupt { .. } => {
-            "look at the disk; then start again: what is damaged is moved aside and rebuilt"
+            "look at the disk of `data_dir`; then start again: what is damaged is moved aside and \
+             rebuilt"
         }
         StateFault::Foreign { .. } => "start the build that made it, or set another `data_dir`",
-        StateFault::Busy => "wait a moment, and start again",
+        StateFault::Busy => "wait a moment, then start again with `assay run`",
     }
 }
 
@@ -136,7 +140,7 @@ pub(crate) fn admin(error: AdminError) -> Failure {
             | AddressFileError::Write { .. }
             | AddressFileError::Malformed { .. } => WRITABLE.to_owned(),
         },
-        AdminError::Serve(_) => "start it again; the log says what came before".to_owned(),
+        AdminError::Serve(_) => STOPPED_SERVING.to_owned(),
     };
     Failure::unavailable(error).hint(hint)
 }
@@ -163,7 +167,7 @@ pub(crate) fn public(error: ApiError) -> Failure {
         ApiError::ShortToken { .. } => {
             "`openssl rand -hex 32` makes one that nobody guesses".to_owned()
         }
-        ApiError::Serve(_) => "start it again; the log says what came before".to_owned(),
+        ApiError::Serve(_) => STOPPED_SERVING.to_owned(),
     };
     Failure::unavailable(error).hint(hint)
 }
@@ -193,7 +197,7 @@ fn address_hint(key: &str, kind: io::ErrorKind) -> String {
 /// What an earlier life left in the engine cannot be found or removed.
 pub(crate) fn leftovers(error: LeftoverError) -> Failure {
     let hint = match &error {
-        LeftoverError::List { .. } => "`scripts/engine status` tells what the engine says",
+        LeftoverError::List { .. } => Engine::HINT,
         LeftoverError::Remove { .. } => {
             "`docker rm --force` it, or start the engine anew; then start again"
         }
@@ -203,17 +207,7 @@ pub(crate) fn leftovers(error: LeftoverError) -> Failure {
 
 /// The evaluator image cannot be looked up.
 pub(crate) fn image(error: ImageError) -> Failure {
-    let hint = match &error {
-        ImageError::Engine { source: EngineFault::Answered { .. }, .. } => {
-            "set `images.evaluator` to the name of an image as `docker images` shows it"
-        }
-        ImageError::Engine { source: EngineFault::Silent | EngineFault::Lost { .. }, .. } => {
-            "`scripts/engine status` tells what the engine says"
-        }
-        ImageError::UnreadableId { .. } => {
-            "`scripts/images evaluator` builds and loads it anew; nothing is ever pulled"
-        }
-    };
+    let hint = error.hint();
     Failure::unavailable(error).hint(hint)
 }
 
@@ -235,11 +229,12 @@ mod tests {
 
     use node_core::id::{BlockHash, Hotkey, Netuid};
     use node_core::rows::Table;
+    use node_runner::{EngineError, EngineFault};
     use node_store::{DamagedRecord, RecordFault};
 
     use super::super::identity::Identity;
     use super::*;
-    use crate::failure::assert_helpful;
+    use crate::failure::told;
 
     fn path() -> PathBuf {
         PathBuf::from("/var/lib/assay")
@@ -255,15 +250,44 @@ mod tests {
         OpenError::State { path: path(), source }
     }
 
+    /// Every way in which the journal cannot be used. A new one does not compile until it stands
+    /// here.
+    fn journal_faults() -> Vec<JournalFault> {
+        let (expected_bytes, got_bytes, line) = (9, 7, 3);
+        let no_step = serde_json::from_str::<u8>("x").unwrap_err();
+        let all = vec![
+            JournalFault::Io { path: path(), source: io(DENIED) },
+            JournalFault::Missing { path: path(), expected_bytes },
+            JournalFault::Gone { path: path() },
+            JournalFault::Short { path: path(), expected_bytes, got_bytes },
+            JournalFault::Damaged { path: path(), line },
+            JournalFault::Foreign { path: path(), line, step: "x".to_owned(), source: no_step },
+            JournalFault::TooLarge { path: path(), got_bytes },
+        ];
+        for fault in &all {
+            match fault {
+                JournalFault::Io { .. }
+                | JournalFault::Missing { .. }
+                | JournalFault::Gone { .. }
+                | JournalFault::Short { .. }
+                | JournalFault::Damaged { .. }
+                | JournalFault::Foreign { .. }
+                | JournalFault::TooLarge { .. } => {}
+            }
+        }
+        all
+    }
+
     /// Every way in which a store does not open.
     fn unopened() -> Vec<OpenError> {
         let fault = RecordFault::NewerSchema { got: 9, known: 1 };
         let newer = DamagedRecord { table: Table::ALL[0], key: "00".to_owned(), fault };
-        let gone = || JournalFault::Gone { path: path() };
+        let gone = JournalFault::Gone { path: path() };
         let detail = || "a byte".to_owned();
-        vec![
+        let others = [
             OpenError::Directory { path: path(), source: io(DENIED) },
             OpenError::Locked { pid: Some(7), path: path() },
+            OpenError::Locked { pid: None, path: path() },
             OpenError::LockFile { path: path(), source: io(DENIED) },
             OpenError::NoStore { path: path() },
             OpenError::HalfRestored { path: path() },
@@ -274,53 +298,106 @@ mod tests {
             OpenError::Freezer { path: path(), source: io(DENIED) },
             OpenError::MoveAside { path: path(), source: io(DENIED) },
             OpenError::NewerSchema { source: newer },
-            OpenError::Journal { source: gone() },
-            OpenError::Journal { source: JournalFault::Damaged { path: path(), line: 3 } },
             OpenError::Compact { source: CompactError::Io(io(DENIED)) },
             OpenError::Compact { source: CompactError::State(StateFault::Busy) },
-            OpenError::Compact { source: CompactError::Journal(gone()) },
+            OpenError::Compact { source: CompactError::Journal(gone) },
             OpenError::Mark { path: path(), source: io(DENIED) },
+        ];
+        let journals = journal_faults().into_iter().map(|source| OpenError::Journal { source });
+        others.into_iter().chain(journals).collect()
+    }
+
+    /// Every listener that is not there.
+    fn unheard() -> Vec<Failure> {
+        let listen = SocketAddr::from(([127, 0, 0, 1], 80));
+        let bound = |kind| admin(AdminError::Bind { listen, source: io(kind) });
+        let file = |error| admin(AdminError::Publish(error));
+        vec![
+            bound(io::ErrorKind::AddrInUse),
+            bound(io::ErrorKind::AddrNotAvailable),
+            bound(DENIED),
+            bound(io::ErrorKind::Other),
+            file(AddressFileError::Read { path: path(), source: io(DENIED) }),
+            file(AddressFileError::Write { path: path(), source: io(DENIED) }),
+            file(AddressFileError::Malformed { path: path() }),
+            admin(AdminError::Serve(io(DENIED))),
+            peers(BindError::Listen { address: listen, source: io(DENIED) }),
+            peers(BindError::Tls("no".into())),
+            peers(BindError::Reflection("no".into())),
+            public(ApiError::Bind { listen, source: io(DENIED) }),
+            public(ApiError::Bind { listen, source: io(io::ErrorKind::AddrNotAvailable) }),
+            public(ApiError::Token { path: path(), source: io(DENIED) }),
+            public(ApiError::ShortToken { path: path() }),
+            public(ApiError::Serve(io(DENIED))),
         ]
     }
 
-    #[test]
-    fn each_refusal_at_the_start_says_what_next() {
-        let listen = SocketAddr::from(([127, 0, 0, 1], 80));
-        let bound = |kind| AdminError::Bind { listen, source: io(kind) };
+    /// Everything else that is refused at the start.
+    fn others() -> Vec<Failure> {
         let bad = serde_json::from_str::<u8>("x").unwrap_err();
         let own =
             Identity { hotkey: Hotkey([1; 32]), netuid: Netuid(1), genesis: BlockHash([2; 32]) };
         let (known, own) = (Box::new(own), Box::new(own));
         let answered = EngineFault::Answered { status: 500, message: "no".to_owned() };
         let (tag, id) = ("x:y".to_owned(), "z".to_owned());
-        let others = [
+        let lost = EngineFault::Lost { message: "it hung up".to_owned() };
+        vec![
             identity(IdentityError::File { path: path(), source: io(DENIED) }),
             identity(IdentityError::Damaged { path: path(), source: bad }),
             identity(IdentityError::Other { directory: path(), known, own }),
-            admin(bound(io::ErrorKind::AddrInUse)),
-            admin(bound(io::ErrorKind::AddrNotAvailable)),
-            admin(bound(DENIED)),
-            admin(bound(io::ErrorKind::Other)),
-            admin(AdminError::Publish(AddressFileError::Malformed { path: path() })),
-            admin(AdminError::Serve(io(DENIED))),
-            peers(BindError::Listen { address: listen, source: io(DENIED) }),
-            peers(BindError::Tls("no".into())),
-            peers(BindError::Reflection("no".into())),
-            public(ApiError::Bind { listen, source: io(DENIED) }),
-            public(ApiError::Token { path: path(), source: io(DENIED) }),
-            public(ApiError::ShortToken { path: path() }),
-            public(ApiError::Serve(io(DENIED))),
             leftovers(LeftoverError::List { source: answered.clone() }),
             leftovers(LeftoverError::Remove { container_id: id.clone(), source: answered.clone() }),
             image(ImageError::Engine { tag: tag.clone(), source: answered }),
+            image(ImageError::Engine { tag: tag.clone(), source: EngineFault::Silent }),
+            image(ImageError::Engine { tag: tag.clone(), source: lost }),
             image(ImageError::UnreadableId { tag, id }),
             certificate(CertificateFileError::File { path: path(), source: io(DENIED) }),
             data_file(io(DENIED)),
+            data_file(io(io::ErrorKind::StorageFull)),
+        ]
+    }
+
+    /// Every way to have no engine, as a start tells it. A new one does not compile until it stands
+    /// here.
+    fn engines() -> Vec<Failure> {
+        let endpoint = || "unix:///var/run/docker.sock".to_owned();
+        let all = vec![
+            EngineError::UnsupportedEndpoint { endpoint: "ssh://host".to_owned() },
+            EngineError::NoSocket { tried: "/var/run/docker.sock".to_owned() },
+            EngineError::PermissionDenied { endpoint: endpoint() },
+            EngineError::NotAnswering { endpoint: endpoint(), source: EngineFault::Silent },
+            EngineError::LacksLimits { endpoint: endpoint(), missing: "a pids limit".to_owned() },
+            EngineError::UnknownRuntime {
+                endpoint: endpoint(),
+                runtime: "runsc".to_owned(),
+                known: "runc".to_owned(),
+            },
         ];
-        for failure in unopened().into_iter().map(store).chain(others) {
-            assert_helpful(&failure);
+        for error in &all {
+            match error {
+                EngineError::UnsupportedEndpoint { .. }
+                | EngineError::NoSocket { .. }
+                | EngineError::PermissionDenied { .. }
+                | EngineError::NotAnswering { .. }
+                | EngineError::LacksLimits { .. }
+                | EngineError::UnknownRuntime { .. } => {}
+            }
+        }
+        let refused = |error: EngineError| {
+            let hint = error.hint();
+            Failure::unavailable(error).hint(hint)
+        };
+        all.into_iter().map(refused).collect()
+    }
+
+    #[test]
+    fn each_refusal_at_the_start_says_what_next() {
+        let stores = unopened().into_iter().map(store);
+        let all: Vec<Failure> = stores.chain(unheard()).chain(others()).chain(engines()).collect();
+        for failure in &all {
             assert_eq!(failure.exit().code(), 69, "{failure}");
         }
+        insta::assert_snapshot!(told(all));
     }
 
     #[test]

@@ -5,3 +5,4 @@ mod checks;
 mod properties;
 mod queue;
 mod rank;
+mod texts;

@@ -14,6 +14,7 @@ use crate::exit::ExitReason;
 use crate::failure::Failure;
 use crate::output;
 use crate::run::identity::{claim, Identity};
+use crate::run::refused;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -26,7 +27,7 @@ signed for: it waits for 64 blocks, and then for the next epoch to begin. `assay
 when. It also catches up with its peers first, since leases that it granted after the copy are not
 known either.
 
-Into a directory in which no node has lived: no state/, signed.journal, commit.mark or
+Into a directory in which no node has lived: no state/, freezer/, signed.journal, commit.mark or
 identity.json. If signed.journal is still there, no copy is needed: start the node, which rebuilds
 its rows from chain and peers.
 
@@ -69,7 +70,7 @@ impl RestoreCommand {
         let report = restoring.fill(&self.file).map_err(not_restored)?;
         let owner = report.head.owner;
         let own = Identity { hotkey: owner.hotkey, netuid: owner.netuid, genesis: owner.genesis };
-        claim(restoring.inside(), own).map_err(Failure::unavailable)?;
+        claim(restoring.inside(), own).map_err(refused::identity)?;
         restoring.finish().map_err(not_restored)?;
         output::print(&restored(dir, &self.file, &report))?;
         Ok(ExitReason::Done)
@@ -87,7 +88,9 @@ fn not_restored(error: RestoreError) -> Failure {
             Failure::bad_configuration(error).hint(hint)
         }
         RestoreError::Open { source: OpenError::Locked { .. } } => Failure::unavailable(error)
-            .hint("stop the node that uses this directory first, or name another one"),
+            .hint(
+                "stop the node that uses this directory first, or name another with `--data-dir`",
+            ),
         RestoreError::Open { .. }
         | RestoreError::Write { .. }
         | RestoreError::State { .. }
@@ -95,9 +98,11 @@ fn not_restored(error: RestoreError) -> Failure {
             "the directory has to be one that this user can write, with room; the same command \
              again begins anew or finishes",
         ),
-        RestoreError::Read { .. } | RestoreError::Differs { .. } => {
-            Failure::unexpected(error).hint("nothing has its place yet; look at the disk")
-        }
+        RestoreError::Read { .. } | RestoreError::Differs { .. } => Failure::unexpected(error)
+            .hint(
+                "nothing has its place yet; look at the disk of `--data-dir`, then give the same \
+                 command again",
+            ),
     }
 }
 
@@ -121,4 +126,108 @@ fn next() -> String {
          It catches up with its peers, and signs nothing before the first epoch that begins when\n\
          {SETTLING_BLOCKS} blocks have passed; `assay status` says which block that is.\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use node_core::rows::Table;
+    use node_store::{
+        BackupError, CommitError, ImportError, MigrationError, ReadError, StateFault,
+    };
+
+    use super::*;
+    use crate::failure::told;
+
+    fn path() -> PathBuf {
+        PathBuf::from("/var/lib/assay")
+    }
+
+    fn denied() -> io::Error {
+        io::ErrorKind::PermissionDenied.into()
+    }
+
+    fn not_json() -> serde_json::Error {
+        serde_json::from_str::<u8>("x").unwrap_err()
+    }
+
+    /// Every way in which a copy cannot be trusted. A new one does not compile until it stands
+    /// here.
+    fn copies() -> Vec<BackupError> {
+        let old = MigrationError::NoStep { table: Table::ALL[0], from: 1 };
+        let all = vec![
+            BackupError::Io { path: path(), source: denied() },
+            BackupError::Line { path: path(), line: 3, source: not_json() },
+            BackupError::Migration { path: path(), line: 3, source: old },
+            BackupError::Format { path: path() },
+            BackupError::Newer { path: path(), what: "format 9".to_owned() },
+            BackupError::Incomplete { path: path() },
+            BackupError::Failed { path: path(), reason: "the disk is full".to_owned() },
+        ];
+        for error in &all {
+            match error {
+                BackupError::Io { .. }
+                | BackupError::Line { .. }
+                | BackupError::Migration { .. }
+                | BackupError::Format { .. }
+                | BackupError::Newer { .. }
+                | BackupError::Incomplete { .. }
+                | BackupError::Failed { .. } => {}
+            }
+        }
+        all
+    }
+
+    /// Every way in which the store does not take what is written. A new one does not compile until
+    /// it stands here.
+    fn unwritten() -> Vec<ImportError> {
+        let all = vec![
+            ImportError::Full { has_bytes: 9, adds_bytes: 1 },
+            ImportError::Encode { source: not_json() },
+            ImportError::Commit { source: CommitError::Journal { source: denied() } },
+        ];
+        for error in &all {
+            match error {
+                ImportError::Full { .. }
+                | ImportError::Encode { .. }
+                | ImportError::Commit { .. } => {}
+            }
+        }
+        all
+    }
+
+    /// Every way in which nothing is restored. A new one does not compile until it stands here.
+    fn unrestored() -> Vec<RestoreError> {
+        let others = [
+            RestoreError::Open { source: OpenError::Locked { pid: Some(7), path: path() } },
+            RestoreError::Open { source: OpenError::Directory { path: path(), source: denied() } },
+            RestoreError::NotEmpty { path: path(), found: "freezer" },
+            RestoreError::State { source: StateFault::Busy },
+            RestoreError::Read { source: ReadError::Closed },
+            RestoreError::Differs { table: "leases", expected: 3, got: 2 },
+            RestoreError::Place { path: path(), source: denied() },
+        ];
+        let copies = copies().into_iter().map(|source| RestoreError::Backup { source });
+        let unwritten = unwritten().into_iter().map(|source| RestoreError::Write { source });
+        let all: Vec<RestoreError> = others.into_iter().chain(copies).chain(unwritten).collect();
+        for error in &all {
+            match error {
+                RestoreError::Open { .. }
+                | RestoreError::NotEmpty { .. }
+                | RestoreError::Backup { .. }
+                | RestoreError::Write { .. }
+                | RestoreError::State { .. }
+                | RestoreError::Read { .. }
+                | RestoreError::Differs { .. }
+                | RestoreError::Place { .. } => {}
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn each_way_to_restore_nothing_says_what_next() {
+        insta::assert_snapshot!(told(unrestored().into_iter().map(not_restored)));
+    }
 }

@@ -15,12 +15,15 @@ use crate::config::DataDir;
 use crate::exit::ExitReason;
 use crate::failure::Failure;
 use crate::run::identity::{self, Identity};
+use crate::run::refused::{identity as identity_failure, store_hint};
 use crate::status::{find, unix_now, Found};
 
 /// How long a node may take to read all of its store.
 const LOOK_THROUGH_MAX: Duration = Duration::from_secs(600);
 
 const LOOK: &str = "`assay status` says how the node is; try again, or stop it and try then";
+
+const AS_ITS_USER: &str = "run it as the node's user: `runuser -u assay -- assay ...`";
 
 /// No node has claimed the data directory.
 #[derive(Debug, thiserror::Error)]
@@ -120,21 +123,28 @@ impl Source {
 
 fn open(dir: &Path) -> Result<Store, Failure> {
     refuse_other_user(dir)?;
-    Store::open_to_read(dir).map_err(|error| {
-        let hint = match &error {
-            OpenError::Locked { .. } => {
-                "a node has this directory and does not answer: `assay status` says why; try again \
-                 when it does, or stop it"
-            }
-            OpenError::NoStore { .. } => {
-                "name the node's data directory with `--data-dir`, or its `--config`"
-            }
-            OpenError::HalfRestored { .. } => "`assay restore` with the same file finishes it",
-            OpenError::Journal { source } => source.next_step(),
-            _ => "start the node, which moves aside what is damaged and says so",
-        };
-        Failure::unavailable(error).hint(hint)
-    })
+    Store::open_to_read(dir).map_err(not_opened)
+}
+
+fn not_opened(error: OpenError) -> Failure {
+    let hint = match &error {
+        OpenError::Locked { .. } => {
+            "a node has this directory and does not answer: `assay status` says why; try again \
+             when it does, or stop it"
+        }
+        OpenError::Directory { .. }
+        | OpenError::NoStore { .. }
+        | OpenError::HalfRestored { .. }
+        | OpenError::LockFile { .. }
+        | OpenError::State { .. }
+        | OpenError::Freezer { .. }
+        | OpenError::MoveAside { .. }
+        | OpenError::NewerSchema { .. }
+        | OpenError::Journal { .. }
+        | OpenError::Compact { .. }
+        | OpenError::Mark { .. } => store_hint(&error),
+    };
+    Failure::unavailable(error).hint(hint)
 }
 
 /// Refuses to make files beside those of another user, who could not use them.
@@ -149,13 +159,12 @@ pub(super) fn refuse_other_user(path: &Path) -> Result<(), Failure> {
         return Ok(());
     }
     let path = path.to_owned();
-    Err(Failure::bad_configuration(OtherUser { path, owner, user })
-        .hint("run it as the node's user: `runuser -u assay -- assay ...`"))
+    Err(Failure::bad_configuration(OtherUser { path, owner, user }).hint(AS_ITS_USER))
 }
 
 /// Whose store lies in a stopped node's directory.
 fn head(dir: &Path) -> Result<BackupHead, Failure> {
-    let known = identity::read(dir).map_err(Failure::unavailable)?;
+    let known = identity::read(dir).map_err(identity_failure)?;
     let Some(Identity { hotkey, netuid, genesis }) = known else {
         return Err(Failure::unavailable(Unclaimed(dir.to_owned()))
             .hint("name the node's data directory with `--data-dir`, or its `--config`"));
@@ -184,8 +193,10 @@ fn refused(refusal: OperatorRefusal) -> Failure {
     let (exit, hint) = match refusal.refused.as_str() {
         "not_ready" => (ExitReason::NotRunning, "`assay status` says what it waits for"),
         "busy" => (ExitReason::Failed, "wait until the other `assay verify` is done; try again"),
-        "unreadable" => (ExitReason::Failed, "stop the node and start it: it says what it lost"),
-        _ => (ExitReason::Failed, "run this as the user that runs the node"),
+        "unreadable" => {
+            (ExitReason::Failed, "stop the node and start it anew: `assay run` says what it lost")
+        }
+        _ => (ExitReason::Failed, AS_ITS_USER),
     };
     Failure::new(exit, Refused(refusal.message)).hint(hint)
 }
@@ -201,9 +212,109 @@ fn not_read(error: ReadError) -> Failure {
         }
         ReadError::Journal { source } => source.next_step(),
         ReadError::State { .. } | ReadError::Closed => {
-            "start the node: it moves aside what is damaged, and says so"
+            "start the node with `assay run`: it moves aside what is damaged, and says so"
         }
-        ReadError::Busy | ReadError::ChangedTooMuch => "try again",
+        ReadError::Busy => "wait until the other `assay backup` is done, then try again",
+        ReadError::ChangedTooMuch => "`assay backup` again, when the node has less to do",
     };
     Failure::unexpected(error).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use node_core::rows::Table;
+    use node_store::{DamagedRecord, FreezerFault, JournalFault, RecordFault, StateFault};
+
+    use super::*;
+    use crate::failure::told;
+
+    fn path() -> PathBuf {
+        PathBuf::from("/var/lib/assay")
+    }
+
+    fn denied() -> io::Error {
+        io::ErrorKind::PermissionDenied.into()
+    }
+
+    /// Every way in which a store cannot be read or copied. A new one does not compile until it
+    /// stands here.
+    fn unread() -> Vec<ReadError> {
+        let fault = RecordFault::WrongKey { belongs_to: "0201".to_owned() };
+        let damaged = DamagedRecord { table: Table::ALL[0], key: "00".to_owned(), fault };
+        let all = vec![
+            ReadError::State { source: StateFault::Corrupt { detail: "a byte".to_owned() } },
+            ReadError::Journal { source: JournalFault::Damaged { path: path(), line: 3 } },
+            ReadError::Freezer { source: FreezerFault::Astray { path: path(), offset: 7 } },
+            ReadError::Damaged { source: damaged },
+            ReadError::Write { source: denied() },
+            ReadError::Busy,
+            ReadError::ChangedTooMuch,
+            ReadError::Closed,
+        ];
+        for error in &all {
+            match error {
+                ReadError::State { .. }
+                | ReadError::Journal { .. }
+                | ReadError::Freezer { .. }
+                | ReadError::Damaged { .. }
+                | ReadError::Write { .. }
+                | ReadError::Busy
+                | ReadError::ChangedTooMuch
+                | ReadError::Closed => {}
+            }
+        }
+        all
+    }
+
+    /// What a running node says no with, and what becomes of a request otherwise. A new way does
+    /// not compile until it stands here.
+    fn unfetched() -> Vec<NotFetched> {
+        let refusal = |word: &str| {
+            let message = format!("it is `{word}`");
+            NotFetched::Refused(OperatorRefusal { refused: word.to_owned(), message })
+        };
+        let silent = Unanswered::NoAnswer("the connection was closed".to_owned());
+        let all = vec![
+            NotFetched::Unanswered(silent),
+            NotFetched::Unanswered(Unanswered::TooOld),
+            refusal("not_ready"),
+            refusal("busy"),
+            refusal("unreadable"),
+            refusal("not_the_operator"),
+            NotFetched::Write(denied()),
+        ];
+        for error in &all {
+            match error {
+                NotFetched::Unanswered(Unanswered::NoAnswer(_) | Unanswered::TooOld)
+                | NotFetched::Refused(_)
+                | NotFetched::Write(_) => {}
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn each_way_to_get_no_copy_says_what_next() {
+        let unopened = [
+            OpenError::Locked { pid: Some(7), path: path() },
+            OpenError::NoStore { path: path() },
+            OpenError::HalfRestored { path: path() },
+        ];
+        let unopened = unopened.into_iter().map(not_opened);
+        let unread = unread().into_iter().map(not_read);
+        let unfetched = unfetched().into_iter().map(not_fetched);
+        insta::assert_snapshot!(told(unopened.chain(unread).chain(unfetched)));
+    }
+
+    #[test]
+    fn a_directory_without_an_owner_or_of_somebody_else_is_refused_with_a_next_step() {
+        let dir = tempfile::tempdir().unwrap();
+        let unclaimed = head(dir.path()).unwrap_err();
+        assert!(unclaimed.to_string().contains("`--data-dir`"), "{unclaimed}");
+        std::fs::write(dir.path().join("identity.json"), "x").unwrap();
+        let damaged = head(dir.path()).unwrap_err();
+        assert!(damaged.to_string().contains("put a copy of the file back"), "{damaged}");
+    }
 }

@@ -118,7 +118,7 @@ fn refused(refusal: OperatorRefusal) -> Failure {
         "settled" => (ExitReason::Failed, "there is nothing to do; `assay explain` says more"),
         "not_ready" => (ExitReason::NotRunning, "`assay status` says what it waits for"),
         "no_answer" => (ExitReason::NotRunning, LOOK),
-        _ => (ExitReason::Failed, "run this as the user that runs the node"),
+        _ => (ExitReason::Failed, "run it as the node's user: `runuser -u assay -- assay ...`"),
     };
     Failure::new(exit, NotReopened::Refused(refusal.message)).hint(hint)
 }

@@ -156,8 +156,7 @@ impl InitCommand {
         let files = self.from.files();
         let paths = files.each_ref().map(|(name, _)| self.dir.join(name));
         if let Some(path) = paths.iter().find(|path| path.symlink_metadata().is_ok()) {
-            return Err(Failure::new(ExitReason::Failed, NotBegun::Exists { path: path.clone() })
-                .hint("name a folder that has no project yet"));
+            return Err(not_begun(NotBegun::Exists { path: path.clone() }));
         }
         std::fs::create_dir_all(&self.dir).map_err(|source| cannot_write(&self.dir, source))?;
         for ((_, text), path) in files.iter().zip(&paths) {
@@ -177,6 +176,32 @@ impl InitCommand {
 }
 
 fn cannot_write(path: &Path, source: io::Error) -> Failure {
-    Failure::new(ExitReason::Failed, NotBegun::Write { path: path.to_owned(), source })
-        .hint("name a folder that can be written")
+    not_begun(NotBegun::Write { path: path.to_owned(), source })
+}
+
+fn not_begun(error: NotBegun) -> Failure {
+    let hint = match &error {
+        NotBegun::Exists { .. } => "name a folder that has no project yet",
+        NotBegun::Write { .. } => "name a folder that can be written",
+    };
+    Failure::new(ExitReason::Failed, error).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::told;
+
+    #[test]
+    fn each_project_that_is_not_begun_says_what_next() {
+        let path = || PathBuf::from("my-model/prism.yaml");
+        let source = io::ErrorKind::PermissionDenied.into();
+        let all = [NotBegun::Exists { path: path() }, NotBegun::Write { path: path(), source }];
+        insta::assert_snapshot!(told(all.map(not_begun)), @r"
+        1    `my-model/prism.yaml` exists, and nothing is overwritten
+          -> name a folder that has no project yet
+        1    cannot write `my-model/prism.yaml`: permission denied
+          -> name a folder that can be written
+        ");
+    }
 }

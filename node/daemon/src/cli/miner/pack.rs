@@ -65,6 +65,7 @@ impl PackCommand {
         let path = self.out.unwrap_or_else(|| PathBuf::from(format!("{content}.zip")));
         std::fs::write(&path, &submission.bytes).map_err(|source| {
             Failure::new(ExitReason::Failed, WriteError { path: path.clone(), source })
+                .hint("name a file in a folder that can be written with `--out`")
         })?;
         let bare = Commitment { content, location: Location::Peers };
         let text = format!(
@@ -79,7 +80,8 @@ impl PackCommand {
     }
 }
 
-fn pack_failure(error: PackError) -> Failure {
+/// The failure to make an archive of a folder, with the next step.
+pub(super) fn pack_failure(error: PackError) -> Failure {
     let hint = match &error {
         PackError::Refused { .. } | PackError::TooLarge { .. } => {
             "move what is no part of the submission out of the folder"
@@ -90,4 +92,43 @@ fn pack_failure(error: PackError) -> Failure {
         }
     };
     Failure::new(ExitReason::Failed, error).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use node_core::admission::{Rejection, Rule};
+
+    use super::*;
+    use crate::failure::told;
+
+    /// Every way in which a folder is not packed. A new one does not compile until it stands here.
+    fn unpacked() -> Vec<PackError> {
+        let path = || PathBuf::from("my-model");
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let rejection = Rejection::new(Rule::ALL[0], "it is no archive");
+        let all = vec![
+            PackError::Read { path: path(), source: denied() },
+            PackError::NotAFile { path: path() },
+            PackError::NameNotText { path: path() },
+            PackError::TooLarge { dir: path(), files_max: 64, bytes_max: 1 << 20 },
+            PackError::Write { source: denied().into() },
+            PackError::Refused { rejection },
+        ];
+        for error in &all {
+            match error {
+                PackError::Read { .. }
+                | PackError::NotAFile { .. }
+                | PackError::NameNotText { .. }
+                | PackError::TooLarge { .. }
+                | PackError::Write { .. }
+                | PackError::Refused { .. } => {}
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn each_folder_that_is_not_packed_says_what_next() {
+        insta::assert_snapshot!(told(unpacked().into_iter().map(pack_failure)));
+    }
 }

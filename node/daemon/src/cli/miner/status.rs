@@ -111,8 +111,7 @@ impl StatusCommand {
             self.validator.clone()
         };
         if urls.is_empty() {
-            return Err(Failure::bad_configuration(NotAsked::NoValidator)
-                .hint("add `--validator URL`, or set `miner.validators`"));
+            return Err(not_asked(NotAsked::NoValidator));
         }
         let at = |url: &String| {
             Validator::at(url).map_err(|error| {
@@ -125,25 +124,19 @@ impl StatusCommand {
 
     fn subject(&self) -> Result<Subject, Failure> {
         if let Some(id) = &self.id {
-            let parsed = id.parse().map_err(|_| {
-                Failure::bad_configuration(NotAsked::BadId { id: one_line(id) })
-                    .hint("`--hotkey` shows all of a miner, with their ids")
-            })?;
+            let parsed = id.parse().map_err(|_| not_asked(NotAsked::BadId { id: one_line(id) }))?;
             return Ok(Subject::Id(parsed));
         }
         if let Some(hotkey) = &self.hotkey {
-            let parsed = hotkey.parse().map_err(|_| {
-                Failure::bad_configuration(NotAsked::BadHotkey { hotkey: one_line(hotkey) })
-                    .hint("it begins with 5, as `btcli wallet list` shows it")
-            })?;
+            let parsed = hotkey
+                .parse()
+                .map_err(|_| not_asked(NotAsked::BadHotkey { hotkey: one_line(hotkey) }))?;
             return Ok(Subject::Hotkey(parsed));
         }
         let settings = self.flags.settings();
         let wallet = settings.section(Wallet::read).map_err(Failure::bad_configuration)?;
         let named = hotkey::read(&wallet)?.facts().named;
-        let named = named.ok_or_else(|| {
-            Failure::unavailable(NotAsked::NoHotkey).hint("name it with `--hotkey`, or an id")
-        })?;
+        let named = named.ok_or_else(|| not_asked(NotAsked::NoHotkey))?;
         Ok(Subject::Hotkey(named))
     }
 
@@ -163,6 +156,22 @@ impl StatusCommand {
         };
         Ok((text, exit))
     }
+}
+
+fn not_asked(error: NotAsked) -> Failure {
+    let (exit, hint) = match &error {
+        NotAsked::NoValidator => {
+            (ExitReason::BadConfiguration, "add `--validator URL`, or set `miner.validators`")
+        }
+        NotAsked::BadId { .. } => {
+            (ExitReason::BadConfiguration, "`--hotkey` shows all of a miner, with their ids")
+        }
+        NotAsked::BadHotkey { .. } => {
+            (ExitReason::BadConfiguration, "it begins with 5, as `btcli wallet list` shows it")
+        }
+        NotAsked::NoHotkey => (ExitReason::Unavailable, "name it with `--hotkey`, or an id"),
+    };
+    Failure::new(exit, error).hint(hint)
 }
 
 async fn ask(validator: &Validator, subject: Subject) -> Told {
@@ -249,5 +258,31 @@ fn nothing(url: &str, told: &Result<Vec<Submission>, String>) -> String {
             format!("{}: no submission is known; one is once its block is final\n", one_line(url))
         }
         Err(why) => format!("{why}\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::told;
+
+    #[test]
+    fn each_question_that_is_not_asked_says_what_next() {
+        let all = [
+            NotAsked::NoValidator,
+            NotAsked::BadId { id: "7866e9f2".to_owned() },
+            NotAsked::BadHotkey { hotkey: "7866e9f2".to_owned() },
+            NotAsked::NoHotkey,
+        ];
+        insta::assert_snapshot!(told(all.map(not_asked)), @r"
+        64   no validator is named
+          -> add `--validator URL`, or set `miner.validators`
+        64   `7866e9f2` is not the id of a submission: it has 64 hexadecimal digits
+          -> `--hotkey` shows all of a miner, with their ids
+        64   `7866e9f2` is not the address of a hotkey
+          -> it begins with 5, as `btcli wallet list` shows it
+        69   the wallet's public file does not say which hotkey it is
+          -> name it with `--hotkey`, or an id
+        ");
     }
 }

@@ -11,6 +11,7 @@ use node_evaluator::admit::admit;
 use node_evaluator::archive::{content_digest, pack, read_archive, PackError};
 use node_evaluator::gates::Gates;
 
+use super::pack::pack_failure;
 use crate::exit::ExitReason;
 use crate::failure::Failure;
 
@@ -50,7 +51,7 @@ pub(super) fn judge(path: &Path, policy: &Policy) -> Result<Submission, Failure>
                 let (bytes, faults) = (Vec::new(), Vec::new());
                 return Ok(Submission { bytes, digest: None, verdict, faults });
             }
-            Err(error) => return Err(Failure::new(ExitReason::Failed, error)),
+            Err(error) => return Err(pack_failure(error)),
         }
     } else {
         read_bounded(path, policy.archive.packed_bytes_max).map_err(|source| {

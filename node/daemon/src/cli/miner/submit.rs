@@ -4,7 +4,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use node_chain::{BlockRef, ChainClient, ChainConfig, HotkeyFile, Keypair, SubmitError};
+use node_chain::{
+    BlockRef, ChainClient, ChainConfig, ConnectError, HotkeyFile, Keypair, SubmitError,
+};
 use node_core::commitment::{Commitment, CommitmentError, Location};
 use node_core::id::{ContentDigest, Hotkey, Netuid, SubmissionId};
 use node_core::limits::COMMITMENT_BYTES_MAX;
@@ -151,22 +153,16 @@ impl SubmitCommand {
     }
 
     fn commitment(&self, content: ContentDigest) -> Result<Commitment, Failure> {
-        let location = Location::parse(&self.location).map_err(|error| {
-            Failure::bad_configuration(SubmitRefused::Location(error)).hint(LOCATION_HINT)
-        })?;
+        let bad = |error| not_committed(SubmitRefused::Location(error));
+        let location = Location::parse(&self.location).map_err(bad)?;
         let commitment = Commitment { content, location };
         let text = commitment.to_string();
         if text.len() > COMMITMENT_BYTES_MAX {
             let bytes = text.len();
-            return Err(Failure::bad_configuration(SubmitRefused::TooLong {
-                commitment: text,
-                bytes,
-            })
-            .hint("use a shorter URL"));
+            return Err(not_committed(SubmitRefused::TooLong { commitment: text, bytes }));
         }
         // What validators read must be what was meant: the same parser decides.
-        Commitment::parse(text.as_bytes())
-            .map_err(|error| Failure::bad_configuration(SubmitRefused::Location(error)))
+        Commitment::parse(text.as_bytes()).map_err(bad)
     }
 }
 
@@ -176,7 +172,30 @@ fn copy(bytes: &[u8], digest: ContentDigest, dir: &Path) -> Result<(), Failure> 
     std::fs::create_dir_all(dir)
         .and_then(|()| std::fs::write(&beside, bytes))
         .and_then(|()| std::fs::rename(&beside, &path))
-        .map_err(|source| Failure::new(ExitReason::Failed, SubmitRefused::Copy { path, source }))
+        .map_err(|source| not_committed(SubmitRefused::Copy { path, source }))
+}
+
+fn not_committed(error: SubmitRefused) -> Failure {
+    let (exit, hint) = match &error {
+        SubmitRefused::Location(_) => (ExitReason::BadConfiguration, LOCATION_HINT),
+        SubmitRefused::TooLong { .. } => {
+            (ExitReason::BadConfiguration, "give `--location` a shorter URL")
+        }
+        SubmitRefused::OtherRules { .. } => (
+            ExitReason::Failed,
+            "nothing was committed; its operator knows which `challenge.nas.policy` it has",
+        ),
+        SubmitRefused::OtherContent { .. } => (
+            ExitReason::Failed,
+            "nothing was committed; `assay miner check` says what was sent, and the validator's \
+             operator may know what is in between",
+        ),
+        SubmitRefused::Copy { .. } => (
+            ExitReason::Failed,
+            "nothing was committed; name a folder that this user can write with `--copy-to`",
+        ),
+    };
+    Failure::new(exit, error).hint(hint)
 }
 
 /// What was done.
@@ -239,16 +258,11 @@ async fn upload(
     let url = validator.url().to_owned();
     let told = one_line(taken["code_hash"].as_str().unwrap_or_default());
     if told != content.to_string() {
-        let other = SubmitRefused::OtherContent { url, content: told };
-        return Err(Failure::new(ExitReason::Failed, other)
-            .hint("nothing was committed; ask the validator's operator what is in between"));
+        return Err(not_committed(SubmitRefused::OtherContent { url, content: told }));
     }
     if taken["admitted"] == false {
         let problem = one_line(taken["problem"].as_str().unwrap_or_default());
-        let other = SubmitRefused::OtherRules { url, problem };
-        return Err(Failure::new(ExitReason::Failed, other).hint(
-            "nothing was committed; its operator knows which `challenge.nas.policy` it has",
-        ));
+        return Err(not_committed(SubmitRefused::OtherRules { url, problem }));
     }
     Ok(())
 }
@@ -269,26 +283,153 @@ async fn commit(
     let mut settings = ChainConfig::new(urls, chain.netuid);
     settings.expected_genesis = chain.genesis;
     settings.allow_insecure = chain.allow_insecure;
-    let client = ChainClient::connect(settings).await.map_err(|error| {
-        Failure::unavailable(error)
-            .hint("set `--subtensor.network` or `--subtensor.chain_endpoint`")
-    })?;
+    let client = ChainClient::connect(settings).await.map_err(not_connected)?;
     let text = commitment.to_string();
     let block =
         client.set_commitment(hotkey.keypair(), text.as_bytes()).await.map_err(submit_failure)?;
     Ok((chain.netuid, block))
 }
 
+fn not_connected(error: ConnectError) -> Failure {
+    Failure::unavailable(error).hint("set `--subtensor.network` or `--subtensor.chain_endpoint`")
+}
+
 fn submit_failure(error: SubmitError) -> Failure {
     let hint = match &error {
         SubmitError::Deadline { .. } | SubmitError::Unsearched { .. } => {
-            "look at the chain before trying again: the commitment may have landed"
+            "look before trying again, the commitment may have landed: `assay miner status` says so"
         }
         SubmitError::Failed { .. } | SubmitError::Refused { .. } => {
             "the hotkey has to be registered on the subnet (`btcli subnet register`), and \
              commitments are limited per epoch"
         }
-        _ => "nothing was committed; try again, or use another endpoint",
+        SubmitError::TooLong { .. } => "give `--location` a shorter URL",
+        SubmitError::Call { .. }
+        | SubmitError::NoHead
+        | SubmitError::NonceHeld { .. }
+        | SubmitError::Runtime { .. }
+        | SubmitError::Encode { .. }
+        | SubmitError::NotIncluded { .. } => {
+            "nothing was committed; try again, or another `--subtensor.chain_endpoint`"
+        }
     };
     Failure::unavailable(error).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use node_chain::{
+        CallError, EncodeError, EndpointError, EndpointFailure, RuntimeError, SendRefused,
+        TraceError,
+    };
+    use node_core::id::BlockHash;
+    use node_core::unit::BlockNumber;
+
+    use super::*;
+    use crate::failure::told;
+
+    const CALL: &str = "Commitments.set_commitment";
+
+    /// Every reason of an endpoint, and none to ask. A new one does not compile until it stands
+    /// here.
+    fn unconnected() -> Vec<ConnectError> {
+        let failed = |error| {
+            let endpoint = "wss://node.example:443".to_owned();
+            ConnectError::AllFailed(vec![EndpointFailure { endpoint, error }])
+        };
+        let (expected, got) = (BlockHash([1; 32]), BlockHash([2; 32]));
+        let errors = [
+            EndpointError::NotAUrl("relative URL without a base".into()),
+            EndpointError::Insecure,
+            EndpointError::Deadline { after_ms: 10_000 },
+            EndpointError::Unreachable("connection refused".into()),
+            EndpointError::OtherService("status code: 404".into()),
+            EndpointError::Throttled("status code: 429".into()),
+            EndpointError::LeftAlone { for_ms: 500 },
+            EndpointError::NoGenesis,
+            EndpointError::WrongGenesis { expected, got },
+        ];
+        for error in &errors {
+            match error {
+                EndpointError::NotAUrl(_)
+                | EndpointError::Insecure
+                | EndpointError::Deadline { .. }
+                | EndpointError::Unreachable(_)
+                | EndpointError::OtherService(_)
+                | EndpointError::Throttled(_)
+                | EndpointError::LeftAlone { .. }
+                | EndpointError::NoGenesis
+                | EndpointError::WrongGenesis { .. } => {}
+            }
+        }
+        let all: Vec<ConnectError> =
+            errors.map(failed).into_iter().chain([ConnectError::NoneConfigured]).collect();
+        for error in &all {
+            match error {
+                ConnectError::NoneConfigured | ConnectError::AllFailed(_) => {}
+            }
+        }
+        all
+    }
+
+    /// Every way in which a commitment does not land. A new one does not compile until it stands
+    /// here.
+    fn unsubmitted() -> Vec<SubmitError> {
+        let (call, block, after_ms) = (CALL, BlockNumber(7), 60_000);
+        let no_endpoint = || CallError::NoEndpoint(ConnectError::NoneConfigured);
+        let missing = EncodeError::Missing { pallet: "Commitments", name: "set_commitment" };
+        let hash = BlockHash([1; 32]);
+        let runtime = RuntimeError::Call { block: hash, source: Box::new(no_endpoint()) };
+        let all = vec![
+            SubmitError::TooLong { got: 200 },
+            SubmitError::Call { call, source: no_endpoint() },
+            SubmitError::NoHead,
+            SubmitError::NonceHeld { call, after_ms },
+            SubmitError::Runtime { call, source: runtime },
+            SubmitError::Encode { call, source: missing },
+            SubmitError::Refused { call, source: SendRefused::CannotPay },
+            SubmitError::Failed { call, block, error: "SpaceLimitExceeded".to_owned() },
+            SubmitError::NotIncluded { call, era_end: block },
+            SubmitError::Deadline { call, after_ms },
+            SubmitError::Unsearched { call, source: TraceError::NoSuchBlock { number: block } },
+        ];
+        for error in &all {
+            match error {
+                SubmitError::TooLong { .. }
+                | SubmitError::Call { .. }
+                | SubmitError::NoHead
+                | SubmitError::NonceHeld { .. }
+                | SubmitError::Runtime { .. }
+                | SubmitError::Encode { .. }
+                | SubmitError::Refused { .. }
+                | SubmitError::Failed { .. }
+                | SubmitError::NotIncluded { .. }
+                | SubmitError::Deadline { .. }
+                | SubmitError::Unsearched { .. } => {}
+            }
+        }
+        all
+    }
+
+    fn refusals() -> [SubmitRefused; 5] {
+        let url = || "https://validator.example".to_owned();
+        let location = CommitmentError::BadLocation { text: "ftp://a".to_owned() };
+        let (commitment, content) = ("nas:1:A:https://a".to_owned(), "B".to_owned());
+        let source = io::ErrorKind::PermissionDenied.into();
+        [
+            SubmitRefused::Location(location),
+            SubmitRefused::TooLong { commitment, bytes: 200 },
+            SubmitRefused::OtherRules { url: url(), problem: "too many files".to_owned() },
+            SubmitRefused::OtherContent { url: url(), content },
+            SubmitRefused::Copy { path: PathBuf::from("/srv/a.zip"), source },
+        ]
+    }
+
+    #[test]
+    fn each_way_to_commit_nothing_says_what_next() {
+        let refused = refusals().map(not_committed).into_iter();
+        let unconnected = unconnected().into_iter().map(not_connected);
+        let unsubmitted = unsubmitted().into_iter().map(submit_failure);
+        insta::assert_snapshot!(told(refused.chain(unconnected).chain(unsubmitted)));
+    }
 }

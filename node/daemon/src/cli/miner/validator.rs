@@ -59,18 +59,22 @@ impl AskError {
                 "something else than a validator answers there; look at its `/version`".to_owned()
             }
             Self::Refused { retry_after: Some(seconds), .. } => {
-                format!("ask again in {seconds} s")
+                format!("the same `assay miner` command again in {seconds} s")
             }
             Self::Refused { status, error, .. } => match (*status, error.as_str()) {
-                (401, _) => "is this machine's clock right? and is nothing in between that \
-                             changes the body?"
+                (401, _) => "is this machine's clock right (`timedatectl`)? and is nothing in \
+                             between that changes the body?"
                     .to_owned(),
                 (403, _) => {
                     "register the hotkey on the subnet (`btcli subnet register`)".to_owned()
                 }
-                (404, _) => "a commitment is seen once its block is final; ask again".to_owned(),
+                (404, _) => "a commitment is seen once its block is final: `assay miner status` \
+                             again"
+                    .to_owned(),
                 (413 | 422, _) => "`assay miner check` says what is wrong with it".to_owned(),
-                (500.., _) => "ask again in a while, or another validator".to_owned(),
+                (500.., _) => "the same `assay miner` command again in a while, or with another \
+                               validator"
+                    .to_owned(),
                 _ => "`/openapi.json` there describes its routes".to_owned(),
             },
         }
@@ -227,4 +231,58 @@ fn shown(url: &str) -> String {
 pub(super) fn one_line(text: &str) -> String {
     let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     plain.take(TEXT_CHARS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit::ExitReason;
+    use crate::failure::{told, Failure};
+
+    /// Every way in which a validator does not do what it was asked. A new one does not compile
+    /// until it stands here.
+    fn unanswered() -> Vec<AskError> {
+        let url = || "https://validator.example".to_owned();
+        let source = Client::builder().user_agent("\n").build().unwrap_err();
+        let refused = |(status, error): (u16, &str)| {
+            let (error, message) = (error.to_owned(), "it says no".to_owned());
+            AskError::Refused { url: url(), status, error, message, retry_after: None }
+        };
+        let (error, message) = ("busy".to_owned(), "too many requests".to_owned());
+        let words = [
+            (401, "bad_signature"),
+            (403, "not_registered"),
+            (404, "unknown"),
+            (409, "conflict"),
+            (422, "rejected"),
+            (503, "not_ready"),
+        ];
+        let others = [
+            AskError::BadUrl { url: "validator".to_owned() },
+            AskError::Request { url: url(), source },
+            AskError::TooLong { url: url() },
+            AskError::NotJson { url: url(), status: 200 },
+            AskError::Refused { url: url(), status: 429, error, message, retry_after: Some(7) },
+        ];
+        let all: Vec<AskError> = others.into_iter().chain(words.map(refused)).collect();
+        for error in &all {
+            match error {
+                AskError::BadUrl { .. }
+                | AskError::Request { .. }
+                | AskError::TooLong { .. }
+                | AskError::NotJson { .. }
+                | AskError::Refused { .. } => {}
+            }
+        }
+        all
+    }
+
+    #[test]
+    fn each_validator_that_does_not_do_it_says_what_next() {
+        let failures = unanswered().into_iter().map(|error| {
+            let hint = error.hint();
+            Failure::new(ExitReason::Failed, error).hint(hint)
+        });
+        insta::assert_snapshot!(told(failures));
+    }
 }

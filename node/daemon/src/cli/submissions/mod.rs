@@ -17,8 +17,12 @@ Examples:
   assay submissions resolve 7866e9f2 --admit                 let it be evaluated
   assay submissions resolve 7866e9f2 --reject \"a renamed copy\"
 
-A submission is held where no rule is broken and its code is much like somebody else's earlier work.
-Nobody else decides for this node; if nobody does in the policy's time, it is evaluated.";
+A submission is held where no rule is broken, for one of three reasons; nobody else decides for this
+node. If nobody does:
+  its code is much like somebody else's earlier work    evaluated after the policy's `hold_blocks`
+  its review by a language model has not come           held until it comes; time does not end it
+  the architecture that it trains is not accepted here  rejected at the block that `show` names,
+                                                        unless it comes; `--admit` is refused";
 
 /// List submissions, show one, or decide about one that is held.
 #[derive(Debug, Args)]

@@ -92,7 +92,7 @@ fn refused(refusal: OperatorRefusal) -> Failure {
         "unknown" | "not_held" => (ExitReason::Failed, "`assay submissions list --stage held`"),
         "not_ready" => (ExitReason::NotRunning, "`assay status` says what it waits for"),
         "no_answer" => (ExitReason::NotRunning, LOOK),
-        _ => (ExitReason::Failed, "run this as the user that runs the node"),
+        _ => (ExitReason::Failed, "run it as the node's user: `runuser -u assay -- assay ...`"),
     };
     Failure::new(exit, Refused(refusal.message)).hint(hint)
 }
