@@ -75,15 +75,18 @@ fn a_stop_has_more_time_than_the_grace_and_what_follows_it() {
     assert!(compose >= grace + AFTER_GRACE_S, "compose gives {compose} s, the grace {grace} s");
 }
 
+/// What `assay config show` says of a file, where nothing else sets anything.
+fn config_show(file: &Path, arguments: &[&str]) -> Output {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = Command::new(binary("assay").unwrap());
+    command.args(["config", "show", "--config"]).arg(file);
+    command.args(arguments).env_clear().env("HOME", home.path()).current_dir(home.path());
+    command.output().unwrap()
+}
+
 #[test]
 fn the_shipped_configuration_is_refused_until_a_subnet_is_chosen_and_signs_nothing() {
-    let home = tempfile::tempdir().unwrap();
-    let show = |arguments: &[&str]| {
-        let mut command = Command::new(binary("assay").unwrap());
-        command.args(["config", "show", "--config"]).arg(deployed("assay.toml"));
-        command.args(arguments).env_clear().env("HOME", home.path()).current_dir(home.path());
-        command.output().unwrap()
-    };
+    let show = |arguments: &[&str]| config_show(&deployed("assay.toml"), arguments);
     let unedited = show(&[]);
     let text = said(&unedited);
     let expected = i32::from(ExitReason::BadConfiguration.code());
@@ -95,6 +98,37 @@ fn the_shipped_configuration_is_refused_until_a_subnet_is_chosen_and_signs_nothi
     assert_eq!(edited.status.code(), Some(0), "{text}");
     assert!(text.contains("weights.mode = \"dry_run\""), "{text}");
     assert!(text.contains("data_dir = \"/var/lib/assay\""), "{text}");
+}
+
+/// The line of a configuration without the sign before a setting or a table that it proposes.
+fn proposed(line: &str) -> &str {
+    let Some(rest) = line.strip_prefix("# ") else { return line };
+    let is_setting = rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
+    if is_setting || rest.starts_with('[') {
+        rest
+    } else {
+        line
+    }
+}
+
+#[test]
+fn what_the_shipped_configuration_proposes_is_taken_as_it_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("assay.toml");
+    let text = read("assay.toml");
+    let lines: Vec<&str> = text.lines().map(proposed).collect();
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    let shown = config_show(&file, &[]);
+    let text = said(&shown);
+    assert_eq!(shown.status.code(), Some(0), "{text}");
+    for setting in [
+        "chain.netuid = 3\n",
+        "challenge.nas.policy = \"standard\"\n",
+        "challenge.nas.dataset = \"/var/lib/assay/datasets/nas\"\n",
+        "peer.publish_axon = true\n",
+    ] {
+        assert!(text.contains(setting), "{setting} is not in:\n{text}");
+    }
 }
 
 #[test]
