@@ -225,7 +225,12 @@ const questions = {
     const { left, top, right, bottom } = element.getBoundingClientRect();
     const isInside = left >= 0 && top >= 0 && right <= innerWidth && bottom <= innerHeight;
     const isOutlined = outlineStyle !== "none" && parseFloat(outlineWidth) >= 2;
-    return { href: element.getAttribute("href"), id: element.id, isSeen: isInside && isOutlined };
+    return {
+      href: element.getAttribute("href"),
+      id: element.id,
+      isOpen: element.localName === "summary" ? element.parentElement.open : null,
+      isSeen: isInside && isOutlined,
+    };
   },
 
   live() {

@@ -56,6 +56,8 @@ const PAGES: [(&str, &str); 6] = [
     ("/peers", "peers"),
 ];
 const NAVIGATION: &str = "nav[aria-label=Pages] a";
+/// More than a page has of what takes the focus.
+const FOCUSED_MAX: usize = 100;
 /// The way from the list of submissions to the newest one.
 const NEWEST: &str = "#main tbody th a";
 /// Where no submission is.
@@ -103,6 +105,8 @@ struct Reading {
 struct Focus {
     href: Option<String>,
     id: String,
+    /// Of what opens and closes.
+    is_open: Option<bool>,
     is_seen: bool,
 }
 
@@ -212,6 +216,7 @@ async fn pages_follow_the_node_and_serve_every_reader_on_every_screen() {
     for look in Look::ALL {
         walk(&visitor, look, &mut faults).await;
         keys_alone_lead_to_every_page(&visitor).await;
+        keys_alone_open_a_submission_and_its_evidence(&visitor).await;
     }
     assert!(faults.is_empty(), "what is wrong with the pages:\n  {}\n", faults.join("\n  "));
     every_page_reads_the_same_without_scripts(&visitor).await;
@@ -362,6 +367,33 @@ async fn keys_alone_lead_to_every_page(visitor: &Visitor<'_>) {
     visitor.session.press(Key::Tab).await.unwrap();
     visitor.session.press(Key::Enter).await.unwrap();
     visitor.wait_for("focus", PAGE_MAX, |focus: &Focus| focus.id == "main").await;
+}
+
+async fn keys_alone_open_a_submission_and_its_evidence(visitor: &Visitor<'_>) {
+    visitor.open("/submissions").await;
+    let leads_to_one = |href: &str| href.starts_with("/submissions/");
+    tab_to(visitor, |focus| focus.href.as_deref().is_some_and(leads_to_one)).await;
+    visitor.session.press(Key::Enter).await.unwrap();
+    visitor.wait_for("reading", PAGE_MAX, |read: &Reading| leads_to_one(&read.path)).await;
+    tab_to(visitor, |focus| focus.is_open == Some(false)).await;
+    visitor.session.press(Key::Enter).await.unwrap();
+    visitor.wait_for("focus", PAGE_MAX, |focus: &Focus| focus.is_open == Some(true)).await;
+}
+
+/// Goes on with the tab key until what is wanted has the focus, and is seen to have it.
+async fn tab_to(visitor: &Visitor<'_>, is_wanted: impl Fn(&Focus) -> bool) {
+    let mut passed = Vec::new();
+    while passed.len() < FOCUSED_MAX {
+        visitor.session.press(Key::Tab).await.unwrap();
+        let focus: Focus = visitor.ask("focus", &[]).await;
+        if is_wanted(&focus) {
+            // The page may scroll there first.
+            visitor.wait_for("focus", PAGE_MAX, |focus: &Focus| focus.is_seen).await;
+            return;
+        }
+        passed.push(focus);
+    }
+    panic!("the tab key does not lead there: {passed:#?}");
 }
 
 async fn every_page_reads_the_same_without_scripts(visitor: &Visitor<'_>) {

@@ -14,7 +14,7 @@ use node_core::unit::UnixMs;
 use tokio::sync::oneshot;
 
 use crate::run::Progress;
-use crate::status::AttemptStatus;
+use crate::status::{vectors, AttemptStatus, WeightsIntent};
 
 /// Submissions of one answer.
 pub(super) const RANKED_MAX: usize = 256;
@@ -41,6 +41,8 @@ pub(crate) enum Question {
     Places,
     /// Where the subnet stands.
     Epoch,
+    /// The vectors of the epochs that this node remembers.
+    Vectors,
     /// What the next vector would be made of.
     Points,
     /// Whether a hotkey may leave an archive.
@@ -64,6 +66,8 @@ pub(crate) enum Answer {
     Places(Places),
     /// About [`Question::Epoch`].
     Epoch(Option<EpochAccount>),
+    /// About [`Question::Vectors`]: the latest epoch first.
+    Vectors(Vec<WeightsIntent>),
     /// About [`Question::Points`].
     Points(Option<EpochAccount>, BTreeMap<Hotkey, u64>),
     /// About [`Question::Upload`].
@@ -158,6 +162,7 @@ impl Desk {
             }
             Question::Places => Answer::Places(machine.places()),
             Question::Epoch => Answer::Epoch(machine.epoch_account()),
+            Question::Vectors => Answer::Vectors(vectors(machine)),
             Question::Points => Answer::Points(machine.epoch_account(), machine.points_now()),
             Question::Upload(hotkey) => Answer::Upload(machine.may_upload(&hotkey)),
             Question::Health => Answer::Health(machine.view().is_some()),

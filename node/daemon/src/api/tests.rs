@@ -121,6 +121,7 @@ fn answer(question: &Question) -> Answer {
         }
         Question::Upload(hotkey) if *hotkey == miner().public() => Answer::Upload(Ok(())),
         Question::Upload(_) => Answer::Upload(Err(UploadRefused::NotRegistered)),
+        Question::Vectors => Answer::Vectors(Vec::new()),
         Question::Health => Answer::Health(true),
     }
 }

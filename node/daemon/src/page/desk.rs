@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 use super::PageState;
 use crate::api::{Answer, Call, Known, Question};
 use crate::freezer::Thawed;
+use crate::status::WeightsIntent;
 
 /// How long the loop may take. Lower: a busy disk leaves pages without their curve. Higher: who
 /// looks at a node that hangs looks at nothing for longer.
@@ -65,6 +66,15 @@ impl PageState {
     pub(super) async fn epoch(&self) -> Option<EpochAccount> {
         match self.ask(Question::Epoch).await? {
             Answer::Epoch(epoch) => epoch,
+            _ => None,
+        }
+    }
+
+    /// The vectors of the epochs that the node remembers, also of its earlier lives; `None` if
+    /// nobody answers.
+    pub(super) async fn vectors(&self) -> Option<Vec<WeightsIntent>> {
+        match self.ask(Question::Vectors).await? {
+            Answer::Vectors(vectors) => Some(vectors),
             _ => None,
         }
     }

@@ -5,7 +5,6 @@ use node_core::unit::UnixMs;
 
 use super::charts::{weights, Svg};
 use super::frame::Frame;
-use super::history::History;
 use super::words::{Badge, Fact, Facts, Name};
 use crate::status::{
     blocks, grouped, reveal_text, way, PendingCommitStatus, StatusReport, WatchStatus,
@@ -20,6 +19,8 @@ pub(super) struct Epochs {
     facts: Facts,
     latest: Option<Vector>,
     rows: Vec<Row>,
+    /// The loop did not tell of earlier ones.
+    is_partial: bool,
     commits: Vec<Commit>,
 }
 
@@ -54,11 +55,17 @@ struct Commit {
 }
 
 impl Epochs {
-    /// - `history`: the vectors seen since the start; the report's are among them or newer.
-    pub(super) fn of(report: &StatusReport, now: UnixMs, history: &History) -> Self {
+    /// - `vectors`: those of the epochs that the node remembers, the report's among them; `None` if
+    ///   the loop does not answer.
+    pub(super) fn of(
+        report: &StatusReport,
+        now: UnixMs,
+        vectors: Option<&[WeightsIntent]>,
+    ) -> Self {
         let status = &report.weights;
         let reported = [&status.latest, &status.last_landed].into_iter().flatten();
-        let mut intents: Vec<&WeightsIntent> = reported.chain(history.epochs()).collect();
+        let mut intents: Vec<&WeightsIntent> =
+            reported.chain(vectors.into_iter().flatten()).collect();
         // A stable order: of one epoch, what the report says stands first and stays.
         intents.sort_by_key(|intent| std::cmp::Reverse(intent.epoch));
         intents.dedup_by_key(|intent| intent.epoch);
@@ -69,6 +76,7 @@ impl Epochs {
             facts: facts(report).into(),
             latest: latest.map(vector),
             rows: intents.into_iter().map(row).collect(),
+            is_partial: vectors.is_none(),
             commits: commits.map(commit).collect(),
         }
     }

@@ -1,5 +1,4 @@
-//! What a report does not say, since it is of one moment: devices over the last hour, and the
-//! vectors seen since the start.
+//! What a report does not say, since it is of one moment: devices over the last hour.
 //!
 //! In memory only, and bounded: it is for looking at. What has to last is in the store, and what
 //! somebody wants to keep is read from `/metrics`.
@@ -8,10 +7,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use node_core::inventory::DeviceId;
-use node_core::unit::{EpochIndex, UnixMs};
+use node_core::unit::UnixMs;
 use tokio::sync::watch;
 
-use crate::status::{DeviceState, DeviceStatus, PublishedReport, StatusReport, WeightsIntent};
+use crate::status::{DeviceState, DeviceStatus, PublishedReport, StatusReport};
 
 /// Time between two moments that are kept of a device. Lower: an hour is more than can be drawn.
 /// Higher: short runs fall between two of them.
@@ -23,10 +22,6 @@ const MOMENTS_MAX: usize = 240;
 /// How far back they reach: an hour.
 pub(super) const KEPT_MS: u64 = 3_600_000;
 const _: () = assert!(SAMPLE_EVERY_MS * MOMENTS_MAX as u64 == KEPT_MS);
-
-/// Epochs of which the vector is kept. Lower: a day is not seen whole. Higher: vectors of a full
-/// subnet, half a kilobyte each, that nobody scrolls to.
-const EPOCHS_MAX: usize = 64;
 
 /// A device at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,13 +41,11 @@ pub(super) struct DeviceMoment {
 pub(super) struct History {
     sampled_at: Option<UnixMs>,
     devices: BTreeMap<DeviceId, VecDeque<DeviceMoment>>,
-    epochs: BTreeMap<EpochIndex, WeightsIntent>,
 }
 
 impl History {
     /// Takes note of a report.
     pub(super) fn note(&mut self, report: &StatusReport) {
-        self.note_epochs(report);
         let is_due = |last: UnixMs| {
             // A clock that was set back must not stop it for as long.
             report.as_of < last || report.as_of.0.saturating_sub(last.0) >= SAMPLE_EVERY_MS
@@ -74,26 +67,9 @@ impl History {
         }
     }
 
-    fn note_epochs(&mut self, report: &StatusReport) {
-        let weights = &report.weights;
-        for intent in [&weights.last_landed, &weights.latest].into_iter().flatten() {
-            if self.epochs.get(&intent.epoch) != Some(intent) {
-                self.epochs.insert(intent.epoch, intent.clone());
-            }
-        }
-        while self.epochs.len() > EPOCHS_MAX {
-            self.epochs.pop_first();
-        }
-    }
-
     /// The moments of a device, the oldest first.
     pub(super) fn of_device(&self, id: &DeviceId) -> Vec<DeviceMoment> {
         self.devices.get(id).into_iter().flatten().copied().collect()
-    }
-
-    /// The vectors that were seen, the latest epoch first.
-    pub(super) fn epochs(&self) -> impl Iterator<Item = &WeightsIntent> {
-        self.epochs.values().rev()
     }
 }
 
@@ -162,23 +138,5 @@ mod tests {
         history.note(&without);
         assert!(history.of_device(&gone).is_empty());
         assert_eq!(history.of_device(&without.devices[0].id).len(), 2);
-    }
-
-    #[test]
-    fn a_vector_is_kept_as_it_was_seen_last_and_old_epochs_make_room() {
-        let mut history = History::default();
-        for epoch in 0..100 {
-            for state in ["signed", "landed"] {
-                let mut report = sample::healthy();
-                let mut intent = report.weights.last_landed.take().unwrap();
-                (intent.epoch, intent.state) = (EpochIndex(epoch), state.to_owned());
-                report.weights.latest = Some(intent);
-                history.note(&report);
-            }
-        }
-        let kept: Vec<_> = history.epochs().map(|one| (one.epoch.0, &*one.state)).collect();
-        assert_eq!(kept.len(), EPOCHS_MAX);
-        assert_eq!(kept[0], (99, "landed"));
-        assert_eq!(kept[EPOCHS_MAX - 1], (36, "landed"));
     }
 }

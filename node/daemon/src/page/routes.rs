@@ -98,7 +98,8 @@ async fn devices(State(state): State<PageState>) -> Response {
 
 async fn epochs(State(state): State<PageState>) -> Response {
     let (report, now) = state.now();
-    let page = Epochs::of(&report, now, &state.history.borrow());
+    let vectors = state.vectors().await;
+    let page = Epochs::of(&report, now, vectors.as_deref());
     written(&page)
 }
 

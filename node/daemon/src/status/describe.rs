@@ -207,6 +207,13 @@ fn weights(machine: &Machine, preflight: Option<&Preflight>, facts: &HostFacts) 
     }
 }
 
+/// The vectors of the epochs that the machine remembers, the latest first.
+pub(crate) fn vectors(machine: &Machine) -> Vec<WeightsIntent> {
+    let mut rows: Vec<&IntentRow> = machine.intents().collect();
+    rows.sort_by_key(|row| std::cmp::Reverse((row.epoch, row.computed_at)));
+    rows.into_iter().map(|row| intent(machine, row)).collect()
+}
+
 fn intent(machine: &Machine, row: &IntentRow) -> WeightsIntent {
     let (state, block, reason) = match &row.state {
         IntentState::Open => ("open", None, None),

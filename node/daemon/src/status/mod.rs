@@ -35,6 +35,7 @@ mod watch;
 pub use age::{clock_time, date_time, grouped, span, unix_now};
 pub use answer::{ReportSource, StatusAnswer};
 pub use certificate::own_key;
+pub(crate) use describe::vectors;
 pub use describe::{describe, HostFacts};
 pub use device::{DeviceState, DeviceStatus, GpuStatus, HealthStatus, IdleGapStatus};
 pub use find::{find, frozen, Found, FoundStatus, NotFound, NotTold};

@@ -19,6 +19,7 @@ use node_core::unit::{BlockCount, BlockNumber, EpochIndex};
 
 use super::*;
 use crate::api::{Answer, Known, Question};
+use crate::status::WeightsIntent;
 
 const WORKER: Hotkey = Hotkey([1; 32]);
 
@@ -102,6 +103,14 @@ fn known() -> Known {
     Known { account, place: None, runs: Vec::new() }
 }
 
+/// The last vector, and one of an epoch that no report tells of.
+fn vectors() -> Vec<WeightsIntent> {
+    let last = sample::healthy().weights.last_landed.unwrap();
+    let (epoch, state) = (EpochIndex(last.epoch.0 - 9), "abandoned".to_owned());
+    let earlier = WeightsIntent { epoch, state, ..last.clone() };
+    vec![last, earlier]
+}
+
 /// A loop that knows one submission.
 async fn answer(mut asked: mpsc::Receiver<Call>) {
     while let Some(Call { question, answer }) = asked.recv().await {
@@ -123,6 +132,7 @@ async fn answer(mut asked: mpsc::Receiver<Call>) {
                 let (index, block) = (EpochIndex(13_368), BlockNumber(4_812_330));
                 Answer::Epoch(Some(EpochAccount { index, block, length: BlockCount(360) }))
             }
+            Question::Vectors => Answer::Vectors(vectors()),
             other => panic!("no page asks {other:?}"),
         };
         drop(answer.send(said));
@@ -133,6 +143,19 @@ fn node() -> Node {
     let (calls, asked) = mpsc::channel(4);
     tokio::spawn(answer(asked));
     Node::at(sample::healthy(), IpAddr::V4(Ipv4Addr::LOCALHOST), Some(calls))
+}
+
+#[tokio::test]
+async fn epochs_of_earlier_lives_are_shown_and_without_the_loop_the_page_says_so() {
+    let partial = "earlier epochs are not shown";
+    let text = node().get("/epochs").await.text;
+    for part in ["13 367", "13 358", "abandoned"] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    assert!(!text.contains(partial) && text.matches("<td class=\"said\">").count() == 2, "{text}");
+    let alone = Node::at(sample::healthy(), IpAddr::V4(Ipv4Addr::LOCALHOST), None);
+    let text = alone.get("/epochs").await.text;
+    assert!(text.contains(partial) && !text.contains("13 358"), "{text}");
 }
 
 #[tokio::test]
