@@ -8,7 +8,7 @@ mod mistake;
 use std::path::Path;
 use std::time::Duration;
 
-use assay_tests::binaries::{binary, dataset};
+use assay_tests::binaries::{binary, dataset, repository};
 use assay_tests::chain::{Chain, ChainOptions};
 use assay_tests::process::Process;
 use mistake::{Ground, Needs};
@@ -79,19 +79,42 @@ async fn a_missing_chain_is_waited_for_and_each_endpoint_is_named() {
     command.args(["run", "--config"]).arg(dir.path().join("assay.toml"));
     let log = dir.path().join("log");
     let mut process = Process::start("assay", command, &log).unwrap();
-    let said = |process: &Process| process.log().contains("no endpoint answers yet");
-    for _ in 0..300 {
-        if said(&process) {
-            break;
-        }
-        process.check_alive().unwrap();
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert!(said(&process), "{}", process.log());
+    says(&mut process, "no endpoint answers yet").await;
     assert!(process.log().contains("ws://127.0.0.1:9"), "{}", process.log());
     process.signal("TERM").await.unwrap();
     let ended = process.wait(Duration::from_secs(20)).await.unwrap();
     assert_eq!(ended.code(), Some(0), "{}", process.log());
+}
+
+/// To decipher a key of the present wallets takes seconds and half a gibibyte.
+#[tokio::test]
+async fn a_node_that_is_told_to_end_while_it_deciphers_its_key_ends_as_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    write_key(dir.path());
+    let encrypted = repository().join("node/chain/src/wallet/fixtures/nacl");
+    std::fs::copy(encrypted, dir.path().join("wallets/nobody/hotkeys/default")).unwrap();
+    std::fs::write(dir.path().join("assay.toml"), config(dir.path())).unwrap();
+    let mut command = Command::new(binary("assay").unwrap());
+    command.args(["run", "--config"]).arg(dir.path().join("assay.toml"));
+    command.env("BT_WALLET_PASSWORD", "für 7 Schlüssel");
+    let mut process = Process::start("assay", command, &dir.path().join("log")).unwrap();
+    says(&mut process, "decrypting the hotkey").await;
+    process.signal("TERM").await.unwrap();
+    let ended = process.wait(Duration::from_secs(60)).await.unwrap();
+    assert_eq!(ended.code(), Some(0), "{}", process.log());
+    assert!(!process.log().contains("no endpoint answers yet"), "{}", process.log());
+}
+
+/// Waits until a node has said something.
+async fn says(process: &mut Process, said: &str) {
+    for _ in 0..300 {
+        if process.log().contains(said) {
+            return;
+        }
+        process.check_alive().unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("`{said}` is not said: {}", process.log());
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ mod web;
 use crate::config::Config;
 use crate::exit::ExitReason;
 use crate::failure::Failure;
+use crate::password;
 
 pub(crate) use clock::unix_now;
 pub use durable::{DurableMachine, NotDurable, PEER_CALLS_QUEUED_MAX, TICK};
@@ -49,14 +50,18 @@ pub(crate) use report::{attempt_status, mode_name};
 /// A [`Failure`] if it cannot start, or if a decision cannot be made durable.
 pub fn run(config: Config) -> Result<ExitReason, Failure> {
     start::check(&config)?;
-    // Before there are signal handlers and other threads: it may ask for a password, and takes
-    // seconds and half a gibibyte if the file is encrypted.
-    let keypair = start::open_key(&config)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(Failure::unexpected)?;
-    let result = runtime.block_on(start::live(config, keypair));
+    let context = runtime.enter();
+    // Who may be asked for a password leaves with Ctrl-C, as from any prompt. Where nobody is,
+    // signals are the node's from the beginning: to decipher the key takes seconds.
+    let signals = (!password::can_ask()).then(stop::listen);
+    let keypair = start::open_key(&config)?;
+    let signals = signals.unwrap_or_else(stop::listen).map_err(Failure::unexpected)?;
+    drop(context);
+    let result = runtime.block_on(start::live(config, keypair, signals));
     // A task that hangs must not keep the process from ending.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     result

@@ -42,7 +42,7 @@ use super::perform::Performer;
 use super::published::{keep_read, Certificates};
 use super::report::{mode_name, starting, Reporter};
 use super::service::tell_manager;
-use super::stop::{listen, Stopping};
+use super::stop::{StopStep, Stopping};
 use super::web::{HuggingFace, Web};
 use super::{idle, refused};
 use crate::admin::{Admin, AdminError, OperatorCall};
@@ -92,8 +92,11 @@ fn runs_dir(config: &Config) -> Result<PathBuf, Failure> {
 }
 
 /// Starts the node with its key, lives, and tidies up.
-pub(crate) async fn live(config: Config, keypair: Keypair) -> Result<ExitReason, Failure> {
-    let mut signals = listen().map_err(Failure::unexpected)?;
+pub(crate) async fn live(
+    config: Config,
+    keypair: Keypair,
+    mut signals: mpsc::Receiver<StopStep>,
+) -> Result<ExitReason, Failure> {
     let keypair = Arc::new(keypair);
     let (store, loaded) = open_store(&config)?;
     let store = Arc::new(store);
@@ -348,7 +351,7 @@ impl Parts<'_> {
     async fn live(
         self,
         faces: &Faces,
-        signals: mpsc::Receiver<super::stop::StopStep>,
+        signals: mpsc::Receiver<StopStep>,
         operator: mpsc::Receiver<OperatorCall>,
         readers: mpsc::Receiver<api::Call>,
     ) -> Result<ExitReason, Failure> {
@@ -360,7 +363,7 @@ impl Parts<'_> {
     async fn assemble(
         mut self,
         faces: &Faces,
-        signals: mpsc::Receiver<super::stop::StopStep>,
+        signals: mpsc::Receiver<StopStep>,
         operator: mpsc::Receiver<OperatorCall>,
         readers: mpsc::Receiver<api::Call>,
     ) -> Result<Assembled, Failure> {
