@@ -74,7 +74,7 @@ fn shortened(line: &str) -> String {
 }
 
 /// Checks of the doctor whose findings are about the machine.
-const OF_MACHINE: [&str; 6] = ["disk", "sync", "kernel", "engine", "socket", "runtime"];
+const OF_MACHINE: [&str; 6] = ["disk", "sync", "kernel", "engine", "socket", "containers"];
 
 /// The lines of a page without what differs from one time and one machine to the next: what was
 /// found of the machine itself is left out, with the lines below it.
