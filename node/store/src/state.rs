@@ -47,6 +47,10 @@ pub const META_TREE: &str = "store_meta";
 const TIP_KEY: &str = "tip";
 const TIP_VERSION: u8 = 1;
 
+/// Beside the tip once a drawer of the freezer's index was met that cannot be read: the next start
+/// looks into all of them, which others need not.
+const UNREADABLE_DRAWER_KEY: &str = "unreadable_drawer";
+
 /// Name of the tree that says where the records of the freezer are.
 pub const FREEZER_TREE: &str = "freezer";
 
@@ -122,7 +126,7 @@ impl State {
         let payload = serde_json::to_vec(&tip)
             .map_err(|error| StateFault::Corrupt { detail: error.to_string() })?;
         let tip = envelope::seal(TIP_VERSION, &payload);
-        guard(|| {
+        let applied = guard(|| {
             self.trees
                 .as_slice()
                 .transaction(|views| {
@@ -133,12 +137,16 @@ impl State {
                             None => view.remove(key.as_slice())?,
                         };
                     }
+                    let mut are_all_readable = true;
                     for (key, place) in places {
                         let Some(view) = views.get(FREEZER_POSITION) else { continue };
-                        put_place(view, *key, *place)?;
+                        are_all_readable &= put_place(view, *key, *place)?;
                     }
                     if let Some(meta) = views.last() {
                         meta.insert(TIP_KEY, tip.as_slice())?;
+                        if !are_all_readable {
+                            meta.insert(UNREADABLE_DRAWER_KEY, &[])?;
+                        }
                     }
                     Ok::<(), ConflictableTransactionError<StateFault>>(())
                 })
@@ -146,7 +154,11 @@ impl State {
                     TransactionError::Storage(error) => fault(error),
                     TransactionError::Abort(fault) => fault,
                 })
-        })
+        });
+        if matches!(applied, Err(StateFault::Foreign { .. })) {
+            self.remember_unreadable_drawer()?;
+        }
+        applied
     }
 
     /// Makes everything applied so far durable.
@@ -246,9 +258,27 @@ impl State {
         Ok(damaged)
     }
 
-    /// Empties damaged drawers. Not durable yet; whoever calls it has found their places again.
+    /// Whether somebody met a drawer that cannot be read, and none was emptied since.
+    pub(crate) fn has_unreadable_drawer(&self) -> Result<bool, StateFault> {
+        let Some(meta) = self.trees.last() else { return Ok(false) };
+        guard(|| meta.contains_key(UNREADABLE_DRAWER_KEY).map_err(fault))
+    }
+
+    /// Tells the next start to look into all drawers. Durable with the next commit, or soon: until
+    /// then, whoever meets that drawer says it again.
+    fn remember_unreadable_drawer(&self) -> Result<(), StateFault> {
+        if self.has_unreadable_drawer()? {
+            return Ok(());
+        }
+        let Some(meta) = self.trees.last() else { return Ok(()) };
+        guard(|| meta.insert(UNREADABLE_DRAWER_KEY, &[]).map(|_| ()).map_err(fault))
+    }
+
+    /// Empties damaged drawers, all that there are; whoever calls it has found their places again,
+    /// and that is durable.
     pub(crate) fn empty_drawers(&self, damaged: &[DamagedDrawer]) -> Result<(), StateFault> {
         let Some(tree) = self.trees.get(FREEZER_POSITION) else { return Ok(()) };
+        let Some(meta) = self.trees.last() else { return Ok(()) };
         let mut batch = sled::Batch::default();
         for drawer in damaged {
             if drawer.has_a_drawers_key() {
@@ -257,26 +287,36 @@ impl State {
                 batch.remove(drawer.key.as_slice());
             }
         }
-        guard(|| tree.apply_batch(batch).map_err(fault))
+        guard(|| tree.apply_batch(batch).map_err(fault))?;
+        self.sync()?;
+        guard(|| meta.remove(UNREADABLE_DRAWER_KEY).map(|_| ()).map_err(fault))?;
+        self.sync()
     }
 
     /// Shows drawers of the freezer's index in the order of their keys, until `visit` says that it
-    /// was enough; `None` for one that is damaged.
+    /// was enough; `None` for one that is damaged. What cannot be read is remembered.
     fn for_each_drawer(
         &self,
         from: Bound<&[u8]>,
         mut visit: impl FnMut(&[u8], Option<Drawer>) -> bool,
     ) -> Result<(), StateFault> {
         let Some(tree) = self.trees.get(FREEZER_POSITION) else { return Ok(()) };
-        guard(|| {
+        let mut is_any_damaged = false;
+        let visited = guard(|| {
             for record in tree.range::<&[u8], _>((from, Bound::Unbounded)) {
                 let (key, record) = record.map_err(fault)?;
-                if !visit(&key, drawer_of(&key, &record)?) {
+                let drawer = drawer_of(&key, &record)?;
+                is_any_damaged |= drawer.is_none();
+                if !visit(&key, drawer) {
                     break;
                 }
             }
             Ok(())
-        })
+        });
+        if is_any_damaged || matches!(visited, Err(StateFault::Foreign { .. })) {
+            self.remember_unreadable_drawer()?;
+        }
+        visited
     }
 
     /// Writes something else into the first drawer of a submission's; `None` if there is none.
@@ -307,13 +347,14 @@ impl State {
 
 /// Puts a place into the drawer that has one under its key, or the first of its beginning that has
 /// room. What a damaged one names is not known: it keeps its number, and others are looked at.
+/// Whether all of these could be read.
 fn put_place(
     view: &TransactionalTree,
     key: Key,
     place: Place,
-) -> Result<(), ConflictableTransactionError<StateFault>> {
+) -> Result<bool, ConflictableTransactionError<StateFault>> {
     let beginning = beginning_of_key(&key);
-    let mut chosen = None;
+    let (mut chosen, mut are_all_readable) = (None, true);
     for number in 0..=u16::MAX {
         let drawer_key = drawer_key(beginning, number);
         let Some(record) = view.get(drawer_key)? else {
@@ -329,14 +370,15 @@ fn put_place(
             Some(drawer) if chosen.is_none() && drawer.has_room() => {
                 chosen = Some((drawer_key, drawer));
             }
-            Some(_) | None => {}
+            Some(_) => {}
+            None => are_all_readable = false,
         }
     }
     let is_full = || ConflictableTransactionError::Abort(corrupt("the freezer's index is full"));
     let (drawer_key, mut drawer) = chosen.ok_or_else(is_full)?;
     drawer.put(key, place);
     view.insert(drawer_key.as_slice(), drawer.sealed())?;
-    Ok(())
+    Ok(are_all_readable)
 }
 
 /// A table's place in [`Table::ALL`].

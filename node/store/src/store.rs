@@ -221,7 +221,7 @@ impl Store {
         let mark_failed = |source| OpenError::Mark { path: dir.to_owned(), source };
         let (mark, marked) = Mark::open(dir).map_err(mark_failed)?;
         let (opened, rebuilt) = open_or_rebuild(dir)?;
-        let Opened { state, tip, rows, damaged, damaged_drawers } = opened;
+        let Opened { state, tip, rows, damaged } = opened;
         let lost_commits = (tip.commits < marked.commits)
             .then_some(LostCommits { acknowledged: marked.commits, found: tip.commits });
         let acknowledged = Acknowledged {
@@ -239,15 +239,16 @@ impl Store {
             lost_commits,
             lacks_rows: tip.lacks_rows,
             damaged,
-            damaged_drawers: damaged_drawers.len(),
+            damaged_drawers: 0,
             torn_tail: content.torn_tail,
             compacted: None,
             journal_loss,
             is_of_a_copy: false,
         };
         let freezer = open_freezer(dir)?;
-        find_lost_places(&state, freezer.dir(), tip, &damaged_drawers, loaded.has_lost_rows())
-            .map_err(|fault| state_failed(&dir.join(STATE_DIR), fault))?;
+        loaded.damaged_drawers =
+            find_lost_places(&state, freezer.dir(), tip, loaded.has_lost_rows())
+                .map_err(|fault| state_failed(&dir.join(STATE_DIR), fault))?;
         let is_of_a_copy = is_of_a_copy(&loaded, tip);
         loaded.is_of_a_copy = is_of_a_copy;
         let lacks_rows = !loaded.is_complete();
@@ -478,28 +479,30 @@ fn open_freezer(dir: &Path) -> Result<Freezer, OpenError> {
 }
 
 /// Finds again what the index of the freezer has lost: all of it where rows are lost, for the
-/// places may be as well; else what damaged drawers named. Those are emptied when that is durable:
-/// who dies before finds them damaged again.
+/// places may be as well; else what damaged drawers named, if one was met. Those are emptied when
+/// that is durable: who dies before finds them damaged again. How many there were.
+///
+/// Other starts do not look: what the index holds of a million receipts would be read by each, and
+/// be in memory at its beginning.
 fn find_lost_places(
     state: &State,
     freezer: &Path,
     tip: Tip,
-    damaged: &[DamagedDrawer],
     has_lost_rows: bool,
-) -> Result<(), StateFault> {
-    if !has_lost_rows && damaged.is_empty() {
-        return Ok(());
+) -> Result<usize, StateFault> {
+    if !has_lost_rows && !state.has_unreadable_drawer()? {
+        return Ok(0);
     }
+    let damaged = state.damaged_drawers()?;
     let beginnings: BTreeSet<_> = damaged.iter().map(DamagedDrawer::beginning).collect();
     // Where a key tells of no beginning, another one's drawer is gone.
     let is_any_lost = has_lost_rows || beginnings.contains(&None);
     let is_lost = |key: &Key| is_any_lost || beginnings.contains(&Some(beginning_of_key(key)));
-    find_places(state, freezer, tip, is_lost)?;
-    if damaged.is_empty() {
-        return Ok(());
+    if is_any_lost || !damaged.is_empty() {
+        find_places(state, freezer, tip, is_lost)?;
     }
-    state.empty_drawers(damaged)?;
-    state.sync()
+    state.empty_drawers(&damaged)?;
+    Ok(damaged.len())
 }
 
 /// Writes down again where the records of the freezer are whose places are lost. What cannot be
@@ -530,7 +533,6 @@ struct Opened {
     tip: Tip,
     rows: Vec<Row>,
     damaged: Vec<DamagedRecord>,
-    damaged_drawers: Vec<DamagedDrawer>,
 }
 
 enum LoadError {
@@ -547,8 +549,6 @@ fn load(path: &Path) -> Result<Opened, LoadError> {
             Ok(())
         })?;
     }
-    // Nobody else looks into all drawers, and a start alone makes a damaged one anew.
-    let damaged_drawers = state.damaged_drawers().map_err(LoadError::State)?;
     // sled keeps what it has read, whatever its cache may hold: all rows would be in memory twice.
     drop(state);
     let (state, tip) = State::open(path).map_err(LoadError::State)?;
@@ -567,7 +567,7 @@ fn load(path: &Path) -> Result<Opened, LoadError> {
         }
         Ok(())
     })?;
-    Ok(Opened { state, tip, rows, damaged, damaged_drawers })
+    Ok(Opened { state, tip, rows, damaged })
 }
 
 /// The trials of a submission, which follow each other, show the same architecture. It is kept once

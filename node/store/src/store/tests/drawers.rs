@@ -9,7 +9,7 @@ use node_core::unit::BlockNumber;
 use super::{cursor, HEAD};
 use crate::batch::{Batch, Change};
 use crate::envelope;
-use crate::error::{OpenError, ReadError, StateFault};
+use crate::error::{CommitError, OpenError, ReadError, StateFault};
 use crate::freezer::{FreezerFault, Key};
 use crate::store::{find_places, Loaded, Store};
 
@@ -141,10 +141,49 @@ fn who_dies_before_a_damaged_drawer_is_emptied_finds_all_of_it_again() {
 }
 
 #[test]
-fn a_drawer_of_a_newer_build_stops_the_start_and_is_not_changed() {
+fn whoever_meets_a_damaged_drawer_tells_the_next_start() {
+    type Meet = fn(&Store);
+    let meetings: [(&str, Meet); 4] = [
+        ("a look", |store| drop(store.frozen(&NEIGHBOUR).unwrap_err())),
+        ("a copy", |store| drop(store.export(&HEAD, &mut Vec::new()).unwrap_err())),
+        ("a check", |store| drop(store.verify().unwrap())),
+        ("a commit", |store| put_away(store, &frozen(NEIGHBOUR, 8))),
+    ];
+    for (name, meet) in meetings {
+        let dir = tempfile::tempdir().unwrap();
+        drop(damaged_store(dir.path()));
+        let (store, loaded) = open(dir.path());
+        assert_eq!(loaded.damaged_drawers, 0, "{name}: nobody met it, and a start does not look");
+        meet(&store);
+        drop(store);
+        let (store, loaded) = open(dir.path());
+        assert_eq!(loaded.damaged_drawers, 1, "{name}");
+        assert_eq!(store.frozen(&FIRST).unwrap(), [frozen(FIRST, 7)], "{name}");
+        drop(store);
+        assert_eq!(open(dir.path()).1.damaged_drawers, 0, "{name}");
+    }
+}
+
+#[test]
+fn a_check_of_a_stopped_node_tells_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(damaged_store(dir.path()));
+    let store = Store::open_to_read(dir.path()).unwrap();
+    assert_eq!(counts(&store), (1, 1));
+    drop(store);
+    assert_eq!(open(dir.path()).1.damaged_drawers, 1);
+}
+
+#[test]
+fn a_drawer_of_a_newer_build_stops_the_commit_that_needs_it_and_each_start_after_that() {
     let dir = tempfile::tempdir().unwrap();
     let store = damaged_store(dir.path());
     change_drawer(&store, FIRST, |_| envelope::seal(u8::MAX, b"another way"));
+    let refused = store.commit(&[Write::Freeze(Box::new(frozen(FIRST, 8)))]).unwrap_err();
+    assert!(
+        matches!(refused, CommitError::State { source: StateFault::Foreign { .. } }),
+        "{refused}"
+    );
     drop(store);
     for _ in 0..2 {
         let error = Store::open(dir.path()).unwrap_err();
