@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure, Context as _};
 use fake_driver::FakeDriver;
-use serde_json::Value;
+use serde_json::{json, Value};
 use tokio::time::Instant;
 
 use crate::binaries::{binary, repository};
@@ -36,6 +36,9 @@ const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/b
 const START_MAX: Duration = Duration::from_secs(60);
 /// How often what is waited for is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The evaluator image without its word that it computes on CPUs, for GPUs that are scripted.
+pub const GPU_IMAGE: &str = "assay-test:scripted-gpus";
 
 /// Runs the engine until its standard input is closed, then removes what it wrote.
 const KEEPER: &str = include_str!("gpu_engine.sh");
@@ -183,6 +186,13 @@ impl GpuEngine {
         serde_json::from_str(&text).with_context(|| format!("the engine's answer to {path}"))
     }
 
+    async fn post(&self, path: &str, body: Value) -> anyhow::Result<Value> {
+        let call = self.client.post(format!("http://engine{path}")).body(body.to_string());
+        let answer = call.header("content-type", "application/json").send().await?;
+        let text = answer.error_for_status()?.text().await?;
+        serde_json::from_str(&text).with_context(|| format!("the engine's answer to {path}"))
+    }
+
     async fn wait_until_it_answers(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + START_MAX;
         while self.get("/info").await.is_err() {
@@ -199,7 +209,16 @@ impl GpuEngine {
         let mut command = tokio::process::Command::new(repository().join("scripts/images"));
         command.arg("evaluator").env("DOCKER_HOST", self.host());
         run_checked(command).await?;
-        self.get(&format!("/images/{IMAGE}/json")).await.map(drop)
+        let made =
+            self.post("/containers/create", json!({ "Image": IMAGE, "Cmd": ["true"] })).await?;
+        let id = made["Id"].as_str().context("the engine made no container")?;
+        let changes = "changes=LABEL%20assay.recipe=%22%22";
+        let (repository, tag) = GPU_IMAGE.split_once(':').context("the image has no tag")?;
+        let commit = format!("/commit?container={id}&repo={repository}&tag={tag}&{changes}");
+        self.post(&commit, json!({})).await?;
+        let made = format!("http://engine/containers/{id}");
+        self.client.delete(made).send().await?.error_for_status()?;
+        self.get(&format!("/images/{GPU_IMAGE}/json")).await.map(drop)
     }
 
     fn log_tail(&self) -> String {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use assay_tests::binaries::repository;
 use assay_tests::chain::ChainOptions;
-use assay_tests::gpu_engine::{GpuContainer, GpuEngine};
+use assay_tests::gpu_engine::{GpuContainer, GpuEngine, GPU_IMAGE};
 use assay_tests::lab::Lab;
 use assay_tests::node::{Node, NodeOptions};
 use assay_tests::submissions::{packed_with_note, Packed};
@@ -48,6 +48,7 @@ async fn validator(lab: &Lab, engine: &GpuEngine, driver: &FakeDriver) -> Node {
     let options = NodeOptions {
         // The fixture asks the driver, which the static rules forbid.
         policy: "dev-gpu-open".to_owned(),
+        image: GPU_IMAGE.to_owned(),
         extra: format!("[engine]\nhost = \"{}\"", engine.host()),
         ..lab.node_options(0)
     };
@@ -179,6 +180,25 @@ async fn another_gpu_costs_the_run(
     assert_eq!(report.submission_counts.failed, 0, "{report:#?}");
     let left = engine.containers().await.unwrap();
     assert!(!left.iter().any(GpuContainer::is_of_a_run), "{left:#?}");
+}
+
+/// A run would compute on the CPU until its time is over, at the expense of its miner.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_the_image_computes_on_cpus_no_gpu_is_used_and_the_node_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let driver = FakeDriver::install(&two_gpus()).unwrap();
+    let options = ChainOptions { validators: 1, miners: 1, ..ChainOptions::default() };
+    let lab = Lab::start(dir.path(), &options).await.unwrap();
+    let options = NodeOptions { policy: "dev-gpu-open".to_owned(), ..lab.node_options(0) };
+    let mut node = Node::new(options).unwrap();
+    node.set_variable("LD_LIBRARY_PATH", driver.folder().to_str().unwrap());
+    node.start(None).unwrap();
+    let is_ready = |report: &StatusReport| report.ready.ready;
+    let report = node.wait_for("a node that is ready", PROVEN_MAX, is_ready).await.unwrap();
+    assert!(report.devices.iter().all(|device| device.kind == "cpu_slot"), "{report:#?}");
+    let why = "computes on CPUs and the rules are for GPUs: no GPU is used";
+    assert!(report.ready.reasons.iter().any(|reason| reason.contains(why)), "{report:#?}");
+    node.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -175,6 +175,17 @@ pub(crate) fn image_id(digest: &Digest) -> String {
     format!("sha256:{digest}")
 }
 
+/// Label of the images that `scripts/images` makes: the digest of their recipe.
+const LABEL_RECIPE: &str = "assay.recipe";
+
+impl ImageFacts {
+    /// Whether `scripts/images` made it, whose torch computes on CPUs alone. One that was built
+    /// from it inherits the label, unless it says otherwise.
+    pub(crate) fn is_for_cpus(&self) -> bool {
+        self.labels.get(LABEL_RECIPE).is_some_and(|recipe| !recipe.is_empty())
+    }
+}
+
 pub(crate) fn image_facts(image: ImageInspect) -> ImageFacts {
     let config = image.config.unwrap_or_default();
     ImageFacts { env: config.env.unwrap_or_default(), labels: config.labels.unwrap_or_default() }

@@ -200,6 +200,11 @@ impl Engine {
          IMAGE | ssh HOST docker load` on a machine that has it brings it here, to HOST; nothing \
          is ever pulled";
 
+    /// The same about an image that computes on CPUs, where the rules are for GPUs.
+    pub const GPU_IMAGE_HINT: &'static str =
+        "load an image with a torch for CUDA and name it in `images.evaluator`; one that was built \
+         from this says so with `LABEL assay.recipe=\"\"`";
+
     /// Finds the engine, agrees on an API version and checks that limits hold.
     ///
     /// # Errors
@@ -304,6 +309,18 @@ impl Engine {
             Some(digest) => Ok(Some(digest)),
             None => Err(ImageError::UnreadableId { tag: tag.to_owned(), id }),
         }
+    }
+
+    /// Whether an image is known to compute on CPUs alone: it says of itself that `scripts/images`
+    /// made it. Of others it is not known.
+    ///
+    /// # Errors
+    ///
+    /// [`ImageError::Engine`] if the engine does not say.
+    pub async fn is_for_cpus(&self, tag: &str, image: &Digest) -> Result<bool, ImageError> {
+        let facts = self.image_facts(image).await;
+        let failed = |source| ImageError::Engine { tag: tag.to_owned(), source };
+        Ok(facts.map_err(failed)?.is_some_and(|facts| facts.is_for_cpus()))
     }
 
     pub(crate) fn docker(&self) -> &Docker {

@@ -195,7 +195,7 @@ async fn checks(settings: &Settings, try_devices: TryDevices, probes: &Probes) -
         on_chain(&config, hotkey),
         within(Topic::Timelock, host::timelock()),
         within(Topic::Dataset, host::dataset(&config, policy.as_ref())),
-        telling(Topic::Engine, host::engine(&config)),
+        telling(Topic::Engine, host::engine(&config, policy.as_ref())),
         telling(Topic::Devices, devices::devices(&config, policy.as_ref())),
         telling(Topic::Node, running::node(&config)),
     );

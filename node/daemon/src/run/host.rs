@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use node_core::id::{Digest, RunId};
-use node_core::inventory::Device;
+use node_core::inventory::{Device, DeviceKind};
 use node_core::placement::HostPlacement;
 use node_core::policy::Policy;
 use node_evaluator::dataset::Dataset;
@@ -53,7 +53,9 @@ pub(super) async fn prepare_host(config: &Config, policy: &Policy) -> Result<Hos
             .hint(Engine::IMAGE_HINT)
     })?;
     let leftovers = find_leftovers(&engine).await?;
-    let (devices, reasons) = find_devices(config, policy);
+    let is_for_cpus = engine.is_for_cpus(tag, &image).await.map_err(refused::image)?;
+    let no_gpus = gpus_without_use(tag, is_for_cpus, policy.run.device);
+    let (devices, reasons) = find_devices(config, policy, no_gpus);
     Ok(Host { engine, image, dataset: Arc::new(dataset), devices, leftovers, reasons })
 }
 
@@ -80,11 +82,27 @@ async fn find_leftovers(engine: &Engine) -> Result<BTreeMap<RunId, Leftover>, Fa
     Ok(by_run)
 }
 
-fn find_devices(config: &Config, policy: &Policy) -> (Vec<Device>, Vec<String>) {
+/// Why no GPU is used, although the rules are for GPUs: in this image a run would compute on the
+/// CPU until its time is over, and its miner would be told that it was too slow.
+pub(crate) fn gpus_without_use(tag: &str, is_for_cpus: bool, needed: DeviceKind) -> Option<String> {
+    (is_for_cpus && needed != DeviceKind::CpuSlot).then(|| {
+        format!("the image `{tag}` computes on CPUs and the rules are for GPUs: no GPU is used")
+    })
+}
+
+/// - `no_gpus`: why GPUs are left alone, if so.
+fn find_devices(
+    config: &Config,
+    policy: &Policy,
+    no_gpus: Option<String>,
+) -> (Vec<Device>, Vec<String>) {
     let slots = usize::try_from(config.devices.cpu_slots).unwrap_or(usize::MAX);
     let mut devices = node_gpu::cpu_slots(slots, config.devices.cpu_memory_mib);
-    let mut reasons = Vec::new();
-    if config.devices.gpus == GpuUse::Auto {
+    if let Some(reason) = &no_gpus {
+        tracing::warn!("{reason}; {}", Engine::GPU_IMAGE_HINT);
+    }
+    let mut reasons: Vec<String> = no_gpus.into_iter().collect();
+    if config.devices.gpus == GpuUse::Auto && reasons.is_empty() {
         match node_gpu::inventory_within(node_gpu::ANSWER_MAX) {
             Ok(inventory) => {
                 for fault in &inventory.faults {

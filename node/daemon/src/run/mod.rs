@@ -40,6 +40,7 @@ use crate::password;
 pub(crate) use clock::unix_now;
 pub use durable::{DurableMachine, NotDurable, PEER_CALLS_QUEUED_MAX, TICK};
 pub use evaluate::{Archives, Evaluator, EvaluatorParts, IdleGap, IdleGaps, Progress};
+pub(crate) use host::gpus_without_use;
 pub(crate) use perform::describe;
 pub(crate) use report::{attempt_status, mode_name};
 

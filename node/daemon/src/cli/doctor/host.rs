@@ -5,6 +5,7 @@ use std::io;
 use node_chain::timelock::TimelockError;
 use node_chain::KeyFileWarning;
 use node_core::id::{Digest, Hotkey};
+use node_core::inventory::DeviceKind;
 use node_core::policy::Policy;
 use node_core::preflight;
 use node_evaluator::gates::{GateFault, Gates};
@@ -18,6 +19,7 @@ use crate::config::{Config, ConfigErrors, Settings};
 use crate::dataset::{open_for, DatasetFault};
 use crate::failure::Failure;
 use crate::hotkey;
+use crate::run::gpus_without_use;
 use crate::status::{JournalStatus, GATE_NEXT_STEP};
 
 /// What to do about storage of the engine that an operator has to know of: either setting mends
@@ -236,7 +238,7 @@ fn judge_dataset(shown: &str, opened: Result<String, DatasetFault>) -> Finding {
 }
 
 /// The engine and what is in it; then what a container of a CPU slot's needs of both.
-pub(super) async fn engine(config: &Config) -> (Vec<Finding>, Bench) {
+pub(super) async fn engine(config: &Config, policy: Option<&Policy>) -> (Vec<Finding>, Bench) {
     let settings = EngineConfig {
         host: config.engine.host.clone(),
         runtime: config.engine.runtime.clone(),
@@ -257,6 +259,11 @@ pub(super) async fn engine(config: &Config) -> (Vec<Finding>, Bench) {
     let tag = &config.images.evaluator;
     let image = engine.image(tag).await;
     found.push(judge_image(tag, &image));
+    if let (Ok(Some(image)), Some(policy)) = (&image, policy) {
+        // Who could not tell of it told of the image itself a moment ago; the next doctor does.
+        let is_for_cpus = engine.is_for_cpus(tag, image).await.unwrap_or(false);
+        found.extend(judge_image_for(tag, is_for_cpus, policy.run.device));
+    }
     let bench = match image {
         Ok(Some(image)) => Bench::Ready { engine, image },
         Ok(None) | Err(_) => Bench::NoImage,
@@ -289,6 +296,11 @@ fn judge_image(tag: &str, looked_up: &Result<Option<Digest>, ImageError>) -> Fin
         }
         Err(error) => Finding::of_error(Topic::Image, error, error.hint()),
     }
+}
+
+fn judge_image_for(tag: &str, is_for_cpus: bool, needed: DeviceKind) -> Option<Finding> {
+    let why = gpus_without_use(tag, is_for_cpus, needed)?;
+    Some(Finding::fail(Topic::Image, why, Engine::GPU_IMAGE_HINT))
 }
 
 #[cfg(test)]
@@ -526,7 +538,15 @@ pub(super) mod tests {
         ];
         let looked_up = [Ok(Some(Digest([7; 32]))), Ok(None)];
         let looked_up = looked_up.into_iter().chain(errors.map(Err));
-        looked_up.map(|looked_up| judge_image(&tag(), &looked_up)).collect()
+        let looked_up = looked_up.map(|looked_up| judge_image(&tag(), &looked_up));
+        looked_up.chain(judge_image_for(&tag(), true, DeviceKind::Gpu)).collect()
+    }
+
+    #[test]
+    fn an_image_for_cpus_is_no_good_for_rules_on_gpus_alone() {
+        let judged = |is_for_cpus, needed| judge_image_for("tag", is_for_cpus, needed).is_some();
+        assert!(judged(true, DeviceKind::Gpu) && judged(true, DeviceKind::MigSlice));
+        assert!(!judged(true, DeviceKind::CpuSlot) && !judged(false, DeviceKind::Gpu));
     }
 
     #[test]
