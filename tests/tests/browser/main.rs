@@ -229,6 +229,7 @@ async fn pages_follow_the_node_and_serve_every_reader_on_every_screen() {
 fn state_of(report: &StatusReport) -> String {
     let Some(row) = report.submissions.first() else { return String::new() };
     let tier = row.place.map(|place| format!("{}, {}", place.tier, place.passage.name()));
+    let tier = tier.or_else(|| row.points.map(|_| "1".to_owned()));
     let waits = row.waits_for.as_ref().map(|reason| format!("waits for {reason}"));
     let said = waits.or_else(|| row.detail.clone()).unwrap_or_default();
     let stage = row.stage.name().to_owned();

@@ -90,7 +90,7 @@ pub(super) fn identity(row: Option<&SubmissionStatus>, known: Option<&Known>) ->
 pub(super) fn reasons(row: Option<&SubmissionStatus>, known: Option<&Known>) -> Vec<Fact> {
     let mut facts = Vec::new();
     if let Some(known) = known {
-        facts.push(Fact::said("State", known.account.submission.state.to_string()));
+        facts.push(Fact::said("State", state(&known.account.submission.state)));
     }
     if let Some(row) = row {
         facts.extend(row.waits_for.as_ref().map(|one| Fact::said("Waits for", one.to_string())));
@@ -108,11 +108,19 @@ pub(super) fn reasons(row: Option<&SubmissionStatus>, known: Option<&Known>) -> 
     if let Some(known) = known {
         facts.extend(known.place.iter().flat_map(queue));
         let summary = &known.account.explanation.summary;
-        if !summary.is_empty() {
+        if !summary.is_empty() && *summary != known.account.submission.state.to_string() {
             facts.push(Fact::said("Evaluation", summary.clone()));
         }
     }
     facts
+}
+
+/// As it says itself; points as on all pages.
+fn state(state: &SubmissionState) -> String {
+    match state {
+        SubmissionState::Scored { points } => format!("scored with {} points", grouped(*points)),
+        state => state.to_string(),
+    }
 }
 
 fn queue(place: &Place) -> Vec<Fact> {

@@ -148,6 +148,8 @@ pub(super) fn stage(stage: SubmissionStage) -> Badge {
 fn row(row: &SubmissionStatus) -> Row {
     let waits = row.waits_for.as_ref().map(|reason| format!("waits for {reason}"));
     let place = row.place.map(|place| format!("{}, {}", place.tier, place.passage.name()));
+    // Without a funnel there is one tier.
+    let only_tier = || row.points.map(|_| "1".to_owned());
     let bits = row.metrics.and_then(|metrics| metrics.train_microbpb);
     Row {
         id: Name::of(&row.id, row.id.short()),
@@ -155,7 +157,7 @@ fn row(row: &SubmissionStatus) -> Row {
         uid: row.uid.map_or_else(|| "-".to_owned(), |uid| uid.to_string()),
         block: grouped(row.committed_at.0),
         stage: stage(row.stage),
-        tier: place.unwrap_or_default(),
+        tier: place.or_else(only_tier).unwrap_or_default(),
         points: row.points.map(grouped).unwrap_or_default(),
         bits: bits.map(micro).unwrap_or_default(),
         said: waits.or_else(|| row.detail.clone()).unwrap_or_default(),

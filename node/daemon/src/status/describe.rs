@@ -165,7 +165,8 @@ fn node(machine: &Machine, facts: &HostFacts) -> NodeStatus {
 }
 
 fn chain(machine: &Machine, view: &ChainView, facts: &HostFacts) -> ChainStatus {
-    let best_number = machine.head().map_or(view.number, |head| head.number);
+    // The view may be of a block whose head was not told yet.
+    let best_number = machine.head().map_or(view.number, |head| head.number.max(view.number));
     ChainStatus {
         endpoint: hide_credentials(&facts.endpoint),
         endpoint_index: facts.endpoint_index,

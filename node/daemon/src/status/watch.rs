@@ -187,7 +187,8 @@ fn endpoint(state: &EndpointState, place: u32) -> EndpointStatus {
         is_active: state.role == EndpointRole::Active,
         is_connected: state.is_connected,
         genesis: genesis.to_owned(),
-        best_number: state.best,
+        // Who tells of a finalized block has it, whichever of the two subscriptions said so first.
+        best_number: state.best.max(state.finalized),
         finalized_number: state.finalized,
         lag: state.lag,
         demotion: state.demotion.map(|demotion| demotion.to_string()),

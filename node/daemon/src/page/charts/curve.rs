@@ -1,14 +1,15 @@
 //! A loss curve: bits per byte over the training text.
 
 use super::canvas::{length, place, Canvas, Point, Svg};
+use super::scale::Scale;
 use crate::status::micro;
 
 /// Size of the drawing.
 const SIZE: (f64, f64) = (720.0, 260.0);
 /// Left, right, top and bottom of where the curve runs.
 const FIELD: [f64; 4] = [56.0, 708.0, 12.0, 224.0];
-/// Parts between the lines of the grid.
-const PARTS: u64 = 4;
+/// Lines of the grid, about. Lower: values are guessed. Higher: names run into each other.
+const LINES: u64 = 6;
 
 /// The curve; `None` for less than two points, which are none.
 ///
@@ -16,24 +17,21 @@ const PARTS: u64 = 4;
 pub(in crate::page) fn loss(points: &[u32]) -> Option<Svg> {
     let (first, last) = (points.first()?, points.last().filter(|_| points.len() > 1)?);
     let (least, most) = (points.iter().min()?, points.iter().max()?);
-    let (least, most) = (u64::from(*least), u64::from(*most).max(u64::from(*least) + 1));
+    let scale = Scale::of(*least, *most, LINES);
     let [left, right, top, bottom] = FIELD;
-    let height = |value: u64| {
-        bottom - length(value.saturating_sub(least)) / length(most - least) * (bottom - top)
-    };
+    let height = |value: u64| bottom - scale.part(value) * (bottom - top);
     let label = format!(
         "Bits per byte over the training text, {} points: {} at first, {} at last, {} at the least",
         points.len(),
         micro(u64::from(*first)),
         micro(u64::from(*last)),
-        micro(least),
+        micro(u64::from(*least)),
     );
     let mut canvas = Canvas::new("chart", SIZE, &label);
-    for part in 0..=PARTS {
-        let value = least + (most - least) * part / PARTS;
+    for value in scale.lines() {
         let y = height(value);
         canvas.line("grid", (left, y), (right, y));
-        canvas.text("soft", (left - 6.0, y + 4.0), "end", &micro(value));
+        canvas.text("soft", (left - 6.0, y + 4.0), "end", &scale.name(value));
     }
     let last_place = length(place(points.len() - 1));
     let across = |index: usize| left + (right - left) * length(place(index)) / last_place;
@@ -58,6 +56,14 @@ mod tests {
         let said = "3 points: 8.0000 at first, 1.9043 at last, 1.9043 at the least";
         assert!(svg.contains(said), "{svg}");
         assert!(svg.contains("polyline"), "{svg}");
+    }
+
+    #[test]
+    fn the_lines_of_its_grid_stand_at_round_numbers() {
+        let svg = loss(&[8_000_000, 3_353_961]).unwrap().to_string();
+        for name in ["3", "4", "5", "6", "7", "8"] {
+            assert!(svg.contains(&format!(">{name}</text>")), "{name}: {svg}");
+        }
     }
 
     #[test]

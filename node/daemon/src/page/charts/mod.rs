@@ -6,6 +6,7 @@ mod bars;
 mod canvas;
 mod curve;
 mod flow;
+mod scale;
 mod strip;
 
 pub(super) use bars::{share, weights};

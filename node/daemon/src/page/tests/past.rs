@@ -37,7 +37,7 @@ async fn a_submission_that_was_put_away_is_shown_as_it_was_then() {
     let seed = Assignment::derive(&past::submission(), (1, 0), 0, evidence.policy).seed;
     for part in [
         "all that was known of it was put away at block 7 200",
-        "scored with 250000000 points",
+        "scored with 250 000 000 points",
         "in block 5 000",
         "scored: 250 000 000 points",
         "source-import",
