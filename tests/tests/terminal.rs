@@ -213,7 +213,7 @@ async fn the_screen_says_how_the_node_stands(node: &Node, terminal: &mut Termina
         .devices
         .iter()
         .filter(|device| device.kind == "gpu")
-        .map(|device| format!("{}  {}  not used: is a gpu ", device.id, device.label))
+        .map(|device| format!("{}  {}  not used: is a gpu,", device.id, device.label))
         .collect();
     assert_eq!(gpus.len(), 2);
     let is_whole = |picture: &Picture| {

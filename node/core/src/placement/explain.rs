@@ -69,6 +69,8 @@ pub enum Verdict {
     Free,
     /// It is of another kind.
     WrongKind {
+        /// The kind that is needed.
+        wanted: DeviceKind,
         /// Its kind.
         has: DeviceKind,
     },
@@ -115,7 +117,7 @@ impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Free => f.write_str("free"),
-            Self::WrongKind { has } => write!(f, "is a {has}"),
+            Self::WrongKind { wanted, has } => write!(f, "is a {has}, a {wanted} is needed"),
             Self::TooSmall { wanted_mib, has_mib } => {
                 write!(f, "has {has_mib} MiB, {wanted_mib} MiB are needed")
             }
@@ -231,7 +233,7 @@ impl Context<'_> {
             return Verdict::CutIntoSlices;
         }
         if device.kind != needs.kind {
-            return Verdict::WrongKind { has: device.kind };
+            return Verdict::WrongKind { wanted: needs.kind, has: device.kind };
         }
         if device.memory_mib < needs.memory_mib {
             let (wanted_mib, has_mib) = (needs.memory_mib, device.memory_mib);

@@ -101,7 +101,10 @@ fn facts(report: &StatusReport) -> Vec<Fact> {
 
 /// What the chain says of this hotkey.
 fn standing(watch: &WatchStatus) -> Vec<Fact> {
-    let share = |of: u16| format!("{} of {}", grouped(u64::from(of)), u16::MAX);
+    let share = |of: u16| {
+        let [of, all] = [of, u16::MAX].map(|number| grouped(u64::from(number)));
+        format!("{of} of {all}")
+    };
     let since = watch.blocks_since_update.map(|count| format!("{} ago", blocks(count.0)));
     let facts = [
         ("Last update on chain", since),

@@ -357,7 +357,11 @@ mod tests {
         vec![
             (slots[0].clone(), DeviceState::Running, None),
             (slots[1].clone(), DeviceState::Free, None),
-            (sample::unused_gpu(), DeviceState::NotUsed, Some("not used: is a gpu")),
+            (
+                sample::unused_gpu(),
+                DeviceState::NotUsed,
+                Some("not used: is a gpu, a cpu_slot is needed"),
+            ),
             (alone, DeviceState::NotUsed, Some(too_few)),
             (sample::gpu_with_held_memory(), DeviceState::Unusable, Some(held)),
             (distrusted, DeviceState::Unusable, Some(held)),

@@ -690,7 +690,8 @@ mod tests {
         let text = said(report.clone());
         assert!(text.contains("runs        1 running; 1 of 5 devices free\n"), "{text}");
         let lines = "devices     2 of 5 usable\n            \
-                     GPU-2c6d0f3b, GPU-aaaabbbb: not used: is a gpu\n            \
+                     GPU-2c6d0f3b, GPU-aaaabbbb: not used: is a gpu, a cpu_slot is \
+                     needed\n            \
                      GPU-09e1d3aa: gone since 2026-03-04 10:01:31Z; it was cordoned: Xid 79, the \
                      GPU has fallen off the bus\npeers       1 of 2 answer\n";
         assert!(text.contains(lines), "{text}");

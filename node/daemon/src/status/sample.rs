@@ -425,7 +425,7 @@ pub(crate) fn gpu_with_held_memory() -> DeviceStatus {
 pub(crate) fn unused_gpu() -> DeviceStatus {
     let mut device = gpu_with_held_memory();
     device.id = DeviceId("GPU-2c6d0f3b-77e1-4b52-8f0a-6d1e9c8b7a65".to_owned());
-    (device.obstacle, device.idle_gap) = (Some("is a gpu".to_owned()), None);
+    (device.obstacle, device.idle_gap) = (Some("is a gpu, a cpu_slot is needed".to_owned()), None);
     if let Some(health) = &mut device.health {
         (health.standing, health.cause, health.unusable) = (Standing::Healthy, None, None);
         health.level = Level::Pass;

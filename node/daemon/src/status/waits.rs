@@ -360,7 +360,10 @@ mod tests {
     fn a_device_that_is_gone_is_no_free_one() {
         let mut report = evaluated(&["open", "open"]);
         report.devices = vec![sample::unused_gpu(), sample::gone_gpu()];
-        let said = format!("a device here; {}: is a gpu; 1 more cannot", report.devices[0].id);
+        let said = format!(
+            "a device here; {}: is a gpu, a cpu_slot is needed; 1 more cannot",
+            report.devices[0].id
+        );
         let reason = WaitsFor::of(&report, &report.submissions[0]).unwrap();
         assert!(reason.to_string().starts_with(&said), "{reason}");
         report.devices.push(sample::healthy().devices.remove(1));

@@ -19,7 +19,10 @@ fn verdicts() -> Vec<(Verdict, &'static str)> {
     let why = "cordoned by the operator: fan".to_owned();
     let all = vec![
         (Verdict::Free, "free"),
-        (Verdict::WrongKind { has: DeviceKind::CpuSlot }, "is a cpu_slot"),
+        (
+            Verdict::WrongKind { wanted: DeviceKind::Gpu, has: DeviceKind::CpuSlot },
+            "is a cpu_slot, a gpu is needed",
+        ),
         (
             Verdict::TooSmall { wanted_mib: 4_096, has_mib: 2_048 },
             "has 2048 MiB, 4096 MiB are needed",

@@ -375,7 +375,7 @@ mod tests {
         let text = picture(&mut app(report, Tab::Overview), (150, 40));
         for said in [
             "cpu-1  CPU slot  free ",
-            "NVIDIA H100 80GB HBM3  not used: is a gpu ",
+            "NVIDIA H100 80GB HBM3  not used: is a gpu, a cpu_slot is needed ",
             "NVIDIA H100 80GB HBM3  gone since 2026-03-04 10:01:31Z; it was ",
         ] {
             assert!(text.contains(said), "{said}: {text}");

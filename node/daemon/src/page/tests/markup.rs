@@ -174,7 +174,7 @@ async fn what_takes_no_run_is_not_called_free_and_who_was_not_called_does_not_an
         ("/", "0 of 2 answer; 1 not called yet"),
         ("/devices", "badge plain\">not used"),
         ("/devices", "not used: 1"),
-        ("/devices", "is a gpu"),
+        ("/devices", "is a gpu, a cpu_slot is needed"),
         ("/peers", "badge plain\">not called yet"),
     ] {
         let text = node.get(path).await.text;
